@@ -1,0 +1,39 @@
+# `make run` sets everything up and trades on the simulator; `make test` proves it; `make build` only builds.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DURATION ?= 60
+export PYTHONPATH := src
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help run build test check lint types tidy locks clean
+
+help:            ## list the targets
+	@grep -E '^[a-z]+: .*##|^[a-z]+:  ' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+run: build       ## the engine trades on the embedded simulator (DURATION=60)
+	@$(BIN)/python -m kite_hft.engine --config config/demo.yaml --duration $(DURATION)
+
+build:           ## virtual environment, locked packages, compiled modules
+	@bash scripts/build.sh $(PYTHON) $(VENV) runtime
+
+test:            ## build and run all tests
+	@bash scripts/build.sh $(PYTHON) $(VENV) test
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: lint types tidy   ## all standing checks but the tests
+
+lint:            ## ruff
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types:           ## mypy, strict
+	@$(BIN)/mypy
+
+tidy:            ## the structure of the source itself
+	@$(BIN)/python -m pytest tests/test_tidy.py
+
+locks:           ## renew locks/ from pyproject.toml (needs uv)
+	@bash scripts/lock.sh
+
+clean:           ## what the build made
+	@rm -rf build dist src/*.egg-info src/kite_hft/_*.so src/kite_hft/_*.pyi

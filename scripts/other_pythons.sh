@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Builds and runs the quick tests on every other declared Python that this machine has.
+# Each gets an environment of its own below build/; the tree's own build is left alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+main=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+tested=()
+for version in 3.11 3.12 3.13 3.14; do
+  [ "$version" = "$main" ] && continue
+  python=
+  for candidate in "python$version" "$HOME"/.pyenv/versions/"$version".*/bin/python; do
+    if "$candidate" -c "import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != '$version')" 2>/dev/null; then
+      python=$candidate
+      break
+    fi
+  done
+  [ -n "$python" ] || continue
+  tree=build/python$version
+  mkdir -p "$tree"
+  # A copy of the tracked sources: extension modules of several Pythons never mix.
+  git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | tar -xf - -C "$tree"
+  echo "other pythons: $version"
+  (
+    cd "$tree"
+    bash scripts/build.sh "$python" .venv test
+    PYTHONPATH=src .venv/bin/python -m pytest tests/unit -q -x -n 2 -m "not data" | tail -2
+  )
+  tested+=("$version")
+done
+echo "other pythons: tested ${tested[*]:-none found}"

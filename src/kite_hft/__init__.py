@@ -1,0 +1,1 @@
+"""kite_hft: a trading engine for Zerodha Kite Connect and Upstox."""
