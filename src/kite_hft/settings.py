@@ -1,0 +1,256 @@
+"""Layer 0, supervisor, cold: the configuration file as checked values.
+
+One YAML file; every key has a default and a type; an unknown key is an error that names the
+file, the line and the nearest known key. The only module that imports yaml. Limits and market
+rules are not here: they are dated files under config/rules and config/calendar.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class SettingsError(ValueError):
+    """A configuration that cannot be used; the message names file, line, cause and fix."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the host of `url` is this machine's loopback."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class KiteSection(_Section):
+    """Where Kite answers, and the session. In `mode: sim` the simulator fills all of it in."""
+
+    api_key: str = ""
+    access_token: str = Field("", repr=False)
+    ws_url: str = "wss://ws.kite.trade"
+    api_url: str = "https://api.kite.trade"
+
+
+class SimulatorSection(_Section):
+    """The simulator that `mode: sim` starts beside the engine."""
+
+    instruments: int = Field(20, ge=1, le=9000)
+    rate: float = Field(5.0, gt=0, description="ticks per second and instrument")
+    packets_per_frame: int = Field(20, ge=1, le=3000)
+    seed: int = 1
+    cash: int = Field(1_000_000, ge=0, description="rupees on the account")
+    exchange_time: str | None = Field(None, description="IST of the first tick, YYYY-MM-DDTHH:MM:SS")
+    replay: Path | None = None
+    speed: float = Field(1.0, ge=0, description="replay speed; 0: as fast as the engine takes it")
+
+
+class DatafeedSection(_Section):
+    mode: Literal["ltp", "quote", "full"] = "full"
+    instruments: Literal["all"] | list[str] = "all"
+    without_volume: list[str] = Field(
+        default_factory=list, description="instruments whose messages carry no day volume: bars count all"
+    )
+    store_bars: bool = Field(False, description="write every closed bar to bars.bin in the run folder")
+    silence_s: float = Field(5.0, gt=0, description="no frame for so long: the connection is dead")
+
+
+class StrategySection(_Section):
+    name: str
+    form: Literal["A", "B"] = "A"
+    instruments: Literal["all"] | list[str] = "all"
+    params: dict[str, float | int | str | bool] = Field(default_factory=dict)
+
+
+class KernelSection(_Section):
+    """The default kernels (both Kalman filters and the bars run on every instrument)."""
+
+    q: float = Field(1e-4, gt=0)
+    r: float = Field(1e-2, gt=0)
+    p0: float = Field(1.0, gt=0)
+    x0: Literal["zero", "first_tick"] = "zero"
+    dt: Literal["tick", "seconds"] = "tick"
+
+
+class RiskSection(_Section):
+    """The first limits of the gate. Money in rupees."""
+
+    max_order_value: float = Field(200_000.0, gt=0)
+    max_order_quantity: int = Field(10_000, gt=0)
+    max_position_size: float = Field(100_000.0, gt=0, description="per instrument")
+    max_exposure: float = Field(1_000_000.0, gt=0)
+    max_positions: int = Field(20, gt=0)
+    max_working_orders: int = Field(40, gt=0)
+    stale_tick_s: float = Field(2.0, gt=0)
+    price_collar_percent: float = Field(5.0, gt=0)
+
+
+class TradingSection(_Section):
+    date: dt.date | None = Field(None, description="the day that is traded; default: today in India")
+    market_start: str | None = Field(None, description="with market_end: overrides the calendar")
+    market_end: str | None = None
+    calendar: Path = Path("calendar/india.yaml")
+    rules: Path = Path("rules/kite_2026-04-01.yaml")
+    default_quantity: int = Field(1, gt=0)
+    intent_deadline_s: float = Field(2.0, gt=0)
+    poll_s: float = Field(3.0, gt=0, description="order book is read this often while orders work")
+    absence_horizon_s: float = Field(180.0, ge=0)
+
+
+class PerformanceSection(_Section):
+    ring_buffer_size: int = Field(1_000_000, ge=1024, le=2**26, description="slots, rounded up to 2^n")
+    queue_size: int = Field(4096, ge=64, le=2**20)
+    batch_size: int = Field(1000, ge=1, le=65536)
+    packing: Literal["auto", "fused", "separate"] = "auto"
+    wait: Literal["spin", "yield", "park", "adaptive"] = "adaptive"
+
+
+class ConsoleSection(_Section):
+    classic: bool = False
+    timestamps: bool = False
+
+
+class Settings(_Section):
+    """The whole file."""
+
+    mode: Literal["sim", "paper", "live"] = "sim"
+    broker: Literal["kite"] = "kite"
+    account: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,32}$")] = "DEMO"
+    kite: KiteSection = KiteSection()
+    simulator: SimulatorSection = SimulatorSection()
+    datafeed: DatafeedSection = DatafeedSection()
+    kernels: KernelSection = KernelSection()
+    strategies: list[StrategySection] = Field(default_factory=list)
+    risk: RiskSection = RiskSection()
+    trading: TradingSection = TradingSection()
+    performance: PerformanceSection = PerformanceSection()
+    console: ConsoleSection = ConsoleSection()
+
+    @model_validator(mode="after")
+    def _whole_session(self) -> Settings:
+        if (self.trading.market_start is None) != (self.trading.market_end is None):
+            raise ValueError("trading.market_start and trading.market_end go together")
+        if self.console.classic and any(s.form != "A" for s in self.strategies):
+            raise ValueError("console.classic tells of strategies in form A only")
+        return self
+
+    @model_validator(mode="after")
+    def _plain_only_on_loopback(self) -> Settings:
+        for key, url in (("kite.ws_url", self.kite.ws_url), ("kite.api_url", self.kite.api_url)):
+            scheme = urlsplit(url).scheme
+            if scheme not in {"ws", "wss", "http", "https"}:
+                raise ValueError(f"{key}: {url!r} is no ws, wss, http or https address")
+            if scheme in {"ws", "http"} and not is_loopback(url):
+                raise ValueError(f"{key}: {url!r} is not encrypted; plain {scheme} only on loopback")
+        return self
+
+
+def load_yaml(path: Path) -> Any:
+    """The parsed YAML of a file (rules, calendars).
+
+    Raises:
+        SettingsError: missing, unreadable, or no YAML; names file and line.
+    """
+    try:
+        return yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file; config/demo.yaml is one to start from") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"{path}{line}: {getattr(error, 'problem', None) or error}") from None
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check a configuration file.
+
+    Raises:
+        SettingsError: unreadable, not a mapping, an unknown key, or a value that does not fit.
+    """
+    data = load_yaml(path)
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise SettingsError(f"{path}: expected keys and values, found {type(data).__name__}")
+    lines = _key_lines(yaml.compose(path.read_text("utf-8")))
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(path, lines, e) for e in error.errors())) from None
+    return _with_absolute_paths(settings, path.resolve().parent)
+
+
+def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
+    """Relative paths in a configuration file are meant from the folder of that file."""
+    trading, simulator = settings.trading, settings.simulator
+    paths = {"calendar": folder / trading.calendar, "rules": folder / trading.rules}
+    replay = folder / simulator.replay if simulator.replay else None
+    return settings.model_copy(
+        update={
+            "trading": trading.model_copy(update=paths),
+            "simulator": simulator.model_copy(update={"replay": replay}),
+        }
+    )
+
+
+def _key_lines(node: yaml.Node | None, at: tuple[str | int, ...] = ()) -> dict[tuple[str | int, ...], int]:
+    """Line of every key and list item, by its path in the file."""
+    found: dict[tuple[str | int, ...], int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*at, str(key.value))
+            found[here] = key.start_mark.line + 1
+            found.update(_key_lines(value, here))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            here = (*at, index)
+            found[here] = value.start_mark.line + 1
+            found.update(_key_lines(value, here))
+    return found
+
+
+def _explain(path: Path, lines: dict[tuple[str | int, ...], int], error: Any) -> str:
+    """One validation error as `file, line: key: cause; fix`."""
+    where = tuple(error["loc"])
+    line = next((lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in lines), None)
+    head = f"{path}{f', line {line}' if line else ''}"
+    key = ".".join(str(part) for part in where)
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(where[-1]), _known_keys(where[:-1]), n=1, cutoff=0.5)
+        known = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(_known_keys(where[:-1]))}"
+        return f"{head}: unknown key {key!r}; {known}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{head}: {key}: {message} (found {error['input']!r})" if key else f"{head}: {message}"
+
+
+def _known_keys(section: tuple[str | int, ...]) -> list[str]:
+    """Names that a section takes; `section` is its path in the file."""
+    model: Any = Settings
+    for part in section:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            return []
+        annotation = field.annotation
+        arguments = [a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")]
+        model = annotation if hasattr(annotation, "model_fields") else arguments[0] if arguments else None
+        if model is None:
+            return []
+    return sorted(model.model_fields)

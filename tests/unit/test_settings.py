@@ -1,0 +1,72 @@
+"""The configuration file: defaults, and errors that name file, line, cause and fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kite_hft.settings import Settings, SettingsError, is_loopback, load_settings
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return path
+
+
+def error_of(tmp_path: Path, text: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(write(tmp_path, text))
+    return str(caught.value)
+
+
+def test_the_demo_loads() -> None:
+    settings = load_settings(Path("config/demo.yaml"))
+    assert settings.mode == "sim" and settings.strategies[0].name == "kalman_simple"
+
+
+def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+    assert load_settings(write(tmp_path, "")) == Settings()
+
+
+def test_an_unknown_key_names_line_and_nearest_key(tmp_path: Path) -> None:
+    text = error_of(tmp_path, "mode: sim\nrisk:\n  max_positionz: 3\n")
+    assert "c.yaml, line 3" in text and "'risk.max_positionz'" in text and "'max_positions'" in text
+
+
+def test_an_unknown_key_inside_a_list(tmp_path: Path) -> None:
+    text = error_of(tmp_path, "strategies:\n  - name: x\n    fom: A\n")
+    assert "line 3" in text and "did you mean 'form'" in text
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    text = error_of(tmp_path, "risk:\n  max_positions: -1\nperformance:\n  wait: sometimes\n")
+    assert "line 2" in text and "line 4" in text and "'sometimes'" in text
+
+
+@pytest.mark.parametrize("url", ["ws://ws.kite.trade", "http://10.0.0.1:80", "ftp://127.0.0.1"])
+def test_plain_addresses_only_on_loopback(tmp_path: Path, url: str) -> None:
+    assert "kite.ws_url" in error_of(tmp_path, f"kite:\n  ws_url: {url}\n")
+
+
+def test_a_missing_file_says_what_to_start_from(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no such file; config/demo\.yaml"):
+        load_settings(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2\n", "x: \x00"])
+def test_what_is_no_mapping_or_no_yaml(tmp_path: Path, text: str) -> None:
+    assert "c.yaml" in error_of(tmp_path, text)
+
+
+def test_secrets_do_not_show(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, "kite:\n  access_token: verysecret\n"))
+    assert "verysecret" not in repr(settings)
+
+
+def test_loopback() -> None:
+    assert (
+        is_loopback("ws://127.0.0.1:1") and is_loopback("http://localhost") and is_loopback("http://[::1]:9")
+    )
+    assert not is_loopback("http://127.0.0.1.example.com") and not is_loopback("http://0.0.0.0")
