@@ -1,0 +1,63 @@
+/* Layer 1, feed and whoever looks, hot: the latest record of every slot, one seqlock per row.
+ *
+ * A row is a line with its mark, then the record. The mark is odd while the record is being
+ * written and goes up by two per write; 0 means never written. One writer, any number of readers;
+ * a reader gives up after TABLE_RETRIES unstable looks (a writer died inside the row, or rewrites
+ * it without pause) and never returns a mixture.
+ */
+#ifndef KHFT_TABLE_H
+#define KHFT_TABLE_H
+
+#include "segment.h"
+
+#define TABLE_RETRIES 1000
+#define TABLE_MARK_LINE 64
+
+enum table_answer { TABLE_NEVER_WRITTEN = 0, TABLE_GOOD = 1, TABLE_UNSTABLE = -1 };
+
+typedef struct {
+    uint8_t *rows;
+    uint64_t capacity;
+    uint64_t stride;
+    uint64_t record_size;
+} table_t;
+
+static inline int table_open(table_t *table, void *base, size_t size) {
+    int fault = segment_check(base, size, SEGMENT_TABLES);
+    if (fault != SEGMENT_OK) return fault;
+    const khft_header_t *header = (const khft_header_t *)base;
+    table->rows = (uint8_t *)base + SEGMENT_PAYLOAD;
+    table->capacity = header->capacity;
+    table->record_size = header->record_size;
+    table->stride = segment_stride(header->kind, header->record_size);
+    return SEGMENT_OK;
+}
+
+/* `row` must be below capacity. */
+static inline void table_put(table_t *table, uint64_t row, const void *record) {
+    uint8_t *at = table->rows + row * table->stride;
+    uint64_t *mark = (uint64_t *)at;
+    uint64_t odd = load_relaxed(mark) | 1; /* already odd: the previous writer died here */
+    store_relaxed(mark, odd);
+    fence_release();
+    copy_to_shared(at + TABLE_MARK_LINE, record, table->record_size);
+    store_release(mark, odd + 1);
+}
+
+static inline int table_get(const table_t *table, uint64_t row, void *out) {
+    const uint8_t *at = table->rows + row * table->stride;
+    const uint64_t *mark = (const uint64_t *)at;
+    for (int attempt = 0; attempt < TABLE_RETRIES; attempt++) {
+        uint64_t before = load_acquire(mark);
+        if (!before) return TABLE_NEVER_WRITTEN;
+        if (!(before & 1)) {
+            copy_from_shared(out, at + TABLE_MARK_LINE, table->record_size);
+            fence_acquire();
+            if (load_relaxed(mark) == before) return TABLE_GOOD;
+        }
+        cpu_pause();
+    }
+    return TABLE_UNSTABLE;
+}
+
+#endif

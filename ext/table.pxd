@@ -1,0 +1,15 @@
+# The latest record of every slot, one seqlock per row (table.h has the code).
+from libc.stdint cimport uint64_t
+
+
+cdef extern from "table.h" nogil:
+    enum:
+        TABLE_GOOD
+        TABLE_UNSTABLE
+    ctypedef struct table_t:
+        uint64_t capacity
+        uint64_t record_size
+
+    int table_open(table_t* table, void* base, size_t size)
+    void table_put(table_t* table, uint64_t row, const void* record)  # row < capacity
+    int table_get(const table_t* table, uint64_t row, void* out)

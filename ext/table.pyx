@@ -1,0 +1,100 @@
+"""Layer 1, feed writes, anybody looks, hot: the latest tick of every instrument.
+
+Rows are read whole or not at all (one seqlock per row). Kernels and strategies never read this
+table: what they saw would depend on timing and could not be replayed.
+"""
+
+from cpython.buffer cimport Py_buffer, PyBuffer_Release
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from khft_layout cimport khft_tick_t
+from segment cimport *
+from table cimport *
+
+import numpy as np
+
+
+cdef class TableWriter:
+    """The one writer.
+
+    Raises:
+        ValueError: the buffer is no usable table.
+        BufferError: the buffer is read-only.
+    """
+
+    cdef table_t table
+    cdef Py_buffer buffer
+
+    def __cinit__(self, buffer: object):
+        cdef void* base = segment_buffer(buffer, &self.buffer, True)
+        segment_refuse(table_open(&self.table, base, <size_t> self.buffer.len))
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.buffer)
+
+    def put(self, records: np.ndarray, Py_ssize_t n=-1) -> None:
+        """Write the first `n` TICK records (all by default), each into the row of its slot.
+
+        Raises:
+            ValueError: a slot lies outside the table; nothing is written then.
+        """
+        cdef Py_buffer view
+        cdef Py_ssize_t held = records_in(records, &view, self.table.record_size, False)
+        cdef const khft_tick_t* ticks = <const khft_tick_t*> view.buf
+        cdef Py_ssize_t i
+        try:
+            if n > held:
+                raise ValueError(f"{n} records asked for, the array holds {held}")
+            n = held if n < 0 else n
+            for i in range(n):
+                if ticks[i].slot >= self.table.capacity:
+                    raise ValueError(f"slot {ticks[i].slot} in a table of {self.table.capacity} rows")
+            for i in range(n):
+                table_put(&self.table, ticks[i].slot, ticks + i)
+        finally:
+            PyBuffer_Release(&view)
+
+
+cdef class TableReader:
+    """Any number of readers; read-only mappings will do. `unstable` counts looks given up.
+
+    Raises:
+        ValueError: the buffer is no usable table.
+    """
+
+    cdef table_t table
+    cdef Py_buffer buffer
+    cdef readonly uint64_t unstable
+
+    def __cinit__(self, buffer: object):
+        cdef void* base = segment_buffer(buffer, &self.buffer, False)
+        segment_refuse(table_open(&self.table, base, <size_t> self.buffer.len))
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.buffer)
+
+    @property
+    def capacity(self) -> int:
+        """Rows."""
+        return self.table.capacity
+
+    def get(self, uint64_t slot, out: np.ndarray) -> bool:
+        """Copy the latest record of `slot` into out[0].
+
+        False: the row was never written, or could not be read in one piece (then `unstable` went
+        up by one). `out` is undefined then.
+
+        Raises:
+            IndexError: no such row.
+        """
+        cdef Py_buffer view
+        cdef int answer
+        if slot >= self.table.capacity:
+            raise IndexError(f"slot {slot} in a table of {self.table.capacity} rows")
+        if records_in(out, &view, self.table.record_size, True) < 1:
+            PyBuffer_Release(&view)
+            raise ValueError("out has room for no record")
+        answer = table_get(&self.table, slot, view.buf)
+        PyBuffer_Release(&view)
+        self.unstable += answer == TABLE_UNSTABLE
+        return answer == TABLE_GOOD

@@ -1,0 +1,1 @@
+"""Layer 1: shared memory and files; every segment has one writer."""
