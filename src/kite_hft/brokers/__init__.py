@@ -1,0 +1,1 @@
+"""Layer 2: one folder a broker, pure functions between its bytes and our records."""
