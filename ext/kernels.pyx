@@ -1,0 +1,341 @@
+"""Layer 2, compute, hot: the default kernels (two Kalman filters and OHLC bars) on TICK batches.
+
+The arithmetic is in kernels.h and kalman.h; its slow twins are tests/reference/kalman.py and bars.py. One
+object belongs to one worker and one thread. What comes out depends on the order of the ticks
+only, never on how they were cut into batches.
+
+    1-state filter   P += Q; K = P/(P+R); x += K*(z-x); P *= 1-K              (per tick)
+    2-state filter   price and velocity, F = [[1, dt], [0, 1]], H = [1, 0], Q = diag(q2, q2)
+    bars             1 s touched per tick; longer ones are folded from closed shorter ones
+
+z is last_px / scale, in currency units. A tick whose last_px <= 0 has never traded: it changes
+nothing and its row is NaN with tick_no 0, as is the row of a slot that is out of range.
+"""
+
+import numpy as np
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from khft_layout cimport *
+
+from kite_hft.layout import BAR, KERNEL_ROW, TICK
+
+cdef extern from "kernels.h" nogil:
+    const char* KERNEL_STATE_DESCR
+    const char* KERNEL_PARAMS_DESCR
+    const char* KERNEL_SUM_DESCR
+    const char* KERNEL_WINDOW_DESCR
+    enum:
+        KERNEL_PERIODS
+        KERNEL_LONG_PERIODS
+        KERNEL_SECOND_NS
+        KERNEL_NO_VOLUME
+        KERNEL_BASELINE
+        KERNEL_BAR_BY_TIME
+        KERNEL_BAR_CUT
+
+    ctypedef struct kernel_state_t:
+        pass
+    ctypedef struct kernel_sum_t:
+        pass
+    ctypedef struct kernel_params_t:
+        pass
+    ctypedef struct kernel_window_t:
+        pass
+    ctypedef struct kernels_t:
+        kernel_state_t* state
+        kernel_sum_t* sums
+        const kernel_params_t* params
+        const kernel_window_t* windows
+        size_t params_stride
+        size_t windows_stride
+        size_t n_slots
+        int64_t* period_ns
+        int64_t epoch_offset_ns
+        uint32_t dt_seconds
+        uint32_t emit_mask
+        uint64_t checksum
+        uint64_t late
+        uint64_t unknown_slot
+        uint64_t no_price
+
+    size_t kernels_run(kernels_t*, const khft_tick_t*, size_t n, khft_kernel_row_t*, khft_bar_t*)
+    size_t kernels_close_through(kernels_t*, int64_t now_ns, int all, int64_t recv_ns, khft_bar_t*)
+
+
+def _dtype(bytes description):
+    """The numpy dtype of a struct of kernels.h, from the same list as the struct."""
+    pairs = [field.split(":") for field in description.decode().rstrip(",").split(",")]
+    return np.dtype([(name.strip(), code) for name, code in pairs])
+
+
+STATE = _dtype(KERNEL_STATE_DESCR)
+PARAMS = _dtype(KERNEL_PARAMS_DESCR)
+SUM = _dtype(KERNEL_SUM_DESCR)
+WINDOW = _dtype(KERNEL_WINDOW_DESCR)
+SNAPSHOT = np.dtype([("state", STATE), ("sums", SUM, (KERNEL_LONG_PERIODS,))])
+PERIODS: int = KERNEL_PERIODS
+BAR_BY_TIME: int = KERNEL_BAR_BY_TIME
+BAR_CUT: int = KERNEL_BAR_CUT
+
+
+cdef object _aligned(shape, dtype):
+    """Zeroed array whose first byte starts a cache line."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+cdef size_t _address(array) except 0:
+    return <size_t> array.ctypes.data
+
+
+cdef int _records(object array, Py_buffer* view, size_t record, size_t needed, bint writable, str what) except -1:
+    """Take the buffer of a one-dimensional contiguous record array, checked for size."""
+    PyObject_GetBuffer(array, view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
+    if <size_t> view.itemsize != record or <size_t> view.len < needed * record:
+        size, length = view.itemsize, view.len
+        PyBuffer_Release(view)
+        raise ValueError(f"{what}: {length} bytes in records of {size}, need {needed} records of {record}")
+    return 0
+
+
+cdef object _column(values, n_slots, dtype, name):
+    """A scalar for all slots (length 1) or one value per slot."""
+    column = np.atleast_1d(np.asarray(values, dtype))
+    if column.shape not in {(1,), (n_slots,)}:
+        raise ValueError(f"{name}: shape {column.shape}, need one value or {n_slots}")
+    return column
+
+
+cdef class Kernels:
+    """State of the default kernels for `n_slots` instruments.
+
+    Every parameter is one value for all slots or an array of n_slots.
+
+    scale: price units per currency unit. token: instrument tokens, for the checksum.
+    q, r, p0, x0: 1-state filter; x0 NaN takes the first tick's price. q2, r2, p02, x02: 2-state.
+    dt_seconds: the 2-state filter's step is the time between socket reads (recv_ns; Kite's
+        exchange time has whole seconds only) and q2 is per second; else the step is one tick.
+        No or negative time between two ticks: only the measurement is taken in.
+    open_ns, close_ns: the session in epoch ns, whole seconds; bars have open_ns <= t < close_ns.
+    has_volume: 0 where the messages carry no day volume, so that every message counts.
+    periods_s: the three longer periods, each a multiple of the one before.
+    epoch_offset_ns: added to recv_ns for the time of a message that carries no exchange time.
+    emit_mask: bit i: bars of period i (0: 1 s) are written out and set in closed_mask.
+
+    Raises ValueError: a shape or value that makes no sense.
+    """
+
+    cdef kernels_t k
+    cdef readonly int n_slots
+    cdef readonly object periods_s
+    cdef object state_array, sums_array, params_array, windows_array
+
+    def __init__(
+        self, n_slots: int, *, scale=100, token=0, q=1e-4, r=1e-2, p0=1.0, x0=0.0,
+        q2=1e-4, r2=1e-2, p02=1.0, x02=0.0, dt_seconds: bool = False,
+        open_ns=0, close_ns=2**63 - 1, has_volume=1, periods_s: tuple[int, ...] = (60, 300, 900),
+        epoch_offset_ns: int = 0, emit_mask: int = 0xF,
+    ) -> None:
+        if not 0 < n_slots < 2**31:
+            raise ValueError(f"n_slots {n_slots}")
+        self.n_slots = n_slots
+        self.periods_s = (1, *periods_s)
+        if len(self.periods_s) != KERNEL_PERIODS or any(
+            not a < b or b % a for a, b in zip(self.periods_s, self.periods_s[1:], strict=False)
+        ):
+            raise ValueError(f"periods_s {periods_s}: need three, each a multiple of the one before")
+        self.state_array = _aligned((n_slots,), STATE)
+        self.sums_array = _aligned((KERNEL_LONG_PERIODS, n_slots), SUM)
+        filters = {"q": q, "r": r, "p0": p0, "x0": x0, "q2": q2, "r2": r2, "p02": p02, "x02": x02}
+        self.params_array = self._table(PARAMS, filters, np.float64)
+        for name in ("q", "r", "p0", "q2", "r2", "p02"):
+            if not np.all(np.isfinite(self.params_array[name]) & (self.params_array[name] > 0)):
+                raise ValueError(f"{name} must be positive and finite")
+        self.state_array["scale"] = _column(scale, n_slots, np.float64, "scale")
+        if not np.all(self.state_array["scale"] > 0):
+            raise ValueError("scale must be positive")
+        self.state_array["token"] = _column(token, n_slots, np.uint32, "token")
+        wanted = _column(has_volume, n_slots, np.bool_, "has_volume")
+        self.state_array["flags"] = np.where(wanted, 0, KERNEL_NO_VOLUME)
+        memset(&self.k, 0, sizeof(kernels_t))
+        self.k.state = <kernel_state_t*> _address(self.state_array)
+        self.k.sums = <kernel_sum_t*> _address(self.sums_array)
+        self.k.params = <const kernel_params_t*> _address(self.params_array)
+        self.k.params_stride = len(self.params_array) > 1
+        self.k.n_slots = n_slots
+        for i in range(KERNEL_PERIODS):
+            self.k.period_ns[i] = self.periods_s[i] * KERNEL_SECOND_NS
+        self.k.epoch_offset_ns = epoch_offset_ns
+        self.k.dt_seconds = dt_seconds
+        self.k.emit_mask = emit_mask
+        self.set_session(open_ns, close_ns)
+
+    def _table(self, dtype, columns, kind):
+        columns = {name: _column(v, self.n_slots, kind, name) for name, v in columns.items()}
+        table = _aligned((max(map(len, columns.values())),), dtype)
+        for name, column in columns.items():
+            table[name] = column
+        return table
+
+    def set_session(self, open_ns, close_ns) -> None:
+        """The session from here on (epoch ns, one value or one per slot). Open bars stay open.
+
+        Raises ValueError: not whole seconds, or open not before close.
+        """
+        last = 2**63 - 1
+        windows = self._table(WINDOW, {"open_ns": open_ns, "close_ns": close_ns}, np.int64)
+        ragged = (windows["open_ns"] % KERNEL_SECOND_NS != 0) | (
+            (windows["close_ns"] % KERNEL_SECOND_NS != 0) & (windows["close_ns"] != last)
+        )
+        if np.any(ragged | (windows["open_ns"] < 0) | (windows["open_ns"] >= windows["close_ns"])):
+            raise ValueError("a session begins and ends on whole seconds, the beginning first")
+        self.windows_array = windows
+        self.k.windows = <const kernel_window_t*> _address(windows)
+        self.k.windows_stride = len(windows) > 1
+
+    def run(self, ticks: np.ndarray, n: int, rows: np.ndarray, bars: np.ndarray) -> int:
+        """Take in ticks[:n]; write rows[:n] and the bars that closed; returns how many closed.
+
+        ticks: TICK, rows: KERNEL_ROW, bars: BAR, contiguous; bars holds at least 4 x n records.
+
+        Raises ValueError: a buffer of another record or too short.
+        """
+        cdef Py_buffer t, r, b
+        cdef size_t count = n, closed
+        _records(ticks, &t, sizeof(khft_tick_t), count, False, "ticks")
+        try:
+            _records(rows, &r, sizeof(khft_kernel_row_t), count, True, "rows")
+            try:
+                _records(bars, &b, sizeof(khft_bar_t), KERNEL_PERIODS * count, True, "bars")
+                try:
+                    with nogil:
+                        closed = kernels_run(
+                            &self.k, <const khft_tick_t*> t.buf, count,
+                            <khft_kernel_row_t*> r.buf, <khft_bar_t*> b.buf,
+                        )
+                finally:
+                    PyBuffer_Release(&b)
+            finally:
+                PyBuffer_Release(&r)
+        finally:
+            PyBuffer_Release(&t)
+        return closed
+
+    def close_through(self, int64_t now_exch_ns, bars: np.ndarray, int64_t recv_ns=0) -> int:
+        """Close every bar that ends by `now_exch_ns`; ticks before its second are late from here on.
+
+        bars: BAR, at least 4 x n_slots records; returns how many were written.
+        """
+        return self._close(now_exch_ns, bars, recv_ns, False)
+
+    def flush(self, int64_t now_exch_ns, bars: np.ndarray, int64_t recv_ns=0) -> int:
+        """Close all bars, unfinished ones too (flag BAR_CUT): the end of a session or of a run."""
+        return self._close(now_exch_ns, bars, recv_ns, True)
+
+    def _close(self, int64_t now_exch_ns, bars: np.ndarray, int64_t recv_ns, bint everything) -> int:
+        cdef Py_buffer b
+        cdef size_t closed
+        _records(bars, &b, sizeof(khft_bar_t), KERNEL_PERIODS * self.k.n_slots, True, "bars")
+        try:
+            with nogil:
+                closed = kernels_close_through(
+                    &self.k, now_exch_ns, everything, recv_ns, <khft_bar_t*> b.buf
+                )
+        finally:
+            PyBuffer_Release(&b)
+        return closed
+
+    def reset(self, slot: int = -1) -> None:
+        """Start a slot (-1: all) afresh: filters, bars and volume baseline. Open bars are dropped."""
+        if not -1 <= slot < self.n_slots:
+            raise ValueError(f"slot {slot} of {self.n_slots}")
+        chosen = slice(None) if slot < 0 else slice(slot, slot + 1)
+        kept = {name: self.state_array[name][chosen].copy() for name in ("token", "scale", "flags")}
+        self.state_array[chosen] = np.zeros((), STATE)
+        for name, values in kept.items():
+            self.state_array[name][chosen] = values & KERNEL_NO_VOLUME if name == "flags" else values
+        self.sums_array[:, chosen] = np.zeros((), SUM)
+
+    def reset_filters(self, slot: int = -1) -> None:
+        """Start only the filters of a slot (-1: all) afresh; bars go on."""
+        if not -1 <= slot < self.n_slots:
+            raise ValueError(f"slot {slot} of {self.n_slots}")
+        self.state_array["tick_no"][slice(None) if slot < 0 else slice(slot, slot + 1)] = 0
+
+    def snapshot(self) -> np.ndarray:
+        """All state as one SNAPSHOT array of (n_slots,); parameters and sessions are not in it."""
+        taken = np.empty(self.n_slots, SNAPSHOT)
+        taken["state"] = self.state_array
+        taken["sums"] = self.sums_array.T
+        return taken
+
+    def restore(self, taken: np.ndarray) -> None:
+        """Go on from a snapshot of kernels with the same instruments.
+
+        Raises ValueError: another shape or dtype, or other tokens or scales.
+        """
+        if taken.dtype != SNAPSHOT or taken.shape != (self.n_slots,):
+            raise ValueError(f"snapshot {taken.shape} {taken.dtype.itemsize} B, need ({self.n_slots},)")
+        for name in ("token", "scale"):
+            if not np.array_equal(taken["state"][name], self.state_array[name]):
+                raise ValueError(f"snapshot of other instruments: {name} differs")
+        self.state_array[:] = taken["state"]
+        self.sums_array[:] = taken["sums"].T
+
+    @property
+    def checksum(self) -> int:
+        """Wrapping sum of ext/checksum.h over all ticks taken in."""
+        return self.k.checksum
+
+    @property
+    def late(self) -> int:
+        """Ticks older than the open bar of their slot."""
+        return self.k.late
+
+    @property
+    def unknown_slot(self) -> int:
+        """Ticks whose slot is out of range: not in the checksum."""
+        return self.k.unknown_slot
+
+    @property
+    def no_price(self) -> int:
+        """Ticks with last_px <= 0."""
+        return self.k.no_price
+
+
+def read_runs(ticks: np.ndarray, n: int, recv_ns: np.ndarray, counts: np.ndarray) -> int:
+    """Runs of equal recv_ns in ticks[:n] (one per socket read), for histograms.
+
+    recv_ns, counts: (>= n,) int64, filled in front; returns the number of runs.
+    """
+    cdef Py_buffer t, r, c
+    cdef size_t count = n, i
+    cdef Py_ssize_t runs = -1
+    cdef const khft_tick_t* tick
+    cdef int64_t* to_ns
+    cdef int64_t* to_count
+    _records(ticks, &t, sizeof(khft_tick_t), count, False, "ticks")
+    try:
+        _records(recv_ns, &r, sizeof(int64_t), count, True, "recv_ns")
+        try:
+            _records(counts, &c, sizeof(int64_t), count, True, "counts")
+            tick = <const khft_tick_t*> t.buf
+            to_ns = <int64_t*> r.buf
+            to_count = <int64_t*> c.buf
+            for i in range(count):
+                if i == 0 or tick[i].recv_ns != to_ns[runs]:
+                    runs += 1
+                    to_ns[runs] = tick[i].recv_ns
+                    to_count[runs] = 0
+                to_count[runs] += 1
+            PyBuffer_Release(&c)
+        finally:
+            PyBuffer_Release(&r)
+    finally:
+        PyBuffer_Release(&t)
+    return runs + 1

@@ -1,0 +1,1 @@
+"""Layer 3: feed, compute, orders: pure step functions over records."""

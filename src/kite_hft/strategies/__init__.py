@@ -1,0 +1,1 @@
+"""Layer 2: the two strategy forms and one file per strategy."""

@@ -1,0 +1,217 @@
+"""Layer 2, compute, hot: one running strategy of either form, behind the same four calls.
+
+A host owns what belongs to the strategy in this worker: its positions (written from ORDER_EVENTs
+only), its state, its outbox. The stage owns the batch arrays and hands them in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from kite_hft._views import BarView, TickView
+from kite_hft.layout import BAR, KERNEL_ROW, ORDER_EVENT, TICK, IntentKind
+from kite_hft.strategies.base import POSITION, BaseStrategy
+from kite_hft.strategies.compiled import CompiledStrategy, Loop, addresses_of, load
+from kite_hft.strategies.intents import Outbox, Records
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The arrays of one compute stage, made once; every batch is written into them.
+
+    ticks: TICK and rows: KERNEL_ROW, equally long; bars: BAR, 4 x as long, or 4 x n_slots if that
+    is more. tokens: (n_slots,) uint32; scales: (n_slots,) float64, price units per currency unit.
+    """
+
+    ticks: Records
+    rows: Records
+    bars: Records
+    tokens: npt.NDArray[np.uint32]
+    scales: npt.NDArray[np.float64]
+
+
+def new_batch(size: int, tokens: npt.NDArray[np.uint32], scales: npt.NDArray[np.float64]) -> Batch:
+    """Arrays for batches of up to `size` ticks over len(tokens) instruments."""
+    room = 4 * max(size, len(tokens))
+    return Batch(
+        np.zeros(size, TICK),
+        np.zeros(size, KERNEL_ROW),
+        np.zeros(room, BAR),
+        np.ascontiguousarray(tokens, np.uint32),
+        np.ascontiguousarray(scales, np.float64),
+    )
+
+
+class Host(Protocol):
+    """What the stage does with a strategy."""
+
+    name: str
+    number: int
+    outbox: Outbox
+
+    def start(self) -> None: ...
+
+    def run(self, n: int) -> None:
+        """The batch's first n ticks, in order; intents go to the outbox."""
+
+    def bars_closed(self, n: int) -> None:
+        """The batch's first n bars were closed by time, without a tick."""
+
+    def events(self, records: Records, n: int) -> int:
+        """Take over ORDER_EVENTs [0, n); returns how many were this strategy's."""
+
+    def new_session(self) -> None:
+        """State starts afresh (yesterday's orders are dead), positions stay."""
+
+
+def subscription(n_slots: int, slots: Sequence[int] | None) -> npt.NDArray[np.uint8]:
+    """Mask of subscribed slots; None subscribes all.
+
+    Raises:
+        IndexError: a slot that does not exist.
+    """
+    if slots is None:
+        return np.ones(n_slots, np.uint8)
+    mask = np.zeros(n_slots, np.uint8)
+    for slot in slots:
+        if not 0 <= slot < n_slots:
+            raise IndexError(f"slot {slot} of {n_slots}")
+        mask[slot] = 1
+    return mask
+
+
+class PythonHost:
+    """Runs a BaseStrategy (form A). It is the strategy's desk (base.Desk)."""
+
+    def __init__(
+        self,
+        strategy: BaseStrategy,
+        number: int,
+        batch: Batch,
+        slots: Sequence[int] | None = None,
+        *,
+        capacity: int = 4096,
+        next_seq: int = 1,
+    ) -> None:
+        self.strategy = strategy
+        self.name = strategy.name
+        self.number = number
+        self.outbox = Outbox(number, capacity, next_seq)
+        self.scales = batch.scales
+        self.slot_of: dict[int, int] = {token: slot for slot, token in enumerate(batch.tokens.tolist())}
+        self.subscribed = subscription(len(batch.tokens), slots)
+        self.positions: Records = np.zeros(len(batch.tokens), POSITION)
+        self.view = TickView(batch.ticks, batch.rows, batch.scales, batch.tokens)
+        self.in_tick = False
+        self._bar = BarView(batch.bars, batch.scales, batch.tokens)
+        self._batch = batch
+        wants_bars = type(strategy).on_bar is not BaseStrategy.on_bar
+        self._on_bar = strategy.on_bar if wants_bars else None
+        strategy._desk = self
+
+    def start(self) -> None:
+        self.strategy.on_start()
+
+    def run(self, n: int) -> None:
+        self.in_tick = True
+        try:
+            self.view.deliver(n, self.subscribed, self.strategy.on_tick, self._on_bar, self._bar)
+        finally:
+            self.in_tick = False
+
+    def bars_closed(self, n: int) -> None:
+        if self._on_bar is None:
+            return
+        slots = self._batch.bars["slot"][:n]
+        for index in np.flatnonzero(self.subscribed[slots]).tolist():
+            self._bar.seek(index)
+            self._on_bar(self._bar)
+
+    def events(self, records: Records, n: int) -> int:
+        mine = np.flatnonzero(records["strategy"][:n] == self.number).tolist()
+        for index in mine:
+            event = records[index]
+            slot, product = int(event["slot"]), int(event["product"])
+            if slot >= len(self.positions) or product >= 5:
+                continue
+            position = self.positions[slot]
+            position["by_product"][product] = event["position"]
+            position["qty"] = position["by_product"].sum()
+            self.strategy.on_order(event)
+        return len(mine)
+
+    def new_session(self) -> None:
+        self.strategy.on_session()
+
+
+class CompiledHost:
+    """Runs a CompiledStrategy (form B). The first start on a machine compiles, later ones load."""
+
+    def __init__(
+        self,
+        strategy: CompiledStrategy,
+        number: int,
+        batch: Batch,
+        slots: Sequence[int] | None = None,
+        *,
+        cache_dir: Path,
+        capacity: int = 4096,
+        next_seq: int = 1,
+    ) -> None:
+        self.strategy = strategy
+        self.name = strategy.name
+        self.number = number
+        self.outbox = Outbox(number, capacity, next_seq)
+        self.subscribed = subscription(len(batch.tokens), slots)
+        self.positions: Records = np.zeros(len(batch.tokens), POSITION)
+        self.states: Records = np.zeros(len(batch.tokens), strategy.STATE)
+        self.loop: Loop = load(strategy, cache_dir)
+        self._n_slots = len(batch.tokens)
+        self._kept = (
+            batch.ticks,
+            batch.rows,
+            self.subscribed,
+            self.states,
+            self.positions,
+            strategy.params,
+            self.outbox.records,
+            self.outbox.tick_index,
+            self.outbox.blank,
+            np.zeros(1, ORDER_EVENT),
+        )
+        self._addresses = addresses_of(*self._kept)
+        self._size = len(batch.ticks)
+
+    def start(self) -> None:
+        pass
+
+    def run(self, n: int) -> None:
+        box = self.outbox
+        box.n, box.next_seq, refused = self.loop.run_ticks(
+            self._addresses, self._n_slots, min(n, self._size), box.budget, self.number, box.n, box.next_seq
+        )
+        box.refused += refused
+
+    def bars_closed(self, n: int) -> None:
+        pass  # form B reads bars from kernel rows at the tick that closed them
+
+    def events(self, records: Records, n: int) -> int:
+        taken: int = self.loop.run_events(
+            self._addresses, self._n_slots, records.ctypes.data, min(n, len(records)), self.number
+        )
+        return taken
+
+    def new_session(self) -> None:
+        self.states[:] = np.zeros((), self.strategy.STATE)
+
+
+def signals(outbox: Outbox) -> int:
+    """Decisions to trade in this step: placed ones, and those that the full queue refused."""
+    placed = outbox.records["kind"][: outbox.n] == IntentKind.PLACE
+    return int(np.count_nonzero(placed)) + outbox.refused
