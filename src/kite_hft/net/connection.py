@@ -1,0 +1,312 @@
+"""Layer 3, orders process, hot: one keep-alive HTTP/1.1 connection, non-blocking, TCP or TLS.
+
+TLS runs over memory buffers (ssl.MemoryBIO), so that reading, writing and waiting look the same
+with and without it. h11 parses the answers. A connection carries one call at a time; after any
+doubt (time-out, garbage, more bytes than asked for) it is closed, never used again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import h11
+
+from kite_hft.brokers.base import HttpResponse, TransportError
+from kite_hft.units import NS_PER_S
+
+READ_BYTES: Final = 1 << 16
+READS_PER_EVENT: Final = 64
+HEAD_BYTES_MAX: Final = 1 << 16
+BACKOFF_FIRST_S: Final = 0.1
+BACKOFF_MAX_S: Final = 5.0
+
+
+class Phase(enum.Enum):
+    """Where a connection stands."""
+
+    CLOSED = enum.auto()
+    CONNECTING = enum.auto()
+    HANDSHAKE = enum.auto()
+    IDLE = enum.auto()
+    BUSY = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom to connect to; `context` None: plain TCP (loopback only, see http.py)."""
+
+    host: str
+    family: int
+    address: tuple[Any, ...]
+    context: ssl.SSLContext | None
+    bind: tuple[str, int] | None = None
+
+
+@dataclass(slots=True)
+class Exchange:
+    """The call that is under way on a connection."""
+
+    request_id: int
+    deadline_ns: int
+    sent: bool = False  # at least one byte may have left
+    sent_ns: int = 0
+    status: int = 0
+    body: bytearray = field(default_factory=bytearray)
+
+
+Done = tuple[int, HttpResponse | TransportError]
+
+
+class Connection:
+    """One connection. `finished` collects answers; `now` is CLOCK_MONOTONIC ns."""
+
+    def __init__(
+        self,
+        epoll: select.epoll,
+        now: Callable[[], int],
+        finished: Callable[[Done], None],
+        body_max: int,
+        connect_timeout_ns: int,
+    ) -> None:
+        self._epoll, self._now, self._finished = epoll, now, finished
+        self._body_max, self._connect_timeout_ns = body_max, connect_timeout_ns
+        self.phase = Phase.CLOSED
+        self.fd = -1
+        self.retry_ns = 0
+        self.last_failure = ""
+        self._failures = 0
+        self._opened_ns = 0
+        self._socket: socket.socket | None = None
+        self._tls: ssl.SSLObject | None = None
+        self._inbox, self._outbox = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._out = bytearray()
+        self._events = 0
+        self._parser = h11.Connection(h11.CLIENT)
+        self._exchange: Exchange | None = None
+
+    # Opening
+
+    def open(self, target: Target) -> None:
+        """Begin to connect. Failures show in `phase` and `retry_ns`."""
+        self._opened_ns = self._now()
+        self._socket = sock = socket.socket(target.family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if target.bind is not None:
+                sock.bind(target.bind)
+            code = sock.connect_ex(target.address)
+            if code not in (0, errno.EINPROGRESS):
+                raise OSError(code, errno.errorcode.get(code, "connect"))
+        except OSError as error:
+            self.fail(f"cannot connect: {error.strerror}")
+            return
+        self._tls = None
+        self._out.clear()
+        if target.context is not None:
+            self._inbox, self._outbox = ssl.MemoryBIO(), ssl.MemoryBIO()
+            self._tls = target.context.wrap_bio(self._inbox, self._outbox, server_hostname=target.host)
+        self.phase = Phase.CONNECTING
+        self.fd = sock.fileno()
+        self._events = select.EPOLLIN | select.EPOLLOUT
+        self._epoll.register(self.fd, self._events)
+
+    def ready(self, events: int) -> None:
+        """The socket became readable or writable."""
+        if self._socket is None:
+            return
+        if self.phase is Phase.CONNECTING:
+            code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                self.fail(f"cannot connect: {errno.errorcode.get(code, code)}")
+                return
+            if not events & select.EPOLLOUT:
+                return
+            self.phase = Phase.HANDSHAKE if self._tls else Phase.IDLE
+            self._parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
+        try:
+            if events & ~select.EPOLLOUT:
+                self._receive()
+            self._shake_hands()
+            self._flush()
+        except (OSError, h11.RemoteProtocolError) as error:  # ssl.SSLError is an OSError
+            self.fail(_words(error))
+
+    def _shake_hands(self) -> None:
+        if self.phase is not Phase.HANDSHAKE or self._tls is None:
+            return
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+            self.phase = Phase.IDLE
+
+    # A call
+
+    def start(self, request_id: int, head: h11.Request, body: bytes, deadline_ns: int) -> None:
+        """Write one call on an IDLE connection; its end comes by `finished`."""
+        self._exchange = exchange = Exchange(request_id, deadline_ns)
+        self.phase = Phase.BUSY
+        parser = self._parser
+        data = parser.send(head) or b""
+        if body:
+            data += parser.send(h11.Data(data=body)) or b""
+        data += parser.send(h11.EndOfMessage()) or b""
+        try:
+            if self._tls is not None:
+                self._tls.write(data)
+            else:
+                self._out += data
+            self._flush()
+        except OSError as error:
+            self.fail(_words(error))
+            return
+        exchange.sent_ns = self._now()
+
+    def fresh(self) -> bool:
+        """True when an IDLE connection still stands: the peer has neither closed it nor spoken."""
+        if self.phase is Phase.IDLE:
+            self.ready(select.EPOLLIN)
+        return self.phase is Phase.IDLE
+
+    def _flush(self) -> None:
+        sock = self._socket
+        if sock is None or self.phase is Phase.CONNECTING:
+            return
+        if self._outbox.pending:
+            self._out += self._outbox.read()
+        while self._out:
+            try:
+                n = sock.send(self._out)
+            except (BlockingIOError, InterruptedError):
+                break
+            if self._exchange is not None and n:
+                self._exchange.sent = True
+            del self._out[:n]
+        events = select.EPOLLIN | (select.EPOLLOUT if self._out else 0)
+        if events != self._events:
+            self._events = events
+            self._epoll.modify(self.fd, events)
+
+    def _receive(self) -> None:
+        """Read what is there and parse it."""
+        for _ in range(READS_PER_EVENT):
+            sock = self._socket
+            if sock is None:
+                return
+            try:
+                data = sock.recv(READ_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return
+            if self._tls is None:
+                self._parse(data)
+            else:
+                self._decrypt(self._tls, data)
+            if not data:
+                return
+
+    def _decrypt(self, tls: ssl.SSLObject, data: bytes) -> None:
+        if data:
+            self._inbox.write(data)
+        else:
+            self._inbox.write_eof()
+        self._shake_hands()
+        while self.phase in (Phase.IDLE, Phase.BUSY):
+            try:
+                plain = tls.read(READ_BYTES)
+            except ssl.SSLWantReadError:
+                return
+            except ssl.SSLZeroReturnError:
+                plain = b""
+            self._parse(plain)
+            if not plain:
+                return
+        if not data:
+            self.fail("closed by the server")
+
+    def _parse(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self.fail("closed by the server" if not data else "the server spoke unasked", calm=not data)
+            return
+        self._parser.receive_data(data)
+        while True:
+            event = self._parser.next_event()
+            if event is h11.NEED_DATA or event is h11.PAUSED:
+                return
+            if isinstance(event, h11.Response):
+                exchange.status = event.status_code
+            elif isinstance(event, h11.Data):
+                exchange.body += event.data
+                if len(exchange.body) > self._body_max:
+                    self.fail(f"answer longer than {self._body_max} bytes")
+                    return
+            elif isinstance(event, h11.EndOfMessage):
+                self._finish(exchange)
+                return
+            elif isinstance(event, h11.ConnectionClosed):
+                self.fail("closed by the server before it answered")
+                return
+
+    def _finish(self, exchange: Exchange) -> None:
+        self._exchange = None
+        self._failures = 0
+        response = HttpResponse(exchange.status, bytes(exchange.body), exchange.sent_ns, self._now())
+        spare = self._parser.trailing_data[0] or self._out  # more was said than asked, or asked than read
+        if self._parser.our_state is h11.DONE and self._parser.their_state is h11.DONE and not spare:
+            self._parser.start_next_cycle()
+            self.phase = Phase.IDLE
+        else:
+            self.fail("not kept alive by the server", calm=True)
+        self._finished((exchange.request_id, response))
+
+    # Ending
+
+    def expire(self, now_ns: int) -> None:
+        """Give up what has passed its time: a call, or the attempt to connect."""
+        if self._exchange is not None and now_ns >= self._exchange.deadline_ns:
+            self.fail("timed out")
+        elif (
+            self.phase in (Phase.CONNECTING, Phase.HANDSHAKE)
+            and now_ns >= self._opened_ns + self._connect_timeout_ns
+        ):
+            self.fail("timed out while connecting")
+
+    def deadline_ns(self) -> int | None:
+        """When `expire` will have something to do."""
+        if self._exchange is not None:
+            return self._exchange.deadline_ns
+        if self.phase in (Phase.CONNECTING, Phase.HANDSHAKE):
+            return self._opened_ns + self._connect_timeout_ns
+        return None
+
+    def fail(self, reason: str, *, calm: bool = False) -> None:
+        """Close; the call under way ends with a TransportError. `calm`: no fault, reconnect at once."""
+        if self._socket is None:
+            return
+        exchange, self._exchange = self._exchange, None
+        now_ns = self._now()
+        self._socket.close()  # leaves the epoll set with it
+        self._socket, self.fd, self.phase = None, -1, Phase.CLOSED
+        self.last_failure = reason
+        wait_s = 0.0
+        if not calm:
+            self._failures += 1
+            wait_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 16))
+        self.retry_ns = now_ns + round(wait_s * NS_PER_S)
+        if exchange is not None:
+            self._finished((exchange.request_id, TransportError(reason, exchange.sent, now_ns)))
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate refused: {error.verify_message}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {error}"

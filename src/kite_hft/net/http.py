@@ -1,0 +1,244 @@
+"""Layer 3, orders process, hot: the engine's only way to a REST host.
+
+A few keep-alive connections, some for order calls and some for reads, so that an order never waits
+behind a slow book. Non-blocking: `submit` writes at once when a connection is free, `poll` hands
+back answers. `fileno()` is an epoll descriptor of our own that becomes readable when anything
+happens here; the engine waits on that one. Certificates are always verified, redirects never
+followed, nothing is ever sent twice. Credentials are handed in as headers and stay here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import select
+import socket
+import ssl
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import h11
+
+from kite_hft.brokers.base import HttpRequest, HttpResponse, TransportError
+from kite_hft.clock import Clock, SystemClock
+from kite_hft.net.connection import Connection, Done, Phase, Target
+from kite_hft.units import NS_PER_S
+
+WAITING_MAX: Final = 1024
+EVENTS_PER_POLL: Final = 64
+BODY_MAX: Final = 16 << 20
+
+
+class TransportConfigError(ValueError):
+    """An address or TLS setting that must not be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Connections and times of a transport."""
+
+    order_connections: int = 2
+    read_connections: int = 1
+    timeout_s: float = 7.0  # as the official client's
+    connect_timeout_s: float = 5.0
+    queue_s: float = 1.0  # a call that finds no connection for so long is given up, unsent
+    body_max: int = BODY_MAX
+    bind_address: str = ""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    request_id: int
+    head: h11.Request
+    body: bytes
+    give_up_ns: int
+
+
+@dataclass(slots=True)
+class _Lane:
+    connections: list[Connection]
+    waiting: deque[_Waiting] = field(default_factory=deque)
+
+
+class HttpTransport:
+    """Calls to one host. Single-threaded."""
+
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        headers: Sequence[tuple[str, str]] = (),
+        settings: HttpSettings | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        """`url`: scheme://host[:port][/base]. Resolves the host once (blocking) and starts to connect.
+
+        Raises:
+            TransportConfigError: another scheme, plain http to another machine, or a context that
+                does not verify. OSError: the host's name cannot be resolved.
+        """
+        self._clock, self._settings = clock, settings or HttpSettings()
+        self._base, self._targets = _targets(url, context, self._settings.bind_address)
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        fixed = [("Host", host), ("User-Agent", "kite_hft"), ("Accept-Encoding", "identity"), *headers]
+        self._headers = [(name.encode(), value.encode()) for name, value in fixed]
+        self._turn = 0
+        self._done: list[Done] = []
+        self._epoll = select.epoll()
+        self._orders = _Lane([self._connection() for _ in range(self._settings.order_connections)])
+        self._reads = _Lane([self._connection() for _ in range(self._settings.read_connections)])
+        self._lanes = (self._orders, self._reads)
+        self._all = [*self._orders.connections, *self._reads.connections]
+        for connection in self._all:
+            self._open(connection)
+
+    def _connection(self) -> Connection:
+        connect_ns = round(self._settings.connect_timeout_s * NS_PER_S)
+        return Connection(
+            self._epoll, self._clock.mono_ns, self._done.append, self._settings.body_max, connect_ns
+        )
+
+    def fileno(self) -> int:
+        """Becomes readable when `poll` has something to do (but see `next_deadline_ns`)."""
+        return self._epoll.fileno()
+
+    def submit(self, request_id: int, request: HttpRequest) -> None:
+        """Send a call, now if a connection is free. Its one answer comes from `poll`."""
+        now_ns = self._clock.mono_ns()
+        head = self._head(request)
+        lane = self._reads if request.method == "GET" else self._orders
+        if not lane.waiting:
+            for connection in lane.connections:
+                if connection.fresh():
+                    connection.start(request_id, head, request.body, self._deadline_ns(now_ns))
+                    return
+        if len(lane.waiting) >= WAITING_MAX:
+            self._done.append((request_id, TransportError("too many calls wait", False, now_ns)))
+            return
+        give_up_ns = now_ns + round(self._settings.queue_s * NS_PER_S)
+        lane.waiting.append(_Waiting(request_id, head, request.body, give_up_ns))
+
+    def poll(self) -> list[tuple[int, HttpResponse | TransportError]]:
+        """Handle what happened on the sockets; the answers since the last call."""
+        ready = dict(self._epoll.poll(0, EVENTS_PER_POLL))
+        for connection in self._all:
+            if connection.fd in ready:
+                connection.ready(ready[connection.fd])
+        now_ns = self._clock.mono_ns()
+        for connection in self._all:
+            connection.expire(now_ns)
+            if connection.phase is Phase.CLOSED and now_ns >= connection.retry_ns:
+                self._open(connection)
+        for lane in self._lanes:
+            self._serve(lane, now_ns)
+        done = self._done[:]
+        self._done.clear()
+        return done
+
+    def next_deadline_ns(self) -> int | None:
+        """When `poll` must run next although no descriptor becomes ready; None: not by itself."""
+        times = [w.give_up_ns for lane in self._lanes for w in lane.waiting]
+        for connection in self._all:
+            if connection.phase is Phase.CLOSED:
+                times.append(connection.retry_ns)
+            elif (at := connection.deadline_ns()) is not None:
+                times.append(at)
+        return 0 if self._done else min(times, default=None)
+
+    def connected(self) -> bool:
+        """True when every lane has a connection that stands."""
+        return all(any(c.phase in (Phase.IDLE, Phase.BUSY) for c in lane.connections) for lane in self._lanes)
+
+    def last_failure(self) -> str:
+        """Why a connection was last lost, for people; empty: never."""
+        return next((c.last_failure for c in self._all if c.last_failure), "")
+
+    def close(self) -> None:
+        """Close all connections; calls under way end unanswered."""
+        for connection in self._all:
+            connection.fail("closed by us", calm=True)
+        self._epoll.close()
+
+    def _open(self, connection: Connection) -> None:
+        connection.open(self._targets[self._turn % len(self._targets)])
+        self._turn += 1
+
+    def _deadline_ns(self, now_ns: int) -> int:
+        return now_ns + round(self._settings.timeout_s * NS_PER_S)
+
+    def _head(self, request: HttpRequest) -> h11.Request:
+        headers = list(self._headers)
+        if request.method in ("POST", "PUT") or request.body:
+            headers.append((b"Content-Length", str(len(request.body)).encode()))
+        if request.content_type:
+            headers.append((b"Content-Type", request.content_type.encode()))
+        return h11.Request(method=request.method, target=self._base + request.path, headers=headers)
+
+    def _serve(self, lane: _Lane, now_ns: int) -> None:
+        """Let waiting calls go on free connections; give up those that waited too long."""
+        while lane.waiting:
+            if lane.waiting[0].give_up_ns <= now_ns:
+                late = lane.waiting.popleft()
+                why = next((c.last_failure for c in lane.connections if c.last_failure), "all busy")
+                text = f"no connection was free: {why}"
+                self._done.append((late.request_id, TransportError(text, False, now_ns)))
+                continue
+            free = next((c for c in lane.connections if c.fresh()), None)
+            if free is None:
+                return
+            call = lane.waiting.popleft()
+            free.start(call.request_id, call.head, call.body, self._deadline_ns(now_ns))
+
+
+def _targets(url: str, context: ssl.SSLContext | None, bind: str) -> tuple[str, list[Target]]:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+        raise TransportConfigError(f"{parts.scheme}://{parts.hostname}: not a plain http(s) base address")
+    secure = parts.scheme == "https"
+    if secure:
+        context = context or ssl.create_default_context()
+        if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
+            raise TransportConfigError("a TLS context that does not verify certificate and host name")
+    port = parts.port or (443 if secure else 80)
+    found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    targets = []
+    for family, _, _, _, address in found:
+        if not secure and not ipaddress.ip_address(str(address[0])).is_loopback:
+            raise TransportConfigError(f"plain http to {address[0]}: allowed on this machine only")
+        local: Any = (bind, 0) if bind else None
+        targets.append(Target(parts.hostname, family, address, context if secure else None, local))
+    return parts.path.rstrip("/"), targets
+
+
+def fetch(
+    url: str,
+    headers: Sequence[tuple[str, str]] = (),
+    *,
+    timeout_s: float = 30.0,
+    context: ssl.SSLContext | None = None,
+    clock: Clock | None = None,
+) -> tuple[int, bytes]:
+    """One GET, blocking: for what is read before anything trades. Returns (status, body).
+
+    Raises:
+        TransportConfigError: as HttpTransport. ConnectionError: no answer; the message says why.
+    """
+    parts = urlsplit(url)
+    settings = HttpSettings(0, 1, timeout_s, timeout_s, timeout_s, body_max=64 << 20)
+    base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    transport = HttpTransport(base, clock or SystemClock(), headers, settings, context)
+    try:
+        ready = select.poll()
+        ready.register(transport.fileno(), select.POLLIN)
+        transport.submit(1, HttpRequest("GET", path))
+        while not (done := transport.poll()):
+            ready.poll(50)
+        result = done[0][1]
+    finally:
+        transport.close()
+    if isinstance(result, TransportError):
+        raise ConnectionError(f"{base}: {result.reason}")
+    return result.status, result.body

@@ -1,0 +1,326 @@
+"""Layer 2, orders process, hot: every order of the run and what became of it.
+
+Pure: no clock, no I/O. Orders are found by our number, by (strategy, strategy_seq), by the
+broker's order id and by tag. `fold` takes the broker's words in any order, any number of times;
+quantities filled only grow; a report that teaches nothing is a duplicate. Executions
+(TradeReport) are the truth about prices and replace values made from an average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from kite_hft.brokers.base import OrderReport, TradeReport
+from kite_hft.layout import NO_SLOT, OrderStatus, Side
+from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.lifecycle import LIVE, REPORT_OF, WORKING, Input, following
+from kite_hft.trading.positions import Fill, Position, fill_units, paise_of_units
+
+EXTERNAL: Final = 0xFFFF
+"""The strategy of orders and positions that no strategy of this run made."""
+
+
+@dataclass(slots=True)
+class Order:
+    """One order. Only Book changes it. Times are CLOCK_MONOTONIC except `sent_real_ns`."""
+
+    order_no: int
+    strategy: int
+    strategy_seq: int
+    slot: int
+    side: int
+    order_type: int
+    product: int
+    validity: int
+    flags: int
+    quantity: int
+    px: int
+    trigger_px: int
+    tag: str
+    created_ns: int = 0
+    tick_recv_ns: int = 0
+    sent_ns: int = 0
+    sent_real_ns: int = 0
+    status: OrderStatus = OrderStatus.NEW
+    status_ns: int = 0
+    order_id: str = ""
+    filled: int = 0
+    filled_units: int = 0
+    quantity_max: int = 0  # the most it may become while a modification is unanswered
+    modifications: int = 0
+    changed_ns: int = 0  # last answer that changed quantity or price: older rows are stale
+    message: str = ""
+    opening: bool = True  # added risk when it was judged
+    trades: dict[str, tuple[int, int]] = field(default_factory=dict)  # trade id -> (quantity, units)
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.side == Side.BUY else -1
+
+    @property
+    def open_quantity(self) -> int:
+        """What may still fill, at worst."""
+        return max(self.quantity, self.quantity_max) - self.filled if self.status in LIVE else 0
+
+    @property
+    def pending(self) -> int:
+        return self.quantity - self.filled if self.status in LIVE else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one input did to one order."""
+
+    order: Order
+    before: OrderStatus
+    fill_quantity: int = 0
+    fill_units: int = 0
+    terms: bool = False  # quantity or price changed
+
+    @property
+    def status_changed(self) -> bool:
+        return self.order.status != self.before
+
+    def __bool__(self) -> bool:
+        return self.status_changed or bool(self.fill_quantity or self.fill_units) or self.terms
+
+
+class BookError(ValueError):
+    """Two orders claim one name, or the broker's words contradict one another."""
+
+
+class Book:
+    """Orders and positions of one account."""
+
+    def __init__(self, instruments: InstrumentTable) -> None:
+        self._instruments = instruments
+        self.orders: dict[int, Order] = {}
+        self._by_strategy: dict[tuple[int, int], Order] = {}
+        self._by_id: dict[str, Order] = {}
+        self._by_tag: dict[str, Order] = {}
+        self._live: dict[int, Order] = {}
+        self.positions: dict[tuple[int, int, int], Position] = {}
+        self._slots: dict[int, list[Position]] = {}
+
+    # Finding
+
+    def by_strategy(self, strategy: int, strategy_seq: int) -> Order | None:
+        return self._by_strategy.get((strategy, strategy_seq))
+
+    def by_id(self, order_id: str) -> Order | None:
+        return self._by_id.get(order_id)
+
+    def by_tags(self, tags: tuple[str, ...]) -> Order | None:
+        return next((self._by_tag[t] for t in tags if t in self._by_tag), None)
+
+    def live(self) -> Iterator[Order]:
+        """Orders that may still fill, oldest first; safe while orders change."""
+        return iter(list(self._live.values()))
+
+    def live_count(self) -> int:
+        return len(self._live)
+
+    def frozen(self, slot: int, side: int) -> Order | None:
+        """The ambiguous order that stands on this instrument and side, if one does."""
+        for order in self._live.values():
+            if order.status is OrderStatus.AMBIGUOUS and order.slot == slot and order.side == side:
+                return order
+        return None
+
+    # Changing
+
+    def add(self, order: Order) -> None:
+        """A new order.
+
+        Raises:
+            BookError: number, (strategy, strategy_seq) or tag is taken.
+        """
+        name = (order.strategy, order.strategy_seq)
+        if order.order_no in self.orders or (order.tag and order.tag in self._by_tag):
+            raise BookError(f"order {order.order_no} or its tag {order.tag} stands already")
+        if order.strategy != EXTERNAL:
+            if name in self._by_strategy:
+                raise BookError(f"strategy {name[0]} has sent its intent {name[1]} already")
+            self._by_strategy[name] = order
+        self.orders[order.order_no] = order
+        if order.tag:
+            self._by_tag[order.tag] = order
+        if order.status in LIVE:
+            self._live[order.order_no] = order
+            self._expose(order, order.open_quantity)
+
+    def name(self, order: Order, order_id: str) -> None:
+        """The broker calls it `order_id`.
+
+        Raises:
+            BookError: it is known under another id (so one intent made two orders), or the id
+                belongs to another order.
+        """
+        if order.order_id == order_id:
+            return
+        if order.order_id or order_id in self._by_id:
+            known = order.order_id or "unnamed"
+            raise BookError(f"order {order.order_no} ({known}) is named {order_id} as well")
+        order.order_id = order_id
+        self._by_id[order_id] = order
+
+    def enter(self, order: Order, what: Input, now_ns: int) -> Change:
+        """One of our own inputs."""
+        before, exposed = order.status, order.open_quantity
+        self._move(order, what, now_ns)
+        self._expose(order, order.open_quantity - exposed)
+        return Change(order, before)
+
+    def ask_terms(self, order: Order, quantity: int) -> None:
+        """A modification to `quantity` is on its way: count the worse of both."""
+        exposed = order.open_quantity
+        order.quantity_max = max(order.quantity, quantity)
+        order.modifications += 1
+        self._expose(order, order.open_quantity - exposed)
+
+    def set_terms(self, order: Order, quantity: int, px: int, trigger_px: int, now_ns: int) -> Change:
+        """Quantity and prices as they now stand at the broker; ends an unanswered modification."""
+        exposed = order.open_quantity
+        changed = (order.quantity, order.px, order.trigger_px) != (quantity, px, trigger_px)
+        order.quantity, order.px, order.trigger_px = max(quantity, order.filled), px, trigger_px
+        order.quantity_max, order.changed_ns = 0, now_ns
+        self._expose(order, order.open_quantity - exposed)
+        return Change(order, order.status, terms=changed)
+
+    def fold(self, order: Order, report: OrderReport, now_ns: int) -> Change:
+        """One report about `order` (found by the caller): false when it teaches nothing.
+
+        Raises:
+            BookError: the report's id is another one than the order's.
+        """
+        self.name(order, report.order_id)
+        before, exposed = order.status, order.open_quantity
+        filled = min(report.filled_quantity, max(order.quantity, order.quantity_max, report.quantity))
+        got_quantity = got_units = 0
+        if filled > order.filled:
+            scale = self._scale(order)
+            got_quantity, got_units = self._fill(
+                order, filled, fill_units(report.average_price, filled, scale)
+            )
+        elif filled == order.filled and filled and not order.filled_units:
+            # The first word of the fill came without its price.
+            got_units = fill_units(report.average_price, filled, self._scale(order))
+            self._revalue(order, got_units)
+        self._move(order, REPORT_OF[report.status], now_ns)
+        if report.message and order.status is OrderStatus.REJECTED:
+            order.message = report.message
+        self._expose(order, order.open_quantity - exposed)
+        return Change(order, before, got_quantity, got_units)
+
+    def fold_trade(self, order: Order, trade: TradeReport, now_ns: int) -> Change:
+        """One execution of `order`. Once executions cover all that is filled they set its value."""
+        if trade.trade_id in order.trades:
+            return Change(order, order.status)
+        exposed, before = order.open_quantity, order.status
+        scale = self._scale(order)
+        units = round(trade.average_price * scale) * trade.quantity
+        order.trades[trade.trade_id] = (trade.quantity, units)
+        quantity = sum(q for q, _ in order.trades.values())
+        value = sum(u for _, u in order.trades.values())
+        got_quantity = got_units = 0
+        if quantity > order.filled:
+            got_quantity, got_units = self._fill(order, quantity, value)
+        elif quantity == order.filled and value != order.filled_units:
+            got_units = value - order.filled_units
+            self._revalue(order, value)
+        self._move(order, Input.SEEN, now_ns)
+        self._expose(order, order.open_quantity - exposed)
+        return Change(order, before, got_quantity, got_units)
+
+    def _move(self, order: Order, what: Input, now_ns: int) -> None:
+        status = following(order.status, what)
+        if status is order.status:
+            return
+        order.status, order.status_ns = status, now_ns
+        if status in LIVE:
+            self._live[order.order_no] = order
+        else:
+            self._live.pop(order.order_no, None)
+
+    def _fill(self, order: Order, filled: int, units: int) -> tuple[int, int]:
+        quantity, value = filled - order.filled, units - order.filled_units
+        self.position(order).apply(Fill(order.order_no, order.sign * quantity, order.sign * value))
+        order.filled, order.filled_units = filled, units
+        return quantity, value
+
+    def _revalue(self, order: Order, units: int) -> None:
+        if units != order.filled_units:
+            self.position(order).correct(order.order_no, order.sign * (units - order.filled_units))
+            order.filled_units = units
+
+    def _expose(self, order: Order, more: int) -> None:
+        if more:
+            position = self.position(order)
+            if order.side == Side.BUY:
+                position.open_buy += more
+            else:
+                position.open_sell += more
+
+    def _scale(self, order: Order) -> int:
+        return self._instruments[order.slot].scale if order.slot != NO_SLOT else 100
+
+    # Positions
+
+    def position(self, order: Order) -> Position:
+        """The position that `order` belongs to."""
+        return self.position_of(order.strategy, order.slot, order.product)
+
+    def position_of(self, strategy: int, slot: int, product: int) -> Position:
+        """The position of (strategy, slot, product), flat when nothing happened yet."""
+        key = (strategy, slot, product)
+        found = self.positions.get(key)
+        if found is None:
+            found = self.positions[key] = Position(strategy, slot, product)
+            self._slots.setdefault(slot, []).append(found)
+        return found
+
+    def standing(self, strategy: int, slot: int, product: int) -> Position:
+        """The position of (strategy, slot, product) to look at; a flat one is not kept."""
+        return self.positions.get((strategy, slot, product)) or Position(strategy, slot, product)
+
+    def set_external(self, slot: int, product: int, quantity: int, units: int) -> None:
+        """What the account holds beyond this run's own orders (from the broker, at start)."""
+        position = self.position_of(EXTERNAL, slot, product)
+        position.quantity, position.cost_units, position.net_units = quantity, units, units
+        position.fills = [Fill(0, quantity, units)] if quantity else []
+
+    def worst_case(self, slot: int, side: int = 0, quantity: int = 0) -> int:
+        """Largest absolute account position in `slot`, were all live orders of one side to fill.
+
+        `quantity` more on `side` is counted in.
+        """
+        held = buys = sells = 0
+        for position in self._slots.get(slot, ()):
+            held += position.quantity
+            buys += position.open_buy
+            sells += position.open_sell
+        buys += quantity if side == Side.BUY else 0
+        sells += quantity if side == Side.SELL else 0
+        return max(abs(held + buys), abs(held - sells))
+
+    def slots_in_play(self) -> set[int]:
+        """Slots with a position or a live order."""
+        return {p.slot for p in self.positions.values() if p.quantity or p.open_buy or p.open_sell}
+
+    def working_count(self) -> int:
+        return sum(1 for order in self._live.values() if order.status in WORKING)
+
+    def gross_paise(self, mark: Callable[[int], int]) -> tuple[int, int]:
+        """(gross, realised) of this run's own positions. `mark(slot)`: last price, 0: unknown (at cost)."""
+        gross = realised = 0
+        for position in self.positions.values():
+            if position.strategy == EXTERNAL or not position.fills:
+                continue
+            instrument = self._instruments[position.slot]
+            px = mark(position.slot) if position.quantity else 0
+            open_units = position.quantity * px - position.cost_units if px else 0
+            realised += paise_of_units(position.realised_units, instrument)
+            gross += paise_of_units(position.realised_units + open_units, instrument)
+        return gross, realised

@@ -1,0 +1,212 @@
+"""Layer 2, every process, cold: what is traded, and the slot by which the hot path knows it.
+
+An instrument gets a slot (0, 1, 2, ...) for the run; ticks, kernels and intents carry slots only.
+Read from Kite's CSV dump (specs: columns instrument_token .. exchange), to which multiplier and
+freeze quantity are added from elsewhere: Kite's dump has neither, and an instrument without them
+is not tradable in derivatives.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from kite_hft.units import PriceError, px_from_price
+
+INDEX_SEGMENT: Final = 9
+SCALE_DEFAULT: Final = 100
+SCALE_BY_SEGMENT: Final = {3: 10_000_000, 6: 10_000, 12: 10_000}
+"""Low byte of a Kite token -> units per rupee: CDS, BCD, NCO; everything else paise."""
+
+CSV_COLUMNS: Final = (
+    "instrument_token",
+    "exchange_token",
+    "tradingsymbol",
+    "name",
+    "last_price",
+    "expiry",
+    "strike",
+    "tick_size",
+    "lot_size",
+    "instrument_type",
+    "segment",
+    "exchange",
+)
+EXTRA_COLUMNS: Final = ("multiplier", "freeze_quantity")
+
+
+class InstrumentError(ValueError):
+    """An instrument file that cannot be used; the message names file, line and column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One row of the master. Prices in units of 1/scale rupee."""
+
+    slot: int
+    token: int
+    exchange_token: int
+    symbol: str
+    exchange: str
+    segment: str
+    kind: str  # EQ, FUT, CE, PE
+    tick_px: int
+    lot_size: int
+    scale: int = SCALE_DEFAULT
+    name: str = ""
+    expiry: str = ""
+    strike_px: int = 0
+    multiplier: int | None = None
+    freeze_quantity: int | None = None
+
+    @property
+    def is_index(self) -> bool:
+        return self.token & 0xFF == INDEX_SEGMENT or self.segment == "INDICES"
+
+    @property
+    def key(self) -> str:
+        return f"{self.exchange}:{self.symbol}"
+
+
+def scale_of_token(token: int) -> int:
+    """Units per rupee of a Kite instrument token (its low byte is the segment)."""
+    return SCALE_BY_SEGMENT.get(token & 0xFF, SCALE_DEFAULT)
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentTable:
+    """All instruments of a run, by slot, token and EXCHANGE:SYMBOL."""
+
+    rows: tuple[Instrument, ...]
+    by_token: dict[int, Instrument] = field(default_factory=dict)
+    by_key: dict[str, Instrument] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for slot, row in enumerate(self.rows):
+            if row.slot != slot:
+                raise InstrumentError(f"{row.key} has slot {row.slot}, stands at {slot}")
+            if row.token in self.by_token:
+                raise InstrumentError(f"token {row.token} stands twice: {row.key}")
+            self.by_token[row.token] = row
+            self.by_key[row.key] = row
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Instrument]:
+        return iter(self.rows)
+
+    def __getitem__(self, slot: int) -> Instrument:
+        return self.rows[slot]
+
+    def tokens(self) -> npt.NDArray[np.uint32]:
+        """uint32[n]: token of each slot."""
+        return np.array([row.token for row in self.rows], np.uint32)
+
+    def scales(self) -> npt.NDArray[np.float64]:
+        """float64[n]: units per rupee of each slot."""
+        return np.array([row.scale for row in self.rows], np.float64)
+
+    def select(self, rows: Iterable[Instrument]) -> InstrumentTable:
+        """A table of some of the rows, with new slots in the order given."""
+        return InstrumentTable(tuple(replace(row, slot=slot) for slot, row in enumerate(rows)))
+
+    def resolve(self, name: str | int) -> Instrument:
+        """By `EXCHANGE:SYMBOL` or by token.
+
+        Raises:
+            InstrumentError: not in the table; the message names the nearest known keys.
+        """
+        found = self.by_token.get(name) if isinstance(name, int) else self.by_key.get(name)
+        if found is None:
+            import difflib
+
+            near = difflib.get_close_matches(str(name), self.by_key, n=3)
+            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            raise InstrumentError(f"instrument {name!r} is not in today's list{hint}")
+        return found
+
+
+def _row(slot: int, cells: dict[str, str], where: str) -> Instrument:
+    try:
+        token = int(cells["instrument_token"])
+        if not 0 < token < 2**32:
+            raise ValueError(f"instrument_token {token} does not fit 32 bits")
+        scale = scale_of_token(token)
+        return Instrument(
+            slot=slot,
+            token=token,
+            exchange_token=int(cells["exchange_token"]),
+            symbol=cells["tradingsymbol"],
+            exchange=cells["exchange"],
+            segment=cells["segment"],
+            kind=cells["instrument_type"],
+            tick_px=px_from_price(float(cells["tick_size"] or 0), scale),
+            lot_size=int(float(cells["lot_size"] or 0)),
+            scale=scale,
+            name=cells["name"],
+            expiry=cells["expiry"],
+            strike_px=px_from_price(float(cells["strike"] or 0), 100),
+            multiplier=_optional(cells.get("multiplier")),
+            freeze_quantity=_optional(cells.get("freeze_quantity")),
+        )
+    except (KeyError, ValueError, PriceError) as error:
+        raise InstrumentError(f"{where}: {error}") from error
+
+
+def _optional(text: str | None) -> int | None:
+    return int(text) if text else None
+
+
+def parse_csv(lines: Iterable[str], where: str = "instruments") -> InstrumentTable:
+    """Kite's instrument dump (with or without our two extra columns) as a table.
+
+    Raises:
+        InstrumentError: a missing column, an unreadable cell or a doubled token, with its line.
+    """
+    reader = csv.DictReader(lines)
+    missing = [c for c in CSV_COLUMNS if c not in (reader.fieldnames or ())]
+    if missing:
+        raise InstrumentError(f"{where}: columns missing: {', '.join(missing)}")
+    rows = tuple(_row(i, cells, f"{where}, line {i + 2}") for i, cells in enumerate(reader))
+    return InstrumentTable(rows)
+
+
+def read_csv(path: Path) -> InstrumentTable:
+    """`parse_csv` of a file."""
+    with path.open(newline="") as file:
+        return parse_csv(file, str(path))
+
+
+def write_csv(table: InstrumentTable, path: Path) -> None:
+    """The table in Kite's columns plus multiplier and freeze_quantity; `read_csv` reads it back."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*CSV_COLUMNS, *EXTRA_COLUMNS])
+        writer.writerows(csv_row(row) for row in table)
+
+
+def csv_row(row: Instrument) -> list[str]:
+    """One line of the dump, in the order of CSV_COLUMNS + EXTRA_COLUMNS."""
+    return [
+        str(row.token),
+        str(row.exchange_token),
+        row.symbol,
+        row.name,
+        "0.0",
+        row.expiry,
+        f"{row.strike_px / 100:g}",
+        f"{row.tick_px / row.scale:.7f}".rstrip("0").rstrip(".") or "0",
+        str(row.lot_size),
+        row.kind,
+        row.segment,
+        row.exchange,
+        "" if row.multiplier is None else str(row.multiplier),
+        "" if row.freeze_quantity is None else str(row.freeze_quantity),
+    ]

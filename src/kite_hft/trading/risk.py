@@ -1,0 +1,148 @@
+"""Layer 2, orders process, hot: may this intent become an order? One table of small checks.
+
+CHECKS gives each check (see checks.py) its reason, the kinds of intent that it applies to, whether
+it binds reducing intents too, and whether it is asked again when the intent had to wait for the
+throttle. What adds risk fails closed: no price, an old price, an unknown size mean no.
+
+Reducing is judged from the book (position against everything that is live), never from the
+intent's EXIT flag: a flag alone opens no door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from kite_hft.layout import IntentKind, Reason
+from kite_hft.trading import checks
+from kite_hft.trading.book import Book, Order
+from kite_hft.trading.checks import Context, RiskLimits
+from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.intents import Intent
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A refusal: the reason for programs, the text with the numbers for people."""
+
+    reason: Reason
+    text: str
+
+
+def is_reducing(intent: Intent, book: Book, target: Order | None) -> bool:
+    """True when, were every live order to fill, this one would only shrink its position."""
+    if intent.kind == IntentKind.PLACE:
+        position = book.standing(intent.strategy, intent.slot, intent.product)
+        return intent.qty > 0 and position.reduces(intent.side, intent.qty)
+    if intent.kind == IntentKind.MODIFY and target is not None:
+        more = max(0, intent.qty - max(target.quantity, target.quantity_max)) if intent.qty else 0
+        return book.position(target).reduces(target.side, more)
+    return intent.kind == IntentKind.CANCEL
+
+
+PLACE, MODIFY, CANCEL = int(IntentKind.PLACE), int(IntentKind.MODIFY), int(IntentKind.CANCEL)
+_P, _PM, _MC, _M = {PLACE}, {PLACE, MODIFY}, {MODIFY, CANCEL}, {MODIFY}
+_ALL = {PLACE, MODIFY, CANCEL}
+
+Check = Callable[[Intent, Context, RiskLimits], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of CHECKS."""
+
+    reason: Reason
+    check: Check
+    kinds: frozenset[int]
+    reducing: bool  # binds reducing intents too
+    again: bool  # asked once more when the intent had to wait
+
+
+def _row(reason: Reason, check: Check, kinds: set[int], *, reducing: bool, again: bool = False) -> Row:
+    return Row(reason, check, frozenset(kinds), reducing, again)
+
+
+CHECKS: Final = (
+    _row(Reason.NOT_ACTIVE, checks.active, _ALL, reducing=True),
+    _row(Reason.DUPLICATE_INTENT, checks.duplicate, _ALL, reducing=True),
+    _row(Reason.UNKNOWN_INSTRUMENT, checks.known, _PM, reducing=True),
+    _row(Reason.BAD_INTENT, checks.fields, _P, reducing=True),
+    _row(Reason.BAD_INTENT, checks.numbers, _PM, reducing=True),
+    _row(Reason.UNKNOWN_ORDER, checks.target, _MC, reducing=True),
+    _row(Reason.BAD_INTENT, checks.target_slot, _M, reducing=True),
+    _row(Reason.ORDER_NOT_OPEN, checks.target_open, _MC, reducing=True, again=True),
+    _row(Reason.ORDER_NOT_OPEN, checks.target_settled, _M, reducing=True),
+    _row(Reason.NO_CHANGE, checks.modify, _M, reducing=True, again=True),
+    _row(Reason.BAD_INTENT, checks.modify_filled, _M, reducing=True, again=True),
+    _row(Reason.MODIFICATION_CAP, checks.modifications, _M, reducing=True),
+    _row(Reason.NOT_TRADABLE, checks.tradable, _PM, reducing=True),
+    _row(Reason.LOT_MULTIPLE, checks.lot, _PM, reducing=True),
+    _row(Reason.TICK_SIZE, checks.tick_ok, _PM, reducing=True),
+    _row(Reason.MAX_ORDER_QUANTITY, checks.quantity, _PM, reducing=True),
+    _row(Reason.HALTED, checks.halted, _PM, reducing=False, again=True),
+    _row(Reason.FROZEN, checks.frozen, _PM, reducing=False, again=True),
+    _row(Reason.NO_REFERENCE_PRICE, checks.reference, _PM, reducing=False, again=True),
+    _row(Reason.STALE_TICK, checks.stale, _PM, reducing=False, again=True),
+    _row(Reason.PRICE_COLLAR, checks.collar, _PM, reducing=True, again=True),
+    _row(Reason.MAX_ORDER_VALUE, checks.order_value, _PM, reducing=False),
+    _row(Reason.MAX_EXPOSURE, checks.position_size, _PM, reducing=False),
+    _row(Reason.MAX_EXPOSURE, checks.exposure, _PM, reducing=False),
+    _row(Reason.MAX_POSITIONS, checks.positions, _P, reducing=False),
+    _row(Reason.MAX_WORKING_ORDERS, checks.working, _P, reducing=False),
+)
+"""In order: the first that refuses gives the reason. `checks.kind` stands before the table."""
+
+
+def judge(intent: Intent, context: Context, limits: RiskLimits, *, again: bool = False) -> Verdict | None:
+    """The refusal of `intent`, or None. Sets `context.reducing` on the first call.
+
+    `again`: only the checks whose answer may change while an intent waits; `context.reducing` then
+    stands as first judged, for the waiting order counts itself in the book.
+    """
+    if not again:
+        if text := checks.kind(intent, context, limits):
+            return Verdict(Reason.BAD_INTENT, text)
+        context.reducing = is_reducing(intent, context.book, context.target)
+    for row in CHECKS:
+        if intent.kind not in row.kinds or (again and not row.again):
+            continue
+        if context.reducing and not row.reducing:
+            continue
+        if text := row.check(intent, context, limits):
+            return Verdict(row.reason, text)
+    return None
+
+
+def gather(
+    intent: Intent,
+    instruments: InstrumentTable,
+    book: Book,
+    *,
+    active: bool,
+    halted: str,
+    tick: tuple[int, int, int],
+    mark: Callable[[int], int],
+    modifications_max: int,
+    last_seq: int,
+) -> Context:
+    """The context of one intent. `tick`: (last price, tick sequence, age in ns), (0, 0, -1): none.
+
+    `mark(slot)`: last price of any slot, 0: none.
+    """
+    slot = intent.slot
+    target = book.by_strategy(intent.strategy, intent.target_seq) if intent.kind in (MODIFY, CANCEL) else None
+    return Context(
+        instrument=instruments[slot] if slot < len(instruments) else None,
+        instruments=instruments,
+        book=book,
+        active=active,
+        halted=halted,
+        ref_px=tick[0],
+        tick_seq=tick[1],
+        age_ns=tick[2],
+        mark=mark,
+        target=target,
+        modifications_max=modifications_max,
+        last_seq=last_seq,
+    )

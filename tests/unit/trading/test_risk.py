@@ -1,0 +1,307 @@
+"""Every line of the risk table refuses what it must and lets pass what it may."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from orders_world import PX, S, instruments, intent
+
+from kite_hft.layout import NO_SLOT, IntentKind, OrderStatus, OrderType, Product, Reason, Side, Validity
+from kite_hft.trading import risk
+from kite_hft.trading.book import Book, Order
+from kite_hft.trading.checks import Context, RiskLimits
+from kite_hft.trading.intents import Intent
+from kite_hft.trading.lifecycle import Input
+from kite_hft.trading.risk import CHECKS, Verdict, gather, judge
+
+TABLE = instruments()
+MODIFY, CANCEL = IntentKind.MODIFY, IntentKind.CANCEL
+
+
+class Desk:
+    """A book and what surrounds an intent."""
+
+    def __init__(self) -> None:
+        self.book = Book(TABLE)
+        self.tick = (PX, 1, 0)
+        self.active, self.halted, self.last_seq, self.mark = True, "", 0, PX
+        self.limits = RiskLimits()
+
+    def order(self, number: int, status: OrderStatus = OrderStatus.OPEN, **more: Any) -> Order:
+        base: dict[str, Any] = {
+            "strategy": 1, "strategy_seq": number, "slot": 0, "side": Side.BUY, "order_type": OrderType.LIMIT,
+            "product": Product.MIS, "validity": Validity.DAY, "flags": 0, "quantity": 10, "px": PX,
+            "trigger_px": 0, "tag": f"tag{number}", "status": status,
+        }  # fmt: skip
+        order = Order(order_no=number, **(base | more))
+        self.book.add(order)
+        return order
+
+    def hold(self, quantity: int, slot: int = 0, strategy: int = 1) -> None:
+        held = self.book.position_of(strategy, slot, Product.MIS)
+        held.quantity += quantity
+
+    def context(self, wish: Intent) -> Context:
+        return gather(
+            wish, TABLE, self.book, active=self.active, halted=self.halted, tick=self.tick,
+            mark=lambda slot: self.mark, modifications_max=25, last_seq=self.last_seq,
+        )  # fmt: skip
+
+    def judge(self, strategy_seq: int = 100, **fields: Any) -> Verdict | None:
+        wish = intent(strategy_seq, **fields)
+        return judge(wish, self.context(wish), self.limits)
+
+    def reason(self, **fields: Any) -> Reason | None:
+        verdict = self.judge(**fields)
+        return verdict.reason if verdict else None
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_a_good_intent_passes(desk: Desk) -> None:
+    assert desk.judge() is None
+    assert desk.judge(order_type=OrderType.MARKET, px=0) is None
+    assert desk.judge(slot=3, qty=75, px=1000) is not None  # far off the last price
+    desk.tick = (1000, 1, 0)
+    assert desk.judge(slot=3, qty=75, px=1000) is None
+
+
+BAD: list[tuple[Reason, dict[str, Any]]] = [
+    (Reason.BAD_INTENT, {"kind": 0}),
+    (Reason.BAD_INTENT, {"kind": 9}),
+    (Reason.BAD_INTENT, {"strategy_seq": 0}),
+    (Reason.BAD_INTENT, {"side": 0}),
+    (Reason.BAD_INTENT, {"side": 3}),
+    (Reason.BAD_INTENT, {"order_type": 0}),
+    (Reason.BAD_INTENT, {"order_type": 200}),
+    (Reason.BAD_INTENT, {"order_type": OrderType.SL, "trigger_px": PX}),
+    (Reason.BAD_INTENT, {"product": 0}),
+    (Reason.BAD_INTENT, {"product": 5}),
+    (Reason.BAD_INTENT, {"validity": 0}),
+    (Reason.BAD_INTENT, {"validity": Validity.TTL}),
+    (Reason.BAD_INTENT, {"flags": 2}),
+    (Reason.BAD_INTENT, {"qty": 0}),
+    (Reason.BAD_INTENT, {"px": 0}),
+    (Reason.BAD_INTENT, {"px": -PX}),
+    (Reason.BAD_INTENT, {"trigger_px": -1}),
+    (Reason.BAD_INTENT, {"signal": math.nan}),
+    (Reason.UNKNOWN_INSTRUMENT, {"slot": 5}),
+    (Reason.UNKNOWN_INSTRUMENT, {"slot": NO_SLOT}),
+    (Reason.NOT_TRADABLE, {"slot": 2}),
+    (Reason.NOT_TRADABLE, {"slot": 4, "qty": 75}),
+    (Reason.LOT_MULTIPLE, {"slot": 3, "qty": 76}),
+    (Reason.TICK_SIZE, {"px": PX + 1}),
+    (Reason.MAX_ORDER_QUANTITY, {"slot": 3, "qty": 1875}),
+    (Reason.MAX_ORDER_QUANTITY, {"qty": 10_001}),
+    (Reason.PRICE_COLLAR, {"px": PX + 505}),
+    (Reason.PRICE_COLLAR, {"px": PX - 505}),
+    (Reason.MAX_ORDER_VALUE, {"qty": 2001}),
+    (Reason.MAX_EXPOSURE, {"qty": 1001}),
+    (Reason.UNKNOWN_ORDER, {"kind": CANCEL, "target_seq": 5}),
+    (Reason.UNKNOWN_ORDER, {"kind": MODIFY, "target_seq": 5}),
+]
+
+
+@pytest.mark.parametrize(("reason", "fields"), BAD, ids=lambda v: str(v))
+def test_refused(desk: Desk, reason: Reason, fields: dict[str, Any]) -> None:
+    assert desk.reason(**fields) is reason
+
+
+def test_the_edges_pass(desk: Desk) -> None:
+    desk.limits = RiskLimits(max_position_size=200_000)
+    for fields in ({"px": PX + 500}, {"px": PX - 500}, {"qty": 2000}, {"slot": 3, "qty": 1800}):
+        assert desk.judge(**fields) is None, fields
+    assert desk.reason(qty=2001, px=PX) is Reason.MAX_ORDER_VALUE
+
+
+def test_numbers_stand_in_the_text(desk: Desk) -> None:
+    verdict = desk.judge(px=PX + 505)
+    assert verdict is not None and verdict.text == "price 10505 is 5.05 % off 10000 > 5.0 %"
+    verdict = desk.judge(qty=1001)
+    assert verdict is not None and "1001" in verdict.text and "100100.00" in verdict.text
+
+
+def test_value_uses_the_multiplier(desk: Desk) -> None:
+    rows = list(TABLE.rows)
+    rows[3] = replace(rows[3], multiplier=100)
+    wish = intent(1, slot=3, qty=75, px=PX)
+    context = desk.context(wish)
+    context.instrument = rows[3]
+    verdict = judge(wish, context, desk.limits)
+    assert verdict is not None and verdict.reason is Reason.MAX_ORDER_VALUE and "750000.00" in verdict.text
+
+
+def test_a_market_order_is_valued_at_the_last_price(desk: Desk) -> None:
+    assert desk.reason(order_type=OrderType.MARKET, px=0, qty=2001) is Reason.MAX_ORDER_VALUE
+
+
+def test_not_active_and_duplicate_refuse_everything(desk: Desk) -> None:
+    desk.order(1)
+    desk.active = False
+    for kind in IntentKind:
+        assert desk.reason(kind=kind, target_seq=1) is Reason.NOT_ACTIVE
+    desk.active, desk.last_seq = True, 100
+    for kind in IntentKind:
+        assert desk.reason(kind=kind, target_seq=1) is Reason.DUPLICATE_INTENT
+    assert desk.judge(strategy_seq=101) is None
+
+
+OPENING_ONLY: list[tuple[Reason, dict[str, Any]]] = [
+    (Reason.HALTED, {"halted": "kill"}),
+    (Reason.NO_REFERENCE_PRICE, {"tick": (0, 0, -1)}),
+    (Reason.STALE_TICK, {"tick": (PX, 1, 2 * S + 1)}),
+]
+
+
+@pytest.mark.parametrize(("reason", "state"), OPENING_ONLY)
+def test_binds_openings_and_lets_reductions_and_cancels_pass(
+    desk: Desk, reason: Reason, state: dict[str, Any]
+) -> None:
+    desk.hold(10)
+    for name, value in state.items():
+        setattr(desk, name, value)
+    assert desk.reason() is reason
+    assert desk.reason(side=Side.SELL, qty=11) is reason
+    assert desk.reason(side=Side.SELL, qty=11, flags=1) is reason  # the flag alone opens no door
+    assert desk.judge(side=Side.SELL, qty=10) is None
+    desk.order(1)
+    assert desk.judge(kind=CANCEL, target_seq=1) is None
+
+
+def test_just_fresh_enough(desk: Desk) -> None:
+    desk.tick = (PX, 1, 2 * S)
+    assert desk.judge() is None
+
+
+def test_reducing_is_judged_per_strategy_and_product(desk: Desk) -> None:
+    desk.hold(10, strategy=2)
+    desk.halted = "kill"
+    assert desk.reason(side=Side.SELL) is Reason.HALTED
+    assert desk.judge(side=Side.SELL, strategy=2) is None
+    assert desk.reason(side=Side.SELL, strategy=2, product=Product.CNC) is Reason.HALTED
+
+
+def test_a_large_reduction_passes_limits_of_size_but_not_the_exchanges(desk: Desk) -> None:
+    desk.hold(20_000)
+    assert desk.judge(side=Side.SELL, qty=20_000) is None
+    assert desk.reason(side=Side.SELL, qty=20_000, px=PX + 5000) is Reason.PRICE_COLLAR
+    desk.hold(7500, slot=3)
+    assert desk.reason(slot=3, side=Side.SELL, qty=1875) is Reason.MAX_ORDER_QUANTITY
+
+
+def test_exposure_counts_positions_and_live_orders_of_all(desk: Desk) -> None:
+    desk.hold(400)
+    desk.hold(300, strategy=2)
+    desk.order(1, OrderStatus.SENT, quantity=200, strategy=2)
+    assert desk.judge(qty=100) is None
+    assert desk.reason(qty=101) is Reason.MAX_EXPOSURE
+    assert desk.judge(side=Side.SELL, qty=1200) is None  # the worst case stays within: 400 + 300 - 1200
+    assert desk.reason(side=Side.SELL, qty=1701) is Reason.MAX_EXPOSURE
+
+
+def test_exposure_over_all_instruments(desk: Desk) -> None:
+    desk.limits = RiskLimits(max_exposure=150_000)
+    desk.hold(1000, slot=1)
+    assert desk.judge(qty=500) is None
+    assert desk.reason(qty=501) is Reason.MAX_EXPOSURE
+    desk.mark = 0
+    assert desk.reason(qty=1) is Reason.MAX_EXPOSURE
+
+
+def test_positions_and_working_orders(desk: Desk) -> None:
+    desk.limits = RiskLimits(max_positions=1, max_working_orders=2)
+    desk.hold(1)
+    assert desk.judge() is None
+    assert desk.reason(slot=1) is Reason.MAX_POSITIONS
+    desk.order(1)
+    assert desk.judge() is None
+    desk.order(2)
+    assert desk.reason() is Reason.MAX_WORKING_ORDERS
+
+
+def test_frozen_side(desk: Desk) -> None:
+    desk.order(1, OrderStatus.AMBIGUOUS)
+    assert desk.reason() is Reason.FROZEN
+    assert desk.judge(side=Side.SELL) is None
+    assert desk.judge(slot=1) is None
+    desk.hold(-30)
+    assert desk.judge(qty=20) is None  # covers even if the ambiguous 10 fill
+    assert desk.reason(qty=21) is Reason.FROZEN
+
+
+def modification(desk: Desk, **fields: Any) -> Reason | None:
+    return desk.reason(**({"kind": MODIFY, "target_seq": 1, "qty": 0, "px": 0} | fields))
+
+
+def test_modifications(desk: Desk) -> None:
+    order = desk.order(1)
+    assert modification(desk, px=PX + 5) is None
+    assert modification(desk, qty=11) is None
+    assert modification(desk) is Reason.NO_CHANGE
+    assert modification(desk, qty=10, px=PX) is Reason.NO_CHANGE
+    assert modification(desk, px=PX + 3) is Reason.TICK_SIZE
+    assert modification(desk, px=PX + 505) is Reason.PRICE_COLLAR
+    assert modification(desk, px=PX + 5, slot=1) is Reason.BAD_INTENT
+    assert modification(desk, qty=1001) is Reason.MAX_EXPOSURE
+    order.filled = 5
+    assert modification(desk, qty=5) is Reason.BAD_INTENT
+    order.modifications = 25
+    assert modification(desk, px=PX + 5) is Reason.MODIFICATION_CAP
+    assert desk.judge(kind=CANCEL, target_seq=1) is None
+    order.modifications, order.quantity_max = 0, 11
+    assert modification(desk, px=PX + 5) is Reason.ORDER_NOT_OPEN
+
+
+@pytest.mark.parametrize("status", [OrderStatus.NEW, OrderStatus.SENT, OrderStatus.AMBIGUOUS])
+def test_what_is_not_at_the_broker_can_be_cancelled_not_modified(desk: Desk, status: OrderStatus) -> None:
+    desk.order(1, status)
+    assert modification(desk, px=PX + 5) is Reason.ORDER_NOT_OPEN
+    assert desk.judge(kind=CANCEL, target_seq=1) is None
+
+
+def test_what_has_ended_can_be_neither(desk: Desk) -> None:
+    order = desk.order(1)
+    desk.book.enter(order, Input.REPORT_CANCELLED, 0)
+    assert modification(desk, px=PX + 5) is Reason.ORDER_NOT_OPEN
+    assert desk.reason(kind=CANCEL, target_seq=1) is Reason.ORDER_NOT_OPEN
+
+
+def test_another_strategys_order_is_unknown(desk: Desk) -> None:
+    desk.order(1, strategy=2)
+    assert desk.reason(kind=CANCEL, target_seq=1) is Reason.UNKNOWN_ORDER
+
+
+def test_asked_again_only_what_may_have_changed(desk: Desk) -> None:
+    wish = intent(1)
+    context = desk.context(wish)
+    assert judge(wish, context, desk.limits) is None
+    desk.order(1, OrderStatus.NEW)
+    desk.last_seq, desk.limits = 1, RiskLimits(max_working_orders=1)
+    assert judge(wish, desk.context(wish), desk.limits, again=True) is None
+    desk.tick = (PX, 1, 10 * S)
+    verdict = judge(wish, desk.context(wish), desk.limits, again=True)
+    assert verdict is not None and verdict.reason is Reason.STALE_TICK
+
+
+def test_every_reason_of_the_table_is_tried_here() -> None:
+    source = Path(__file__).read_text()
+    assert all(f"Reason.{row.reason.name}" in source for row in CHECKS)
+    assert risk.is_reducing(intent(1, kind=CANCEL), Book(TABLE), None)
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf])
+def test_limits_must_be_numbers(value: float) -> None:
+    with pytest.raises(ValueError, match="max_order_value"):
+        RiskLimits(max_order_value=value)
+
+
+def test_a_limit_of_zero_refuses(desk: Desk) -> None:
+    desk.limits = RiskLimits(max_order_value=0)
+    assert desk.reason() is Reason.MAX_ORDER_VALUE

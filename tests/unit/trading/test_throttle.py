@@ -1,0 +1,183 @@
+"""The limiter never lets one call too many out, keeps room for exits, and wastes little."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from orders_world import S, limits
+
+from kite_hft.brokers.base import RateWindow
+from kite_hft.trading.throttle import EgressGate, Throttle
+
+LIMITS = limits()
+FAR = 10**15
+
+
+def throttle(**more: int) -> Throttle[int]:
+    return Throttle(LIMITS, **more)
+
+
+def offer(
+    made: Throttle[int], item: int, now_ns: int, *, urgent: bool = False, deadline_ns: int = FAR
+) -> str:
+    return made.offer(item, now_ns, urgent=urgent, placement=True, deadline_ns=deadline_ns)
+
+
+def drain(made: Throttle[int], now_ns: int) -> list[int]:
+    taken = []
+    while (waiting := made.take(now_ns)) is not None:
+        taken.append(waiting.item)
+    return taken
+
+
+def test_eight_entries_and_two_more_for_exits() -> None:
+    made = throttle()
+    for i in range(20):
+        assert not offer(made, i, 0)
+    assert drain(made, 0) == list(range(8))
+    for i in range(100, 105):
+        offer(made, i, 0, urgent=True)
+    assert drain(made, 0) == [100, 101]
+    assert drain(made, round(1.25 * S) - 1) == []
+    assert drain(made, round(1.25 * S)) == [102, 103, 104, *range(8, 15)]
+
+
+def test_urgent_goes_first() -> None:
+    made = throttle()
+    offer(made, 1, 0)
+    offer(made, 2, 0, urgent=True)
+    assert drain(made, 0) == [2, 1]
+
+
+def test_entries_expire_exits_do_not() -> None:
+    made = throttle()
+    offer(made, 1, 0, deadline_ns=5)
+    offer(made, 2, 0, urgent=True, deadline_ns=5)
+    assert made.expired(4) == [] and made.next_ns(0) == 0
+    assert made.expired(5) == [1]
+    assert drain(made, FAR) == [2] and made.placed_today == 1
+
+
+def test_bounded_lanes_say_so() -> None:
+    made = throttle(entries_max=2, urgent_max=1)
+    assert [bool(offer(made, i, 0)) for i in range(3)] == [False, False, True]
+    assert [bool(offer(made, i, 0, urgent=True)) for i in range(2)] == [False, True]
+
+
+def test_entries_stop_at_a_share_of_the_day_and_exits_at_its_cap() -> None:
+    made = throttle()
+    made.placed_today = 4499
+    assert not offer(made, 1, 0)
+    assert "exits" in offer(made, 2, 0)
+    assert not offer(made, 3, 0, urgent=True)
+    made.placed_today = 5000
+    assert "day cap" in offer(made, 4, 0, urgent=True)
+    assert not made.offer(5, 0, urgent=True, placement=False, deadline_ns=FAR)
+
+
+def test_what_was_dropped_unsent_does_not_count_to_the_day() -> None:
+    made = throttle()
+    for i in range(4):
+        offer(made, i, 0, deadline_ns=10)
+    assert made.withdraw(lambda item: item == 2) == [2]
+    assert made.expired(10) == [0, 1, 3] and made.placed_today == 0
+    offer(made, 5, 0)
+    offer(made, 6, 0, urgent=True)
+    assert made.drop_entries() == [5] and len(made) == 1 and made.placed_today == 1
+
+
+def test_cool_down_stops_entries_and_slows_exits() -> None:
+    made = throttle()
+    offer(made, 0, 0)
+    assert drain(made, 0) == [0]
+    made.cool_down(0)
+    offer(made, 1, 0)
+    for i in (2, 3):
+        offer(made, i, 0, urgent=True)
+    assert drain(made, S - 1) == [] and made.next_ns(0) == S
+    assert drain(made, S) == [2] and drain(made, 2 * S) == [3]
+    assert drain(made, 10 * S - 1) == [] and drain(made, 10 * S) == [1]
+
+
+def test_next_ns_is_the_first_time_at_which_a_call_leaves() -> None:
+    made = throttle()
+    assert made.next_ns(0) is None
+    for i in range(9):
+        offer(made, i, 0)
+    drain(made, 0)
+    assert made.next_ns(7) == round(1.25 * S)
+
+
+def most_in_any(times: list[int], span_ns: int) -> int:
+    """Most entries of sorted `times` in a half-open window of `span_ns` (slow twin)."""
+    held: deque[int] = deque()
+    most = 0
+    for t in times:
+        held.append(t)
+        while held[0] <= t - span_ns:
+            held.popleft()
+        most = max(most, len(held))
+    return most
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, S), st.booleans(), st.integers(1, 12)), max_size=200),
+)
+def test_no_window_is_ever_broken(arrivals: list[tuple[int, bool, int]]) -> None:
+    made, gate, now_ns = throttle(), EgressGate(LIMITS.order_windows), 0
+    sent: list[tuple[int, bool]] = []
+    for gap, urgent, n in arrivals:
+        now_ns += gap
+        for i in range(n):
+            offer(made, i, now_ns, urgent=urgent)
+        while (waiting := made.take(now_ns)) is not None:
+            sent.append((now_ns, waiting.urgent))
+            assert not gate.refuses(now_ns)
+    for window in LIMITS.order_windows:
+        span_ns = round(window.window_s * S)
+        assert most_in_any([t for t, _ in sent], span_ns) <= window.calls
+        assert most_in_any([t for t, urgent in sent if not urgent], span_ns) <= window.calls - window.reserved
+
+
+def test_a_calendar_second_of_the_broker_holds_with_jitter() -> None:
+    """Calls delayed by up to 0.25 s each never put eleven into one calendar second."""
+    made, seen = throttle(), []
+    for tick in range(4000):
+        now_ns = tick * S // 100
+        offer(made, tick, now_ns, urgent=True)
+        for _ in drain(made, now_ns):
+            seen.append(now_ns + (tick * 7919 % 250) * 1_000_000)
+    per_second = {t // S: sum(1 for u in seen if u // S == t // S) for t in seen}
+    assert max(per_second.values()) <= 10
+
+
+def test_uses_most_of_what_is_allowed() -> None:
+    made, sent = throttle(), 0
+    for tick in range(120_000):
+        now_ns = tick * S // 1000
+        if len(made) < 5:
+            offer(made, tick, now_ns)
+        sent += len(drain(made, now_ns))
+    assert sent >= 0.75 * 400 * 2
+
+
+def test_gate_counts_on_its_own_and_refuses_a_second_placement() -> None:
+    gate = EgressGate((RateWindow(3, 1.0),))
+    assert [bool(gate.refuses(t)) for t in (0, 1, 2, 3)] == [False, False, False, True]
+    assert gate.refuses(S - 1) and not gate.refuses(S)
+    gate = EgressGate((RateWindow(3, 1.0),))
+    assert not gate.refuses(0, "tag") and "second time" in gate.refuses(5 * S, "tag")
+    assert not gate.refuses(5 * S)
+
+
+@pytest.mark.parametrize("reserved", [0, 9])
+def test_other_reserves(reserved: int) -> None:
+    made: Throttle[int] = Throttle(replace(LIMITS, order_windows=(RateWindow(10, 1.0, reserved),)))
+    for i in range(20):
+        offer(made, i, 0)
+    assert len(drain(made, 0)) == 10 - reserved
