@@ -1,0 +1,194 @@
+"""Layer 4, simulator process, cold: `python -m kite_hft.sim`: arguments, sources, signals.
+
+Prints one line when it listens, `ready ws=URL api=URL api_key=... access_token=...`, and one when
+it ends, `sent {...}` (JSON: what left, with its checksum). Exit codes: 0 ended in order, 1 could
+not start, 2 wrong arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import calendar
+import gc
+import json
+import math
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from kite_hft.sim.exchange import Exchange
+from kite_hft.sim.hub import Hub
+from kite_hft.sim.kite_api import Credentials, KiteApi
+from kite_hft.sim.kite_server import LOOPBACK, KiteServer, run
+from kite_hft.sim.market import SyntheticMarket
+from kite_hft.sim.quota import UNLIMITED, RateLimits
+from kite_hft.sim.replay import ReplayError, open_replay
+from kite_hft.sim.rules import ExchangeParams
+from kite_hft.sim.source import Source
+from kite_hft.sim.universe import default_instruments
+from kite_hft.units import IST_OFFSET_S, NS_PER_S
+
+EXIT_CANNOT_START: Final = 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="python -m kite_hft.sim", description="A simulated broker on loopback.")
+    p.add_argument("--broker", choices=["kite"], default="kite", help="whose protocol to speak")
+    p.add_argument("--port", type=_port, default=0, help="websocket port; 0 (default): any free one")
+    p.add_argument("--api-port", type=_port, default=0, help="REST port; 0 (default): any free one")
+    p.add_argument("--instruments", type=_between(1, 100_000), default=10, help="how many (default 10)")
+    p.add_argument("--rate", type=_positive, default=2.0, help="ticks per second and instrument (default 2)")
+    p.add_argument("--packets-per-frame", type=_between(1, 3000), default=1, help="packets in a frame")
+    p.add_argument(
+        "--replay", type=Path, help="recorded data (file or folder) instead of the synthetic market"
+    )
+    p.add_argument("--speed", type=_not_negative, default=1.0, help="replay speed; 0: as fast as it is read")
+    p.add_argument("--seed", type=_between(0, 2**63 - 1), default=1, help="of market, latencies, numbers")
+    p.add_argument("--cash", type=_between(0, 10**12), default=10_000_000, help="opening cash in rupees")
+    p.add_argument("--latency-us", type=_between(0, 10_000_000), default=700, help="longest delay of a stage")
+    p.add_argument("--no-limits", action="store_true", help="switch the request limits off")
+    p.add_argument("--drop-tags", action="store_true", help="forget the tags of orders")
+    p.add_argument(
+        "--start-when-subscribed", type=_between(1, 10**6), nargs="?", const=1, default=0, metavar="N",
+        help="start the clock of the market when N tokens (default 1) are subscribed; a replay always waits",
+    )  # fmt: skip
+    p.add_argument(
+        "--exchange-time", type=_ist_time, default=0, metavar="YYYY-MM-DDTHH:MM:SS",
+        help="exchange time (IST) of the first synthetic tick; default: now",
+    )  # fmt: skip
+    p.add_argument("--stamp", action="store_true", help="write intended send times over the total quantities")
+    p.add_argument("--duration", type=_not_negative, default=0.0, help="end by itself after so many seconds")
+    p.add_argument("--die-with-parent", action="store_true", help="end when standard input closes")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until told to stop; returns the exit code."""
+    options = parser().parse_args(argv)
+    try:
+        server, credentials = build(options)
+        uvloop.run(_serve(server, credentials, options))
+    except (ReplayError, OSError, ValueError) as error:
+        print(f"kite_hft.sim: {error}", file=sys.stderr)
+        return EXIT_CANNOT_START
+    return 0
+
+
+def build(options: argparse.Namespace) -> tuple[KiteServer, Credentials]:
+    """Source, exchange, API and hub, wired.
+
+    Raises:
+        ReplayError: the recorded data cannot be read.
+    """
+    source, speed = make_source(options)
+    params = ExchangeParams(
+        latency_ns=(options.latency_us * 100, options.latency_us * 1000), keep_tags=not options.drop_tags
+    )
+    exchange = Exchange(source.instruments, options.cash * 100, options.seed, params)
+    if isinstance(source, SyntheticMarket):
+        exchange.on_ticks(source.opening(), time.time_ns())
+    credentials = Credentials("simkey", secrets.token_hex(16), secrets.token_hex(16), user_id=params.user_id)
+    api = KiteApi(exchange, source.instruments, credentials, UNLIMITED if options.no_limits else RateLimits())
+    offset = time.time_ns() - time.monotonic_ns()
+    hub = Hub(
+        source,
+        deliver=lambda ticks, now_ns: exchange.on_ticks(ticks, now_ns + offset),
+        state=lambda slots: exchange.latest[[s for s in slots if exchange.seen[s]]],
+        packets_per_frame=options.packets_per_frame,
+        speed=speed,
+        stamp=options.stamp,
+    )
+    # A recording is played to somebody: without a word it waits for the first subscription.
+    wait_for = options.start_when_subscribed or int(options.replay is not None)
+    return KiteServer(exchange, api, hub, wait_for), credentials
+
+
+def make_source(options: argparse.Namespace) -> tuple[Source, float]:
+    """The recorded or the synthetic market, and the speed of its clock."""
+    if options.replay is not None:
+        return open_replay(options.replay), options.speed
+    instruments, base_px = default_instruments(options.instruments, options.seed)
+    start_ns = options.exchange_time or time.time_ns()
+    return SyntheticMarket(instruments, base_px, options.rate, options.seed, start_ns), 1.0
+
+
+async def _serve(server: KiteServer, credentials: Credentials, options: argparse.Namespace) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if options.die_with_parent:
+        _watch_stdin(loop, stop)
+
+    def ready(ws_port: int, api_port: int) -> None:
+        print(
+            f"ready ws=ws://{LOOPBACK}:{ws_port} api=http://{LOOPBACK}:{api_port} "
+            f"api_key={credentials.api_key} access_token={credentials.access_token}",
+            flush=True,
+        )
+        gc.collect()
+        gc.freeze()  # collections need not walk what lives as long as the process
+
+    await run(server, ready, stop, (options.port, options.api_port), options.duration)
+    print("sent", json.dumps(server.stats()), flush=True)
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    def on_input() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            stop.set()
+
+    try:
+        loop.add_reader(0, on_input)
+    except OSError:
+        raise OSError("--die-with-parent needs a pipe as standard input") from None
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{value} is not between {low} and {high}")
+        return value
+
+    parse.__name__ = "whole number"
+    return parse
+
+
+_port = _between(0, 65535)
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 on")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = _not_negative(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError("must be greater than 0")
+    return value
+
+
+def _ist_time(text: str) -> int:
+    """Epoch ns of an IST date and time."""
+    try:
+        parsed = time.strptime(text, "%Y-%m-%dT%H:%M:%S")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 2026-11-20T09:15:00") from None
+    return (calendar.timegm(parsed) - IST_OFFSET_S) * NS_PER_S
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""Layer 4, simulator, cold: an order at the simulated broker, and every state it has been in.
+
+Statuses are Kite's own labels. An order's history is a list of immutable states; the order book
+shows the last one, the order history all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from kite_hft.layout import OrderType, Product, Side, Validity
+from kite_hft.trading.instruments import Instrument
+
+RECEIVED: Final = "PUT ORDER REQ RECEIVED"
+VALIDATION_PENDING: Final = "VALIDATION PENDING"
+OPEN_PENDING: Final = "OPEN PENDING"
+OPEN: Final = "OPEN"
+TRIGGER_PENDING: Final = "TRIGGER PENDING"
+MODIFY_VALIDATION_PENDING: Final = "MODIFY VALIDATION PENDING"
+MODIFY_PENDING: Final = "MODIFY PENDING"
+MODIFIED: Final = "MODIFIED"
+CANCEL_PENDING: Final = "CANCEL PENDING"
+COMPLETE: Final = "COMPLETE"
+CANCELLED: Final = "CANCELLED"
+REJECTED: Final = "REJECTED"
+UPDATE: Final = "UPDATE"
+"""A label of order updates only: partial fill, modification, trigger. Never in the order book."""
+
+TERMINAL: Final = frozenset((COMPLETE, CANCELLED, REJECTED))
+NOT_YET_OPEN: Final = frozenset((RECEIVED, VALIDATION_PENDING, OPEN_PENDING))
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """What a client asks for. Prices in the instrument's unit; 0 where there is none.
+
+    `protection_percent`: 0 none given, -1 automatic, else percent of the last price.
+    """
+
+    instrument: Instrument
+    side: Side
+    order_type: OrderType
+    product: Product
+    quantity: int
+    validity: Validity = Validity.DAY
+    px: int = 0
+    trigger_px: int = 0
+    protection_percent: float = 0.0
+    tag: str | None = None
+    disclosed_quantity: int = 0
+    validity_ttl: int = 0
+    variety: str = "regular"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A modification: None leaves a field as it is."""
+
+    order_type: OrderType | None = None
+    quantity: int | None = None
+    px: int | None = None
+    trigger_px: int | None = None
+    validity: Validity | None = None
+    protection_percent: float = 0.0
+
+
+class OrderState(NamedTuple):
+    """One row of an order's history. `filled_units` is the sum of price x quantity, in units."""
+
+    status: str
+    at_ns: int
+    exchange_ns: int
+    exchange_order_id: str | None
+    order_type: OrderType
+    validity: Validity
+    quantity: int
+    px: int
+    trigger_px: int
+    filled: int
+    filled_units: int
+    cancelled: int
+    modified: bool
+    message: str | None
+    message_raw: str | None
+
+    def merged(self, change: Change) -> OrderState:
+        """The state with a modification's fields."""
+        fields: tuple[tuple[str, Any], ...] = (
+            ("order_type", change.order_type),
+            ("quantity", change.quantity),
+            ("px", change.px),
+            ("trigger_px", change.trigger_px),
+            ("validity", change.validity),
+        )
+        changed = {name: value for name, value in fields if value is not None}
+        return self._replace(modified=True, message=None, message_raw=None, **changed)
+
+    @property
+    def pending(self) -> int:
+        """What may still fill."""
+        return 0 if self.status in TERMINAL else self.quantity - self.filled
+
+
+@dataclass(slots=True)
+class Order:
+    """An order and its history. `working`: the exchange has it and may fill it."""
+
+    order_id: str
+    request: NewOrder
+    placed_ns: int
+    states: list[OrderState]
+    tags: list[str] = field(default_factory=list)
+    working: bool = False
+    triggered: bool = True
+    queue_ahead: int | None = None
+    """Quantity in front of it at its price; None: its price is not among the displayed levels."""
+    reserved_paise: int = 0
+    modifications: int = 0
+    trade_ids: list[str] = field(default_factory=list)
+
+    @property
+    def now(self) -> OrderState:
+        return self.states[-1]
+
+    @property
+    def done(self) -> bool:
+        return self.now.status in TERMINAL
+
+    @property
+    def slot(self) -> int:
+        return self.request.instrument.slot
+
+    @property
+    def remaining(self) -> int:
+        return 0 if self.done else self.now.quantity - self.now.filled
+
+    def priority(self) -> tuple[int, int]:
+        """Sort key among the orders of one side: better price first, then the older one."""
+        px = self.now.px
+        return (-px if self.request.side == Side.BUY else px), self.placed_ns
+
+
+class Trade(NamedTuple):
+    """One execution, price in the instrument's unit."""
+
+    trade_id: str
+    order_id: str
+    exchange_order_id: str
+    instrument: Instrument
+    side: Side
+    product: Product
+    quantity: int
+    px: int
+    value_paise: int
+    at_ns: int
+
+
+class Refusal(Exception):
+    """The request is refused before any order exists or changes: an HTTP error, with proof."""
+
+    def __init__(self, error_type: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.message = message
+        self.status = status
