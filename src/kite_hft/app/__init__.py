@@ -1,0 +1,1 @@
+"""Layer 6: faces for people."""

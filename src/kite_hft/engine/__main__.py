@@ -1,0 +1,96 @@
+"""Layer 5, supervisor, cold: `python -m kite_hft.engine`, the engine's command line.
+
+Exit codes: 0 ended in order; 2 the configuration or the command line is wrong; 3 the machine or
+the broker session is not ready (no room in shared memory, account in use, no simulator);
+4 a process failed or had to be killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from kite_hft.clock import SystemClock
+from kite_hft.engine.live import make_view, summary
+from kite_hft.engine.plan import PlanError
+from kite_hft.engine.run_folder import AccountLocked, open_run, state_dir
+from kite_hft.engine.session import SessionError, day_instruments, open_session
+from kite_hft.engine.simulator import SimulatorFailed
+from kite_hft.engine.supervisor import prepare, release, supervise
+from kite_hft.memory.segment import SegmentError
+from kite_hft.settings import Settings, SettingsError, load_settings
+from kite_hft.trading.instruments import InstrumentError
+
+EXIT_USAGE: Final = 2
+EXIT_NOT_READY: Final = 3
+RULES: Final = Path("config/rules")
+
+
+def run_engine(
+    settings: Settings, config: Path, duration: float | None, report: Path | None, plain: bool
+) -> int:
+    """One run; returns the exit code. Errors that a person can mend are printed, not raised."""
+    console = Console(stderr=False)
+    clock = SystemClock()
+    title = f"kite_hft {settings.mode} {settings.broker}-{settings.account}"
+    view = make_view(console, title, plain)
+    copies = [config, *sorted(RULES.glob(f"{settings.broker}_*.yaml"))]
+    folder = open_run(state_dir(os.environ), settings.broker, settings.account, clock.real_ns(), copies)
+    try:
+        session = open_session(settings, view.say)
+        try:
+            instruments = day_instruments(session, settings)
+            run = prepare(settings, session, instruments, folder, clock, view, os.cpu_count() or 1)
+            view.say(f"{len(instruments)} instruments, {run.plan}")
+            try:
+                code, result = supervise(run, duration)
+            finally:
+                release(run)
+        finally:
+            session.close()
+    finally:
+        folder.release()
+    if report is not None:
+        shutil.copyfile(folder.path / "report.json", report)
+    console.print(summary(result, str(folder.path)))
+    return code
+
+
+def main(
+    config: Annotated[
+        Path, typer.Option(help="Configuration file (YAML); config/demo.yaml trades on the simulator.")
+    ],
+    duration: Annotated[
+        float | None, typer.Option(min=0.1, help="Stop after so many seconds; else run until Ctrl-C.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Also copy report.json to this file.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live panel.")] = False,
+) -> None:
+    """Run the trading engine until the duration is over or Ctrl-C is pressed.
+
+    Stopping is orderly: no new intents, entries that rest are cancelled, stops at the broker stay, and what
+    stays open is said. Everything of the run lies in its own folder below the state directory
+    ($XDG_STATE_HOME, by default ~/.local/state); `latest` points to it.
+
+    Exit codes: 0 in order, 2 wrong configuration, 3 machine or session not ready, 4 a process failed.
+    """
+    console = Console(stderr=True)
+    try:
+        settings = load_settings(config)
+        code = run_engine(settings, config, duration, report, plain)
+    except (SettingsError, PlanError, InstrumentError) as error:
+        console.print(f"configuration: {error}", style="red", markup=False, highlight=False)
+        code = EXIT_USAGE
+    except (SegmentError, AccountLocked, SessionError, SimulatorFailed, OSError) as error:
+        console.print(f"not ready: {error}", style="red", markup=False, highlight=False)
+        code = EXIT_NOT_READY
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,126 @@
+"""Layer 5, supervisor, cold: the folder of a run and the lock of an account.
+
+`<state>/kite_hft/<broker>-<account>/<IST date>/<run>/` holds all that a run leaves behind;
+nothing of an earlier run is overwritten. `latest` points to the newest. One lock per account:
+two engines would each believe that they alone know the book.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from kite_hft.sessions import ist_text
+
+ATTEMPTS: Final = 19  # runs that may start in one second: 86,400 x 19 < 36^4
+BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class AccountLocked(Exception):
+    """Another engine runs on this account."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where a run writes. `account_tag` stands for the account and `name` for the run in the name
+    of its shared memory; `install` (three characters) and `number` (below 36^4, another one for
+    each run of a day) go into order tags."""
+
+    path: Path
+    account_tag: str
+    name: str
+    lock_fd: int
+    install: str
+    number: int
+    config_hash: int
+
+    def release(self) -> None:
+        os.close(self.lock_fd)
+
+
+def state_dir(environment: Mapping[str, str]) -> Path:
+    """`$XDG_STATE_HOME/kite_hft`, by default `~/.local/state/kite_hft`."""
+    base = environment.get("XDG_STATE_HOME") or ""
+    root = Path(base) if Path(base).is_absolute() else Path.home() / ".local/state"
+    return root / "kite_hft"
+
+
+def lock_account(folder: Path, broker: str, account: str) -> int:
+    """Take the account's lock; the descriptor holds it until closed, also through a crash.
+
+    Raises:
+        AccountLocked: held; the message names the other engine's process.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 100, 0).decode(errors="replace").strip() or "unknown"
+        os.close(fd)
+        raise AccountLocked(
+            f"an engine already runs on {broker} account {account} ({holder}); stop it first"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"process {os.getpid()}".encode(), 0)
+    return fd
+
+
+def open_run(root: Path, broker: str, account: str, now_real_ns: int, copies: list[Path]) -> RunFolder:
+    """Lock the account and make the folder of a new run, with copies of config and rules.
+
+    Raises:
+        AccountLocked: another engine holds the account.
+        OSError: the folder cannot be made.
+    """
+    folder = root / f"{broker}-{account}"
+    lock_fd = lock_account(folder, broker, account)
+    date, clock = ist_text(now_real_ns).split(" ")
+    base = clock.replace(":", "")
+    for attempt in range(ATTEMPTS):
+        name = base if not attempt else f"{base}-{attempt}"
+        path = folder / date / name
+        try:
+            path.mkdir(parents=True, mode=0o700)
+            break
+        except FileExistsError:
+            continue
+    digest = hashlib.sha256()
+    for source in copies:
+        shutil.copy2(source, path / source.name)
+        digest.update(source.read_bytes())
+    _point_latest(folder, path)
+    hours, minutes, seconds = (int(part) for part in clock.split(":"))
+    number = (hours * 3600 + minutes * 60 + seconds) * ATTEMPTS + attempt
+    config_hash = int.from_bytes(digest.digest()[:8], "little")
+    # Short and lower-case: it names the run's shared memory.
+    tag = hashlib.sha256(account.encode()).hexdigest()[:8]
+    return RunFolder(path, f"{broker}-{tag}", name, lock_fd, install_id(root), number, config_hash)
+
+
+def install_id(root: Path) -> str:
+    """Three characters that tell this installation's orders from another's; made once."""
+    path = root / "install"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return path.read_text()
+    with os.fdopen(fd, "w") as file:
+        text = "".join(secrets.choice(BASE36) for _ in range(3))
+        file.write(text)
+    return text
+
+
+def _point_latest(folder: Path, path: Path) -> None:
+    """Swap the `latest` link in one rename: it points to the old run or to the new one."""
+    link = folder / f".latest-{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(path.relative_to(folder))
+    link.replace(folder / "latest")

@@ -1,0 +1,89 @@
+"""Layer 5, supervisor, cold: the simulator process that `mode: sim` starts beside the engine."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from kite_hft.settings import SimulatorSection
+
+READY_S: Final = 60.0
+
+
+class SimulatorFailed(Exception):
+    """The simulator did not come up; the message holds what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Simulator:
+    """A running simulator and where it listens."""
+
+    process: subprocess.Popen[str]
+    ws_url: str
+    api_url: str
+    api_key: str
+    access_token: str
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
+        if self.process.stdout:
+            self.process.stdout.close()
+
+
+def command(section: SimulatorSection) -> list[str]:
+    """The simulator's command line."""
+    arguments = [sys.executable, "-m", "kite_hft.sim", "--broker", "kite", "--port", "0"]
+    arguments += ["--seed", str(section.seed), "--cash", str(section.cash)]
+    arguments += ["--packets-per-frame", str(section.packets_per_frame)]
+    if section.replay is None:
+        arguments += ["--instruments", str(section.instruments), "--rate", str(section.rate)]
+    else:
+        arguments += ["--replay", str(section.replay), "--speed", str(section.speed)]
+    if section.exchange_time is not None:
+        arguments += ["--exchange-time", section.exchange_time]
+    return [*arguments, "--start-when-subscribed", "--die-with-parent"]
+
+
+def start_simulator(section: SimulatorSection) -> Simulator:
+    """Start it and wait for its `ready` line.
+
+    Raises:
+        SimulatorFailed: it ended or said nothing in time.
+    """
+    process = subprocess.Popen(
+        command(section),
+        stdin=subprocess.PIPE,  # its end of this pipe closes when we die: --die-with-parent
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        readable, _, _ = select.select([process.stdout], [], [], 0.2)
+        if readable:
+            line = process.stdout.readline()
+            if line.startswith("ready "):
+                told = dict(word.split("=", 1) for word in line.split()[1:])
+                return Simulator(process, told["ws"], told["api"], told["api_key"], told["access_token"])
+            if not line:
+                break
+        elif process.poll() is not None:
+            break
+    process.kill()
+    process.wait()
+    raise SimulatorFailed(f"the simulator ended before it was ready (exit code {process.returncode})")
