@@ -178,6 +178,7 @@ cdef class FeedSink(FrameSink):
                                   monotonic_ns() - self.batch[0].recv_ns, n)
         for i in range(n):
             tick = self.batch + i
+            tick.seq = first + i
             table_put(&self.latest, tick.slot, tick)
             # Of what stands in shared memory, not of what was meant to stand there.
             tick = <khft_tick_t*> (self.ring.slots + ((first + i) & self.ring.mask) * sizeof(khft_tick_t))

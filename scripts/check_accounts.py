@@ -14,6 +14,8 @@ import argparse
 import csv
 import json
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections import Counter, defaultdict
 from decimal import Decimal
@@ -35,8 +37,17 @@ def get(options, path):
         options.api + path,
         headers={"X-Kite-Version": "3", "Authorization": f"token {options.api_key}:{options.access_token}"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.load(answer)["data"]
+    for _ in range(5):
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            if error.code != 429:
+                raise SystemExit(f"{path}: HTTP {error.code}: {error.read(200)!r}") from None
+            time.sleep(1.1)  # reading again is harmless
+        except OSError as error:
+            raise SystemExit(f"{options.api}: {error}") from None
+    raise SystemExit(f"{path}: refused as too many requests")
 
 
 def from_broker(options):
@@ -46,7 +57,9 @@ def from_broker(options):
     for trade in trades:
         sign = 1 if trade["transaction_type"] == "BUY" else -1
         filled[trade["order_id"]] += trade["quantity"]
-        positions[f"{trade['exchange']}:{trade['tradingsymbol']}", trade["product"]] += sign * trade["quantity"]
+        positions[f"{trade['exchange']}:{trade['tradingsymbol']}", trade["product"]] += (
+            sign * trade["quantity"]
+        )
         cash -= sign * paise(trade["average_price"]) * trade["quantity"] * options.multiplier
     told = {
         (f"{row['exchange']}:{row['tradingsymbol']}", row["product"]): row["quantity"]
@@ -119,7 +132,9 @@ def compare(broker, trades, journal):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--api", required=True)
     parser.add_argument("--api-key", required=True)
     parser.add_argument("--access-token", required=True)

@@ -463,7 +463,6 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
     "compute": (
         "computed",
         "lost",
-        "torn_retries",
         "batches",
         "bars",
         "late",
@@ -472,7 +471,6 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
         "intents_refused_full",
         "events",
         "checksum_computed",
-        "stale_skipped",
     ),
     "orders": (
         "intents",

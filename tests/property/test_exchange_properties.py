@@ -4,7 +4,7 @@ accounts to the paisa, terminal states for good, same seed same trace."""
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +15,7 @@ from sim_tools import CURRENCY, EQUITY, MS, NOW, TABLE, snapshot
 
 from kite_hft.layout import OrderType, Product, Side, Validity
 from kite_hft.sim.exchange import Exchange
-from kite_hft.sim.orders import NOT_YET_OPEN, TERMINAL, Change, NewOrder, Refusal, Trade
+from kite_hft.sim.orders import NOT_YET_OPEN, TERMINAL, Change, NewOrder, Refusal
 from kite_hft.sim.rows import order_row
 from kite_hft.sim.rules import ExchangeParams
 
@@ -44,25 +44,34 @@ scenarios = st.lists(
 
 @dataclass
 class Supply:
-    """What one snapshot can give: levels as [price, quantity], volume traded and its price."""
+    """What one snapshot can give, and what was taken: levels and fills as (price or limit, quantity)."""
 
-    bids: list[list[int]]
-    asks: list[list[int]]
+    bids: list[tuple[int, int]]
+    asks: list[tuple[int, int]]
     traded: int
     last: int
+    bought: list[tuple[int, int]] = field(default_factory=list)
+    sold: list[tuple[int, int]] = field(default_factory=list)
 
-    def take(self, trade: Trade, limit: int) -> None:
-        """Use up what a fill needs: levels that its limit reaches, then the volume traded there."""
-        buy, wanted = trade.side == Side.BUY, trade.quantity
-        for level in self.asks if buy else self.bids:
-            if level[0] <= limit if buy else level[0] >= limit:
-                used = min(level[1], wanted)
-                level[1] -= used
-                wanted -= used
-        if wanted:
-            assert self.last <= limit if buy else self.last >= limit, "nothing traded at this price"
-            self.traded -= wanted
-        assert self.traded >= 0, "filled more than was shown and traded"
+    def check(self) -> None:
+        """There is a way to serve all fills: each from levels its limit reaches, or from the volume
+        traded when its limit reaches the last price. (Reachable sets are nested, so it is enough
+        to compare sums up to each limit: Hall's condition.)"""
+        sell = [(-px, n) for px, n in self.sold]
+        bids = [(-px, n) for px, n in self.bids]
+        needed = self.excess(self.bought, self.asks, self.last) + self.excess(sell, bids, -self.last)
+        assert needed <= self.traded, "filled more than was shown and traded"
+
+    @staticmethod
+    def excess(fills: list[tuple[int, int]], levels: list[tuple[int, int]], last: int) -> int:
+        """Quantity filled beyond the levels."""
+        most = 0
+        for limit, _ in fills:
+            filled = sum(n for px, n in fills if px <= limit)
+            more = filled - sum(n for px, n in levels if px <= limit)
+            assert more <= 0 or last <= limit, "nothing traded at this price"
+            most = max(most, more)
+        return most
 
 
 class Run:
@@ -74,6 +83,7 @@ class Run:
         self.volume = {0: 1000, 3: 1000}
         self.supply: dict[int, Supply] = {0: Supply([], [], 0, 0), 3: Supply([], [], 0, 0)}
         self.counted = 0
+        self.filled: dict[str, int] = {}
         self.locked: dict[str, Any] = {}
 
     def play(self, scenario: list[tuple[Any, ...]]) -> Run:
@@ -96,7 +106,7 @@ class Run:
             slot, bids, asks, last=bid + last * step, volume=self.volume[slot] + traded, close=BASE[slot]
         )
         self.volume[slot] += rise
-        self.supply[slot] = Supply([list(b) for b in bids], [list(a) for a in asks], rise, bid + last * step)
+        self.supply[slot] = Supply(bids, asks, rise, bid + last * step)
         self.exchange.on_ticks(row, self.now)
 
     def place(self, slot: int, side: Side, kind: str, product: Product, quantity: int, shift: int) -> None:
@@ -158,9 +168,13 @@ class Run:
         self.counted += len(trades)
         for trade in trades:
             slot = trade.instrument.slot
-            limit = next(s.px for s in reversed(self.exchange.orders[trade.order_id].states) if s.filled)
+            order = self.exchange.orders[trade.order_id]
+            self.filled[order.order_id] = self.filled.get(order.order_id, 0) + trade.quantity
+            limit = next(s.px for s in order.states if s.filled == self.filled[order.order_id])
             assert trade.px <= limit if trade.side == Side.BUY else trade.px >= limit
-            self.supply[slot].take(trade, limit)
+            supply = self.supply[slot]
+            (supply.bought if trade.side == Side.BUY else supply.sold).append((limit, trade.quantity))
+            supply.check()
 
     def deals(self) -> list[Deal]:
         return [

@@ -27,7 +27,9 @@ def test_the_demo_loads() -> None:
 
 
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
-    assert load_settings(write(tmp_path, "")) == Settings()
+    settings = load_settings(write(tmp_path, ""))
+    assert settings.model_dump(exclude={"trading"}) == Settings().model_dump(exclude={"trading"})
+    assert settings.trading.rules == tmp_path / "rules/kite_2026-04-01.yaml"
 
 
 def test_an_unknown_key_names_line_and_nearest_key(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from kite_hft.clock import SystemClock
 from kite_hft.engine.live import make_view, summary
+from kite_hft.engine.log import open_log
 from kite_hft.engine.plan import PlanError
 from kite_hft.engine.run_folder import AccountLocked, open_run, state_dir
 from kite_hft.engine.session import SessionError, day_instruments, open_session
@@ -28,19 +29,18 @@ from kite_hft.trading.instruments import InstrumentError
 
 EXIT_USAGE: Final = 2
 EXIT_NOT_READY: Final = 3
-RULES: Final = Path("config/rules")
 
 
 def run_engine(
     settings: Settings, config: Path, duration: float | None, report: Path | None, plain: bool
 ) -> int:
     """One run; returns the exit code. Errors that a person can mend are printed, not raised."""
-    console = Console(stderr=False)
+    console = Console()
     clock = SystemClock()
     title = f"kite_hft {settings.mode} {settings.broker}-{settings.account}"
-    view = make_view(console, title, plain)
-    copies = [config, *sorted(RULES.glob(f"{settings.broker}_*.yaml"))]
+    copies = [config, settings.trading.rules]
     folder = open_run(state_dir(os.environ), settings.broker, settings.account, clock.real_ns(), copies)
+    view = make_view(console, title, plain, open_log(folder.path / "engine.log"))
     try:
         session = open_session(settings, view.say)
         try:
@@ -84,10 +84,10 @@ def main(
         settings = load_settings(config)
         code = run_engine(settings, config, duration, report, plain)
     except (SettingsError, PlanError, InstrumentError) as error:
-        console.print(f"configuration: {error}", style="red", markup=False, highlight=False)
+        console.print(f"configuration: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         code = EXIT_USAGE
     except (SegmentError, AccountLocked, SessionError, SimulatorFailed, OSError) as error:
-        console.print(f"not ready: {error}", style="red", markup=False, highlight=False)
+        console.print(f"not ready: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         code = EXIT_NOT_READY
     raise typer.Exit(code)
 

@@ -6,7 +6,7 @@ from shared memory; drawing never disturbs the processes that write it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -131,10 +131,12 @@ class PlainView:
     """Lines, for anything that is no terminal."""
 
     console: Console
+    log: Callable[[str], None]
     before: Sample | None = None
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False)
+        self.log(text)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, sample: Sample) -> None:
         if self.before is None:
@@ -152,15 +154,17 @@ class LiveView:
     """A panel that redraws itself, with the last messages below."""
 
     console: Console
+    log: Callable[[str], None]
     title: str
     messages: list[str] = field(default_factory=list)
     before: Sample | None = None
     live: Live | None = None
 
     def say(self, text: str) -> None:
+        self.log(text)
         self.messages = [*self.messages[-MESSAGES_SHOWN + 1 :], text]
         if self.live is None:
-            self.console.print(text, highlight=False, markup=False)
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, sample: Sample) -> None:
         if self.live is None:
@@ -177,9 +181,9 @@ class LiveView:
             self.live = None
 
 
-def make_view(console: Console, title: str, plain: bool) -> View:
-    """A panel on a terminal, lines elsewhere or when asked for."""
-    return PlainView(console) if plain or not console.is_terminal else LiveView(console, title)
+def make_view(console: Console, title: str, plain: bool, log: Callable[[str], None]) -> View:
+    """A panel on a terminal, lines elsewhere or when asked for; `log` gets every message, too."""
+    return PlainView(console, log) if plain or not console.is_terminal else LiveView(console, log, title)
 
 
 def summary(report: dict[str, Any], folder: str) -> Table:
@@ -208,6 +212,15 @@ def summary(report: dict[str, Any], folder: str) -> Table:
     open_positions = [p for p in report["positions"] if p.get("quantity")]
     held = ", ".join(f"{p['instrument']} {p['quantity']:+d}" for p in open_positions[:8]) or "flat"
     table.add_row("positions", held + (" ..." if len(open_positions) > 8 else ""))
+    resting = len(report["open_at_end"].get("orders", []))
+    table.add_row("still resting", f"{resting} orders at the broker" if resting else "no order")
+    for process, start in report["start"].items():
+        if start.get("first_tick_s") is not None:
+            table.add_row(
+                f"start of {process}",
+                f"first tick after {start['first_tick_s']:.2f} s, {start['kernel_compilations']} kernels "
+                f"compiled, {start['kernels_from_cache']} from the cache",
+            )
     for name in ("read_to_computed", "tick_to_intent", "intent_to_sent"):
         row = report["latency_us"][name]
         table.add_row(

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 import uvloop
@@ -26,6 +26,7 @@ from kite_hft.brokers.kite.wire import mode_message, subscribe_message
 from kite_hft.clock import Clock, SystemClock
 from kite_hft.engine.children import Answers
 from kite_hft.engine.days import session_arrays
+from kite_hft.engine.plan import strategy_path
 from kite_hft.engine.segments import Segments
 from kite_hft.layout import SegmentKind
 from kite_hft.net.ws import FeedRefused, run_feed
@@ -33,12 +34,9 @@ from kite_hft.settings import Settings, StrategySection
 from kite_hft.stages.compute import Compute
 from kite_hft.stages.feed import Feed
 from kite_hft.strategies.hosts import Batch, CompiledHost, Host, PythonHost, new_batch
+from kite_hft.strategies.intents import Records
 from kite_hft.trading.instruments import InstrumentTable, read_csv
 
-STRATEGIES: Final = {
-    ("kalman_simple", "A"): "kite_hft.strategies.kalman_simple:KalmanSimple",
-    ("kalman_simple", "B"): "kite_hft.strategies.kalman_simple:KalmanSimpleCompiled",
-}
 TIMER_S: Final = 0.1
 WAIT_NS: Final = 50_000_000
 EXIT_FEED_REFUSED: Final = 5
@@ -51,7 +49,7 @@ def run_market(config: dict[str, Any], answers: Answers) -> int:
     segments = Segments(config["segments"])
     clock = SystemClock()
     worker = None
-    bars = open(Path(config["folder"]) / "bars.bin", "ab", 1 << 20) if settings.datafeed.store_bars else None
+    bars = BarFile(Path(config["folder"]) / "bars.bin") if settings.datafeed.store_bars else None
     try:
         if "compute" in config["stages"]:
             worker = make_worker(settings, instruments, segments, clock, config, answers, bars)
@@ -66,6 +64,19 @@ def run_market(config: dict[str, Any], answers: Answers) -> int:
         if bars is not None:
             bars.close()
         segments.close()
+
+
+class BarFile:
+    """Closed bars as they come, one BAR record after another."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=1 << 20)
+
+    def write(self, closed: Records) -> None:
+        self._file.write(closed.tobytes())
+
+    def close(self) -> None:
+        self._file.close()
 
 
 @dataclass(slots=True)
@@ -111,7 +122,7 @@ def make_worker(
     clock: Clock,
     config: dict[str, Any],
     answers: Answers,
-    bars: BinaryIO | None,
+    bars: BarFile | None,
 ) -> Worker:
     """The compute stage of this process, started. `bars`: where closed BAR records are written."""
     batch = new_batch(settings.performance.batch_size, instruments.tokens(), instruments.scales())
@@ -136,7 +147,7 @@ def make_worker(
         on_halt=lambda name, error: answers.log(
             f"strategy {name} is halted: {type(error).__name__}: {error}"
         ),
-        bars_sink=(lambda closed: bars.write(closed.tobytes()) and None) if bars is not None else None,
+        bars_sink=bars.write if bars is not None else None,
         intent_deadline_ns=round(settings.trading.intent_deadline_s * 1e9),
     )
     compute.start()
@@ -182,16 +193,12 @@ def make_host(
     cache: Path,
     log: Callable[[str], None],
 ) -> Host:
-    """One configured strategy, by our own name or as `package.module:Class`.
+    """One configured strategy.
 
     Raises:
-        ValueError: no such strategy or parameter.
+        ValueError: a parameter that it does not take.
     """
-    path = STRATEGIES.get((section.name, section.form), section.name)
-    module, separator, attribute = path.partition(":")
-    if not separator:
-        known = ", ".join(sorted({name for name, _ in STRATEGIES}))
-        raise ValueError(f"strategy {section.name!r} is not known; known: {known}, or package.module:Class")
+    module, _, attribute = strategy_path(section).partition(":")
     params: dict[str, Any] = dict(section.params)
     if settings.console.classic and section.name == "kalman_simple":
         module, attribute, params["say"] = "kite_hft.strategies.classic", "ClassicKalman", log

@@ -132,6 +132,13 @@ def ticks_part(feed: Mapping[str, int], compute: Mapping[str, int]) -> dict[str,
     }
 
 
+def counted_orders(counters: Mapping[str, int]) -> dict[str, Any]:
+    """The orders part when ORDERS could not say it itself: counts stand, reasons are unknown."""
+    names = ("intents", "sent", "accepted", "filled", "partial_fills", "rejected", "ambiguous", "resolved")
+    refused = {"UNKNOWN": counters["refused"]} if counters["refused"] else {}
+    return {name: counters[name] for name in names} | {"refused": refused}
+
+
 def make_report(
     readings: Readings,
     parts: Mapping[str, Mapping[str, Any]],
@@ -155,10 +162,10 @@ def make_report(
         "ticks": ticks_part(feed, compute),
         "bars": compute["bars"],
         "signals": compute["signals"],
-        "orders": told.get("orders", {name: orders[name] for name in ("intents", "refused", "sent")}),
+        "orders": told.get("orders") or counted_orders(orders),
         "pnl_paise": told.get("pnl_paise", {"gross": 0, "charges": 0, "net": 0}),
         "positions": told.get("positions", []),
-        "open_at_end": told.get("open", []),
+        "open_at_end": told.get("open", {}),
         "latency_us": readings.latency_us(),
         "memory": {"by process": dict(memory), "shm": dict(shm_bytes)},
         "cpu": dict(cpu),

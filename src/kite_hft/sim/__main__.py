@@ -32,7 +32,7 @@ from kite_hft.sim.market import SyntheticMarket
 from kite_hft.sim.quota import UNLIMITED, RateLimits
 from kite_hft.sim.replay import ReplayError, open_replay
 from kite_hft.sim.rules import ExchangeParams
-from kite_hft.sim.source import Source
+from kite_hft.sim.source import Source, Ticks, UntilSource
 from kite_hft.sim.universe import default_instruments
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
 
@@ -66,6 +66,12 @@ def parser() -> argparse.ArgumentParser:
         help="exchange time (IST) of the first synthetic tick; default: now",
     )  # fmt: skip
     p.add_argument("--stamp", action="store_true", help="write intended send times over the total quantities")
+    p.add_argument(
+        "--market-seconds",
+        type=_positive,
+        default=None,
+        help="the synthetic market falls silent after so long",
+    )
     p.add_argument("--duration", type=_not_negative, default=0.0, help="end by itself after so many seconds")
     p.add_argument("--die-with-parent", action="store_true", help="end when standard input closes")
     return p
@@ -89,13 +95,13 @@ def build(options: argparse.Namespace) -> tuple[KiteServer, Credentials]:
     Raises:
         ReplayError: the recorded data cannot be read.
     """
-    source, speed = make_source(options)
+    source, speed, opening = make_source(options)
     params = ExchangeParams(
         latency_ns=(options.latency_us * 100, options.latency_us * 1000), keep_tags=not options.drop_tags
     )
     exchange = Exchange(source.instruments, options.cash * 100, options.seed, params)
-    if isinstance(source, SyntheticMarket):
-        exchange.on_ticks(source.opening(), time.time_ns())
+    if opening is not None:
+        exchange.on_ticks(opening, time.time_ns())
     credentials = Credentials("simkey", secrets.token_hex(16), secrets.token_hex(16), user_id=params.user_id)
     api = KiteApi(exchange, source.instruments, credentials, UNLIMITED if options.no_limits else RateLimits())
     offset = time.time_ns() - time.monotonic_ns()
@@ -112,13 +118,17 @@ def build(options: argparse.Namespace) -> tuple[KiteServer, Credentials]:
     return KiteServer(exchange, api, hub, wait_for), credentials
 
 
-def make_source(options: argparse.Namespace) -> tuple[Source, float]:
-    """The recorded or the synthetic market, and the speed of its clock."""
+def make_source(options: argparse.Namespace) -> tuple[Source, float, Ticks | None]:
+    """The recorded or the synthetic market, the speed of its clock, and its opening state."""
     if options.replay is not None:
-        return open_replay(options.replay), options.speed
+        return open_replay(options.replay), options.speed, None
     instruments, base_px = default_instruments(options.instruments, options.seed)
     start_ns = options.exchange_time or time.time_ns()
-    return SyntheticMarket(instruments, base_px, options.rate, options.seed, start_ns), 1.0
+    market = SyntheticMarket(instruments, base_px, options.rate, options.seed, start_ns)
+    opening = market.opening()
+    if options.market_seconds is None:
+        return market, 1.0, opening
+    return UntilSource(market, round(options.market_seconds * 1e9)), 1.0, opening
 
 
 async def _serve(server: KiteServer, credentials: Credentials, options: argparse.Namespace) -> None:

@@ -21,27 +21,23 @@ Level = tuple[int, int]
 class Book:
     """Of one instrument; made when the first order meets it, renewed by each snapshot."""
 
-    __slots__ = ("_shown", "asks", "bids", "last_px", "snapshot", "traded", "traded_total", "volume")
+    __slots__ = ("_shown", "asks", "bids", "last_px", "snapshot", "traded", "traded_total")
 
     def __init__(self) -> None:
         self.bids: list[Level] = []
         self.asks: list[Level] = []
         self.last_px = 0
         self.snapshot = -1
-        self.volume = -1
         self.traded = 0
         self.traded_total = 0
         self._shown: tuple[list[Level], list[Level]] = ([], [])
 
-    def renew(self, row: np.void) -> None:
-        """Take over a snapshot; what was consumed is forgotten."""
+    def renew(self, row: np.void, traded: int) -> None:
+        """Take over a snapshot with which `traded` was traded; what was consumed is forgotten."""
         self._shown = (_levels(row, "bid"), _levels(row, "ask"))
         self.bids, self.asks = (list(levels) for levels in self._shown)
         self.last_px = int(row["last_px"])
-        volume = int(row["volume"])
-        # The recorded feed's day volume goes back at times: only a rise is a trade.
-        self.traded = self.traded_total = max(0, volume - self.volume) if self.volume >= 0 else 0
-        self.volume = max(self.volume, volume)
+        self.traded = self.traded_total = traded
 
     def opposite(self, side: Side) -> list[Level]:
         """Levels that an order of this side takes from, best first."""

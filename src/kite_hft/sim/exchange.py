@@ -68,6 +68,7 @@ class Exchange:
         self._working: dict[int, list[Order]] = {}
         self._watched = np.zeros(len(instruments), bool)
         self._snapshots = np.zeros(len(instruments), np.int64)
+        self._volume_high = np.zeros(len(instruments), np.int64)
         self._books: dict[int, Book] = {}
         self._updates: list[dict[str, Any]] = []
 
@@ -81,11 +82,15 @@ class Exchange:
             self._snapshot(int(slots[i]), ticks[i], now_ns)
         self.latest[slots] = ticks
         self._snapshots[slots] += 1
+        np.maximum.at(self._volume_high, slots, ticks["volume"])
         self.seen[slots] = True
 
     def _snapshot(self, slot: int, row: np.void, now_ns: int) -> None:
         book = self._books[slot]
-        book.renew(row)
+        # The recorded feed's day volume goes back at times: only a new high is a trade.
+        volume, high = int(row["volume"]), int(self._volume_high[slot])
+        book.renew(row, max(0, volume - high) if self.seen[slot] else 0)
+        self._volume_high[slot] = max(volume, high)
         book.snapshot = int(self._snapshots[slot]) + 1
         self.latest[slot] = row
         waiting = self._working.get(slot, [])
@@ -102,8 +107,8 @@ class Exchange:
         book = self._books.setdefault(slot, Book())
         snapshot = int(self._snapshots[slot])
         if self.seen[slot] and book.snapshot != snapshot:
-            book.renew(self.latest[slot])
-            book.snapshot, book.traded = snapshot, 0  # its trades came before this order
+            book.renew(self.latest[slot], 0)  # its trades came before this order
+            book.snapshot = snapshot
         return book
 
     # -- requests

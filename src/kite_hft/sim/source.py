@@ -36,6 +36,23 @@ class Source(Protocol):
         ...
 
 
+class UntilSource:
+    """A source that ends after `end_ns`, so that everything it had can be counted at the far end."""
+
+    def __init__(self, source: Source, end_ns: int) -> None:
+        self.instruments = source.instruments
+        self._source, self._end_ns = source, end_ns
+
+    def take(self, until_ns: int, limit: int) -> tuple[Times, Ticks]:
+        """As Source.take, up to the end."""
+        return self._source.take(min(until_ns, self._end_ns), limit)
+
+    def next_ns(self) -> int | None:
+        """As Source.next_ns; None after the end."""
+        due = self._source.next_ns()
+        return None if due is None or due > self._end_ns else due
+
+
 def join_ticks(parts: Sequence[Ticks]) -> Ticks:
     """The parts one after another, read-only. numpy.concatenate compares all 30 fields of each
     part first, which costs more than sending does."""

@@ -11,8 +11,9 @@ import sys
 from typing import Final
 
 CAMPAIGNS: Final = {
-    "ring": "two processes over the tick ring: nothing torn, got + lost = produced; three broken rings are caught",
+    "ring": "two processes over the tick ring: nothing torn, got + lost = produced; broken rings are caught",
     "header": "every byte of a segment's header changed, every truncation: named errors only",
+    "chain": "simulator and engine as processes: sent = received = decoded = published = computed",
     "decode": "random Kite frames against the official SDK's parser, with printed coverage",
 }
 

@@ -22,6 +22,7 @@ from kite_hft.net.http import fetch
 ROOT: Final = Path(__file__).resolve().parents[3]
 STAGES: Final = ("received", "decoded", "published", "computed")
 QUIET_LOOKS: Final = 5
+LOOK_S: Final = 0.2
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         engine = subprocess.Popen(
             [*command, "--report", str(report_path)], stdout=subprocess.DEVNULL, env=environment
         )
-        stats = wait_for_end(told["api"], engine, options)
+        stats = wait_for_end(told["api"], engine)
         engine.send_signal(signal.SIGTERM)
         code = engine.wait(60)
     finally:
@@ -85,6 +86,7 @@ def simulator_command(options: argparse.Namespace) -> list[str]:
         return [*command, "--replay", str(options.replay), "--speed", str(options.speed)]
     command += ["--instruments", str(options.instruments), "--rate", str(options.rate)]
     command += ["--seed", str(options.seed), "--exchange-time", "2026-11-20T10:00:00"]
+    command += ["--market-seconds", str(options.duration)]
     return [*command, "--start-when-subscribed", str(options.instruments)]
 
 
@@ -109,19 +111,13 @@ def configuration(options: argparse.Namespace, told: dict[str, str]) -> dict[str
     }
 
 
-def wait_for_end(api: str, engine: subprocess.Popen[bytes], options: argparse.Namespace) -> dict[str, Any]:
-    """The server's figures once it has sent all it will: a replay its end, a market its time."""
-    until = None
+def wait_for_end(api: str, engine: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """The server's figures once its market has ended and nothing more leaves."""
     quiet, before = 0, -1
     while engine.poll() is None:
-        time.sleep(0.2)
+        time.sleep(LOOK_S)
         status, body = fetch(f"{api}/_sim/stats", [])
         stats: dict[str, Any] = json.loads(body) if status == 200 else {}
-        now = time.monotonic()
-        if until is None and stats.get("started"):
-            until = now + options.duration
-        if options.replay is None and until is not None and now >= until:
-            return stats | {"cut": True}
         quiet = quiet + 1 if stats.get("ended") and stats["ticks"] == before else 0
         before = stats.get("ticks", -1)
         if quiet >= QUIET_LOOKS:

@@ -108,6 +108,17 @@ def test_a_trade_through_the_price_fills_what_was_traded() -> None:
     assert order.now.pending == 1
 
 
+def test_a_day_volume_that_goes_back_is_no_trade_when_it_recovers() -> None:
+    exchange = exchange_at(quantity=10)
+    exchange.on_ticks(book_of(0, 10_000, 10_005, 10, volume=900), NOW)  # the book before had 1000
+    order = placed(exchange, limit(Side.BUY, 4, 10_000))
+    low = ([(9_980, 10)], [(10_005, 10)])
+    exchange.on_ticks(snapshot(0, *low, last=9_990, volume=1000), NOW + 2 * SECOND)
+    assert order.now.filled == 0
+    exchange.on_ticks(snapshot(0, *low, last=9_990, volume=1001), NOW + 2 * SECOND)
+    assert order.now.filled == 1
+
+
 def test_one_traded_unit_fills_one_order_only() -> None:
     exchange = exchange_at(quantity=10)
     first = placed(exchange, limit(Side.BUY, 4, 10_000))

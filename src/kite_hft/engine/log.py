@@ -1,0 +1,36 @@
+"""Layer 5, supervisor, cold: the log of a run: one JSON object a line, with the time in India."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from kite_hft.sessions import ist_text
+
+
+def open_log(path: Path) -> Callable[[str], None]:
+    """A function that writes one message; each line is on its way to the disk when it returns."""
+    file = path.open("a", buffering=1, encoding="utf-8")
+
+    def with_time(
+        _logger: Any, _method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        stamp = structlog.processors.TimeStamper(fmt=None)(_logger, _method, {})["timestamp"]
+        return {"time": ist_text(round(float(stamp) * 1e9)), **event}
+
+    log = structlog.wrap_logger(
+        structlog.WriteLogger(file),
+        processors=[
+            with_time,
+            structlog.processors.add_log_level,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+    )
+
+    def write(text: str) -> None:
+        log.info(text)
+
+    return write
