@@ -290,6 +290,11 @@ def test_rejections_keep_cash_and_name_the_reason() -> None:
     assert exchange.account.available_paise == 30_000
 
 
+def test_the_last_paisa_may_be_spent_and_no_more() -> None:
+    assert placed(exchange_at(cash_paise=20_000), limit(Side.BUY, 2, 10_000)).now.status == "OPEN"
+    assert placed(exchange_at(cash_paise=19_999), limit(Side.BUY, 2, 10_000)).now.status == "REJECTED"
+
+
 def test_open_buys_reserve_cash() -> None:
     exchange = exchange_at(cash_paise=30_000)
     first = placed(exchange, limit(Side.BUY, 2, 9_500))
