@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DURATION ?= 60
+DURATION ?= 40
 export PYTHONPATH := src
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 help:            ## list the targets
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  ' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-run: build       ## the engine trades on the embedded simulator (DURATION=60)
+run: build       ## the engine trades on the embedded simulator (DURATION=40 seconds)
 	@$(BIN)/python -m kite_hft.engine --config config/demo.yaml --duration $(DURATION)
 
 build:           ## virtual environment, locked packages, compiled modules

@@ -161,10 +161,13 @@ def test_mistakes_are_told_without_a_traceback(tmp_path: Path, state: dict[str, 
     unknown = tmp_path / "unknown.yaml"
     text = demo(tmp_path, "UNKNOWN").read_text()
     unknown.write_text(text.replace("kalman_simple", "kalman_simpel"))
+    wrong_day = tmp_path / "day.yaml"
+    wrong_day.write_text(text.replace("date: 2026-11-20", "date: 2026-11-22"))
     for config, code, words in (
         (tmp_path / "none.yaml", 2, "no such file"),
         (bad, 2, "line 2: unknown key 'risc'; did you mean 'risk'?"),
-        (unknown, 2, "'kalman_simpel' is not known; known: kalman_simple"),
+        (wrong_day, 2, "closed on 2026-11-22"),
+        (unknown, 2, "no strategy 'kalman_simpel' in form A; built in: kalman_simple"),
     ):
         done = run(config, state, "--duration", "1")
         told = (done.stderr + done.stdout).replace("\n", " ")

@@ -80,7 +80,7 @@ class Run:
     def __init__(self, seed: int) -> None:
         self.exchange = Exchange(TABLE, 10**8, seed, ExchangeParams(latency_ns=(0, MS)))
         self.now = NOW
-        self.volume = {0: 1000, 3: 1000}
+        self.volume: dict[int, int] = {}  # highest so far
         self.supply: dict[int, Supply] = {0: Supply([], [], 0, 0), 3: Supply([], [], 0, 0)}
         self.counted = 0
         self.filled: dict[str, int] = {}
@@ -101,11 +101,11 @@ class Run:
         bid = BASE[slot] + shift * step
         bids = [(bid - i * step, sizes[i]) for i in range(5)]
         asks = [(bid + (spread + i) * step, sizes[5 + i]) for i in range(5)]
-        rise = max(0, self.volume[slot] + traded - self.volume[slot])
-        row = snapshot(
-            slot, bids, asks, last=bid + last * step, volume=self.volume[slot] + traded, close=BASE[slot]
-        )
-        self.volume[slot] += rise
+        high = self.volume.get(slot)
+        volume = (1000 if high is None else high) + traded
+        rise = 0 if high is None else max(0, traded)
+        self.volume[slot] = volume if high is None else max(high, volume)
+        row = snapshot(slot, bids, asks, last=bid + last * step, volume=volume, close=BASE[slot])
         self.supply[slot] = Supply(bids, asks, rise, bid + last * step)
         self.exchange.on_ticks(row, self.now)
 

@@ -22,8 +22,10 @@ from kite_hft.engine.plan import PlanError
 from kite_hft.engine.run_folder import AccountLocked, open_run, state_dir
 from kite_hft.engine.session import SessionError, day_instruments, open_session
 from kite_hft.engine.simulator import SimulatorFailed
+from kite_hft.engine.strategies import StrategyError, check_strategies
 from kite_hft.engine.supervisor import prepare, release, supervise
 from kite_hft.memory.segment import SegmentError
+from kite_hft.sessions import CalendarError
 from kite_hft.settings import Settings, SettingsError, load_settings
 from kite_hft.trading.instruments import InstrumentError
 
@@ -82,8 +84,9 @@ def main(
     console = Console(stderr=True)
     try:
         settings = load_settings(config)
+        check_strategies(settings)
         code = run_engine(settings, config, duration, report, plain)
-    except (SettingsError, PlanError, InstrumentError) as error:
+    except (SettingsError, StrategyError, CalendarError, PlanError, InstrumentError) as error:
         console.print(f"configuration: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         code = EXIT_USAGE
     except (SegmentError, AccountLocked, SessionError, SimulatorFailed, OSError) as error:

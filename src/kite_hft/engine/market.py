@@ -8,7 +8,6 @@ alone waits on its ring (spin, yield, park or adaptive) and is woken by the feed
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import signal
 import threading
@@ -26,13 +25,14 @@ from kite_hft.brokers.kite.wire import mode_message, subscribe_message
 from kite_hft.clock import Clock, SystemClock
 from kite_hft.engine.children import Answers
 from kite_hft.engine.days import session_arrays
-from kite_hft.engine.plan import strategy_path
 from kite_hft.engine.segments import Segments
+from kite_hft.engine.strategies import make_strategy
 from kite_hft.layout import SegmentKind
 from kite_hft.net.ws import FeedRefused, run_feed
 from kite_hft.settings import Settings, StrategySection
 from kite_hft.stages.compute import Compute
 from kite_hft.stages.feed import Feed
+from kite_hft.strategies.compiled import CompiledStrategy
 from kite_hft.strategies.hosts import Batch, CompiledHost, Host, PythonHost, new_batch
 from kite_hft.strategies.intents import Records
 from kite_hft.trading.instruments import InstrumentTable, read_csv
@@ -196,17 +196,13 @@ def make_host(
     """One configured strategy.
 
     Raises:
-        ValueError: a parameter that it does not take.
+        StrategyError: it cannot be made. InstrumentError: an instrument that is not in the list.
     """
-    module, _, attribute = strategy_path(section).partition(":")
-    params: dict[str, Any] = dict(section.params)
-    if settings.console.classic and section.name == "kalman_simple":
-        module, attribute, params["say"] = "kite_hft.strategies.classic", "ClassicKalman", log
-    strategy = getattr(importlib.import_module(module), attribute)(**params)
+    strategy = make_strategy(settings, section, log)
     slots = None
     if section.instruments != "all":
         slots = [instruments.resolve(name).slot for name in section.instruments]
-    if section.form == "B":
+    if isinstance(strategy, CompiledStrategy):
         return CompiledHost(strategy, number, batch, slots, cache_dir=cache)
     return PythonHost(strategy, number, batch, slots)
 

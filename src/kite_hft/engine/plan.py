@@ -11,12 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from kite_hft.layout import COUNTERS, HISTOGRAMS, SegmentKind
-from kite_hft.settings import Settings, StrategySection
+from kite_hft.settings import Settings
 
-STRATEGIES: Final = {
-    ("kalman_simple", "A"): "kite_hft.strategies.kalman_simple:KalmanSimple",
-    ("kalman_simple", "B"): "kite_hft.strategies.kalman_simple:KalmanSimpleCompiled",
-}
 FUSED_UP_TO_CORES: Final = 3
 TEXT_SLOTS: Final = 256
 INSTRUMENTS_PER_CONNECTION: Final = 3000
@@ -63,27 +59,12 @@ def power_of_two(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
-def strategy_path(section: StrategySection) -> str:
-    """`package.module:Class` of a configured strategy: one of ours by its name, or the user's own.
-
-    Raises:
-        PlanError: neither.
-    """
-    path = STRATEGIES.get((section.name, section.form), section.name)
-    if ":" not in path:
-        known = ", ".join(sorted({name for name, _ in STRATEGIES}))
-        raise PlanError(f"strategy {section.name!r} is not known; known: {known}, or package.module:Class")
-    return path
-
-
 def make_plan(settings: Settings, instruments: int, cores: int) -> Plan:
     """The plan of a run.
 
     Raises:
-        PlanError: a strategy that is not known, or more instruments than one connection may carry.
+        PlanError: more instruments than one connection may carry.
     """
-    for section in settings.strategies:
-        strategy_path(section)
     if instruments > INSTRUMENTS_PER_CONNECTION:
         raise PlanError(
             f"{instruments} instruments are configured, one connection carries "

@@ -23,6 +23,7 @@ from typing import Any, Final
 from kite_hft._ring import BUILD_FINGERPRINT
 from kite_hft.clock import Clock
 from kite_hft.engine.children import Child, start_child
+from kite_hft.engine.days import session_arrays
 from kite_hft.engine.live import View, take_sample
 from kite_hft.engine.plan import Plan, make_plan
 from kite_hft.engine.report import Readings, make_report, processes
@@ -76,9 +77,15 @@ def prepare(
     """Plan the run and create its shared memory.
 
     Raises:
-        PlanError, SegmentError: nothing was started and nothing is left behind.
+        PlanError, CalendarError, InstrumentError, SegmentError: nothing was started, nothing is
+            left behind.
     """
     plan = make_plan(settings, len(instruments), cores)
+    session_arrays(settings, instruments, clock.real_ns())  # the calendar must cover the day
+    for section in settings.strategies:
+        if section.instruments != "all":
+            for name in section.instruments:
+                instruments.resolve(name)
     needed = sum(segment_bytes(s.kind, s.capacity, s.counters, s.histograms) for s in plan.segments)
     require_room(SHM, needed)
     home = make_directory(SHM, f"kite_hft-{os.getuid()}")

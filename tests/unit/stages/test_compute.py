@@ -168,7 +168,8 @@ def test_a_strategy_that_raises_is_halted_alone():
                 raise ZeroDivisionError("no")
 
     told = []
-    intents, counts = ListQueue(INTENT), Counts()
+    # Room for three: what the broken one had asked for must not be taken off the other's share.
+    intents, counts = ListQueue(INTENT, room=3), Counts()
     stage = stage_of(
         [Broken(), BuyOnce()], ListReader(ticks_of(60), 30), intents, ListQueue(ORDER_EVENT), counts,
         on_halt=lambda name, error: told.append((name, type(error))),

@@ -33,12 +33,21 @@ def eager_on_order(event, state, position):
     state.events += 1
     state.last_status = event.status
     state.last_seq = event.strategy_seq
+    state.last_slot = event.slot
 
 
 class Eager(CompiledStrategy):
     name = "eager"
     PARAMS = np.dtype([("wanted", "<i8")])
-    STATE = np.dtype([("ticks", "<i8"), ("events", "<i8"), ("last_status", "<i8"), ("last_seq", "<u8")])
+    STATE = np.dtype(
+        [
+            ("ticks", "<i8"),
+            ("events", "<i8"),
+            ("last_status", "<i8"),
+            ("last_seq", "<u8"),
+            ("last_slot", "<i8"),
+        ]
+    )
     on_tick = staticmethod(eager_on_tick)
     on_order = staticmethod(eager_on_order)
 
@@ -88,6 +97,13 @@ def test_more_than_four_are_cut_and_more_than_fit_refused(cache_dir):
     assert host.outbox.records[3 + 8 :].tobytes() == guard
     host.new_session()
     assert not host.states["ticks"].any()
+
+
+def test_each_refusal_names_its_own_slot(cache_dir):
+    host = host_of(Eager(wanted=1), cache_dir, slots=[1, 2])
+    host.outbox.begin(0)
+    host.run(3)
+    assert host.outbox.refused == 2 and host.states["last_slot"].tolist() == [0, 1, 2]
 
 
 def test_events_set_the_position(cache_dir):
