@@ -265,7 +265,6 @@ static inline __attribute__((always_inline)) int kite_frame(
     int n = 0;
 
     if (pos == 0) {
-        d->packets_left = 0;
         if (size < KITE_FRAME_BYTES_MIN) {
             counts[FEED_MALFORMED_SHORT_FRAME] += size != 1;
             *cursor = size;

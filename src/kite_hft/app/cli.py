@@ -21,7 +21,7 @@ def _verbs() -> None:
 
 @app.command()
 def journal(
-    file: Annotated[Path, typer.Argument(help="journal.bin of a run folder; `latest` points to the newest run.")],
+    file: Annotated[Path, typer.Argument(help="journal.bin of a run folder (`latest` is the newest run)")],
 ) -> None:
     """Print a journal as JSON, one line per record: the header first, then how the file ends.
 

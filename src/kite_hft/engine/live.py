@@ -213,7 +213,10 @@ def summary(report: dict[str, Any], folder: str) -> Table:
     held = ", ".join(f"{p['instrument']} {p['quantity']:+d}" for p in open_positions[:8]) or "flat"
     table.add_row("positions", held + (" ..." if len(open_positions) > 8 else ""))
     resting = len(report["open_at_end"].get("orders", []))
-    table.add_row("still resting", f"{resting} orders at the broker" if resting else "no order")
+    table.add_row(
+        "still resting",
+        f"{resting} order{'s' if resting > 1 else ''} at the broker" if resting else "no order",
+    )
     for process, start in report["start"].items():
         if start.get("first_tick_s") is not None:
             table.add_row(

@@ -11,7 +11,7 @@ Both forms write the same INTENT bytes: the test feeds both and compares.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -69,7 +69,7 @@ STATE = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class KalmanSimpleParams:
-    """Parameters by name. q, r, p0, x0 belong to the kernel that runs the filter; see `kernel`.
+    """Parameters by name. The filter's own (q, r, p0, x0) are the kernel's: `kernels` in the settings.
 
     order_type: MARKET (ORDERS adds the broker's price protection) or LIMIT at the far touch.
     start_at, flatten_at: HH:MM:SS in India; flatten_at "" never flattens.
@@ -77,10 +77,6 @@ class KalmanSimpleParams:
 
     threshold: float = 0.001
     warmup: int = 100
-    q: float = 1e-4
-    r: float = 1e-2
-    p0: float = 1.0
-    x0: str = "zero"
     quantity: int = 1
     product: str = "MIS"
     order_type: str = "MARKET"
@@ -92,14 +88,9 @@ class KalmanSimpleParams:
     def __post_init__(self) -> None:
         if not self.threshold >= 0 or self.quantity < 1 or self.warmup < 0 or self.retry_ticks < 0:
             raise ValueError("threshold, warmup and retry_ticks must be >= 0, quantity >= 1")
-        if self.order_type not in {"MARKET", "LIMIT"} or self.x0 not in {"zero", "first_tick"}:
-            raise ValueError(f"order_type {self.order_type!r}, x0 {self.x0!r}")
+        if self.order_type not in {"MARKET", "LIMIT"}:
+            raise ValueError(f"order_type {self.order_type!r}: MARKET or LIMIT")
         self.record()
-
-    @property
-    def kernel(self) -> dict[str, float]:
-        """Parameters of the 1-state filter, for Kernels(...)."""
-        return {"q": self.q, "r": self.r, "p0": self.p0, "x0": 0.0 if self.x0 == "zero" else np.nan}
 
     def record(self) -> np.ndarray[Any, np.dtype[np.void]]:
         """As one PARAMS record, shape (1,).
@@ -117,9 +108,6 @@ class KalmanSimpleParams:
         packed["order_type"] = OrderType[self.order_type]
         packed["validity"] = Validity[self.validity]
         return packed
-
-
-PARAMETER_NAMES: Final = frozenset(field.name for field in fields(KalmanSimpleParams))
 
 
 # ---- form B: compiled ----------------------------------------------------------------------------
