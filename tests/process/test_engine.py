@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -47,8 +48,12 @@ def latest(env: dict[str, str], account: str) -> Path:
     return Path(env["XDG_STATE_HOME"]) / f"kite_hft/kite-{account}/latest"
 
 
-def segments_of(account_folder: Path) -> list[Path]:
-    return [p for p in SHM.glob("*") if p.name.endswith(account_folder.resolve().name)]
+def segments_of(run_folder: Path) -> list[Path]:
+    """The run's folder in shared memory, if it is there: <broker>-<hash of the account>-<run>."""
+    run_folder = run_folder.resolve()
+    account = run_folder.parent.parent.name.removeprefix("kite-")
+    tag = hashlib.sha256(account.encode()).hexdigest()[:8]
+    return list(SHM.glob(f"kite-{tag}-{run_folder.name}"))
 
 
 def start(config: Path, env: dict[str, str]) -> subprocess.Popen[str]:
