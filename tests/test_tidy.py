@@ -158,6 +158,12 @@ def test_pure_rooms_read_no_clock_and_no_randomness_of_the_machine() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_broken_rings_stay_in_their_campaign() -> None:
+    """The deliberately broken forms exist to be caught; nothing that trades may load them."""
+    users = {str(p.relative_to(SRC)) for p in MODULES for _, n in imports(p) if "_ring_faults" in n}
+    assert users <= {"verify/ring.py", "verify/ring_worker.py", "verify/header_worker.py"}
+
+
 def test_package_init_files_only_describe() -> None:
     for path in SRC.rglob("__init__.py"):
         body = ast.parse(path.read_text()).body

@@ -24,6 +24,7 @@ from kite_hft._kernels import Kernels
 from kite_hft.brokers.kite.wire import mode_message, subscribe_message
 from kite_hft.clock import Clock, SystemClock
 from kite_hft.engine.children import Answers
+from kite_hft.engine.console import classic_greeting, classic_voice
 from kite_hft.engine.days import session_arrays
 from kite_hft.engine.segments import Segments
 from kite_hft.engine.strategies import make_strategy
@@ -127,8 +128,9 @@ def make_worker(
     """The compute stage of this process, started. `bars`: where closed BAR records are written."""
     batch = new_batch(settings.performance.batch_size, instruments.tokens(), instruments.scales())
     cache = Path(config["state"]) / "numba"
+    voice = classic_voice(settings, clock, answers.log)
     hosts = [
-        make_host(settings, section, number, batch, instruments, cache, answers.log)
+        make_host(settings, section, number, batch, instruments, cache, voice)
         for number, section in enumerate(settings.strategies, 1)
     ]
     ring = segments.share("ticks-0", SegmentKind.TICK_RING)
@@ -191,14 +193,14 @@ def make_host(
     batch: Batch,
     instruments: InstrumentTable,
     cache: Path,
-    log: Callable[[str], None],
+    say: Callable[[str], None],
 ) -> Host:
     """One configured strategy.
 
     Raises:
         StrategyError: it cannot be made. InstrumentError: an instrument that is not in the list.
     """
-    strategy = make_strategy(settings, section, log)
+    strategy = make_strategy(settings, section, say)
     slots = None
     if section.instruments != "all":
         slots = [instruments.resolve(name).slot for name in section.instruments]
@@ -271,6 +273,10 @@ async def _run_loop(
     sink = make_sink(settings, instruments, segments, config["wake_fds"]["orders"])
     silence_ns = round(settings.datafeed.silence_s * 1e9)
     feed = Feed(sink, subscription(settings, instruments), segments.heartbeat, silence_ns)
+    if settings.console.classic:
+        feed.on_connected = classic_greeting(
+            settings, instruments, classic_voice(settings, clock, answers.log)
+        )
     failures: list[Exception] = []
     if worker is not None:
         step = _guarded(worker, failures, stopping)

@@ -31,13 +31,14 @@ class Feed:
 
     subscription: the messages that (re)subscribe everything, in order. heartbeat: called with
     now_ns every 100 ms (the ring writer's). silence_ns: no frame of any kind for so long means
-    that the peer is gone.
+    that the peer is gone. on_connected: told of each connection.
     """
 
     sink: Sink
     subscription: Sequence[bytes]
     heartbeat: Callable[[int], None]
     silence_ns: int
+    on_connected: Callable[[], None] = lambda: None
     name: str = "feed"
     connected_at_ns: int = field(default=0, init=False)
     is_connected: bool = field(default=False, init=False)
@@ -51,6 +52,7 @@ class Feed:
         self.is_connected = True
         self.connected_at_ns = now_ns
         self.sink.connected()
+        self.on_connected()
         return self.subscription
 
     def disconnected(self) -> None:

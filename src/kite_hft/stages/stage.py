@@ -20,5 +20,5 @@ class Stage(Protocol):
     def step(self, now_ns: int) -> int:
         """Do what is due at `now_ns` (CLOCK_MONOTONIC); returns how much was done, 0: idle."""
 
-    def close(self) -> None:
-        """Hand on what is left, and let go of all buffers."""
+    def close(self) -> object:
+        """Hand on what is left; a stage may answer with what stays open."""
