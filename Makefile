@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DURATION ?= 40
-export PYTHONPATH := src
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help run build test check lint types tidy locks clean

@@ -1,6 +1,6 @@
 """Full-mode Kite frames to TICK: ours, memcpy of the same bytes, and the official parser, in one run.
 
-    PYTHONPATH=src python benchmarks/bench_decode.py [--instruments 9000] [--rounds 5]
+    python benchmarks/bench_decode.py [--instruments 9000] [--rounds 5]
 
 100 packets a frame over all instruments; CPU time of this thread; per round the three in turn, so
 that the machine's speed drifts through all of them. Prints medians and the spread of the ratios.

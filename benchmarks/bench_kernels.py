@@ -1,6 +1,6 @@
 """Nanoseconds per tick of the default kernels: both Kalman filters and the bars, on TICK batches.
 
-    PYTHONPATH=src python benchmarks/bench_kernels.py [--instruments 9000] [--batch 1000] [--rate 2]
+    python benchmarks/bench_kernels.py [--instruments 9000] [--batch 1000] [--rate 2]
 
 Ticks visit the instruments in a random order; `rate` is ticks per second of exchange time and
 instrument, which decides how often a one-second bar closes. CPU time of this thread; best of 5.

@@ -38,6 +38,12 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$hash" ]; then
   [ "$want" = runtime ] || sha256sum locks/runtime.txt | cut -c1-16 > "$venv/.kite_hft_runtime"
 fi
 
+# The package is used where it lies: a path file, and the console command beside the interpreter.
+site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+echo "$PWD/src" > "$site/kite_hft.pth"
+printf '#!%s\nfrom kite_hft.app.cli import main\n\nmain()\n' "$PWD/$venv/bin/python" > "$venv/bin/kite-hft"
+chmod +x "$venv/bin/kite-hft"
+
 # Compiled modules: rebuilt when a source, the layout, the Python or picows changed.
 tag=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))')
 sources=$(cat setup.py src/kite_hft/layout.py ext/* locks/runtime.txt | sha256sum | cut -c1-16)

@@ -23,7 +23,7 @@ for version in 3.11 3.12 3.13 3.14; do
   (
     cd "$tree"
     bash scripts/build.sh "$python" .venv test
-    PYTHONPATH=src .venv/bin/python -m pytest tests/unit -q -x -n 2 -m "not data" | tail -2
+    .venv/bin/python -m pytest tests/unit -q -x -n 2 -m "not data" | tail -2
   )
   tested+=("$version")
 done

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         config.write_text(json.dumps(configuration(options, told)))  # JSON is YAML
         report_path = folder / "report.json"
         command = [sys.executable, "-m", "kite_hft.engine", "--plain", "--config", str(config)]
-        environment = {"XDG_STATE_HOME": str(folder.resolve()), "PATH": "/usr/bin:/bin"}
+        environment = {**os.environ, "XDG_STATE_HOME": str(folder.resolve())}
         engine = subprocess.Popen(
             [*command, "--report", str(report_path)], stdout=subprocess.DEVNULL, env=environment
         )
