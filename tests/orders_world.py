@@ -12,7 +12,6 @@ from urllib.parse import parse_qs
 import numpy as np
 import yaml
 
-from kite_hft.brokers.base import HttpRequest, HttpResponse, Limits, TransportError
 from kite_hft.brokers.kite.rest import KITE
 from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.clock import ManualClock
@@ -31,6 +30,7 @@ from kite_hft.layout import (
 )
 from kite_hft.memory.journal import JournalError, Kind, Record
 from kite_hft.stages.orders import Orders
+from kite_hft.trading.broker import HttpRequest, HttpResponse, Limits, TransportError
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.intents import Intent, Tags, intents_of
 from kite_hft.trading.ports import OrdersConfig, Ports

@@ -37,9 +37,7 @@ COMPILED = {
 # Inside layer 2 and 3 these may be imported by their neighbours.
 SAME_LAYER = {
     ("brokers", "trading"),  # requests name instruments
-    ("trading", "brokers"),  # the book folds brokers' reports (brokers/base.py, never an adapter)
     ("strategies", "kernels"),
-    ("verify", "app"),
 }
 SOCKETS = {"socket", "ssl", "picows", "aiohttp", "websockets", "requests", "h11", "pycurl", "asyncio",
            "uvloop", "urllib.request", "http.client", "http.server", "socketserver"}  # fmt: skip

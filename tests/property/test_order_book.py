@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from orders_world import instruments
 from reference import order_book as twin
 
-from kite_hft.brokers.base import OrderReport, TradeReport
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.trading.book import Book, Order
+from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.lifecycle import LIVE, TERMINAL, Input
 
 STATUSES = st.sampled_from(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from kite_hft.brokers.base import Limits, RateWindow
+from kite_hft.trading.broker import Limits, RateWindow
 
 _REQUIRED: Final = (
     "name",

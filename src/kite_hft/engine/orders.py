@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 from kite_hft import _counters, _queue, _ring, _table
-from kite_hft.brokers.base import HttpRequest, HttpResponse, TransportError
 from kite_hft.brokers.kite.rest import KITE, auth_headers
 from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.clock import Clock, SystemClock
@@ -30,6 +29,7 @@ from kite_hft.memory.journal import Header, JournalWriter, open_journal, sync_un
 from kite_hft.net.http import HttpTransport
 from kite_hft.settings import Settings, is_loopback, load_yaml
 from kite_hft.stages.orders import Orders
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.checks import RiskLimits
 from kite_hft.trading.instruments import InstrumentTable, read_csv
 from kite_hft.trading.intents import Tags

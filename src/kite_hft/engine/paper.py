@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 
 from kite_hft import _ring
-from kite_hft.brokers.base import HttpRequest, HttpResponse, TransportError
 from kite_hft.clock import Clock
 from kite_hft.layout import TICK
 from kite_hft.sim.in_process import UpdateTexts, make_broker
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.instruments import InstrumentTable
 
 DELAY_NS: Final = (15_000_000, 75_000_000)

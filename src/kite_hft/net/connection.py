@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import h11
 
-from kite_hft.brokers.base import HttpResponse, TransportError
+from kite_hft.trading.broker import HttpResponse, TransportError
 from kite_hft.units import NS_PER_S
 
 READ_BYTES: Final = 1 << 16

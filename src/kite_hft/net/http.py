@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 
 import h11
 
-from kite_hft.brokers.base import HttpRequest, HttpResponse, TransportError
 from kite_hft.clock import Clock, SystemClock
 from kite_hft.net.connection import Connection, Done, Phase, Target
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.units import NS_PER_S
 
 WAITING_MAX: Final = 1024

@@ -17,12 +17,12 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from kite_hft.brokers.base import HttpRequest, HttpResponse, TransportError
 from kite_hft.clock import Clock
 from kite_hft.layout import TEXT, TEXT_BYTES_MAX
 from kite_hft.sim.exchange import Exchange
 from kite_hft.sim.kite_api import Credentials, KiteApi
 from kite_hft.sim.quota import RateLimits
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.instruments import InstrumentTable
 
 CREDENTIALS = Credentials("inprocess", "secret", "token")

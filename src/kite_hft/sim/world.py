@@ -17,7 +17,6 @@ import numpy as np
 
 from kite_hft import _counters, _feed, _kite_decode, _queue, _ring, _table
 from kite_hft._kernels import Kernels
-from kite_hft.brokers.base import Limits
 from kite_hft.brokers.kite.rest import KITE
 from kite_hft.clock import ManualClock
 from kite_hft.layout import COUNTERS, HISTOGRAMS, INTENT, SegmentKind
@@ -31,6 +30,7 @@ from kite_hft.sim.universe import default_instruments
 from kite_hft.stages.compute import Compute
 from kite_hft.stages.orders import Orders
 from kite_hft.strategies.hosts import Batch, Host, new_batch
+from kite_hft.trading.broker import Limits
 from kite_hft.trading.checks import RiskLimits
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Tags

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from kite_hft.brokers.base import OrderReport, TradeReport
 from kite_hft.layout import NO_SLOT, OrderStatus, Side
+from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.lifecycle import LIVE, REPORT_OF, WORKING, Input, following
 from kite_hft.trading.positions import Fill, Position, fill_units, paise_of_units

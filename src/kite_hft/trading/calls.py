@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from kite_hft.brokers.base import HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.outbox import Outbox
 from kite_hft.trading.ports import Transport
 

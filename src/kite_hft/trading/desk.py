@@ -13,7 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kite_hft.brokers.base import (
+from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Reason, Side, Validity
+from kite_hft.memory.journal import Kind
+from kite_hft.trading.book import Book, BookError, Order
+from kite_hft.trading.broker import (
     Ambiguous,
     Confirmed,
     HttpRequest,
@@ -23,9 +26,6 @@ from kite_hft.brokers.base import (
     Refused,
     TransportError,
 )
-from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Reason, Side, Validity
-from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Book, BookError, Order
 from kite_hft.trading.checks import Context, resulting
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.intents import Intent

@@ -16,9 +16,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from kite_hft.brokers.base import OrderReport
 from kite_hft.layout import OrderStatus
 from kite_hft.trading.book import Book, Order
+from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
 

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from kite_hft.brokers.base import Broker, HttpRequest, HttpResponse, Limits, TransportError
 from kite_hft.clock import Clock
 from kite_hft.memory.journal import Journal, Record
+from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, Limits, TransportError
 from kite_hft.trading.checks import RiskLimits
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Tags

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kite_hft.brokers.base import HttpRequest, HttpResponse, PositionReport, TransportError
 from kite_hft.trading.book import Book
+from kite_hft.trading.broker import HttpRequest, HttpResponse, PositionReport, TransportError
 from kite_hft.trading.outbox import Outbox
 from kite_hft.trading.polls import Polls, Read
 from kite_hft.trading.ports import OrdersConfig, Ports

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from kite_hft.brokers.base import OrderReport, PositionReport, TradeReport
 from kite_hft.layout import OrderStatus, OrderType, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL, Book, BookError, Order
+from kite_hft.trading.broker import OrderReport, PositionReport, TradeReport
 from kite_hft.trading.desk import Desk
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.lifecycle import TERMINAL, WORKING, Input

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import msgspec
 
-from kite_hft.brokers.base import OrderReport, PositionReport, TradeReport
 from kite_hft.layout import OrderStatus
 from kite_hft.memory.journal import Kind, Record
 from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.broker import OrderReport, PositionReport, TradeReport
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.lifecycle import Input
 from kite_hft.trading.positions import fill_units

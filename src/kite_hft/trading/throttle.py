@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from kite_hft.brokers.base import Limits, RateWindow
+from kite_hft.trading.broker import Limits, RateWindow
 from kite_hft.units import NS_PER_S
 
 T = TypeVar("T")

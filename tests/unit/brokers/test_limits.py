@@ -8,8 +8,8 @@ import pytest
 import yaml
 from orders_world import RULES, limits
 
-from kite_hft.brokers.base import RateWindow
 from kite_hft.brokers.limits import LimitsError, limits_from_mapping
+from kite_hft.trading.broker import RateWindow
 
 
 def test_the_shipped_rules() -> None:

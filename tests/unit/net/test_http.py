@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from raw_server import answer, certificate, read_request, serve
 
-from kite_hft.brokers.base import HttpRequest, HttpResponse, TransportError
 from kite_hft.clock import SystemClock
 from kite_hft.net.http import HttpSettings, HttpTransport, TransportConfigError, fetch
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 
 CLOCK = SystemClock()
 QUICK = HttpSettings(timeout_s=0.3, connect_timeout_s=0.5, queue_s=0.5, body_max=1 << 16)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from orders_world import PX, World, error, filled, form, ok
 
-from kite_hft.brokers.base import HttpRequest, HttpResponse
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Side
+from kite_hft.trading.broker import HttpRequest, HttpResponse
 from kite_hft.trading.lifecycle import WORKING
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from orders_world import World, error, filled, lost
 
-from kite_hft.brokers.base import HttpResponse, TransportError
 from kite_hft.layout import IntentKind, OrderStatus, Side
+from kite_hft.trading.broker import HttpResponse, TransportError
 from kite_hft.trading.lifecycle import WORKING
 
 

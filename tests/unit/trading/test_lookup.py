@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from orders_world import REAL0, S, instruments
 
-from kite_hft.brokers.base import OrderReport
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.trading.book import Book, Order
+from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.lifecycle import Input
 from kite_hft.trading.lookup import Lookup, epoch_s
 

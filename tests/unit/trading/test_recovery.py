@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from orders_world import PX, S, ScriptedBroker, World, error, ok
 
-from kite_hft.brokers.base import HttpRequest, HttpResponse
 from kite_hft.layout import IntentKind, OrderStatus, Side
 from kite_hft.memory.journal import Kind, Record
+from kite_hft.trading.broker import HttpRequest, HttpResponse
 from kite_hft.trading.lifecycle import LIVE, WORKING
 from kite_hft.trading.recovery import RecoveryError
 

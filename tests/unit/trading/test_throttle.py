@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from orders_world import S, limits
 
-from kite_hft.brokers.base import RateWindow
+from kite_hft.trading.broker import RateWindow
 from kite_hft.trading.throttle import EgressGate, Throttle
 
 LIMITS = limits()

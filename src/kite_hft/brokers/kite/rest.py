@@ -16,7 +16,8 @@ from urllib.parse import quote, quote_plus
 
 import msgspec
 
-from kite_hft.brokers.base import (
+from kite_hft.layout import OrderStatus, OrderType, Product, Side
+from kite_hft.trading.broker import (
     Ambiguous,
     Broker,
     Confirmed,
@@ -29,7 +30,6 @@ from kite_hft.brokers.base import (
     Refused,
     TradeReport,
 )
-from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.trading.instruments import Instrument, scale_of_token
 from kite_hft.units import price_text
 

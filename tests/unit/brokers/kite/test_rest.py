@@ -15,7 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orders_world import instrument
 
-from kite_hft.brokers.base import (
+from kite_hft.brokers.kite import rest
+from kite_hft.brokers.kite.rest import AnswerError
+from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
+from kite_hft.trading.broker import (
     Ambiguous,
     Confirmed,
     HttpRequest,
@@ -24,9 +27,6 @@ from kite_hft.brokers.base import (
     Outcome,
     Refused,
 )
-from kite_hft.brokers.kite import rest
-from kite_hft.brokers.kite.rest import AnswerError
-from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
 
 INFY = instrument(0, symbol="M&M-BE", exchange="NSE")
 USDINR = instrument(0, symbol="USDINR26NOVFUT", exchange="CDS", scale=10_000_000, token=412675)

@@ -1,4 +1,4 @@
-"""Layer 2, orders process, cold: the words that every broker adapter speaks.
+"""Layer 2, orders process, cold: the words between the order stage and every broker adapter.
 
 A broker is a folder of pure functions between its bytes and these records, plus a table of its
 limits. Nothing here opens a socket or reads a clock.
