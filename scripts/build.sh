@@ -7,11 +7,12 @@ python=$1 venv=$2 want=$3
 
 missing=()
 command -v gcc >/dev/null || missing+=(gcc)
-command -v "$python" >/dev/null || missing+=(python3)
-if [ ${#missing[@]} -eq 0 ]; then
+if command -v "$python" >/dev/null; then
   "$python" -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
   "$python" -c 'import os, sysconfig as s, sys; sys.exit(not os.path.exists(os.path.join(s.get_path("include"), "Python.h")))' \
     || missing+=(python3-dev)
+else
+  missing+=(python3 python3-venv python3-dev)
 fi
 if [ ${#missing[@]} -gt 0 ]; then
   echo "build: missing from this system: ${missing[*]}" >&2

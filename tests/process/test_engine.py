@@ -117,7 +117,7 @@ def test_a_second_start_compiles_no_kernel(tmp_path: Path, state: dict[str, str]
     assert starts[1]["first_tick_s"] > 0 and "first tick after" in done.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_in_order(tmp_path: Path, state: dict[str, str], number: signal.Signals) -> None:
     account = f"SIGNAL{int(number)}"
     engine = start(demo(tmp_path, account), state)
@@ -191,6 +191,32 @@ def test_a_second_engine_on_one_account_is_refused(tmp_path: Path, state: dict[s
         engine.send_signal(signal.SIGINT)
         engine.communicate(timeout=60)
     assert engine.returncode == 0
+
+
+@pytest.mark.parametrize("lines", [1, 4])
+def test_a_console_that_goes_away_does_not_end_the_run(
+    tmp_path: Path, state: dict[str, str], lines: int
+) -> None:
+    account = f"PIPE{lines}"
+    command = [*ENGINE, "--config", str(demo(tmp_path, account)), "--duration", "11"]
+    engine = subprocess.Popen(command, env=state, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert engine.stdout is not None and engine.stderr is not None
+    for _ in range(lines):
+        engine.stdout.readline()
+    engine.stdout.close()
+    told = engine.stderr.read()
+    assert engine.wait(60) == 0, told
+    engine.stderr.close()
+    folder = latest(state, account)
+    assert json.loads((folder / "report.json").read_text())["ticks"]["computed"] > 1000
+    assert "Traceback" not in told and not segments_of(folder)
+
+
+def test_a_console_without_the_rupee_sign(tmp_path: Path, state: dict[str, str]) -> None:
+    env = {**state, "PYTHONIOENCODING": "ascii"}
+    done = run(demo(tmp_path, "ASCII"), env, "--duration", "7")
+    assert done.returncode == 0, done.stderr
+    assert "gross P&L ?" in done.stdout and "Summary" in done.stdout
 
 
 def test_too_little_shared_memory_is_an_error_before_the_start(tmp_path: Path, state: dict[str, str]) -> None:

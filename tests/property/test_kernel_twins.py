@@ -24,7 +24,7 @@ ticks_of = st.lists(
         st.integers(-3, 40),  # step of the clock, seconds
         st.integers(-5, 60),  # step of the day volume
         st.booleans(),  # carries a volume
-        st.integers(-200, 3_000_000_000),  # step of recv_ns
+        st.one_of(st.integers(-(10**9), 0), st.integers(1, 3 * 10**9)),  # step of recv_ns
         st.booleans(),  # carries exchange time
     ),
     min_size=1,

@@ -7,16 +7,16 @@ the broker session is not ready (no room in shared memory, account in use, no si
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
 from kite_hft.clock import SystemClock
-from kite_hft.engine.live import make_view, summary
+from kite_hft.engine.live import Terminal, make_view, summary
 from kite_hft.engine.log import open_log
 from kite_hft.engine.plan import PlanError
 from kite_hft.engine.run_folder import AccountLocked, open_run, state_dir
@@ -37,7 +37,7 @@ def run_engine(
     settings: Settings, config: Path, duration: float | None, report: Path | None, plain: bool
 ) -> int:
     """One run; returns the exit code. Errors that a person can mend are printed, not raised."""
-    console = Console()
+    console = Terminal()
     clock = SystemClock()
     title = f"kite_hft {settings.mode} {settings.broker}-{settings.account}"
     copies = [config, settings.trading.rules]
@@ -48,8 +48,8 @@ def run_engine(
         try:
             instruments = day_instruments(session, settings)
             run = prepare(settings, session, instruments, folder, clock, view, os.cpu_count() or 1)
-            view.say(f"{len(instruments)} instruments, {run.plan}")
             try:
+                view.say(f"{len(instruments)} instruments, {run.plan}")
                 code, result = supervise(run, duration)
             finally:
                 release(run)
@@ -59,7 +59,8 @@ def run_engine(
         folder.release()
     if report is not None:
         shutil.copyfile(folder.path / "report.json", report)
-    console.print(summary(result, str(folder.path)))
+    with contextlib.suppress(OSError):  # the terminal is gone; the report is written
+        console.print(summary(result, str(folder.path)))
     return code
 
 
@@ -81,7 +82,7 @@ def main(
 
     Exit codes: 0 in order, 2 wrong configuration, 3 machine or session not ready, 4 a process failed.
     """
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     try:
         settings = load_settings(config)
         check_strategies(settings)

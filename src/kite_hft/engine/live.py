@@ -6,6 +6,10 @@ from shared memory; drawing never disturbs the processes that write it.
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -136,7 +140,8 @@ class PlainView:
 
     def say(self, text: str) -> None:
         self.log(text)
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        with contextlib.suppress(OSError):  # the terminal is gone
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, sample: Sample) -> None:
         if self.before is None:
@@ -164,9 +169,14 @@ class LiveView:
         self.log(text)
         self.messages = [*self.messages[-MESSAGES_SHOWN + 1 :], text]
         if self.live is None:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            with contextlib.suppress(OSError):
+                self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, sample: Sample) -> None:
+        with contextlib.suppress(OSError):
+            self._show(sample)
+
+    def _show(self, sample: Sample) -> None:
         if self.live is None:
             self.live = Live(console=self.console, auto_refresh=False)
             self.live.start()
@@ -177,8 +187,27 @@ class LiveView:
 
     def end(self) -> None:
         if self.live is not None:
-            self.live.stop()
+            with contextlib.suppress(OSError):
+                self.live.stop()
             self.live = None
+
+
+class Terminal(Console):
+    """A console that may go away or know no rupee sign: what cannot be shown is left out, and the run
+    goes on. Everything said stands in the run's log as well."""
+
+    def __init__(self, **options: Any) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        super().__init__(**options)
+
+    def on_broken_pipe(self) -> None:
+        """The reader has left: be quiet from now on, instead of rich's way of ending the process."""
+        self.quiet = True
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def make_view(console: Console, title: str, plain: bool, log: Callable[[str], None]) -> View:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,10 @@ from typing import Final
 from kite_hft.sessions import ist_text
 
 ATTEMPTS: Final = 19  # runs that may start in one second: 86,400 x 19 < 36^4
+SECRET: Final = re.compile(
+    r"""((?:api_key|api_secret|access_token|password|totp_secret)["']?\s*:\s*)[^,}\n]+"""
+)
+"""Key and separator of what must not be copied, in YAML's block and flow style."""
 BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -92,9 +96,12 @@ def open_run(root: Path, broker: str, account: str, now_real_ns: int, copies: li
             break
         except FileExistsError:
             continue
+    else:
+        os.close(lock_fd)
+        raise FileExistsError(f"{ATTEMPTS} runs of {broker}-{account} started in this second; try again")
     digest = hashlib.sha256()
     for source in copies:
-        shutil.copy2(source, path / source.name)
+        copy_without_secrets(source, path / source.name)
         digest.update(source.read_bytes())
     _point_latest(folder, path)
     hours, minutes, seconds = (int(part) for part in clock.split(":"))
@@ -103,6 +110,14 @@ def open_run(root: Path, broker: str, account: str, now_real_ns: int, copies: li
     # Short and lower-case: it names the run's shared memory.
     tag = hashlib.sha256(account.encode()).hexdigest()[:8]
     return RunFolder(path, f"{broker}-{tag}", name, lock_fd, install_id(root), number, config_hash)
+
+
+def copy_without_secrets(source: Path, target: Path) -> None:
+    """A copy for the record, readable by its owner only; the values of keys and tokens are blanked."""
+    text = SECRET.sub(r"\1<not copied>", source.read_text("utf-8"))
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def install_id(root: Path) -> str:

@@ -39,6 +39,8 @@ STOP_S: Final = 20.0
 TICK_S: Final = 0.05
 SHOW_EVERY_NS: Final = 250_000_000
 
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 4
 
@@ -222,12 +224,12 @@ def release(run: Run) -> None:
 
 @contextlib.contextmanager
 def signals(run: Run) -> Iterator[None]:
-    """SIGINT and SIGTERM ask for an orderly stop; the handlers before are put back."""
+    """SIGINT, SIGTERM and SIGHUP (the terminal was closed) ask for an orderly stop."""
 
     def ask(number: int, _frame: FrameType | None) -> None:
         run.stop_asked = signal.Signals(number).name
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in STOPPING}
     try:
         yield
     finally:

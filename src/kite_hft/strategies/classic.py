@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from kite_hft._views import TickView
-from kite_hft.layout import EventKind, Side
+from kite_hft.layout import EventKind, Reason, Side
 from kite_hft.sessions import ist_text
 from kite_hft.strategies.intents import Placed
 from kite_hft.strategies.kalman_simple import KalmanSimple
@@ -72,6 +72,6 @@ class ClassicKalman(KalmanSimple):
             data = {"order_ids": [str(event["order_no"])]}
             self._say(response_line(side, {"status": "success", "data": data}))
         elif kind in (EventKind.REFUSED, EventKind.REJECTED):
-            errors = [{"errorCode": str(event["reason"]), "message": EventKind(kind).name}]
+            errors = [{"errorCode": Reason(int(event["reason"])).name, "message": EventKind(kind).name}]
             self._say(response_line(side, {"status": "error", "errors": errors}))
         super().on_order(event)

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from kite_hft.engine.run_folder import AccountLocked, open_run, state_dir
+from kite_hft.engine.run_folder import ATTEMPTS, AccountLocked, open_run, state_dir
 
 AT = 1_795_000_000 * 10**9
 
@@ -48,6 +49,27 @@ def test_a_second_engine_is_refused_and_told_of_the_first(tmp_path: Path) -> Non
         holder.kill()
         holder.communicate()
     open_run(tmp_path, "kite", "A", 0, []).release()
+
+
+def test_the_copy_of_a_configuration_holds_no_secret(tmp_path: Path) -> None:
+    block, flow = tmp_path / "block.yaml", tmp_path / "flow.yaml"
+    block.write_text("mode: paper\nkite:\n  api_key: KKKK\n  access_token: TTTT # mine\n  ws_url: ws://h\n")
+    flow.write_text('{"kite": {"api_key": "KKKK", "access_token": "TTTT", "ws_url": "ws://h"}}')
+    run = open_run(tmp_path, "kite", "DEMO", AT, [block, flow])
+    run.release()
+    for name in ("block.yaml", "flow.yaml"):
+        copy = run.path / name
+        text = copy.read_text()
+        assert "KKKK" not in text and "TTTT" not in text and "ws://h" in text
+        assert copy.stat().st_mode & 0o777 == 0o600
+        assert isinstance(yaml.safe_load(text)["kite"]["ws_url"], str)
+
+
+def test_too_many_runs_in_one_second_are_refused(tmp_path: Path) -> None:
+    for _ in range(ATTEMPTS):
+        open_run(tmp_path, "kite", "DEMO", AT, []).release()
+    with pytest.raises(FileExistsError, match="try again"):
+        open_run(tmp_path, "kite", "DEMO", AT, [])
 
 
 def test_state_dir(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kite_hft.layout import ORDER_EVENT, EventKind, OrderStatus, Side
+from kite_hft.layout import ORDER_EVENT, EventKind, OrderStatus, Reason, Side
 from kite_hft.strategies.base import BaseStrategy
 from kite_hft.strategies.classic import (
     CONNECTED,
@@ -63,10 +63,10 @@ def test_it_tells_of_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     event["side"], event["order_no"], event["strategy_seq"] = Side.SELL, 7, 1
     monkeypatch.setattr(BaseStrategy, "position", lambda self, slot: 0)
     for kind, status in ((EventKind.ACCEPTED, OrderStatus.OPEN), (EventKind.REJECTED, OrderStatus.REJECTED)):
-        event["kind"], event["status"] = kind, status
+        event["kind"], event["status"], event["reason"] = kind, status, Reason.BROKER
         strategy.on_order(event)
     assert said == [
         "Starting Kalman strategy...",
         'SELL ORDER RESPONSE: {"status":"success","data":{"order_ids":["7"]}}',
-        'SELL ORDER RESPONSE: {"status":"error","errors":[{"errorCode":"0","message":"REJECTED"}]}',
+        'SELL ORDER RESPONSE: {"status":"error","errors":[{"errorCode":"BROKER","message":"REJECTED"}]}',
     ]

@@ -11,17 +11,17 @@ from kite_hft.verify import ring, ring_worker
 
 
 def test_one_line_and_all_well(capsys: pytest.CaptureFixture[str]) -> None:
-    assert ring.main(["--messages", "1e5", "--no-faults", "--rate"]) == 0
+    assert ring.main(["--messages", "1e6", "--no-faults", "--rate"]) == 0
     out, _ = capsys.readouterr()
     assert out.count("\n") == 1
     report = json.loads(out)
     assert report["ok"]
-    assert (report["paced"]["got"], report["paced"]["lost"], report["paced"]["torn"]) == (100_000, 0, 0)
+    assert (report["paced"]["got"], report["paced"]["lost"], report["paced"]["torn"]) == (1_000_000, 0, 0)
     stalled = report["stalled"]
-    assert stalled["got"] + stalled["lost"] == stalled["produced"] == 100_000
+    assert stalled["got"] + stalled["lost"] == stalled["produced"] == 1_000_000
     assert stalled["lost"] >= 50_000
     assert stalled["torn"] == 0
-    assert (report["rate"]["got"], report["rate"]["lost"]) == (100_000, 0)
+    assert (report["rate"]["got"], report["rate"]["lost"]) == (1_000_000, 0)
 
 
 @pytest.mark.parametrize("form", ring.FAULTS)
