@@ -83,7 +83,12 @@ def session_from_calendar(rows: Sequence[Mapping[str, Any]], segment: str, day: 
     Raises:
         CalendarError: no row covers the day, or the exchange is closed on it.
     """
-    fitting = [r for r in rows if segment in r["segments"] and r["valid_from"] <= day <= r["valid_to"]]
+    try:
+        fitting = [r for r in rows if segment in r["segments"] and r["valid_from"] <= day <= r["valid_to"]]
+    except (TypeError, KeyError) as error:
+        raise CalendarError(
+            f"the calendar is no list of rows with segments, valid_from, valid_to, open, close ({error!r})"
+        ) from error
     if not fitting:
         raise CalendarError(f"no calendar row covers {segment} on {day}; add one to config/calendar")
     row = max(fitting, key=lambda r: r["valid_from"])

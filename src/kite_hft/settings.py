@@ -17,13 +17,16 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+HORIZON_S_MIN = 180.0
+SECRETS = {"api_key", "api_secret", "access_token"}
+
 
 class SettingsError(ValueError):
     """A configuration that cannot be used; the message names file, line, cause and fix."""
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def is_loopback(url: str) -> bool:
@@ -61,7 +64,7 @@ class SimulatorSection(_Section):
 
 class DatafeedSection(_Section):
     mode: Literal["ltp", "quote", "full"] = "full"
-    instruments: Literal["all"] | list[str] = "all"
+    instruments: Literal["all"] | Annotated[list[str], Field(min_length=1)] = "all"
     without_volume: list[str] = Field(
         default_factory=list, description="instruments whose messages carry no day volume: bars count all"
     )
@@ -105,10 +108,9 @@ class TradingSection(_Section):
     market_end: str | None = None
     calendar: Path = Path("calendar/india.yaml")
     rules: Path = Path("rules/kite_2026-04-01.yaml")
-    default_quantity: int = Field(1, gt=0)
     intent_deadline_s: float = Field(2.0, gt=0)
     poll_s: float = Field(3.0, gt=0, description="order book is read this often while orders work")
-    absence_horizon_s: float = Field(180.0, ge=0)
+    absence_horizon_s: float = Field(180.0, gt=0)
 
 
 class PerformanceSection(_Section):
@@ -149,14 +151,39 @@ class Settings(_Section):
         return self
 
     @model_validator(mode="after")
-    def _plain_only_on_loopback(self) -> Settings:
-        for key, url in (("kite.ws_url", self.kite.ws_url), ("kite.api_url", self.kite.api_url)):
-            scheme = urlsplit(url).scheme
-            if scheme not in {"ws", "wss", "http", "https"}:
-                raise ValueError(f"{key}: {url!r} is no ws, wss, http or https address")
-            if scheme in {"ws", "http"} and not is_loopback(url):
-                raise ValueError(f"{key}: {url!r} is not encrypted; plain {scheme} only on loopback")
+    def _addresses(self) -> Settings:
+        check_address("kite.ws_url", self.kite.ws_url, plain="ws", encrypted="wss")
+        check_address("kite.api_url", self.kite.api_url, plain="http", encrypted="https")
         return self
+
+    @model_validator(mode="after")
+    def _horizon(self) -> Settings:
+        here = self.mode == "paper" or is_loopback(self.kite.api_url) or not self.kite.access_token
+        if self.trading.absence_horizon_s < HORIZON_S_MIN and not (here and self.mode != "live"):
+            raise ValueError(
+                f"trading.absence_horizon_s below {HORIZON_S_MIN:g} s is accepted on loopback only: "
+                "a broker may show an order that late"
+            )
+        return self
+
+
+def check_address(key: str, url: str, *, plain: str, encrypted: str) -> None:
+    """Refuse an address of another kind, without host, or plain to another machine.
+
+    Raises:
+        ValueError: names the key and the reason.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # raises for what is no port
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+    if parts.scheme not in {plain, encrypted} or not parts.hostname or port == 0:
+        raise ValueError(f"{key}: expected {encrypted}://host or {plain}://127.0.0.1:port")
+    if parts.query or parts.fragment or parts.username or parts.password:
+        raise ValueError(f"{key}: scheme, host and port only; keys have settings of their own")
+    if parts.scheme == plain and not is_loopback(url):
+        raise ValueError(f"{key}: {url!r} is not encrypted; plain {plain} only on loopback")
 
 
 def load_yaml(path: Path) -> Any:
@@ -236,6 +263,8 @@ def _explain(path: Path, lines: dict[tuple[str | int, ...], int], error: Any) ->
         known = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(_known_keys(where[:-1]))}"
         return f"{head}: unknown key {key!r}; {known}"
     message = error["msg"].removeprefix("Value error, ")
+    if SECRETS & set(where):
+        return f"{head}: {key}: {message}"  # without the value
     return f"{head}: {key}: {message} (found {error['input']!r})" if key else f"{head}: {message}"
 
 

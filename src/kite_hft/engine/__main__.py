@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,13 +17,14 @@ import typer
 from kite_hft.clock import SystemClock
 from kite_hft.engine.live import Terminal, make_view, summary
 from kite_hft.engine.log import open_log
+from kite_hft.engine.order_settings import orders_config
 from kite_hft.engine.plan import PlanError
 from kite_hft.engine.run_folder import AccountLocked, open_run, state_dir
 from kite_hft.engine.session import SessionError, day_instruments, open_session
 from kite_hft.engine.simulator import SimulatorFailed
 from kite_hft.engine.strategies import StrategyError, check_strategies
-from kite_hft.engine.supervisor import prepare, release, supervise
-from kite_hft.memory.segment import SegmentError
+from kite_hft.engine.supervisor import SHM, prepare, release, supervise, write_report
+from kite_hft.memory.segment import SegmentError, make_directory
 from kite_hft.sessions import CalendarError
 from kite_hft.settings import Settings, SettingsError, load_settings
 from kite_hft.trading.instruments import InstrumentError
@@ -41,7 +41,9 @@ def run_engine(
     clock = SystemClock()
     title = f"kite_hft {settings.mode} {settings.broker}-{settings.account}"
     copies = [config, settings.trading.rules]
-    folder = open_run(state_dir(os.environ), settings.broker, settings.account, clock.real_ns(), copies)
+    home = make_directory(SHM, f"kite_hft-{os.getuid()}")
+    root = state_dir(os.environ)
+    folder = open_run(root, home, settings.broker, settings.account, clock.real_ns(), copies)
     view = make_view(console, title, plain, open_log(folder.path / "engine.log"))
     try:
         session = open_session(settings, view.say)
@@ -57,10 +59,12 @@ def run_engine(
             session.close()
     finally:
         folder.release()
-    if report is not None:
-        shutil.copyfile(folder.path / "report.json", report)
+        with contextlib.suppress(OSError):  # another run of this user still uses it
+            home.rmdir()
     with contextlib.suppress(OSError):  # the terminal is gone; the report is written
         console.print(summary(result, str(folder.path)))
+    if report is not None:
+        write_report(report, result)
     return code
 
 
@@ -86,6 +90,7 @@ def main(
     try:
         settings = load_settings(config)
         check_strategies(settings)
+        orders_config(settings, loopback=settings.mode != "live")
         code = run_engine(settings, config, duration, report, plain)
     except (SettingsError, StrategyError, CalendarError, PlanError, InstrumentError) as error:
         console.print(f"configuration: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -93,6 +98,9 @@ def main(
     except (SegmentError, AccountLocked, SessionError, SimulatorFailed, OSError) as error:
         console.print(f"not ready: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         code = EXIT_NOT_READY
+    except KeyboardInterrupt:
+        console.print("stopped before the start")
+        code = 0
     raise typer.Exit(code)
 
 

@@ -5,10 +5,12 @@ Started by the supervisor only. Decides by the stages in its configuration what 
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import traceback
 from typing import Any
+from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 from kite_hft.engine.children import Answers, die_with_parent, read_config
 
@@ -24,11 +26,21 @@ def main(argv: list[str]) -> int:
     answers = Answers(int(argv[2]))
     try:
         return _become(config, answers)
-    except Exception as error:  # told in one line; the whole story goes to the run's log
-        with open(f"{config['folder']}/{argv[0]}.crash", "a") as file:
-            traceback.print_exc(file=file)
-        answers.log(f"{argv[0]} failed: {type(error).__name__}: {error}")
+    except Exception as error:  # told in one line; the whole story goes to the run's folder
+        with contextlib.suppress(OSError), open(f"{config['folder']}/{argv[0]}.crash", "a") as file:
+            file.write(redacted(traceback.format_exc(), config))
+        answers.log(redacted(f"{argv[0]} failed: {type(error).__name__}: {error}", config))
         return 1
+
+
+def redacted(text: str, config: dict[str, Any]) -> str:
+    """`text` without any secret that this process was given."""
+    api = config.get("api", {})
+    secrets = {api.get("api_key", ""), api.get("access_token", "")}
+    secrets |= {value for _, value in parse_qsl(urlsplit(config.get("feed_url", "")).query)}
+    for secret in secrets - {""}:
+        text = text.replace(secret, "<secret>").replace(quote_plus(secret), "<secret>")
+    return text
 
 
 def _become(config: dict[str, Any], answers: Answers) -> int:

@@ -10,18 +10,24 @@ the terminal reaches the supervisor alone, which stops everything in order.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
 PR_SET_PDEATHSIG: Final = 1
+HURRY_S: Final = 2.0
+WAIT_STEP_S: Final = 0.02
+LOG_BYTES_MAX: Final = 4000  # below PIPE_BUF: written whole or not at all
 
 
 @dataclass(slots=True)
@@ -58,12 +64,18 @@ class Child:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
 
-    def wait(self, timeout_s: float) -> bool:
-        """Whether the child has ended within the time; drains its answers meanwhile."""
-        try:
-            self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return False
+    def wait(self, timeout_s: float, hurry: Callable[[], bool] = lambda: False) -> bool:
+        """Whether the child has ended within the time (at most HURRY_S once `hurry` says so).
+
+        Its answers are taken in meanwhile: a child that must wait for us to read would never end.
+        """
+        started = time.monotonic()
+        while self.process.poll() is None:
+            self.listen()
+            waited = time.monotonic() - started
+            if waited > timeout_s or (hurry() and waited > HURRY_S):
+                return False
+            time.sleep(WAIT_STEP_S)
         self.listen()
         return True
 
@@ -99,18 +111,20 @@ class Answers:
     """In the child: the way back to the supervisor."""
 
     def __init__(self, fd: int) -> None:
-        self._pipe = os.fdopen(fd, "wb")
+        self._fd = fd
 
     def send(self, **message: Any) -> None:
         """One JSON line; a supervisor that is gone is no reason to fail."""
-        try:
-            self._pipe.write(json.dumps(message).encode() + b"\n")
-            self._pipe.flush()
-        except BrokenPipeError:
-            return
+        line = json.dumps(message).encode() + b"\n"
+        with contextlib.suppress(BrokenPipeError):
+            while line:
+                line = line[os.write(self._fd, line) :]
 
     def log(self, text: str) -> None:
-        self.send(log=text)
+        """One line for people. Dropped when nobody reads: trading never waits for its log."""
+        _, writable, _ = select.select([], [self._fd], [], 0)
+        if writable:
+            self.send(log=text[: LOG_BYTES_MAX // 6])  # six bytes a character at most, escaped
 
 
 def die_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def open_log(path: Path) -> Callable[[str], None]:
     )
 
     def write(text: str) -> None:
-        log.info(text)
+        with contextlib.suppress(OSError):  # a full disk must not keep the engine from stopping in order
+            log.info(text)
 
     return write

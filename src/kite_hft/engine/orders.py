@@ -8,32 +8,35 @@ of a broker are in it.
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
+import io
 import os
 import select
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from io import RawIOBase
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from kite_hft import _counters, _queue, _ring, _table
 from kite_hft.brokers.kite.rest import KITE, auth_headers
-from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.clock import Clock, SystemClock
 from kite_hft.engine.children import Answers
+from kite_hft.engine.order_settings import orders_config
 from kite_hft.engine.paper import PaperTransport
 from kite_hft.engine.segments import Segments
 from kite_hft.layout import SegmentKind
 from kite_hft.memory.journal import Header, JournalWriter, open_journal, sync_until
 from kite_hft.net.http import HttpTransport
-from kite_hft.settings import Settings, is_loopback, load_yaml
+from kite_hft.settings import Settings, is_loopback
 from kite_hft.stages.orders import Orders
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
-from kite_hft.trading.checks import RiskLimits
 from kite_hft.trading.instruments import InstrumentTable, read_csv
 from kite_hft.trading.intents import Tags
-from kite_hft.trading.ports import OrdersConfig, Ports
+from kite_hft.trading.ports import Ports
 from kite_hft.trading.records import ORDER_COLUMNS, TRADE_COLUMNS
 
 ACTIVE_S: Final = 60.0
@@ -63,49 +66,54 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
     """The process body; returns its exit code."""
     settings = Settings.model_validate(config["settings"])
     instruments = read_csv(Path(config["instruments"]))
-    segments = Segments(config["segments"])
     clock = SystemClock()
     folder = Path(config["folder"])
-    intents = _queue.QueueConsumer(segments.share("intents-0", SegmentKind.INTENT_QUEUE).view)
-    texts = _queue.QueueConsumer(segments.share("texts-0", SegmentKind.TEXT_QUEUE).view)
-    transport, extra_texts = make_transport(config, settings, instruments, segments, clock)
-    fd = open_journal(folder / "journal.bin", allow_tmpfs=settings.mode != "live")
-    header = Header(build=config["build"], config=config["config_hash"], created_real_ns=clock.real_ns())
-    journal = JournalWriter(fd, header=header)
-    closing = threading.Event()
-    syncing = threading.Thread(target=sync_until, args=(journal, closing), name="journal-sync")
-    syncing.start()
-    with (
-        (folder / "orders.csv").open("w", newline="") as orders,
-        (folder / "trades.csv").open("w", newline="") as trades,
-    ):
+    api = config["api"]
+    with contextlib.ExitStack() as held:
+        segments = Segments(config["segments"])
+        held.callback(segments.close)
+        intents = _queue.QueueConsumer(segments.share("intents-0", SegmentKind.INTENT_QUEUE).view)
+        texts = _queue.QueueConsumer(segments.share("texts-0", SegmentKind.TEXT_QUEUE).view)
+        transport, extra_texts = make_transport(config, settings, instruments, segments, clock)
+        held.callback(transport.close)
+        orders = held.enter_context((folder / "orders.csv").open("wb", buffering=0))
+        trades = held.enter_context((folder / "trades.csv").open("wb", buffering=0))
         stage = Orders(
             Ports(
                 instruments=instruments,
                 broker=KITE,
                 transport=transport,
                 clock=clock,
-                journal=journal,
+                journal=_journal(config, settings, folder, clock, held),
                 counters=_counters.CounterWriter(segments.own("counters-orders", SegmentKind.COUNTERS).view),
                 latest=_table.TableReader(segments.read("latest", SegmentKind.LATEST_TABLE).view),
                 intents=[intents],
                 texts=[texts, *extra_texts],
                 events=_event_queues(settings, segments, config),
                 tags=Tags(config["install"], config["run_number"]),
-                on_order=_csv_sink(orders, ORDER_COLUMNS),
-                on_trade=_csv_sink(trades, TRADE_COLUMNS),
+                on_order=_csv_sink(orders, "orders.csv", ORDER_COLUMNS, answers.log),
+                on_trade=_csv_sink(trades, "trades.csv", TRADE_COLUMNS, answers.log),
                 alert=answers.log,
             ),
-            orders_config(settings, config),
+            orders_config(settings, loopback=api["mode"] == "paper" or is_loopback(api["url"])),
         )
-        try:
-            return _run(stage, transport, [intents, texts], segments, clock, config, answers)
-        finally:
-            closing.set()
-            syncing.join()
-            os.close(fd)
-            transport.close()
-            segments.close()
+        return _run(stage, transport, [intents, texts], segments, clock, config, answers)
+
+
+def _journal(
+    config: dict[str, Any], settings: Settings, folder: Path, clock: Clock, held: contextlib.ExitStack
+) -> JournalWriter:
+    """The run's journal with its sync thread beside it; both end with `held`."""
+    fd = open_journal(folder / "journal.bin", allow_tmpfs=settings.mode != "live")
+    held.callback(os.close, fd)
+    header = Header(build=config["build"], config=config["config_hash"], created_real_ns=clock.real_ns())
+    journal = JournalWriter(fd, header=header)
+    closing = threading.Event()
+    syncing = threading.Thread(target=sync_until, args=(journal, closing), name="journal-sync", daemon=True)
+    syncing.start()
+    held.callback(syncing.join)
+    held.callback(closing.set)
+    return journal
 
 
 def make_transport(
@@ -130,19 +138,6 @@ def make_transport(
     return HttpTransport(api["url"], clock, auth_headers(api["api_key"], api["access_token"])), []
 
 
-def orders_config(settings: Settings, config: dict[str, Any]) -> OrdersConfig:
-    """Settings of the stage; limits come from the dated rules file."""
-    api = config["api"]
-    return OrdersConfig(
-        limits=limits_from_mapping(load_yaml(settings.trading.rules)),
-        risk=RiskLimits(**settings.risk.model_dump()),
-        loopback=api["mode"] == "paper" or is_loopback(api["url"]),
-        absence_horizon_s=settings.trading.absence_horizon_s,
-        poll_period_s=settings.trading.poll_s,
-        entry_wait_s=settings.trading.intent_deadline_s,
-    )
-
-
 def _event_queues(settings: Settings, segments: Segments, config: dict[str, Any]) -> dict[int, Any]:
     """Strategy number -> the event queue of its worker (one worker so far)."""
     segment = segments.own("events-0", SegmentKind.EVENT_QUEUE)
@@ -150,16 +145,31 @@ def _event_queues(settings: Settings, segments: Segments, config: dict[str, Any]
     return dict.fromkeys(range(1, len(settings.strategies) + 1), producer)
 
 
-def _csv_sink(file: IO[str], columns: Sequence[str]) -> Callable[[dict[str, Any]], None]:
-    """Rows as they come, each on the disk's way before the next."""
-    writer = csv.DictWriter(file, columns)
-    writer.writeheader()
-    file.flush()
+def _csv_sink(
+    file: RawIOBase, name: str, columns: Sequence[str], alert: Callable[[str], None]
+) -> Callable[[dict[str, Any]], None]:
+    """Rows as they come, each on the disk's way before the next; `file` is unbuffered.
+
+    A full disk ends the file with an alert and never reaches the stage: the journal is the record
+    that stops trading, and cancels must go on.
+    """
+    failed = False
 
     def write(row: dict[str, Any]) -> None:
-        writer.writerow(row)
-        file.flush()
+        nonlocal failed
+        if failed:
+            return
+        text = io.StringIO()
+        csv.DictWriter(text, columns).writerow(row)
+        data = text.getvalue().encode()
+        try:
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, "written in part")
+        except OSError as error:
+            failed = True
+            alert(f"{name} is not written any more: {error.strerror}")
 
+    write(dict(zip(columns, columns, strict=True)))
     return write
 
 

@@ -39,6 +39,7 @@ class RunFolder:
 
     path: Path
     account_tag: str
+    lock: Path
     name: str
     lock_fd: int
     install: str
@@ -46,6 +47,8 @@ class RunFolder:
     config_hash: int
 
     def release(self) -> None:
+        """Let go of the account."""
+        self.lock.unlink(missing_ok=True)
         os.close(self.lock_fd)
 
 
@@ -56,36 +59,48 @@ def state_dir(environment: Mapping[str, str]) -> Path:
     return root / "kite_hft"
 
 
-def lock_account(folder: Path, broker: str, account: str) -> int:
-    """Take the account's lock; the descriptor holds it until closed, also through a crash.
+def lock_account(home: Path, tag: str, what: str) -> int:
+    """Take the lock of an account on this machine; the descriptor holds it, also through a crash.
+
+    It lies beside the shared memory and not in the state directory, which may be another one for
+    each start: two engines on one account are refused whatever their environment.
 
     Raises:
         AccountLocked: held; the message names the other engine's process.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(fd, 100, 0).decode(errors="replace").strip() or "unknown"
+    path = home / f"{tag}.lock"
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 100, 0).decode(errors="replace").strip() or "unknown"
+            os.close(fd)
+            raise AccountLocked(f"an engine already runs on {what} ({holder}); stop it first") from None
+        if os.fstat(fd).st_nlink:  # not removed by its last holder between our open and our lock
+            break
         os.close(fd)
-        raise AccountLocked(
-            f"an engine already runs on {broker} account {account} ({holder}); stop it first"
-        ) from None
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"process {os.getpid()}".encode(), 0)
     return fd
 
 
-def open_run(root: Path, broker: str, account: str, now_real_ns: int, copies: list[Path]) -> RunFolder:
+def open_run(
+    root: Path, home: Path, broker: str, account: str, now_real_ns: int, copies: list[Path]
+) -> RunFolder:
     """Lock the account and make the folder of a new run, with copies of config and rules.
+
+    root: the state directory; home: this user's folder in shared memory.
 
     Raises:
         AccountLocked: another engine holds the account.
         OSError: the folder cannot be made.
     """
     folder = root / f"{broker}-{account}"
-    lock_fd = lock_account(folder, broker, account)
+    # Short and lower-case: it names the run's shared memory.
+    tag = f"{broker}-{hashlib.sha256(account.encode()).hexdigest()[:8]}"
+    lock_fd = lock_account(home, tag, f"{broker} account {account}")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     date, clock = ist_text(now_real_ns).split(" ")
     base = clock.replace(":", "")
     for attempt in range(ATTEMPTS):
@@ -107,9 +122,7 @@ def open_run(root: Path, broker: str, account: str, now_real_ns: int, copies: li
     hours, minutes, seconds = (int(part) for part in clock.split(":"))
     number = (hours * 3600 + minutes * 60 + seconds) * ATTEMPTS + attempt
     config_hash = int.from_bytes(digest.digest()[:8], "little")
-    # Short and lower-case: it names the run's shared memory.
-    tag = hashlib.sha256(account.encode()).hexdigest()[:8]
-    return RunFolder(path, f"{broker}-{tag}", name, lock_fd, install_id(root), number, config_hash)
+    return RunFolder(path, tag, home / f"{tag}.lock", name, lock_fd, install_id(root), number, config_hash)
 
 
 def copy_without_secrets(source: Path, target: Path) -> None:

@@ -54,6 +54,10 @@ class Session:
     def ended(self) -> bool:
         return self.simulator is not None and self.simulator.process.poll() is not None
 
+    def ended_well(self) -> bool:
+        """The simulator ended by itself and in order."""
+        return self.simulator is not None and self.simulator.process.poll() == 0
+
     def close(self) -> None:
         if self.simulator is not None:
             self.simulator.stop()
@@ -74,6 +78,11 @@ def open_session(settings: Settings, say: Callable[[str], None]) -> Session:
         )
     if settings.mode == "sim" and not (is_loopback(kite.ws_url) and is_loopback(kite.api_url)):
         raise SessionError("mode sim talks to loopback addresses only; set mode, or leave kite.* out")
+    if settings.mode == "live":
+        raise SessionError(
+            "mode live is not available in this version: it needs a confirmation at every start that is not "
+            "built yet; use sim or paper"
+        )
     missing = [key for key in ("api_key", "access_token") if not getattr(kite, key)]
     if missing:
         raise SessionError(f"mode {settings.mode} needs {' and '.join('kite.' + key for key in missing)}")
@@ -94,7 +103,13 @@ def day_instruments(session: Session, settings: Settings) -> InstrumentTable:
     status, body = fetch(f"{session.api_url}/instruments", headers)
     if status != 200:
         raise SessionError(f"the instrument list was refused with HTTP {status}: {body[:200]!r}")
-    table = parse_csv(body.decode().splitlines(), "instrument list")
+    try:
+        lines = body.decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise SessionError(f"the instrument list is no text: {error}") from None
+    table = parse_csv(lines, "instrument list")
+    if not len(table):
+        raise SessionError("the instrument list is empty")
     wanted = settings.datafeed.instruments
     if wanted == "all":
         return table

@@ -45,6 +45,10 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 4
 
 
+class StopAsked(Exception):
+    """A stop was asked for while the processes were starting."""
+
+
 class StartFailed(Exception):
     """A process did not come up; the message says which and what it said."""
 
@@ -65,6 +69,7 @@ class Run:
     children: dict[str, Child] = field(default_factory=dict)
     wake_fds: dict[str, int] = field(default_factory=dict)
     stop_asked: str = ""
+    hurry: bool = False
 
 
 def prepare(
@@ -90,7 +95,7 @@ def prepare(
                 instruments.resolve(name)
     needed = sum(segment_bytes(s.kind, s.capacity, s.counters, s.histograms) for s in plan.segments)
     require_room(SHM, needed)
-    home = make_directory(SHM, f"kite_hft-{os.getuid()}")
+    home = folder.lock.parent
     # The account is locked by us: what lies here under its name was left by a run that was killed.
     for stale in home.glob(f"{folder.account_tag}-*"):
         shutil.rmtree(stale)
@@ -154,6 +159,8 @@ def start(run: Run) -> None:
 def _await_ready(run: Run, child: Child) -> None:
     deadline = run.clock.mono_ns() + int(START_S * 1e9)
     while child.ready is None:
+        if run.stop_asked:
+            raise StopAsked
         for line in child.listen():
             run.view.say(line)
         if child.process.poll() is not None and child.ready is None:
@@ -189,7 +196,7 @@ def watch(run: Run, readings: Readings, duration_s: float | None) -> int:
             return EXIT_OK
         if run.session.ended():
             run.view.say("the simulator has ended")
-            return EXIT_OK
+            return EXIT_OK if run.session.ended_well() else EXIT_FAILED
         sleep(TICK_S)
 
 
@@ -201,8 +208,8 @@ def stop_children(run: Run) -> bool:
         if child is None:
             continue
         child.terminate()
-        if not child.wait(STOP_S):
-            run.view.say(f"{child.name} did not end within {STOP_S:.0f} s and was killed")
+        if not child.wait(STOP_S, lambda: run.hurry):
+            run.view.say(f"{child.name} did not end in time and was killed")
             child.process.kill()
             child.wait(STOP_S)
             clean = False
@@ -218,15 +225,14 @@ def release(run: Run) -> None:
     for child in run.children.values():
         child.answers.close()
     shutil.rmtree(run.shm, ignore_errors=True)
-    with contextlib.suppress(OSError):  # another run of this user still uses it
-        run.shm.parent.rmdir()
 
 
 @contextlib.contextmanager
 def signals(run: Run) -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP (the terminal was closed) ask for an orderly stop."""
+    """SIGINT, SIGTERM and SIGHUP (the terminal was closed) ask for an orderly stop; a second one hurries."""
 
     def ask(number: int, _frame: FrameType | None) -> None:
+        run.hurry = bool(run.stop_asked)
         run.stop_asked = signal.Signals(number).name
 
     before = {number: signal.signal(number, ask) for number in STOPPING}
@@ -240,6 +246,7 @@ def signals(run: Run) -> Iterator[None]:
 def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
     """Start, watch, stop in order; returns (exit code, report)."""
     readings = Readings.open(run.paths)
+    shm_bytes = {name: path.stat().st_size for name, path in run.paths.items()}
     started_ns = run.clock.mono_ns()
     pids = {"supervisor": os.getpid()}
     code = EXIT_FAILED
@@ -251,6 +258,9 @@ def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
             pids |= {name: child.process.pid for name, child in run.children.items()}
             started_ns = run.clock.mono_ns()
             code = watch(run, readings, duration_s)
+        except StopAsked:
+            run.view.say(f"stopping: {run.stop_asked}")
+            code = EXIT_OK
         except StartFailed as error:
             run.view.say(f"not started: {error}")
         finally:
@@ -267,9 +277,20 @@ def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
         duration_s=duration,
         memory=memory,
         cpu=cpu,
-        shm_bytes={name: path.stat().st_size for name, path in run.paths.items()},
+        shm_bytes=shm_bytes,
         absence_horizon_s=run.settings.trading.absence_horizon_s,
     )
     readings.close()
-    (run.folder.path / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    try:
+        write_report(run.folder.path / "report.json", report)
+    except OSError as error:
+        run.view.say(f"report.json could not be written: {error.strerror}")
+        code = EXIT_FAILED
     return code, report
+
+
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(report, indent=2) + "\n")
+    fresh.replace(path)

@@ -77,6 +77,9 @@ async def run_feed(
             log(f"feed: {host} refused the connection with HTTP {status}")
         except OSError as error:
             log(f"feed: cannot reach {host}: {error}")
+        except (picows.WSError, ValueError) as error:
+            # Its text may quote the address, and with it the token.
+            log(f"feed: {host} is no usable websocket address: {type(error).__name__}")
         else:
             log(f"feed: connected to {host}")
             backoff_s = BACKOFF_FIRST_S

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from kite_hft.units import PriceError, px_from_price
+from kite_hft.units import px_from_price
 
 INDEX_SEGMENT: Final = 9
 SCALE_DEFAULT: Final = 100
@@ -156,7 +156,7 @@ def _row(slot: int, cells: dict[str, str], where: str) -> Instrument:
             multiplier=_optional(cells.get("multiplier")),
             freeze_quantity=_optional(cells.get("freeze_quantity")),
         )
-    except (KeyError, ValueError, PriceError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise InstrumentError(f"{where}: {error}") from error
 
 
@@ -174,7 +174,10 @@ def parse_csv(lines: Iterable[str], where: str = "instruments") -> InstrumentTab
     missing = [c for c in CSV_COLUMNS if c not in (reader.fieldnames or ())]
     if missing:
         raise InstrumentError(f"{where}: columns missing: {', '.join(missing)}")
-    rows = tuple(_row(i, cells, f"{where}, line {i + 2}") for i, cells in enumerate(reader))
+    try:
+        rows = tuple(_row(i, cells, f"{where}, line {i + 2}") for i, cells in enumerate(reader))
+    except csv.Error as error:
+        raise InstrumentError(f"{where}: {error}") from error
     return InstrumentTable(rows)
 
 

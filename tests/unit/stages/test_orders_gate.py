@@ -1,0 +1,84 @@
+"""The last gate before the wire, and what happens to orders that had to wait for their turn."""
+
+from __future__ import annotations
+
+import pytest
+from orders_world import PX, World, filled, form
+
+from kite_hft.layout import Side
+from kite_hft.trading import throttle
+
+
+def placed(world: World) -> list[str]:
+    """Tags of all placements that left, in order."""
+    return [form(request)["tag"] for request in world.broker.calls("POST")]
+
+
+def test_the_egress_counter_halts_what_a_broken_throttle_lets_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second, independent count: at most 10 calls in 1.25 s whatever the throttle says."""
+    monkeypatch.setattr(throttle.Window, "free_at", lambda self, now_ns, urgent: now_ns)
+    world = World().start()
+    for seq in range(1, 21):
+        world.wish(seq, qty=1)
+    world.quote()
+    world.step(3)
+    assert len(placed(world)) == 10
+    assert world.stage.outbox.halted.startswith("egress: more than 10 order calls in 1.25 s")
+    assert world.reason(20) == "HALTED"
+
+
+def four_sent_four_more_and_two_waiting() -> World:
+    """Eight entries are out; the next two may leave in about 0.65 s, before their deadline."""
+    world = World().start()
+    for seq in range(1, 5):
+        world.wish(seq, qty=1)
+    world.quote()
+    world.step()
+    world.run(0.6)
+    for seq in range(5, 11):
+        world.wish(seq, qty=1)
+    world.step()
+    assert len(placed(world)) == 8
+    return world
+
+
+def test_entries_that_wait_leave_when_there_is_room() -> None:
+    world = four_sent_four_more_and_two_waiting()
+    world.run(0.9)
+    assert len(placed(world)) == 10
+
+
+def test_an_entry_that_waits_is_judged_again_before_it_leaves() -> None:
+    world = four_sent_four_more_and_two_waiting()
+    world.stage.outbox.halt("something went wrong meanwhile")
+    world.run(0.9)
+    assert len(placed(world)) == 8
+    assert world.reason(9) == world.reason(10) == "HALTED"
+
+
+def test_a_halt_from_outside_drops_what_waits() -> None:
+    world = World().start()
+    for seq in range(1, 11):
+        world.wish(seq, qty=1)
+    world.quote()
+    world.step()
+    world.stage.halt("kill", world.clock.mono)
+    world.run(2.0)
+    assert len(placed(world)) == 8 and world.reason(10) == "HALTED"
+
+
+def test_an_exit_goes_before_the_entries_that_wait() -> None:
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    world.run(3.0)
+    before = len(placed(world))
+    for seq in range(2, 14):
+        world.wish(seq, qty=1, px=PX - 10)
+    world.wish(14, side=Side.SELL, qty=10)
+    world.quote()
+    world.step()
+    assert world.order(14).tag in placed(world)[before:]
+    assert len(placed(world)) - before == 9, "eight entries and, before the rest of them, the exit"
