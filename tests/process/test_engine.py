@@ -139,11 +139,18 @@ def test_a_child_that_dies_ends_the_run_by_name(tmp_path: Path, state: dict[str,
     name = victim if victim in children else "compute"
     children[name].kill()
     rest, _ = engine.communicate(timeout=60)
-    if victim == "simulator":
-        assert "simulator has ended" in rest
-    else:
-        assert engine.returncode == 4 and f"{name} ended by itself" in rest
+    words = "simulator has ended" if victim == "simulator" else f"{name} ended by itself"
+    assert engine.returncode == 4 and words in rest
     assert_nothing_left(children, latest(state, account))
+
+
+def test_a_child_that_hangs_ends_the_run_by_name(tmp_path: Path, state: dict[str, str]) -> None:
+    engine = start(demo(tmp_path, "HANGS"), state)
+    children = family(engine)
+    children["orders"].suspend()
+    rest, _ = engine.communicate(timeout=60)
+    assert engine.returncode == 4 and "orders hangs: no sign of life" in rest
+    assert_nothing_left(children, latest(state, "HANGS"))
 
 
 def test_children_do_not_outlive_a_killed_supervisor(tmp_path: Path, state: dict[str, str]) -> None:

@@ -37,6 +37,7 @@ SHM: Final = Path("/dev/shm")
 START_S: Final = 90.0
 STOP_S: Final = 20.0
 TICK_S: Final = 0.05
+HUNG_NS: Final = 5_000_000_000
 SHOW_EVERY_NS: Final = 250_000_000
 
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -173,7 +174,7 @@ def _await_ready(run: Run, child: Child) -> None:
 
 
 def watch(run: Run, readings: Readings, duration_s: float | None) -> int:
-    """Until the time is over, a stop is asked for, or a child ends; returns the exit code."""
+    """Until the time is over, a stop is asked for, or a child ends or hangs; returns the exit code."""
     started_ns = run.clock.mono_ns()
     next_show_ns = started_ns
     while True:
@@ -186,6 +187,10 @@ def watch(run: Run, readings: Readings, duration_s: float | None) -> int:
                 said = f": {child.log[-1]}" if child.log else ""
                 run.view.say(f"{child.name} ended by itself (exit code {child.process.returncode}){said}")
                 return EXIT_FAILED
+        if stage := silent_stage(readings, now_ns):
+            run.view.say(f"{stage} hangs: no sign of life for {HUNG_NS / 1e9:.0f} s")
+            run.hurry = True
+            return EXIT_FAILED
         if now_ns >= next_show_ns:
             next_show_ns = now_ns + SHOW_EVERY_NS
             run.view.show(take_sample(readings, now_ns))
@@ -198,6 +203,14 @@ def watch(run: Run, readings: Readings, duration_s: float | None) -> int:
             run.view.say("the simulator has ended")
             return EXIT_OK if run.session.ended_well() else EXIT_FAILED
         sleep(TICK_S)
+
+
+def silent_stage(readings: Readings, now_ns: int) -> str:
+    """The first stage whose process has not beaten for HUNG_NS, or ""."""
+    for stage, segment in readings.segments.items():
+        if now_ns - int(segment.control()["heartbeat_ns"]) > HUNG_NS:
+            return stage
+    return ""
 
 
 def stop_children(run: Run) -> bool:
