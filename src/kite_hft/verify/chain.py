@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any, Final
+
+from rich.console import Console
 
 from kite_hft.net.http import fetch
 
@@ -50,8 +53,10 @@ def main(argv: list[str]) -> int:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         result = run(options, folder)
+    if result["wrong"]:
+        result["replay"] = shlex.join(["python", "-m", "kite_hft.verify", "chain", *argv])
     print(json.dumps(result))
-    return 0 if not result["wrong"] else 1
+    return 1 if result["wrong"] else 0
 
 
 def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -61,7 +66,10 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     )
     try:
         assert simulator.stdout is not None
-        told = dict(word.split("=", 1) for word in simulator.stdout.readline().split()[1:])
+        ready = simulator.stdout.readline()
+        if not ready.startswith("ready "):
+            return {"wrong": ["the simulator did not start; what it said stands above"]}
+        told = dict(word.split("=", 1) for word in ready.split()[1:])
         config = folder / "chain.yaml"
         config.write_text(json.dumps(configuration(options, told)))  # JSON is YAML
         report_path = folder / "report.json"
@@ -115,14 +123,16 @@ def configuration(options: argparse.Namespace, told: dict[str, str]) -> dict[str
 def wait_for_end(api: str, engine: subprocess.Popen[bytes]) -> dict[str, Any]:
     """The server's figures once its market has ended and nothing more leaves."""
     quiet, before = 0, -1
-    while engine.poll() is None:
-        time.sleep(LOOK_S)
-        status, body = fetch(f"{api}/_sim/stats", [])
-        stats: dict[str, Any] = json.loads(body) if status == 200 else {}
-        quiet = quiet + 1 if stats.get("ended") and stats["ticks"] == before else 0
-        before = stats.get("ticks", -1)
-        if quiet >= QUIET_LOOKS:
-            return stats
+    with Console(stderr=True).status("starting") as shown:  # nothing where stderr is no terminal
+        while engine.poll() is None:
+            time.sleep(LOOK_S)
+            status, body = fetch(f"{api}/_sim/stats", [])
+            stats: dict[str, Any] = json.loads(body) if status == 200 else {}
+            shown.update(f"{stats.get('ticks', 0):,} ticks sent")
+            quiet = quiet + 1 if stats.get("ended") and stats["ticks"] == before else 0
+            before = stats.get("ticks", -1)
+            if quiet >= QUIET_LOOKS:
+                return stats
     return {}
 
 
@@ -133,7 +143,7 @@ def judge(stats: dict[str, Any], report: dict[str, Any], code: int) -> dict[str,
     counts = {"sent": stats.get("ticks"), **{stage: ticks.get(stage) for stage in STAGES}}
     checksums = ticks.get("checksum", {})
     sums = {"sent": f"{stats.get('checksum', 0):016x}", **checksums}
-    if len(set(counts.values())) != 1:
+    if len(set(counts.values())) != 1 or not counts["sent"]:
         wrong.append(f"counts differ: {counts}")
     if len(set(sums.values())) != 1 or not checksums:
         wrong.append(f"checksums differ: {sums}")
