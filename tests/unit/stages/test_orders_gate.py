@@ -7,6 +7,7 @@ from orders_world import PX, World, filled, form
 
 from kite_hft.layout import Side
 from kite_hft.trading import throttle
+from kite_hft.trading.broker import HttpRequest, TransportError
 
 
 def placed(world: World) -> list[str]:
@@ -82,3 +83,43 @@ def test_an_exit_goes_before_the_entries_that_wait() -> None:
     world.step()
     assert world.order(14).tag in placed(world)[before:]
     assert len(placed(world)) - before == 9, "eight entries and, before the rest of them, the exit"
+
+
+def test_an_entry_that_waits_is_held_back_when_its_side_is_frozen_meanwhile() -> None:
+    """One of the sent ones is lost without an answer: same instrument and side wait for the look-up."""
+    world = World().start()
+    for seq in range(1, 5):
+        world.wish(seq, qty=1)
+    world.quote()
+    world.step()
+    world.run(0.6)
+
+    def lose(request: HttpRequest) -> TransportError:
+        return TransportError("timed out", sent=True)
+
+    world.broker.on_call = lose
+    for seq in range(5, 11):
+        world.wish(seq, qty=1)
+    world.step()
+    world.broker.on_call = None
+    assert len(placed(world)) == 8
+    world.run(0.9)
+    assert len(placed(world)) == 8
+    assert world.reason(9) == world.reason(10) == "FROZEN"
+
+
+def test_a_stop_waits_for_the_answer_to_an_exit() -> None:
+    """Exits are not cancelled by a stop, so nothing but the missing answer keeps it waiting."""
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    world.broker.hold = True
+    world.quote()
+    world.wish(2, side=Side.SELL, qty=10)
+    world.step(2)
+    world.stage.begin_stop(world.clock.mono)
+    world.step()
+    assert len(placed(world)) == 2 and not world.stage.idle
+    world.broker.hold = False
+    world.run(1.0)
+    assert world.stage.idle and not world.broker.calls("DELETE")
