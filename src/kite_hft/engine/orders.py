@@ -42,7 +42,6 @@ from kite_hft.trading.records import ORDER_COLUMNS, TRADE_COLUMNS
 ACTIVE_S: Final = 60.0
 STOP_S: Final = 10.0
 BEAT_NS: Final = 100_000_000
-PAPER_POLL_NS: Final = 5_000_000
 EXIT_NOT_ACTIVE: Final = 6
 
 

@@ -15,7 +15,6 @@ from kite_hft.settings import Settings
 
 FUSED_UP_TO_CORES: Final = 3
 TEXT_SLOTS: Final = 256
-INSTRUMENTS_PER_CONNECTION: Final = 3000
 
 
 class PlanError(ValueError):
@@ -59,16 +58,16 @@ def power_of_two(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
-def make_plan(settings: Settings, instruments: int, cores: int) -> Plan:
-    """The plan of a run.
+def make_plan(settings: Settings, instruments: int, cores: int, per_connection: int) -> Plan:
+    """The plan of a run. `per_connection`: what the broker's rules allow on one connection.
 
     Raises:
         PlanError: more instruments than one connection may carry.
     """
-    if instruments > INSTRUMENTS_PER_CONNECTION:
+    if instruments > per_connection:
         raise PlanError(
             f"{instruments} instruments are configured, one connection carries "
-            f"{INSTRUMENTS_PER_CONNECTION}; shorten datafeed.instruments"
+            f"{per_connection}; shorten datafeed.instruments"
         )
     packing = settings.performance.packing
     if packing == "auto":

@@ -25,6 +25,7 @@ from kite_hft.clock import Clock
 from kite_hft.engine.children import Child, start_child
 from kite_hft.engine.days import session_arrays
 from kite_hft.engine.live import View, take_sample
+from kite_hft.engine.order_settings import orders_config
 from kite_hft.engine.plan import Plan, make_plan
 from kite_hft.engine.report import Readings, make_report, processes
 from kite_hft.engine.run_folder import RunFolder
@@ -88,7 +89,8 @@ def prepare(
         PlanError, CalendarError, InstrumentError, SegmentError: nothing was started, nothing is
             left behind.
     """
-    plan = make_plan(settings, len(instruments), cores)
+    limits = orders_config(settings, loopback=settings.mode != "live").limits
+    plan = make_plan(settings, len(instruments), cores, limits.instruments_per_connection)
     session_arrays(settings, instruments, clock.real_ns())  # the calendar must cover the day
     for section in settings.strategies:
         if section.instruments != "all":

@@ -26,7 +26,7 @@ def config_of(mode: str, packing: str, cores: int) -> dict[str, str]:
     """Child name -> its whole configuration as text."""
     settings = Settings(mode=mode, kite=KiteSection(api_key=KEY, access_token=TOKEN))
     session = Session(mode, "wss://feed.example", "https://api.example", KEY, TOKEN)
-    plan = make_plan(settings, 5, cores)
+    plan = make_plan(settings, 5, cores, 3000)
     folder = SimpleNamespace(path=Path("/run/x/y/z"), config_hash=1, install="abc", number=2)
     run = SimpleNamespace(
         settings=settings, session=session, plan=plan, folder=folder, paths={},

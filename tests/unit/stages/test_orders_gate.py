@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from orders_world import PX, World, filled, form
+from orders_world import PX, Handler, World, filled, form
 
 from kite_hft.layout import Side
 from kite_hft.trading import throttle
@@ -30,17 +30,22 @@ def test_the_egress_counter_halts_what_a_broken_throttle_lets_through(
     assert world.reason(20) == "HALTED"
 
 
-def four_sent_four_more_and_two_waiting() -> World:
-    """Eight entries are out; the next two may leave in about 0.65 s, before their deadline."""
+def four_sent_four_more_and_two_waiting(on_call: Handler | None = None) -> World:
+    """Eight entries are out; the next two may leave in about 0.65 s, before their deadline.
+
+    on_call: how the broker answers the second four (None: it accepts them).
+    """
     world = World().start()
     for seq in range(1, 5):
         world.wish(seq, qty=1)
     world.quote()
     world.step()
     world.run(0.6)
+    world.broker.on_call = on_call
     for seq in range(5, 11):
         world.wish(seq, qty=1)
     world.step()
+    world.broker.on_call = None
     assert len(placed(world)) == 8
     return world
 
@@ -87,22 +92,11 @@ def test_an_exit_goes_before_the_entries_that_wait() -> None:
 
 def test_an_entry_that_waits_is_held_back_when_its_side_is_frozen_meanwhile() -> None:
     """One of the sent ones is lost without an answer: same instrument and side wait for the look-up."""
-    world = World().start()
-    for seq in range(1, 5):
-        world.wish(seq, qty=1)
-    world.quote()
-    world.step()
-    world.run(0.6)
 
     def lose(request: HttpRequest) -> TransportError:
         return TransportError("timed out", sent=True)
 
-    world.broker.on_call = lose
-    for seq in range(5, 11):
-        world.wish(seq, qty=1)
-    world.step()
-    world.broker.on_call = None
-    assert len(placed(world)) == 8
+    world = four_sent_four_more_and_two_waiting(lose)
     world.run(0.9)
     assert len(placed(world)) == 8
     assert world.reason(9) == world.reason(10) == "FROZEN"
