@@ -32,6 +32,9 @@ def test_the_strategy_of_the_readme_trades(tmp_path: Path) -> None:
         return [PythonHost(names["BuyTheDip"](), 1, batch, [0])]
 
     world = World(WorldConfig(seed=5, limits=limits), hosts, tmp_path)
+    while not world.orders.active:  # as the engine does: ORDERS is ready before the first tick comes
+        world.clock.advance(1_000_000)
+        world.orders.step(world.clock.mono_ns())
     world.run(20)
     orders = world.orders.report()["orders"]
     assert orders["sent"] == orders["filled"] == 1, orders
