@@ -1,7 +1,11 @@
 """Layer 3, feed process, hot: frames of one connection into the tick ring.
 
 Decodes into a staging batch, publishes it once per socket read (or when the batch is full), then
-refreshes the latest-tick table and the counters. Text frames go to ORDERS by their own queue.
+refreshes the latest-tick table, what is known of each instrument, and the counters. Text frames go
+to ORDERS by their own queue; raw frames to the recorder by a ring of their own, where there is one.
+
+A process that was started again finds counters, checksums and tables as the one before it left
+them, and goes on from there; its ring is a new generation that carries the numbering on.
 """
 
 import numpy as np
@@ -9,14 +13,19 @@ import numpy as np
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy
 
-from counters cimport counter_add, counter_set, counters_open, counters_t, histogram_record_many
+from counters cimport (
+    counter_add, counter_set, counter_value, counters_open, counters_t, histogram_record_many,
+)
 from khft_layout cimport *
 from kite_hft._sink cimport Decoder, FrameSink
 from queue cimport queue_open, queue_push, queue_t
 from ring cimport ring_open_writer, ring_publish, ring_t
+from segment cimport SEGMENT_PAYLOAD
 from table cimport table_open, table_put, table_t
+
+from kite_hft.memory.counters import COUNTER_INDEX
 
 cdef extern from "checksum.h" nogil:
     uint64_t khft_tick_checksum(uint32_t token, int32_t px, int64_t volume)
@@ -24,8 +33,25 @@ cdef extern from "checksum.h" nogil:
 cdef extern from "atomics.h" nogil:
     int64_t monotonic_ns()
 
+cdef extern from "segment.h" nogil:
+    int segment_check(const void* base, size_t size, uint32_t kinds)
+
 DEF_BATCH = 2048
-TEXT_BYTES = 8192
+# A text frame that starts so is an order update; all others are also told to `after_text`.
+cdef bytes ORDER_START = b'{"type":"order"'
+cdef const uint8_t* order_start = ORDER_START
+cdef size_t order_start_size = len(ORDER_START)
+
+cdef enum:
+    TEXT_BYTES = 8192   # layout.TEXT_BYTES_MAX
+    FRAME_BYTES = 8192  # layout.FRAME_BYTES_MAX
+
+# What is known of a slot on this connection.
+cdef enum:
+    NOT_SEEN = 0   # no tick since the connection was made
+    SEEN = 1
+    NEW_HERE = 2   # subscribed a moment ago: its silence before that is no gap
+
 # Words of the feed's counters that the decoder counts.
 DECODER_WORDS = (
     FEED_RECEIVED, FEED_DECODED, FEED_UNKNOWN_INSTRUMENT, FEED_MALFORMED_SHORT_FRAME,
@@ -37,23 +63,27 @@ DECODER_WORDS = (
 cdef class FeedSink(FrameSink):
     """From frames to shared memory, for one connection.
 
-    decoder: the broker's; its `live_counts` is indexed as layout.COUNTERS["feed"].
+    decoder: the broker's, fresh; its `live_counts` is indexed as layout.COUNTERS["feed"].
     tokens: (slots,) uint32, for the checksum. ring, latest, counters, texts: whole segments
     (texts may be None: text frames are then counted as dropped). wake_fd: eventfd of the text
     queue's consumer, or -1. timed: read the machine's clock for the latency histograms (the
-    simulated world says False). after_read: called with no argument after each publish.
+    simulated world says False). stats: the segment of SLOT_STATS rows, or None. frames: the ring
+    that raw frames are recorded from, or None. connection: its number, as in TICK.connection.
+
+    after_read: called with no argument after each publish. after_text: called with the bytes of
+    each text frame that is no order update.
 
     Raises ValueError: a buffer is no segment of the expected kind.
     """
 
     cdef Decoder decoder
-    cdef ring_t ring
+    cdef ring_t ring, frames
     cdef table_t latest
     cdef counters_t counters
     cdef queue_t texts
-    cdef Py_buffer views[4]
+    cdef Py_buffer views[6]
     cdef int held
-    cdef bint has_texts, timed
+    cdef bint has_texts, has_frames, timed
     cdef khft_tick_t* batch
     cdef int staged, capacity
     cdef uint8_t* seen
@@ -62,21 +92,26 @@ cdef class FeedSink(FrameSink):
     cdef uint64_t sum_decoded, sum_published
     cdef uint64_t* decoder_counts
     cdef int decoder_words[9]
+    cdef khft_slot_stats_t* stats
     cdef khft_text_t text
+    cdef khft_frame_t* raw
     cdef int64_t last_frame_ns
+    cdef uint32_t connection
     cdef object keep
     cdef public object after_read
+    cdef public object after_text
 
     def __cinit__(
         self, decoder: Decoder, tokens: np.ndarray, ring: object, latest: object, counters: object,
-        texts: object, int wake_fd=-1, bint timed=True, int batch=DEF_BATCH,
+        texts: object, int wake_fd=-1, bint timed=True, int batch=DEF_BATCH, stats: object = None,
+        frames: object = None, int connection=0,
     ):
-        cdef int i
         if batch < 1:
             raise ValueError(f"batch of {batch} ticks: at least 1")
         self.decoder = decoder
         self.timed = timed
         self.capacity = batch
+        self.connection = connection
         live = decoder.live_counts
         own_tokens = np.ascontiguousarray(tokens, np.uint32)
         self.keep = (live, own_tokens)
@@ -87,26 +122,70 @@ cdef class FeedSink(FrameSink):
             self.decoder_words[i] = DECODER_WORDS[i]
         self.batch = <khft_tick_t*> calloc(batch, sizeof(khft_tick_t))
         self.seen = <uint8_t*> calloc(max(1, self.slots), 1)
-        if self.batch == NULL or self.seen == NULL:
+        self.raw = <khft_frame_t*> calloc(1, sizeof(khft_frame_t))
+        if self.batch == NULL or self.seen == NULL or self.raw == NULL:
             raise MemoryError()
-        self._hold(ring)
-        self._check(ring_open_writer(&self.ring, self.views[0].buf, self.views[0].len), "ring")
-        self._hold(latest)
-        self._check(table_open(&self.latest, self.views[1].buf, self.views[1].len), "latest table")
+        cdef Py_buffer* view = self._hold(ring)
+        self._check(ring_open_writer(&self.ring, view.buf, view.len), "ring")
+        cdef uint64_t generation = (<const khft_header_t*> view.buf).generation
+        view = self._hold(latest)
+        self._check(table_open(&self.latest, view.buf, view.len), "latest table")
         if self.latest.capacity < self.slots:
             raise ValueError(f"latest table of {self.latest.capacity} rows for {self.slots} slots")
-        self._hold(counters)
-        self._check(counters_open(&self.counters, self.views[2].buf, self.views[2].len), "counters")
+        view = self._hold(counters)
+        self._check(counters_open(&self.counters, view.buf, view.len), "counters")
         self.has_texts = texts is not None
         if self.has_texts:
-            self._hold(texts)
-            self._check(queue_open(&self.texts, self.views[3].buf, self.views[3].len), "text queue")
+            view = self._hold(texts)
+            self._check(queue_open(&self.texts, view.buf, view.len), "text queue")
             self.texts.wake_fd = wake_fd
+        if stats is not None:
+            self._open_stats(self._hold(stats))
+        self.has_frames = frames is not None
+        if self.has_frames:
+            view = self._hold(frames)
+            self._check(ring_open_writer(&self.frames, view.buf, view.len), "frame ring")
+        self._go_on(generation)
 
-    cdef int _hold(self, object buffer) except -1:
+    cdef int _open_stats(self, Py_buffer* view) except -1:
+        self._check(segment_check(view.buf, view.len, 1u << SEGMENT_KIND_SLOT_STATS), "slot statistics")
+        cdef uint64_t rows = (<const khft_header_t*> view.buf).capacity
+        if rows < self.slots:
+            raise ValueError(f"slot statistics of {rows} rows for {self.slots} slots")
+        self.stats = <khft_slot_stats_t*> (<uint8_t*> view.buf + SEGMENT_PAYLOAD)
+        return 0
+
+    cdef int _go_on(self, uint64_t generation) except -1:
+        """Start from what stands in the counters: the process may be the successor of a dead one."""
+        cdef counters_t* c = &self.counters
+        for i in range(9):
+            self.decoder_counts[self.decoder_words[i]] += <uint64_t> counter_value(c, self.decoder_words[i])
+        self.sum_decoded = <uint64_t> counter_value(c, FEED_CHECKSUM_DECODED)
+        self.sum_published = <uint64_t> counter_value(c, FEED_CHECKSUM_PUBLISHED)
+        counter_set(c, FEED_RESTARTS, generation - 1)
+        # What the dead process published, or announced and never finished, stands in the numbering,
+        # and readers count it as got or lost: so it counts as published here too.
+        if generation > 1 and self.ring.next > <uint64_t> counter_value(c, FEED_PUBLISHED):
+            counter_set(c, FEED_PUBLISHED, self.ring.next)
+        if counter_value(c, FEED_CONNECTED):
+            counter_add(c, FEED_DISCONNECTS, 1)
+        counter_set(c, FEED_CONNECTED, 0)
+        self._stale()
+        return 0
+
+    cdef void _stale(self) noexcept:
+        """No slot has ticked on the connection that is next."""
+        cdef uint32_t slot
+        for slot in range(self.slots):
+            if self.seen[slot] == SEEN:
+                self.seen[slot] = NOT_SEEN
+            if self.stats != NULL:
+                self.stats[slot].fresh = 0
+
+    cdef Py_buffer* _hold(self, object buffer) except NULL:
         PyObject_GetBuffer(buffer, &self.views[self.held], PyBUF_SIMPLE | PyBUF_WRITABLE)
         self.held += 1
-        return 0
+        return &self.views[self.held - 1]
 
     cdef int _check(self, int fault, str name) except -1:
         if fault:
@@ -119,6 +198,7 @@ cdef class FeedSink(FrameSink):
             PyBuffer_Release(&self.views[i])
         free(self.batch)
         free(self.seen)
+        free(self.raw)
 
     cdef int on_frame(
         self, const uint8_t* frame, size_t size, int64_t recv_ns, bint last
@@ -126,6 +206,9 @@ cdef class FeedSink(FrameSink):
         cdef size_t cursor = 0
         cdef int i, n
         self.last_frame_ns = recv_ns
+        counter_set(&self.counters, FEED_LAST_FRAME_NS, recv_ns)
+        if self.has_frames:
+            self._record(frame, size, recv_ns)
         if size == 1:
             counter_add(&self.counters, FEED_HEARTBEATS, 1)
         else:
@@ -151,6 +234,30 @@ cdef class FeedSink(FrameSink):
             self.after_read()
         return 0
 
+    cdef void _record(self, const uint8_t* frame, size_t size, int64_t recv_ns) noexcept:
+        """The frame as it came, in parts, for the recorder."""
+        cdef size_t offset = 0
+        cdef khft_frame_t* raw = self.raw
+        raw.frame_no = 1 + <uint64_t> (
+            counter_value(&self.counters, FEED_FRAMES) + counter_value(&self.counters, FEED_HEARTBEATS)
+        )
+        if size > self.frames.capacity // 2 * FRAME_BYTES:
+            # Its first part would be overwritten before its last one is written.
+            counter_add(&self.counters, FEED_FRAMES_UNRECORDED, 1)
+            return
+        raw.recv_ns = recv_ns
+        raw.total = size
+        raw.connection = self.connection
+        while True:
+            raw.offset = offset
+            raw.length = min(size - offset, <size_t> FRAME_BYTES)
+            memcpy(raw.data, frame + offset, raw.length)
+            ring_publish(&self.frames, raw, 1)
+            offset += raw.length
+            if offset == size:
+                break
+        counter_add(&self.counters, FEED_FRAMES_RECORDED, 1)
+
     cdef inline uint64_t _checksum(self, const khft_tick_t* tick) noexcept:
         return khft_tick_checksum(self.tokens[tick.slot], tick.last_px, tick.volume)
 
@@ -167,9 +274,11 @@ cdef class FeedSink(FrameSink):
             return
         for i in range(n):
             tick = self.batch + i
-            if not self.seen[tick.slot]:
-                self.seen[tick.slot] = 1
+            if self.seen[tick.slot] != SEEN:
                 tick.flags |= TICK_FLAG_FRESH
+                if self.stats != NULL and self.seen[tick.slot] == NOT_SEEN:
+                    self._end_gap(tick)
+                self.seen[tick.slot] = SEEN
         first = ring_publish(&self.ring, self.batch, n)
         if self.timed:
             histogram_record_many(&self.counters, FEED_HIST_READ_TO_DECODED,
@@ -180,34 +289,106 @@ cdef class FeedSink(FrameSink):
             tick = self.batch + i
             tick.seq = first + i
             table_put(&self.latest, tick.slot, tick)
+            if self.stats != NULL:
+                self._know(tick)
             # Of what stands in shared memory, not of what was meant to stand there.
             tick = <khft_tick_t*> (self.ring.slots + ((first + i) & self.ring.mask) * sizeof(khft_tick_t))
             self.sum_published += self._checksum(tick)
         counter_set(&self.counters, FEED_CHECKSUM_DECODED, <int64_t> self.sum_decoded)
         counter_set(&self.counters, FEED_CHECKSUM_PUBLISHED, <int64_t> self.sum_published)
         counter_add(&self.counters, FEED_PUBLISHED, n)
+        counter_set(&self.counters, FEED_LAST_TICK_NS, self.batch[n - 1].recv_ns)
         self.staged = 0
+
+    cdef inline void _know(self, const khft_tick_t* tick) noexcept:
+        """One tick into the row of its slot: plain words, each whole, together no snapshot."""
+        cdef khft_slot_stats_t* row = self.stats + tick.slot
+        cdef int64_t silent_ns = tick.recv_ns - row.last_recv_ns
+        if tick.flags & TICK_FLAG_FRESH:
+            row.fresh = row.mode != 0
+        elif silent_ns > row.longest_silence_ns:
+            row.longest_silence_ns = silent_ns
+        row.ticks += 1
+        row.last_recv_ns = tick.recv_ns
+        if tick.exch_ns:
+            row.last_exch_ns = tick.exch_ns
+
+    cdef void _end_gap(self, const khft_tick_t* tick) noexcept:
+        """The first tick of a slot after a reconnect."""
+        cdef khft_slot_stats_t* row = self.stats + tick.slot
+        if row.last_recv_ns:
+            row.gaps += 1
+            row.gap_ns += tick.recv_ns - row.last_recv_ns
 
     cdef int on_text(self, const uint8_t* text, size_t size, int64_t recv_ns) except -1:
         self.last_frame_ns = recv_ns
+        counter_set(&self.counters, FEED_LAST_FRAME_NS, recv_ns)
         counter_add(&self.counters, FEED_TEXTS, 1)
         if not self.has_texts or size > TEXT_BYTES:
             counter_add(&self.counters, FEED_TEXTS_DROPPED, 1)
-            return 0
-        self.text.recv_ns = recv_ns
-        self.text.length = size
-        memcpy(self.text.data, text, size)
-        if not queue_push(&self.texts, &self.text, 1):
-            counter_add(&self.counters, FEED_TEXTS_DROPPED, 1)
+        else:
+            self.text.recv_ns = recv_ns
+            self.text.length = size
+            self.text.connection = self.connection
+            memcpy(self.text.data, text, size)
+            if not queue_push(&self.texts, &self.text, 1):
+                counter_add(&self.counters, FEED_TEXTS_DROPPED, 1)
+        if self.after_text is not None and (
+            size < order_start_size or memcmp(text, order_start, order_start_size) != 0
+        ):
+            self.after_text(text[:size])
         return 0
 
     def connected(self) -> None:
         """A new connection: the next tick of every slot is marked FRESH."""
-        memset(self.seen, 0, self.slots)
+        self._stale()
         counter_add(&self.counters, FEED_CONNECTS, 1)
+        counter_set(&self.counters, FEED_CONNECTED, 1)
 
     def disconnected(self) -> None:
+        """The connection is gone: what the slots showed is no longer fresh."""
+        self._stale()
         counter_add(&self.counters, FEED_DISCONNECTS, 1)
+        counter_set(&self.counters, FEED_CONNECTED, 0)
+
+    def set_mode(self, uint32_t slot, int mode, int64_t now_ns) -> None:
+        """A slot is subscribed in `mode` (1 ltp, 2 quote, 3 full) from now on; 0: no longer.
+
+        Raises IndexError: no such slot.
+        """
+        if slot >= self.slots:
+            raise IndexError(f"slot {slot} of {self.slots}")
+        if self.stats == NULL:
+            return
+        cdef khft_slot_stats_t* row = self.stats + slot
+        row.connection = self.connection
+        if (mode == 0) != (row.mode == 0):
+            row.fresh = 0
+            row.subscribed_ns = now_ns if mode else 0
+            self.seen[slot] = NEW_HERE
+        row.mode = mode
+
+    def mode_of(self, uint32_t slot) -> int:
+        """What `set_mode` said of a slot last, perhaps in a process before this one.
+
+        Raises IndexError: no such slot.
+        """
+        if slot >= self.slots:
+            raise IndexError(f"slot {slot} of {self.slots}")
+        return self.stats[slot].mode if self.stats != NULL else 0
+
+    @property
+    def has_predecessor(self) -> bool:
+        """Whether a process before this one has written the modes of all slots, and connected."""
+        return self.stats != NULL and counter_value(&self.counters, FEED_CONNECTS) > 0
+
+    def count(self, name: str, int64_t n=1) -> None:
+        """Add `n` to the feed's counter `name`."""
+        counter_add(&self.counters, COUNTER_INDEX["feed"][name], n)
+
+    def gauge(self, name: str, int64_t value) -> None:
+        """Set the feed's counter `name`."""
+        counter_set(&self.counters, COUNTER_INDEX["feed"][name], value)
 
     @property
     def last_frame_at_ns(self) -> int:

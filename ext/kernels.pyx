@@ -16,7 +16,7 @@ import numpy as np
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from khft_layout cimport *
 
@@ -87,6 +87,13 @@ cdef object _aligned(shape, dtype):
     raw = np.zeros(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size].view(dtype).reshape(shape)
+
+
+cdef inline void _copy(uint8_t* record, uint8_t* state, size_t size, bint out) noexcept nogil:
+    if out:
+        memcpy(record, state, size)
+    else:
+        memcpy(state, record, size)
 
 
 cdef size_t _address(array) except 0:
@@ -267,25 +274,79 @@ cdef class Kernels:
             raise ValueError(f"slot {slot} of {self.n_slots}")
         self.state_array["tick_no"][slice(None) if slot < 0 else slice(slot, slot + 1)] = 0
 
-    def snapshot(self) -> np.ndarray:
-        """All state as one SNAPSHOT array of (n_slots,); parameters and sessions are not in it."""
-        taken = np.empty(self.n_slots, SNAPSHOT)
-        taken["state"] = self.state_array
-        taken["sums"] = self.sums_array.T
-        return taken
+    def snapshot(self, slots: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
+        """State of all slots, or of `slots` (uint32), as SNAPSHOT records in that order.
 
-    def restore(self, taken: np.ndarray) -> None:
-        """Go on from a snapshot of kernels with the same instruments.
+        out: where to put them (as many SNAPSHOT records), else a new array. Parameters, sessions and
+        `totals` are not in it.
+
+        Raises IndexError: a slot that does not exist. ValueError: `out` has another size.
+        """
+        chosen = self._chosen(slots)
+        cdef Py_ssize_t count = len(chosen)
+        if out is None:
+            out = np.empty(count, SNAPSHOT)
+        elif out.dtype != SNAPSHOT or out.shape != (count,) or not out.flags.c_contiguous:
+            raise ValueError(f"out {out.shape} {out.dtype.itemsize} B, need ({count},)")
+        self._move(chosen, out, True)
+        return out
+
+    def restore(self, taken: np.ndarray, slots: np.ndarray | None = None) -> None:
+        """Go on from a snapshot of kernels with the same instruments; other slots stay as they are.
 
         Raises ValueError: another shape or dtype, or other tokens or scales.
         """
-        if taken.dtype != SNAPSHOT or taken.shape != (self.n_slots,):
-            raise ValueError(f"snapshot {taken.shape} {taken.dtype.itemsize} B, need ({self.n_slots},)")
+        chosen = self._chosen(slots)
+        if taken.dtype != SNAPSHOT or taken.shape != (len(chosen),):
+            raise ValueError(f"snapshot {taken.shape} {taken.dtype.itemsize} B, need ({len(chosen)},)")
         for name in ("token", "scale"):
-            if not np.array_equal(taken["state"][name], self.state_array[name]):
+            if not np.array_equal(taken["state"][name], self.state_array[name][chosen]):
                 raise ValueError(f"snapshot of other instruments: {name} differs")
-        self.state_array[:] = taken["state"]
-        self.sums_array[:] = taken["sums"].T
+        self._move(chosen, np.ascontiguousarray(taken), False)
+
+    cdef object _chosen(self, object slots):
+        if slots is None:
+            return np.arange(self.n_slots, dtype=np.uint32)
+        chosen = np.ascontiguousarray(slots, np.uint32)
+        if len(chosen) and chosen.max() >= self.n_slots:
+            raise IndexError(f"slot {chosen.max()} of {self.n_slots}")
+        return chosen
+
+    cdef void _move(self, object slots, object records, bint out):
+        """Copy state and sums of slots to records (out) or back; both were checked."""
+        cdef const uint32_t* slot = <const uint32_t*> <size_t> slots.ctypes.data
+        cdef uint8_t* record = <uint8_t*> <size_t> records.ctypes.data
+        cdef Py_ssize_t count = len(slots), i
+        cdef int period
+        with nogil:
+            for i in range(count):
+                _copy(record, <uint8_t*> (self.k.state + slot[i]), sizeof(kernel_state_t), out)
+                record += sizeof(kernel_state_t)
+                for period in range(KERNEL_LONG_PERIODS):
+                    _copy(
+                        record, <uint8_t*> (self.k.sums + period * self.k.n_slots + slot[i]),
+                        sizeof(kernel_sum_t), out,
+                    )
+                    record += sizeof(kernel_sum_t)
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """What belongs to no slot: running totals, and the offset from recv_ns to epoch time."""
+        return {
+            "checksum": self.k.checksum,
+            "late": self.k.late,
+            "unknown_slot": self.k.unknown_slot,
+            "no_price": self.k.no_price,
+            "epoch_offset_ns": self.k.epoch_offset_ns,
+        }
+
+    @totals.setter
+    def totals(self, totals: dict[str, int]) -> None:
+        self.k.checksum = totals["checksum"]
+        self.k.late = totals["late"]
+        self.k.unknown_slot = totals["unknown_slot"]
+        self.k.no_price = totals["no_price"]
+        self.k.epoch_offset_ns = totals["epoch_offset_ns"]
 
     @property
     def checksum(self) -> int:

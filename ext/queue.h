@@ -89,13 +89,12 @@ static inline uint64_t queue_waiting(queue_t *queue) {
     return waiting > queue->capacity ? 0 : waiting;
 }
 
-/* Consumer: copies up to `max` records out and frees their slots; returns how many. */
-static inline uint64_t queue_drain(queue_t *queue, void *out, uint64_t max) {
+/* Consumer: copies up to `max` of the oldest records out and leaves them in; returns how many. */
+static inline uint64_t queue_peek(queue_t *queue, void *out, uint64_t max) {
     uint8_t *to = (uint8_t *)out;
     uint64_t n = queue->head - queue->tail;
     if (n < max || n > queue->capacity) n = queue_waiting(queue);
     if (n > max) n = max;
-    if (!n) return 0;
     for (uint64_t left = n, seq = queue->tail; left;) {
         uint64_t slot = seq & queue->mask;
         uint64_t run = queue->capacity - slot < left ? queue->capacity - slot : left;
@@ -104,8 +103,41 @@ static inline uint64_t queue_drain(queue_t *queue, void *out, uint64_t max) {
         seq += run;
         left -= run;
     }
+    return n;
+}
+
+/* Consumer: frees the slots of the `n` oldest records, which were peeked; returns how many. */
+static inline uint64_t queue_commit(queue_t *queue, uint64_t n) {
+    uint64_t waiting = queue->head - queue->tail;
+    if (waiting > queue->capacity) return 0;
+    if (n > waiting) n = waiting;
+    if (!n) return 0;
     queue->tail += n;
     store_release(&queue->control->tail, queue->tail);
+    return n;
+}
+
+/* Consumer: copies up to `max` records out and frees their slots; returns how many. */
+static inline uint64_t queue_drain(queue_t *queue, void *out, uint64_t max) {
+    return queue_commit(queue, queue_peek(queue, out, max));
+}
+
+/* Producer: copies the newest `max` records ever pushed, oldest first, also those taken long ago:
+ * a slot keeps its record until the producer needs it. Returns how many there are. */
+static inline uint64_t queue_recall(queue_t *queue, void *out, uint64_t max) {
+    uint8_t *to = (uint8_t *)out;
+    uint64_t first = ((const khft_header_t *)((uint8_t *)queue->control - KHFT_PAGE))->first_seq;
+    uint64_t n = queue->head - first;
+    if (n > queue->capacity) n = queue->capacity;
+    if (n > max) n = max;
+    for (uint64_t left = n, seq = queue->head - n; left;) {
+        uint64_t slot = seq & queue->mask;
+        uint64_t run = queue->capacity - slot < left ? queue->capacity - slot : left;
+        memcpy(to, queue->slots + slot * queue->record_size, run * queue->record_size);
+        to += run * queue->record_size;
+        seq += run;
+        left -= run;
+    }
     return n;
 }
 

@@ -17,6 +17,9 @@ cdef extern from "queue.h" nogil:
     uint64_t queue_push(queue_t* queue, const void* records, uint64_t n)  # how many went in
     uint64_t queue_free(queue_t* queue)
     uint64_t queue_drain(queue_t* queue, void* out, uint64_t max)
+    uint64_t queue_peek(queue_t* queue, void* out, uint64_t max)
+    uint64_t queue_commit(queue_t* queue, uint64_t n)
+    uint64_t queue_recall(queue_t* queue, void* out, uint64_t max)
     uint64_t queue_waiting(queue_t* queue)
     int queue_park(queue_t* queue)
     void queue_unpark(queue_t* queue)

@@ -47,6 +47,18 @@ cdef class QueueProducer:
         PyBuffer_Release(&view)
         return pushed
 
+    def recall(self, out: np.ndarray) -> int:
+        """Copy the newest len(out) records ever pushed into `out`, oldest first; returns how many.
+
+        Also records that were taken long ago: a slot keeps its record until it is needed again. A
+        producer that was started anew learns from them what it has said.
+        """
+        cdef Py_buffer view
+        cdef Py_ssize_t room = records_in(out, &view, self.queue.record_size, True)
+        cdef uint64_t got = queue_recall(&self.queue, view.buf, <uint64_t> room)
+        PyBuffer_Release(&view)
+        return got
+
     def free(self) -> int:
         """How many records fit now."""
         return queue_free(&self.queue)
@@ -85,6 +97,21 @@ cdef class QueueConsumer:
         cdef uint64_t got = queue_drain(&self.queue, view.buf, <uint64_t> room)
         PyBuffer_Release(&view)
         return got
+
+    def peek(self, out: np.ndarray) -> int:
+        """Copy up to len(out) records into `out`, oldest first, and leave them in; returns how many.
+
+        Peeked again they are the same, also by a consumer that was started anew.
+        """
+        cdef Py_buffer view
+        cdef Py_ssize_t room = records_in(out, &view, self.queue.record_size, True)
+        cdef uint64_t got = queue_peek(&self.queue, view.buf, <uint64_t> room)
+        PyBuffer_Release(&view)
+        return got
+
+    def commit(self, n: int) -> int:
+        """Free the `n` oldest of the records that were peeked; returns how many were freed."""
+        return queue_commit(&self.queue, <uint64_t> n)
 
     def waiting(self) -> int:
         """How many records are in the queue now."""

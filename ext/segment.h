@@ -36,16 +36,22 @@ KHFT_INLINE uint32_t segment_record_size(uint32_t kind) {
     case SEGMENT_KIND_TEXT_QUEUE: return sizeof(khft_text_t);
     case SEGMENT_KIND_LATEST_TABLE: return sizeof(khft_tick_t);
     case SEGMENT_KIND_COUNTERS: return sizeof(uint64_t);
+    case SEGMENT_KIND_FRAME_RING: return sizeof(khft_frame_t);
+    case SEGMENT_KIND_INPUT_RING: return sizeof(khft_input_t);
+    case SEGMENT_KIND_SLOT_STATS: return sizeof(khft_slot_stats_t);
+    case SEGMENT_KIND_SNAPSHOT: return 64;
     default: return 0;
     }
 }
 
 #define SEGMENT_KIND_BIT(kind) (UINT32_C(1) << (kind))
 #define SEGMENT_RINGS (SEGMENT_KIND_BIT(SEGMENT_KIND_TICK_RING) | SEGMENT_KIND_BIT(SEGMENT_KIND_AUX_RING) | \
-                       SEGMENT_KIND_BIT(SEGMENT_KIND_BAR_RING))
+                       SEGMENT_KIND_BIT(SEGMENT_KIND_BAR_RING) | \
+                       SEGMENT_KIND_BIT(SEGMENT_KIND_FRAME_RING) | SEGMENT_KIND_BIT(SEGMENT_KIND_INPUT_RING))
 #define SEGMENT_QUEUES (SEGMENT_KIND_BIT(SEGMENT_KIND_INTENT_QUEUE) | \
                         SEGMENT_KIND_BIT(SEGMENT_KIND_EVENT_QUEUE) | SEGMENT_KIND_BIT(SEGMENT_KIND_TEXT_QUEUE))
 #define SEGMENT_TABLES SEGMENT_KIND_BIT(SEGMENT_KIND_LATEST_TABLE)
+#define SEGMENT_ROWS (SEGMENT_KIND_BIT(SEGMENT_KIND_SLOT_STATS) | SEGMENT_KIND_BIT(SEGMENT_KIND_SNAPSHOT))
 #define SEGMENT_COUNTER_SETS SEGMENT_KIND_BIT(SEGMENT_KIND_COUNTERS)
 
 /* Bytes from one record to the next: a table row has a line of its own for its mark. */

@@ -38,6 +38,10 @@ class SegmentKind(enum.IntEnum):
     LATEST_TABLE = 6
     COUNTERS = 7
     BAR_RING = 8
+    SLOT_STATS = 9  # plain rows of SLOT_STATS, one per slot
+    FRAME_RING = 10
+    INPUT_RING = 11
+    SNAPSHOT = 12  # bytes; what they hold is memory/snapshots.py's
 
 
 class SegmentState(enum.IntEnum):
@@ -141,6 +145,21 @@ class OrderStatus(enum.IntEnum):
     ABSENT = 11  # ambiguous, then proved absent from the book; only the broker's own word revives it
 
 
+class InputKind(enum.IntEnum):
+    """What a worker took in, in its input log."""
+
+    DRAIN = 1  # n ticks of one ring
+    EVENTS = 2  # n ORDER_EVENTs
+
+
+class Severity(enum.IntEnum):
+    """Of an alert."""
+
+    INFO = 1
+    WARNING = 2
+    CRITICAL = 3
+
+
 class Reason(enum.IntEnum):
     """Why an intent was refused; the registry of the journal and of report.json."""
 
@@ -173,6 +192,12 @@ class Reason(enum.IntEnum):
     FROZEN = 26  # an ambiguous order stands on this instrument and side
     ABSENT = 27  # never found at the broker, past the absence horizon
     BROKER = 28  # refused by the broker or the exchange; its words are in the journal
+    MARKET_HALT = 29  # the whole market is silent while its connections live
+    TOKEN_DEAD = 30  # the broker takes our token no more: nothing can be sent
+    REDUCING = 31  # only what reduces a position passes
+    NO_SNAPSHOT = 32  # no tick of the instrument since its connection came back
+    RESTARTED = 33  # waited when the order process died; an opening is not sent late
+    STRATEGY_HALTED = 34
 
 
 def _record(size: int, fields: list[tuple[Any, ...]]) -> np.dtype[np.void]:
@@ -351,6 +376,57 @@ TEXT: Final = _record(
 )
 """A websocket text frame on its way from FEED to ORDERS."""
 
+FRAME_BYTES_MAX: Final = 8192
+FRAME: Final = _record(
+    8256,
+    [
+        ("seq", "<u8"),
+        ("recv_ns", "<i8"),
+        ("frame_no", "<u8"),  # of its connection, from 1: parts of one frame share it
+        ("length", "<u4"),  # bytes in this part
+        ("offset", "<u4"),  # of this part in its frame
+        ("total", "<u4"),  # bytes of the whole frame
+        ("connection", "<u4"),
+        ("reserved", "<u8", (3,)),
+        ("data", "u1", (8192,)),
+    ],
+)
+"""A binary websocket frame, or a part of a longer one, on its way to the recorder."""
+
+INPUT: Final = _record(
+    64,
+    [
+        ("seq", "<u8"),
+        ("now_ns", "<i8"),  # CLOCK_MONOTONIC when it was taken in
+        ("first_seq", "<u8"),  # of the records taken
+        ("generation", "<u8"),  # of the ring; 0 for a queue
+        ("n", "<u4"),
+        ("kind", "<u2"),
+        ("source", "<u2"),  # number of the connection, or of the queue
+        ("lost", "<u8"),  # records of this ring that were lost before these
+        ("reserved", "<u8", (2,)),
+    ],
+)
+"""One entry of a worker's input log: replaying them from a snapshot gives the same state."""
+
+SLOT_STATS: Final = _record(
+    64,
+    [
+        ("ticks", "<u8"),
+        ("last_recv_ns", "<i8"),  # CLOCK_MONOTONIC of the newest tick; 0: none yet
+        ("last_exch_ns", "<i8"),
+        ("longest_silence_ns", "<i8"),  # between two ticks of one connection
+        ("gap_ns", "<i8"),  # all time between the last tick before a reconnect and the first after it
+        ("gaps", "<u4"),  # reconnects that this slot has seen the end of
+        ("mode", "u1"),  # 0 not subscribed, 1 ltp, 2 quote, 3 full
+        ("fresh", "u1"),  # 1: a tick has come since the connection was made
+        ("connection", "<u2"),
+        ("subscribed_ns", "<i8"),
+        ("reserved", "<u8"),
+    ],
+)
+"""What a feed knows of one instrument; each word is written by its reader process alone."""
+
 HEADER: Final = _record(
     PAGE,
     [
@@ -414,6 +490,9 @@ RECORDS: Final = {
     "INTENT": INTENT,
     "ORDER_EVENT": ORDER_EVENT,
     "TEXT": TEXT,
+    "FRAME": FRAME,
+    "INPUT": INPUT,
+    "SLOT_STATS": SLOT_STATS,
     "HEADER": HEADER,
     "CONTROL": CONTROL,
 }
@@ -431,6 +510,8 @@ ENUMS: Final[tuple[type[enum.IntEnum] | type[enum.IntFlag], ...]] = (
     IntentFlag,
     EventKind,
     OrderStatus,
+    InputKind,
+    Severity,
     Reason,
 )
 
@@ -459,6 +540,23 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
         "checksum_published",
         "connects",
         "disconnects",
+        "connected",  # 0 or 1
+        "last_frame_ns",
+        "last_tick_ns",
+        "subscribed",  # instruments
+        "watchdog_trips",  # connections that we gave up for silence
+        "refused_403",  # upgrades
+        "refused_429",
+        "refused_other",
+        "unreachable",
+        "closes_by_peer",  # with a close frame
+        "closes_abrupt",  # the peer was gone without one
+        "text_errors",  # frames of type error
+        "pings",
+        "pongs",
+        "restarts",  # of the process
+        "frames_recorded",
+        "frames_unrecorded",  # too late for the recorder
     ),
     "compute": (
         "computed",
@@ -471,6 +569,13 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
         "intents_refused_full",
         "events",
         "checksum_computed",
+        "snapshots",
+        "snapshot_ns",  # CLOCK_MONOTONIC of the newest
+        "restarts",
+        "replayed_ticks",  # computed once more after a restart; not in computed
+        "replayed_events",
+        "intents_suppressed",  # made again while replaying
+        "strategies_halted",
     ),
     "orders": (
         "intents",
@@ -497,6 +602,35 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
         "http_requests",
         "texts_unparsed",
         "state_active",
+        "state_halted",
+        "state_reducing",
+        "market_halted",
+        "token_dead",
+        "charges_paise",
+        "net_pnl_paise",
+        "unrealised_pnl_paise",
+        "restarts",
+        "http_429",
+        "http_503",
+        "http_504",
+        "http_5xx",  # the others
+        "http_403",
+        "http_400_timed_out",
+        "transport_errors",  # dropped, refused or timed out
+        "updates_label",  # order updates with the status UPDATE
+        "external_orders",  # seen, not ours
+        "external_fills",
+        "alerts",
+    ),
+    "recorder": (
+        "rows",
+        "row_bytes",
+        "lost_rows",
+        "frames",
+        "frame_bytes",
+        "lost_frames",
+        "gaps",
+        "restarts",
     ),
 }
 """Names of the 64-bit counters of each stage, in the order of their words."""
@@ -505,6 +639,7 @@ HISTOGRAMS: Final[dict[str, tuple[str, ...]]] = {
     "feed": ("read_to_decoded", "read_to_published"),
     "compute": ("read_to_computed", "tick_to_intent", "send_to_intent"),
     "orders": ("intent_to_sent", "tick_to_order", "order_ack"),
+    "recorder": ("read_to_recorded",),
 }
 """Names of the latency histograms (ns) of each stage, in order."""
 

@@ -60,22 +60,37 @@ class SimulatorSection(_Section):
     exchange_time: str | None = Field(None, description="IST of the first tick, YYYY-MM-DDTHH:MM:SS")
     replay: Path | None = None
     speed: float = Field(1.0, ge=0, description="replay speed; 0: as fast as the engine takes it")
+    hours: Literal["always", "exchange"] = Field("always", description="exchange: phases of the trading day")
+    latency_us: int | None = Field(None, ge=0, description="longest delay of an order's stage")
+    faults: Path | None = Field(None, description="file of faults to inject")
 
 
 class DatafeedSection(_Section):
     mode: Literal["ltp", "quote", "full"] = "full"
+    modes: dict[str, Literal["off", "ltp", "quote", "full"]] = Field(
+        default_factory=dict, description="instruments that start in another mode; off: known, not subscribed"
+    )
+    connections: int | None = Field(None, ge=1, description="how many; default: as few as carry all")
     instruments: Literal["all"] | Annotated[list[str], Field(min_length=1)] = "all"
     without_volume: list[str] = Field(
         default_factory=list, description="instruments whose messages carry no day volume: bars count all"
     )
     store_bars: bool = Field(False, description="write every closed bar to bars.bin in the run folder")
+    store_ticks: bool = Field(False, description="record market data in the run folder")
+    tick_storage_format: Literal["binary", "frames", "both"] = Field(
+        "binary", description="binary: 64 bytes a tick; frames: what came on the wire"
+    )
     silence_s: float = Field(5.0, gt=0, description="no frame for so long: the connection is dead")
+    ping_s: float = Field(2.5, gt=0, description="our own pings go out this often")
 
 
 class StrategySection(_Section):
     name: str
     form: Literal["A", "B"] = "A"
     instruments: Literal["all"] | list[str] = "all"
+    copies: Literal["whole", "per_connection"] = Field(
+        "whole", description="per_connection: one independent copy beside each connection's instruments"
+    )
     params: dict[str, float | int | str | bool] = Field(default_factory=dict)
 
 
@@ -108,9 +123,11 @@ class TradingSection(_Section):
     market_end: str | None = None
     calendar: Path = Path("calendar/india.yaml")
     rules: Path = Path("rules/kite_2026-04-01.yaml")
+    charges: Path = Path("rules/charges_zerodha_2026-04-01.yaml")
     intent_deadline_s: float = Field(2.0, gt=0)
     poll_s: float = Field(3.0, gt=0, description="order book is read this often while orders work")
     absence_horizon_s: float = Field(180.0, gt=0)
+    positions_s: float = Field(15.0, gt=0, description="the broker's positions are compared this often")
 
 
 class PerformanceSection(_Section):
@@ -119,6 +136,31 @@ class PerformanceSection(_Section):
     batch_size: int = Field(1000, ge=1, le=65536)
     packing: Literal["auto", "fused", "separate"] = "auto"
     wait: Literal["spin", "yield", "park", "adaptive"] = "adaptive"
+
+
+class SupervisionSection(_Section):
+    """What happens when a process dies or hangs."""
+
+    restart: bool = Field(True, description="False: the run ends in order instead")
+    hung_s: float = Field(5.0, gt=0, description="no sign of life for so long: killed and started again")
+    restarts_max: int = Field(5, ge=1, description="of one process within restarts_window_s; then HALTED")
+    restarts_window_s: float = Field(60.0, gt=0)
+    spares: bool = Field(True, description="keep started processes in reserve, so that a restart is fast")
+    snapshot_s: float = Field(0.5, gt=0, description="workers keep a copy of their state this often")
+
+
+class AlertSection(_Section):
+    """When a person is told, and by what."""
+
+    hook: list[str] = Field(
+        default_factory=list, description="command that gets each alert as JSON on its standard input"
+    )
+    hook_timeout_s: float = Field(5.0, gt=0)
+    feed_silence_s: float = Field(3.0, gt=0, description="a connection without any frame")
+    market_halt_s: float = Field(3.0, gt=0, description="all instruments silent while frames come")
+    stale_position_s: float = Field(15.0, gt=0, description="no tick of an instrument that we hold")
+    reject_storm: int = Field(5, ge=2, description="orders rejected in a row: REDUCING")
+    remind_s: float = Field(300.0, gt=0, description="a lasting condition is told again this often")
 
 
 class ConsoleSection(_Section):
@@ -140,6 +182,8 @@ class Settings(_Section):
     risk: RiskSection = RiskSection()
     trading: TradingSection = TradingSection()
     performance: PerformanceSection = PerformanceSection()
+    supervision: SupervisionSection = SupervisionSection()
+    alerts: AlertSection = AlertSection()
     console: ConsoleSection = ConsoleSection()
 
     @model_validator(mode="after")
@@ -226,12 +270,14 @@ def load_settings(path: Path) -> Settings:
 def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
     """Relative paths in a configuration file are meant from the folder of that file."""
     trading, simulator = settings.trading, settings.simulator
-    paths = {"calendar": folder / trading.calendar, "rules": folder / trading.rules}
-    replay = folder / simulator.replay if simulator.replay else None
+    paths = {name: folder / getattr(trading, name) for name in ("calendar", "rules", "charges")}
+    files = {
+        name: folder / path if (path := getattr(simulator, name)) else None for name in ("replay", "faults")
+    }
     return settings.model_copy(
         update={
             "trading": trading.model_copy(update=paths),
-            "simulator": simulator.model_copy(update={"replay": replay}),
+            "simulator": simulator.model_copy(update=files),
         }
     )
 

@@ -84,6 +84,15 @@ def close_generation(segment: Segment) -> int:
     return int(max(control["head"], control["intent"]))
 
 
+def forget_parked(segment: Segment) -> None:
+    """Take back the announcement of sleepers that died asleep: their producers need not wake them.
+
+    `segment` is attached writable without a claim. Only where every consumer that parks on it is
+    dead: one that lives would not be woken.
+    """
+    segment.set_parked(0)
+
+
 def next_generation(path: Path, kind: SegmentKind, *, now_mono_ns: int, now_real_ns: int) -> Path:
     """Close the ring at `path` and create the generation after it; the manifest then names that.
 

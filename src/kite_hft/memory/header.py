@@ -15,15 +15,24 @@ import numpy as np
 from kite_hft import _ring, layout
 from kite_hft.layout import SegmentKind, SegmentState
 
-RINGS: Final = {SegmentKind.TICK_RING: layout.TICK, SegmentKind.AUX_RING: layout.AUX}
-RINGS[SegmentKind.BAR_RING] = layout.BAR
+RINGS: Final = {
+    SegmentKind.TICK_RING: layout.TICK,
+    SegmentKind.AUX_RING: layout.AUX,
+    SegmentKind.BAR_RING: layout.BAR,
+    SegmentKind.FRAME_RING: layout.FRAME,
+    SegmentKind.INPUT_RING: layout.INPUT,
+}
 QUEUES: Final = {SegmentKind.INTENT_QUEUE: layout.INTENT, SegmentKind.EVENT_QUEUE: layout.ORDER_EVENT}
 QUEUES[SegmentKind.TEXT_QUEUE] = layout.TEXT
 RECORD_SIZES: Final[dict[SegmentKind, int]] = {
     **{kind: dtype.itemsize for kind, dtype in (RINGS | QUEUES).items()},
     SegmentKind.LATEST_TABLE: layout.TICK.itemsize,
     SegmentKind.COUNTERS: 8,
+    SegmentKind.SLOT_STATS: layout.SLOT_STATS.itemsize,
+    SegmentKind.SNAPSHOT: layout.CACHE_LINE,
 }
+ROWS: Final = frozenset({SegmentKind.SLOT_STATS, SegmentKind.SNAPSHOT})
+"""Kinds whose payload is `capacity` plain records, without marks."""
 PAYLOAD_OFFSET: Final = 2 * layout.PAGE
 CAPACITY_MAX: Final = 1 << 40
 LOOKS_MAX: Final = 100
@@ -122,6 +131,8 @@ def payload_bytes(kind: SegmentKind, capacity: int, counters: int = 0, histogram
         return capacity * RECORD_SIZES[kind]
     if kind is SegmentKind.LATEST_TABLE:
         return capacity * (layout.CACHE_LINE + RECORD_SIZES[kind])
+    if kind in ROWS:
+        return capacity * RECORD_SIZES[kind]
     words = (capacity + 7) // 8 * 8 + histograms * layout.HISTOGRAM_BUCKETS
     return words * 8
 

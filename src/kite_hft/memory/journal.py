@@ -60,6 +60,9 @@ class Kind(enum.IntEnum):
     RESOLVED = 9  # an ambiguous order was found, or proved absent
     EXTERNAL = 10  # what the account holds beyond our own orders
     END = 11  # orderly end
+    WAITING = 12  # an intent was taken in and has to wait for its turn
+    WITHDRAWN = 13  # a waiting intent was taken back by its own strategy
+    ALERT = 14  # what a person was told
 
 
 class JournalError(Exception):

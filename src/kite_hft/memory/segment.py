@@ -280,6 +280,10 @@ class Segment:
         """Sign of life of the writer, due every 100 ms. The segment must be writable."""
         self._set(heartbeat_ns=now_mono_ns)
 
+    def set_parked(self, count: int) -> None:
+        """How many consumers sleep on this segment. Writable only."""
+        self._set(parked=count)
+
     def _set(self, **words: int) -> None:
         page = np.frombuffer(self.view[layout.PAGE : PAYLOAD_OFFSET], layout.CONTROL)
         for name, value in words.items():

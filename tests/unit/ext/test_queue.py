@@ -142,3 +142,49 @@ def test_texts_and_events_travel_too(tmp_path: Path) -> None:
             assert _queue.QueueProducer(queue.view).push(sent) == 3
             assert _queue.QueueConsumer(queue.view).drain(out) == 3
             assert [row.tobytes()[8:] for row in out[:3]] == [row.tobytes()[8:] for row in sent]
+
+
+def test_peeked_records_stay_until_they_are_committed(held: segment.Segment) -> None:
+    producer, consumer = _queue.QueueProducer(held.view), _queue.QueueConsumer(held.view)
+    producer.push(intents(0, 12))
+    out = np.zeros(8, layout.INTENT)
+    assert consumer.peek(out) == 8 and consumer.peek(out) == 8 and consumer.waiting() == 12
+    assert producer.free() == 4
+    assert consumer.commit(3) == 3 and producer.free() == 7
+    again = _queue.QueueConsumer(held.view)  # the first one died here
+    assert again.peek(out) == 8
+    assert (out["strategy_seq"].tolist(), again.next_seq) == ([3, 4, 5, 6, 7, 8, 9, 10], 3)
+    assert again.commit(8) == 8 and again.drain(out) == 1 and out["strategy_seq"][0] == 11
+    assert again.commit(5) == 0 and again.peek(out) == 0, "nothing can be freed that was not there"
+    assert producer.push(intents(12, 16)) == 16
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=40))
+def test_peek_and_commit_are_a_drain_in_two_steps(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int]]
+) -> None:
+    path = segments.make(tmp_path_factory.mktemp("queue"), KIND, CAPACITY)
+    with segment.attach(path, KIND, writable=True, claim=True) as queue:
+        producer, consumer = _queue.QueueProducer(queue.view), _queue.QueueConsumer(queue.view)
+        pushed = taken = 0
+        out = np.zeros(CAPACITY, layout.INTENT)
+        for push, take in steps:
+            pushed += producer.push(intents(pushed, push))
+            n = consumer.peek(out)
+            assert out["strategy_seq"][:n].tolist() == list(range(taken, pushed))
+            taken += consumer.commit(min(take, n))
+            assert consumer.next_seq == taken and producer.free() == CAPACITY - (pushed - taken)
+
+
+def test_a_producer_recalls_what_it_said_also_when_it_was_taken(held: segment.Segment) -> None:
+    producer, consumer = _queue.QueueProducer(held.view), _queue.QueueConsumer(held.view)
+    out = np.zeros(CAPACITY, layout.INTENT)
+    assert producer.recall(out) == 0
+    producer.push(intents(0, 10))
+    consumer.drain(out)
+    producer.push(intents(10, 12))
+    fresh = _queue.QueueProducer(held.view)
+    assert fresh.recall(out) == CAPACITY
+    assert out["strategy_seq"].tolist() == list(range(6, 22)) and out["seq"].tolist() == list(range(6, 22))
+    few = np.zeros(3, layout.INTENT)
+    assert fresh.recall(few) == 3 and few["strategy_seq"].tolist() == [19, 20, 21]

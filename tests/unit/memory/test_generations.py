@@ -117,3 +117,12 @@ def test_the_manifest_is_swapped_whole(tmp_path: Path) -> None:
         generations.point(directory / segment.file_name("ticks", generation))
         assert generations.current(directory, "ticks").name == f"ticks.g{generation}.seg"
     assert [path.name for path in directory.iterdir()] == ["ticks.current"]
+
+
+def test_sleepers_that_died_are_forgotten(tmp_path: Path) -> None:
+    """A consumer killed in its sleep stays announced for ever, and its producers keep waking it."""
+    path = segments.make(tmp_path, KIND)
+    with segment.attach(path, KIND, writable=True, claim=False) as held:
+        segments.set_control(held, parked=1)
+        generations.forget_parked(held)
+        assert held.control()["parked"] == 0
