@@ -73,6 +73,7 @@ class Position:
     open_buy: int = 0  # unfilled quantity of live buys: queued, in flight, ambiguous, working
     open_sell: int = 0
     fills: list[Fill] = field(default_factory=list)
+    cut_ns: int = 0  # when the broker last closed a part of it
 
     @property
     def realised_units(self) -> int:

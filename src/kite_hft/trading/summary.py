@@ -9,7 +9,8 @@ from kite_hft.layout import Product
 from kite_hft.trading.book import EXTERNAL, Book
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.outbox import Outbox
-from kite_hft.trading.positions import divide_half_even, paise_of_units
+from kite_hft.trading.pnl import CostBook, Pnl, breakdown, parts
+from kite_hft.trading.positions import Position, divide_half_even, paise_of_units
 from kite_hft.trading.records import name_of
 
 _TOTALS: Final = (
@@ -24,38 +25,61 @@ _TOTALS: Final = (
     "resolved",
     "events_dropped",
 )
+_HEARD: Final = (
+    "updates",
+    "updates_duplicate",
+    "updates_label",
+    "texts_unparsed",
+    "http_429",
+    "http_503",
+    "http_504",
+    "http_5xx",
+    "http_403",
+    "http_400_timed_out",
+    "transport_errors",
+    "external_orders",
+    "external_fills",
+)
+"""What the broker said beyond plain answers, and what others did on the account."""
 
 
 def report(
-    outbox: Outbox, book: Book, instruments: InstrumentTable, mark: Callable[[int], int]
+    outbox: Outbox, book: Book, instruments: InstrumentTable, costs: CostBook, mark: Callable[[int], int]
 ) -> dict[str, Any]:
     """The `orders`, `pnl_paise` and `positions` parts. `mark(slot)`: last price in units, 0: none."""
-    gross, realised = book.gross_paise(mark)
     orders: dict[str, Any] = {
         "intents": outbox.totals["intents"],
         "refused": dict(sorted(outbox.refused.items())),
     }
     orders |= {name: outbox.totals[name] for name in _TOTALS}
+    orders["heard"] = {name: outbox.totals[name] for name in _HEARD}
     orders |= {"halted": outbox.halted, "strategies_hung": sorted(outbox.hung)}
     return {
         "orders": orders,
-        # Charges come with the cost model; until then net says gross.
-        "pnl_paise": {"gross": gross, "charges": 0, "net": gross, "realised": realised},
-        "positions": positions(book, instruments, mark),
+        "pnl_paise": breakdown(book, instruments, costs, mark),
+        "positions": positions(book, instruments, costs, mark),
     }
 
 
-def positions(book: Book, instruments: InstrumentTable, mark: Callable[[int], int]) -> list[dict[str, Any]]:
-    """Every position that is open or has traded; prices in the instrument's unit, money in paise."""
+def positions(
+    book: Book, instruments: InstrumentTable, costs: CostBook, mark: Callable[[int], int]
+) -> list[dict[str, Any]]:
+    """Every position that is open or has traded; prices in the instrument's unit, money in paise.
+
+    The rows of the run's strategies add up to pnl_paise; those of EXTERNAL are not part of it.
+    """
+    own = {id(position): pnl for position, pnl in parts(book, instruments, costs, mark)}
     rows = []
-    for position in sorted(book.positions.values(), key=lambda p: (p.slot, p.strategy, p.product)):
-        if not position.fills and not position.quantity:
-            continue
+    for position in _in_order(book):
         instrument = instruments[position.slot]
         px = mark(position.slot)
         held = position.quantity
         average = divide_half_even(position.cost_units * (1 if held > 0 else -1), abs(held)) if held else 0
         open_units = held * px - position.cost_units if px else 0
+        external = Pnl(
+            paise_of_units(position.realised_units, instrument), paise_of_units(open_units, instrument)
+        )
+        pnl = own.get(id(position), external)
         rows.append(
             {
                 "instrument": instrument.key,
@@ -64,11 +88,16 @@ def positions(book: Book, instruments: InstrumentTable, mark: Callable[[int], in
                 "quantity": held,
                 "average_px": average,
                 "last_px": px,
-                "realised_paise": paise_of_units(position.realised_units, instrument),
-                "unrealised_paise": paise_of_units(open_units, instrument),
             }
+            | {f"{name}_paise": paise for name, paise in pnl.as_dict().items()}
         )
     return rows
+
+
+def _in_order(book: Book) -> list[Position]:
+    """Positions that are open or have traded."""
+    found = (p for p in book.positions.values() if p.fills or p.quantity)
+    return sorted(found, key=lambda p: (p.slot, p.strategy, p.product))
 
 
 def what_stays_open(book: Book, instruments: InstrumentTable) -> dict[str, Any]:
@@ -85,8 +114,12 @@ def what_stays_open(book: Book, instruments: InstrumentTable) -> dict[str, Any]:
             for order in book.live()
         ],
         "positions": [
-            {"instrument": row["instrument"], "product": row["product"], "quantity": row["quantity"]}
-            for row in positions(book, instruments, lambda slot: 0)
-            if row["quantity"]
+            {
+                "instrument": instruments[position.slot].key,
+                "product": name_of(Product, position.product),
+                "quantity": position.quantity,
+            }
+            for position in _in_order(book)
+            if position.quantity
         ],
     }
