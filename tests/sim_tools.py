@@ -139,6 +139,17 @@ class Running:
         ) as got:
             return got.read()
 
+    def post(self, path: str, value: Any = None) -> Any:
+        """POST of JSON to one of the simulator's own calls; its answer."""
+        body = json.dumps(value).encode()
+        request = urllib.request.Request(self.api + path, data=body, method="POST")
+        with urllib.request.urlopen(request, timeout=20) as got:
+            return json.loads(got.read())
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The injection log."""
+        return json.loads(self.get("/_sim/faults"))
+
     def stats(self) -> dict[str, Any]:
         return json.loads(self.get("/_sim/stats"))
 

@@ -51,7 +51,12 @@ def running() -> Any:
 
 def test_wrong_token_is_403(running: Running) -> None:
     assert refused(f"{running.ws}?api_key={running.api_key}&access_token=wrong") == 403
-    assert refused(running.ws) == 403
+
+
+def test_an_address_without_credentials_is_400(running: Running) -> None:
+    assert refused(running.ws) == 400
+    assert refused(f"{running.ws}?api_key={running.api_key}") == 400
+    assert running.stats()["upgrades"]["refused_400"] == 2
 
 
 def test_the_fourth_connection_is_429_until_one_closes(running: Running) -> None:

@@ -21,23 +21,36 @@ Level = tuple[int, int]
 class Book:
     """Of one instrument; made when the first order meets it, renewed by each snapshot."""
 
-    __slots__ = ("_shown", "asks", "bids", "last_px", "snapshot", "traded", "traded_total")
+    __slots__ = ("_shown", "asks", "bids", "has_volume", "last_px", "snapshot", "traded", "traded_total")
 
     def __init__(self) -> None:
         self.bids: list[Level] = []
         self.asks: list[Level] = []
+        self.has_volume = False
         self.last_px = 0
         self.snapshot = -1
         self.traded = 0
         self.traded_total = 0
         self._shown: tuple[list[Level], list[Level]] = ([], [])
 
-    def renew(self, row: np.void, traded: int) -> None:
-        """Take over a snapshot with which `traded` was traded; what was consumed is forgotten."""
-        self._shown = (_levels(row, "bid"), _levels(row, "ask"))
+    def renew(self, row: np.void, traded: int, lock: str | None = None) -> None:
+        """Take over a snapshot with which `traded` was traded; what was consumed is forgotten.
+
+        `lock`: at the "upper" circuit there are no asks, at the "lower" no bids.
+        """
+        bids = [] if lock == "lower" else _levels(row, "bid")
+        self._shown = (bids, [] if lock == "upper" else _levels(row, "ask"))
         self.bids, self.asks = (list(levels) for levels in self._shown)
         self.last_px = int(row["last_px"])
+        self.has_volume = bool(row["volume"])
         self.traded = self.traded_total = traded
+
+    def blank(self, side: Side) -> None:
+        """Nobody stands on this side any more, until the next snapshot says otherwise."""
+        if side == Side.BUY:
+            self.bids, self._shown = [], ([], self._shown[1])
+        else:
+            self.asks, self._shown = [], (self._shown[0], [])
 
     def opposite(self, side: Side) -> list[Level]:
         """Levels that an order of this side takes from, best first."""

@@ -1,45 +1,42 @@
-"""Layer 4, simulator, cold: broker and exchange in one: orders against the moving book.
+"""Layer 4, simulator, cold: broker and exchange in one: the account's whole face.
 
-Pure and seeded: no clock, no I/O; every call is told `now_ns` (ns since the epoch). Orders walk
-Kite's status chain with a seeded delay per stage. An order that arrives takes the displayed
-levels it reaches; the rest waits and fills only when the market trades through its price, when
-the far touch crosses it, or when more was traded at its price than stood in front of it. The
-price path never depends on orders.
+Pure and seeded: no clock, no I/O; every call is told `now_ns` (ns since the epoch, the exchange's
+clock). Orders walk Kite's status chain (chain.py) with a drawn delay, meet the moving book
+(matching.py) under the conditions of the hour (conditions.py, hours.py); varieties.py continues
+those of several legs, gtt.py keeps triggers, broker_acts.py is what happens without being asked.
 """
 
 from __future__ import annotations
 
-import heapq
-import random
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
-from kite_hft.layout import TICK, OrderType, Product, Side, Validity
+from kite_hft.layout import TICK, Product, Side
+from kite_hft.sim import broker_acts, portfolio
 from kite_hft.sim import orders as o
-from kite_hft.sim.account import Account
-from kite_hft.sim.book import Book, reaches
-from kite_hft.sim.orders import Change, NewOrder, Order, OrderState, Refusal, Trade
-from kite_hft.sim.rows import date_digits, order_row
-from kite_hft.sim.rules import (
-    MARKETS,
-    OPTIONS,
-    STOPS,
-    ExchangeParams,
-    auto_protection,
-    check_change,
-    check_request,
-    check_terms,
-    order_value_paise,
-    protected_px,
-    risk_rejection,
-)
+from kite_hft.sim.account import Account, Holding
+from kite_hft.sim.chain import NOT_FOUND, Chain
+from kite_hft.sim.checks import check_cover, check_request
+from kite_hft.sim.conditions import Conditions
+from kite_hft.sim.desk import Desk
+from kite_hft.sim.gtt import GttBook
+from kite_hft.sim.hours import Hours
+from kite_hft.sim.matching import Lock, Matching
+from kite_hft.sim.orders import Change, NewOrder, Order, Refusal
+from kite_hft.sim.risk import CLOSED_MARKET, HALTED
+from kite_hft.sim.rules import MARKETS, ExchangeParams
 from kite_hft.sim.source import Ticks
+from kite_hft.sim.varieties import Varieties
 from kite_hft.trading.instruments import InstrumentTable
 
-BUSY: Final = "Order cannot be {} as it is being processed. Try later."
-NOT_FOUND: Final = "Couldn't find that `order_id`."
+__all__ = ["NOT_FOUND", "Exchange"]
+
+FIRST_AUCTION: Final = 20
+OpeningPosition = tuple[int, Product, int, int]
+"""(slot, product, signed quantity, average price in units)."""
 
 
 class Exchange:
@@ -51,87 +48,92 @@ class Exchange:
         cash_paise: int,
         seed: int = 0,
         params: ExchangeParams | None = None,
+        opening_positions: Sequence[OpeningPosition] = (),
+        opening_holdings: Sequence[Holding] = (),
+        auctions: Mapping[str, int] | None = None,
     ) -> None:
+        """`auctions`: buy-in auctions of the day, number -> slot; None: one for each holding."""
         self.instruments = instruments
         self.params = params or ExchangeParams()
         self.account = Account(cash_paise)
-        self.orders: dict[str, Order] = {}
+        for slot, product, quantity, average_px in opening_positions:
+            self.account.carry_in(instruments[slot], product, quantity, average_px)
+        self.account.holdings = {h.instrument.slot: h for h in opening_holdings}
+        if auctions is None:
+            auctions = {str(n): h.instrument.slot for n, h in enumerate(opening_holdings, FIRST_AUCTION)}
+        self.auctions = dict(auctions)
         self.latest: Ticks = np.zeros(len(instruments), TICK)
         self.latest["slot"] = np.arange(len(instruments))
-        self.seen = np.zeros(len(instruments), bool)
-        self._rng = random.Random(seed)
-        self._agenda: list[tuple[int, int, str, Callable[[Order, int], None]]] = []
-        self._agenda_no = 0
-        self._order_no = self._rng.randrange(100_000, 900_000)
-        self._exchange_no = self._rng.randrange(1_000_000, 9_000_000)
-        self._trade_no = 10_000_000
-        self._working: dict[int, list[Order]] = {}
-        self._watched = np.zeros(len(instruments), bool)
-        self._snapshots = np.zeros(len(instruments), np.int64)
-        self._volume_high = np.zeros(len(instruments), np.int64)
-        self._books: dict[int, Book] = {}
-        self._updates: list[dict[str, Any]] = []
+        self.desk = Desk(self.account, self.params, seed)
+        self.orders: dict[str, Order] = self.desk.orders
+        self.matching = Matching(self.latest, self.desk, self.params.fills, self._mode, self._protect)
+        self.seen = self.matching.seen
+        self.conditions = Conditions(instruments, self.params, self.desk, self.latest, seed)
+        self.conditions.locks = self.matching.locks
+        self.chain = Chain(self.desk, self.matching, self.conditions)
+        self.varieties = Varieties(self.desk, self.chain, self.matching, self.conditions)
+        self.gtts = GttBook(
+            self.params.market.gtt, lambda order: check_request(order, self.params.market), self._place_fired
+        )
+        self.desk.on_done.append(self._fired_done)
+        self._hours = Hours(self) if self.conditions.enforced else None
+
+    def _mode(self, slot: int) -> str:
+        return self.conditions.mode(slot)
+
+    def _protect(self, order: Order, _: int) -> None:
+        self.chain.protect_triggered(order)
 
     # -- market data
 
     def on_ticks(self, ticks: Ticks, now_ns: int) -> None:
-        """The market moves: TICK rows in order; resting orders of these instruments may fill."""
+        """The market moves: TICK rows in order; resting orders and triggers may go off."""
         self.step(now_ns)
+        ticks = self.conditions.overlay(ticks)
         slots = ticks["slot"]
-        for i in np.flatnonzero(self._watched[slots]).tolist():
-            self._snapshot(int(slots[i]), ticks[i], now_ns)
-        self.latest[slots] = ticks
-        self._snapshots[slots] += 1
-        np.maximum.at(self._volume_high, slots, ticks["volume"])
-        self.seen[slots] = True
-
-    def _snapshot(self, slot: int, row: np.void, now_ns: int) -> None:
-        book = self._books[slot]
-        # The recorded feed's day volume goes back at times: only a new high is a trade.
-        volume, high = int(row["volume"]), int(self._volume_high[slot])
-        book.renew(row, max(0, volume - high) if self.seen[slot] else 0)
-        self._volume_high[slot] = max(volume, high)
-        book.snapshot = int(self._snapshots[slot]) + 1
-        self.latest[slot] = row
-        waiting = self._working.get(slot, [])
-        stops = [order for order in waiting if not order.triggered]
-        for order in sorted(waiting, key=Order.priority):
-            if order.triggered:
-                self._match_resting(order, book, now_ns)
-        for order in stops:  # after those that stood in the book already
-            self._trigger(order, book, now_ns)
-        self._tidy(slot)
-
-    def _book(self, slot: int) -> Book:
-        """The book of a slot as of its latest snapshot."""
-        book = self._books.setdefault(slot, Book())
-        snapshot = int(self._snapshots[slot])
-        if self.seen[slot] and book.snapshot != snapshot:
-            book.renew(self.latest[slot], 0)  # its trades came before this order
-            book.snapshot = snapshot
-        return book
+        triggers = self.gtts.watched()
+        interesting = self.matching.watched[slots]
+        if triggers:
+            interesting |= np.isin(slots, list(triggers))
+        for i in np.flatnonzero(interesting).tolist():
+            slot = int(slots[i])
+            if self.matching.watched[slot]:
+                self.matching.snapshot(slot, ticks[i], now_ns, trading=not self.halted)
+            if slot in triggers and self.conditions.mode(slot) == "continuous":
+                self.latest[slot] = ticks[i]
+                self.seen[slot] = True
+                self.gtts.on_last(slot, int(ticks[i]["last_px"]), now_ns)
+        if self._hours is not None:
+            self._hours.watch(ticks)
+        self.matching.take_over(ticks)
 
     # -- requests
 
     def place(self, request: NewOrder, now_ns: int) -> str:
-        """Take an order in; returns its id. It will be REJECTED later if the risk system says so.
+        """Take an order in; returns its id (of an iceberg: of the first leg; of a cover order: of
+        the first leg). It will be REJECTED later if the risk system says so.
 
         Raises:
-            Refusal: the request is wrong in itself; no order exists.
+            Refusal: the request is wrong in itself, or comes at a wrong time; no order exists.
         """
-        check_request(request)
-        self._order_no += 1
-        order_id = f"{date_digits(now_ns)}{self._order_no:09d}"
-        state = OrderState(
-            o.RECEIVED, now_ns, 0, None, request.order_type, request.validity, request.quantity,
-            request.px, request.trigger_px, 0, 0, 0, False, None, None,
-        )  # fmt: skip
-        order = Order(order_id, request, now_ns, [state], triggered=request.order_type not in STOPS)
-        if request.tag is not None and self.params.keep_tags:
-            order.tags.append(request.tag)
-        self.orders[order_id] = order
-        self._later(order, now_ns, self._validate)
-        return order_id
+        self.step(now_ns)
+        self._check(request)
+        return self.varieties.begin(request, now_ns).order_id
+
+    def place_sliced(self, request: NewOrder, now_ns: int) -> tuple[str, list[str | Refusal]]:
+        """Take an order in, split over the freeze quantity: (id of the whole, id or error of each).
+
+        An order within the freeze quantity is one order, and no children.
+
+        Raises:
+            Refusal: as `place`; or too many slices.
+        """
+        freeze = self.params.market.freeze(request.instrument)
+        if not freeze or request.quantity <= freeze:
+            return self.place(replace(request, autoslice=False), now_ns), []
+        self.step(now_ns)
+        self._check(request)
+        return self.varieties.slices(request, now_ns)
 
     def modify(self, order_id: str, change: Change, now_ns: int) -> str:
         """Ask for a change; it takes effect some stages later unless the order is done by then.
@@ -139,66 +141,172 @@ class Exchange:
         Raises:
             Refusal: unknown, done or busy order, too many modifications, or wrong terms.
         """
-        order = self._changeable(order_id, "modified")
-        if order.modifications >= self.params.modifications_max:
-            raise Refusal("OrderException", "Maximum allowed order modifications exceeded.")
-        now, row = order.now, order.request.instrument
-        check_change(row, change)
-        merged = now.merged(change)
-        if merged.order_type not in MARKETS:
-            check_terms(row, merged.order_type, merged.quantity, merged.px, merged.trigger_px)
-        order.modifications += 1
-        self._move(order, o.MODIFY_VALIDATION_PENDING, now_ns)
-
-        def pending(_: Order, at_ns: int) -> None:
-            if not order.done:
-                self._move(order, o.MODIFY_PENDING, at_ns)
-                self._later(order, at_ns, lambda _, t: self._apply_change(order, change, t))
-
-        self._later(order, now_ns, pending)
+        self.step(now_ns)
+        order = self.chain.changeable(order_id, "modified")
+        if change.parent_order_id and change.parent_order_id != order.parent_id:
+            raise Refusal("InputException", "Invalid `parent_order_id`.")
+        self.chain.modify(order, change, now_ns)
         return order_id
 
-    def cancel(self, order_id: str, now_ns: int) -> str:
-        """Ask for cancellation.
+    def cancel(self, order_id: str, now_ns: int, parent_order_id: str | None = None) -> str:
+        """Ask for cancellation; of a cover order's second leg: for the exit from the position.
 
         Raises:
-            Refusal: unknown, done or busy order.
+            Refusal: unknown, done or busy order, or a wrong parent.
         """
-        order = self._changeable(order_id, "cancelled")
-        self._move(order, o.CANCEL_PENDING, now_ns)
-        self._later(order, now_ns, self._cancelled)
+        self.step(now_ns)
+        order = self.chain.changeable(order_id, "cancelled")
+        if order.request.variety == o.CO and order.parent_id is not None and not order.triggered:
+            self.varieties.exit_cover(order, parent_order_id, now_ns)
+        elif parent_order_id and parent_order_id != order.parent_id:
+            raise Refusal("InputException", "Invalid `parent_order_id`.")
+        else:
+            self.chain.cancel(order, now_ns)
         return order_id
 
-    def _changeable(self, order_id: str, verb: str) -> Order:
-        order = self.orders.get(order_id)
-        if order is None:
-            raise Refusal("OrderException", NOT_FOUND, 404)
-        if order.done:
-            status = order.now.status.lower()
-            raise Refusal("OrderException", f"Order cannot be {verb} as it is already {status}.")
-        if order.now.status not in (o.OPEN, o.TRIGGER_PENDING):
-            raise Refusal("OrderException", BUSY.format(verb))
-        return order
+    def _check(self, request: NewOrder) -> None:
+        check_request(request, self.params.market)
+        row = request.instrument
+        if request.variety == o.CO and request.order_type in MARKETS:
+            check_cover(request.side, int(self.latest[row.slot]["last_px"]), request.trigger_px)
+        if request.variety == o.AUCTION:
+            self._check_auction(request)
+        elif request.variety != o.AMO:
+            if self.halted:
+                raise Refusal("OrderException", HALTED[0])
+            if not self.conditions.takes(row.slot, request.order_type):
+                raise Refusal("OrderException", CLOSED_MARKET[0])
+        self.chain.check_authorised(request)
 
-    # -- time
+    def _check_auction(self, request: NewOrder) -> None:
+        slot = request.instrument.slot
+        if self.auctions.get(request.auction_number or "") != slot:
+            raise Refusal("InputException", "Invalid `auction_number`: no such auction in this instrument.")
+        window = self.params.market.auction_window(request.instrument)
+        if self.conditions.enforced and window is not None and not self.conditions.within(*window):
+            raise Refusal("OrderException", "The auction market is closed now.")
+
+    # -- triggers
+
+    def _place_fired(self, request: NewOrder, gtt_id: int, now_ns: int) -> str:
+        self._check(request)
+        return self.varieties.begin(request, now_ns, gtt_id).order_id
+
+    def _fired_done(self, order: Order, now_ns: int) -> None:
+        if order.gtt_id is not None and order.now.status == o.REJECTED:
+            self.gtts.order_rejected(order.gtt_id, order.order_id, order.now.message or "", now_ns)
+
+    # -- portfolio
+
+    def convert(
+        self,
+        key: str,
+        old_product: Product,
+        new_product: Product,
+        side: Side,
+        position_type: str,
+        quantity: int,
+        now_ns: int,
+    ) -> None:
+        """Convert `quantity` of a position ("EXCHANGE:SYMBOL", "day" or "overnight", long: BUY).
+
+        Raises:
+            Refusal: no such position, wrong terms, or no money.
+        """
+        self.step(now_ns)
+        row = self.instruments.by_key.get(key)
+        if row is None:
+            raise Refusal("InputException", "Invalid `tradingsymbol`.")
+        if self.chain.margin_rejections:
+            self.chain.margin_rejections -= 1
+            raise Refusal("MarginException", "Insufficient funds to convert the position.")
+        portfolio.convert(
+            self.account, self.params.market, row, old_product, new_product, side, position_type, quantity
+        )
+
+    def authorise(self, slots: Iterable[int] | None, now_ns: int) -> int:
+        """Authorise today's sale of holdings (of some slots, or all); returns how many rows."""
+        return portfolio.authorise(self.account, slots, now_ns)
+
+    # -- what the broker and the exchange do by themselves
+
+    def square_off_mis(self, now_ns: int, slots: Iterable[int] | None = None) -> list[str]:
+        """The broker closes MIS positions; see broker_acts. Returns the ids of his orders."""
+        return broker_acts.square_off_mis(self, now_ns, slots)
+
+    def rms_order(self, slot: int, side: Side, quantity: int, product: Product, now_ns: int) -> list[str]:
+        """Orders of the risk desk, without our tag. Returns their ids."""
+        return broker_acts.rms_order(self, slot, side, quantity, product, now_ns)
+
+    def cancel_stops(self, slots: Iterable[int] | None, now_ns: int) -> list[str]:
+        """The exchange cancels untriggered stops; returns their ids."""
+        return broker_acts.cancel_stops(self, slots, now_ns)
+
+    def set_close(self, slot: int, close_px: int) -> None:
+        """Ex-date: the previous close changes, and with it the band; triggers are cancelled."""
+        self.conditions.closes[slot] = close_px
+        self.latest["close_px"][slot] = close_px
+        self.gtts.corporate_action(slot, self.desk.now_ns)
+
+    def lock_circuit(self, slot: int, side: Lock | None) -> None:
+        """The price is locked at the "upper" or "lower" circuit: one side trades. None frees it."""
+        self.matching.lock(slot, side)
+
+    def overlay(self, ticks: Ticks) -> Ticks:
+        """The ticks with ex-date closes and one-sided books, as a feed of this exchange shows them."""
+        return self.conditions.overlay(ticks)
+
+    @property
+    def halted(self) -> bool:
+        """Whether the whole market stands still."""
+        return self.conditions.halted
+
+    def halt(self, on: bool, now_ns: int) -> None:
+        """The market halts (no trade, no entry; cancels pass), or resumes."""
+        self.step(now_ns)
+        self.conditions.halted = on
+
+    @property
+    def hold_order_ns(self) -> int:
+        """So long the next order stays in PUT ORDER REQ RECEIVED; 0: as usual."""
+        return self.desk.hold_order_ns
+
+    @hold_order_ns.setter
+    def hold_order_ns(self, ns: int) -> None:
+        self.desk.hold_order_ns = ns
+
+    def reject_next_margin(self, n: int) -> None:
+        """The next `n` orders are rejected for want of money."""
+        self.chain.margin_rejections = n
+
+    # -- time and accounts
 
     def step(self, now_ns: int) -> int:
-        """Do all stages due by `now_ns`; returns how many."""
-        done = 0
-        while self._agenda and self._agenda[0][0] <= now_ns:
-            due, _, order_id, action = heapq.heappop(self._agenda)
-            action(self.orders[order_id], due)
-            done += 1
-        return done
+        """Do all stages due by `now_ns`; returns how many.
+
+        Raises:
+            CalendarError: with hours "exchange", when the calendar does not cover the day.
+        """
+        if self._hours is not None:
+            self._hours.begin(now_ns)
+        self.gtts.step(now_ns)
+        return self.desk.run(now_ns)
 
     def next_due_ns(self) -> int | None:
         """When the next stage is due, or None."""
-        return self._agenda[0][0] if self._agenda else None
+        return self.desk.next_due_ns()
+
+    def band(self, slot: int) -> tuple[int, int]:
+        """Circuit limits of a slot, in its unit; (0, 0) while no close is known."""
+        return self.conditions.band(slot)
 
     def drain_updates(self) -> list[dict[str, Any]]:
         """Order updates since the last call, oldest first: order rows, some with status UPDATE."""
-        updates, self._updates = self._updates, []
-        return updates
+        return self.desk.drain_updates()
+
+    def parameters(self) -> dict[str, Any]:
+        """How honest this simulation is: fill rule, latency, hours, rules."""
+        return self.params.described() | {"orders_per_day": self.desk.orders_per_day}
 
     def stats(self) -> dict[str, int]:
         """Totals for the simulator's report."""
@@ -211,208 +319,3 @@ class Exchange:
             "trades": len(self.account.trades),
             "cash_paise": self.account.cash_paise,
         }
-
-    def _later(self, order: Order, now_ns: int, action: Callable[[Order, int], None]) -> None:
-        self._agenda_no += 1
-        delay = self._rng.randint(*self.params.latency_ns)
-        heapq.heappush(self._agenda, (now_ns + delay, self._agenda_no, order.order_id, action))
-
-    # -- the status chain
-
-    def _validate(self, order: Order, now_ns: int) -> None:
-        self._move(order, o.VALIDATION_PENDING, now_ns)
-        rejection = self._protect(order, order.now, order.request.protection_percent, now_ns)
-        rejection = rejection or self._risk(order, order.now)
-        if rejection is not None:
-            self._reject(order, rejection, now_ns)
-            return
-        self._reserve(order)
-        self._later(order, now_ns, self._open_pending)
-
-    def _open_pending(self, order: Order, now_ns: int) -> None:
-        self._move(order, o.OPEN_PENDING, now_ns)
-        self._later(order, now_ns, self._arrive)
-
-    def _arrive(self, order: Order, now_ns: int) -> None:
-        """The exchange has the order: it trades with the book, then waits."""
-        self._exchange_no += 1
-        number = f"1{self._rng.randrange(100, 400)}000{self._exchange_no:09d}"
-        status = o.OPEN if order.triggered else o.TRIGGER_PENDING
-        self._move(order, status, now_ns, exchange_order_id=number, exchange_ns=now_ns)
-        order.working = True
-        book = self._book(order.slot)
-        self._working.setdefault(order.slot, []).append(order)
-        if order.triggered:
-            self._match_arriving(order, book, now_ns)
-        else:
-            self._trigger(order, book, now_ns)
-        self._tidy(order.slot)
-
-    def _apply_change(self, order: Order, change: Change, now_ns: int) -> None:
-        if order.done:
-            return
-        was_open = o.OPEN if order.triggered else o.TRIGGER_PENDING
-        merged = order.now.merged(change)
-        if merged.quantity <= merged.filled:
-            self._move(order, was_open, now_ns, message="Quantity is already filled.")
-            return
-        before = len(order.states)
-        order.states.append(merged)
-        rejection = self._protect(order, merged, change.protection_percent, now_ns)
-        rejection = rejection or self._risk(order, order.now)
-        if rejection is not None:
-            del order.states[before:]
-            self._move(order, was_open, now_ns, message=rejection[0], message_raw=rejection[1])
-            return
-        order.states[-1] = order.now._replace(status=o.MODIFIED, at_ns=now_ns, exchange_ns=now_ns)
-        order.triggered = order.triggered or order.now.order_type not in STOPS
-        order.queue_ahead = None
-        self._reserve(order)
-        self._move(order, o.OPEN if order.triggered else o.TRIGGER_PENDING, now_ns, exchange_ns=now_ns)
-        self._announce(order, o.UPDATE)
-        book = self._book(order.slot)
-        if order.triggered:
-            self._match_arriving(order, book, now_ns)
-        else:
-            self._trigger(order, book, now_ns)
-        self._tidy(order.slot)
-
-    def _cancelled(self, order: Order, now_ns: int) -> None:
-        if not order.done:
-            self._finish(order, o.CANCELLED, now_ns)
-            self._tidy(order.slot)
-
-    def _trigger(self, order: Order, book: Book, now_ns: int) -> None:
-        """A stop order whose trigger is reached becomes a LIMIT at the exchange."""
-        buy, trigger = order.request.side == Side.BUY, order.now.trigger_px
-        if not book.last_px or (book.last_px < trigger if buy else book.last_px > trigger):
-            return
-        order.triggered = True
-        if order.now.order_type == OrderType.SLM:
-            self._protect(order, order.now, order.request.protection_percent, now_ns)
-            self._reserve(order)
-        self._move(order, o.OPEN, now_ns, exchange_ns=now_ns)
-        self._announce(order, o.UPDATE)
-        self._match_arriving(order, book, now_ns)
-
-    def _protect(
-        self, order: Order, state: OrderState, percent: float, now_ns: int
-    ) -> tuple[str, str] | None:
-        """Turn a MARKET order into a LIMIT at its protection price; a rejection when it cannot."""
-        if state.order_type not in MARKETS:
-            return None
-        row, last = order.request.instrument, self.latest[order.slot]
-        if not self.seen[order.slot] or (row.kind in OPTIONS and not last["volume"]):
-            return (
-                "Market orders are blocked for instruments without a trade today.",
-                "RMS:Rule: Market order not allowed, no last traded price",
-            )
-        if state.order_type == OrderType.SLM and not order.triggered:
-            return None
-        last_px = int(last["last_px"])
-        percent = auto_protection(row, last_px) if percent in (0.0, -1.0) else percent
-        px = protected_px(row, order.request.side, last_px, percent)
-        order.states[-1] = state._replace(order_type=OrderType.LIMIT, px=px)
-        if "mktp" not in order.tags:
-            order.tags += ["mktp", f"mktp:{percent:.2f}"]
-        return None
-
-    def _risk(self, order: Order, state: OrderState) -> tuple[str, str] | None:
-        row, account = order.request.instrument, self.account
-        others = sum(
-            other.remaining
-            for other in self.orders.values()
-            if other is not order and other.slot == row.slot and other.request.side == Side.SELL
-            and other.request.product == Product.CNC and other.now.status != o.RECEIVED
-        ) if order.request.product == Product.CNC else 0  # fmt: skip
-        band = self.band(row.slot)
-        px = state.px or state.trigger_px
-        account.reserved_paise -= order.reserved_paise
-        verdict = risk_rejection(
-            order.request, px, state.quantity - state.filled, band, account, others, self.params.user_id
-        )
-        account.reserved_paise += order.reserved_paise
-        return verdict
-
-    def band(self, slot: int) -> tuple[int, int]:
-        """Circuit limits of a slot, in its unit; (0, 0) while no close is known."""
-        return self.params.circuit.band(self.instruments[slot], int(self.latest[slot]["close_px"]))
-
-    # -- fills
-
-    def _match_arriving(self, order: Order, book: Book, now_ns: int) -> None:
-        """Take the displayed levels that the limit reaches; then wait, or end if IOC."""
-        side, px = order.request.side, order.now.px
-        for level_px, quantity in book.take(side, px, order.remaining):
-            self._fill(order, quantity, level_px, now_ns)
-        if order.done:
-            return
-        if order.now.validity == Validity.IOC:
-            self._finish(order, o.CANCELLED, now_ns)
-        else:
-            order.queue_ahead = book.queue_at(side, px)
-
-    def _match_resting(self, order: Order, book: Book, now_ns: int) -> None:
-        """A new snapshot against a waiting order; every fill is at the order's own price."""
-        side, px = order.request.side, order.now.px
-        if order.queue_ahead is None:
-            # First seen among the levels now: all that stands there stands in front.
-            order.queue_ahead = book.queue_at(side, px)
-        elif book.last_px == px:
-            free = max(0, book.traded_total - order.queue_ahead)
-            order.queue_ahead = max(0, order.queue_ahead - book.traded_total)
-            if taken := book.take_traded(min(free, order.remaining)):
-                self._fill(order, taken, px, now_ns)
-        through = book.last_px != px and reaches(side, px, book.last_px)
-        if through and not order.done and (taken := book.take_traded(order.remaining)):
-            self._fill(order, taken, px, now_ns)
-        for _, quantity in [] if order.done else book.take(side, px, order.remaining):
-            self._fill(order, quantity, px, now_ns)
-
-    def _fill(self, order: Order, quantity: int, px: int, now_ns: int) -> None:
-        row, state = order.request.instrument, order.now
-        self._trade_no += 1
-        trade = Trade(
-            str(self._trade_no), order.order_id, state.exchange_order_id or "", row, order.request.side,
-            order.request.product, quantity, px, order_value_paise(row, px, quantity), now_ns,
-        )  # fmt: skip
-        self.account.book(trade)
-        order.trade_ids.append(trade.trade_id)
-        filled = state.filled + quantity
-        changed = {"filled": filled, "filled_units": state.filled_units + px * quantity}
-        if filled == state.quantity:
-            self._finish(order, o.COMPLETE, now_ns, **changed)
-        else:
-            self._move(order, state.status, now_ns, exchange_ns=now_ns, **changed)
-            self._reserve(order)
-            self._announce(order, o.UPDATE)
-
-    def _finish(self, order: Order, status: str, now_ns: int, **changed: Any) -> None:
-        left = 0 if status == o.COMPLETE else order.now.quantity - order.now.filled
-        self._move(order, status, now_ns, exchange_ns=now_ns, cancelled=left, **changed)
-        order.working = False
-        self._reserve(order)
-        self._announce(order, status)
-
-    def _reject(self, order: Order, why: tuple[str, str], now_ns: int) -> None:
-        self._move(order, o.REJECTED, now_ns, message=why[0], message_raw=why[1])
-        self._announce(order, o.REJECTED)
-
-    def _reserve(self, order: Order) -> None:
-        """Keep the account's reserve equal to the value of what this buy may still cost."""
-        if order.request.side == Side.BUY:
-            px = order.now.px or order.now.trigger_px
-            value = order_value_paise(order.request.instrument, px, order.remaining)
-            self.account.reserved_paise += value - order.reserved_paise
-            order.reserved_paise = value
-
-    def _move(self, order: Order, status: str, now_ns: int, **changed: Any) -> None:
-        order.states.append(order.now._replace(status=status, at_ns=now_ns, **changed))
-
-    def _announce(self, order: Order, label: str) -> None:
-        self._updates.append(order_row(order, order.now, self.params.user_id) | {"status": label})
-
-    def _tidy(self, slot: int) -> None:
-        working = [order for order in self._working.get(slot, []) if order.working]
-        self._working[slot] = working
-        self._watched[slot] = bool(working)

@@ -13,6 +13,7 @@ from kite_hft.layout import OrderType, Product, Side, Validity
 from kite_hft.trading.instruments import Instrument
 
 RECEIVED: Final = "PUT ORDER REQ RECEIVED"
+AMO_RECEIVED: Final = "AMO REQ RECEIVED"
 VALIDATION_PENDING: Final = "VALIDATION PENDING"
 OPEN_PENDING: Final = "OPEN PENDING"
 OPEN: Final = "OPEN"
@@ -28,7 +29,14 @@ UPDATE: Final = "UPDATE"
 """A label of order updates only: partial fill, modification, trigger. Never in the order book."""
 
 TERMINAL: Final = frozenset((COMPLETE, CANCELLED, REJECTED))
-NOT_YET_OPEN: Final = frozenset((RECEIVED, VALIDATION_PENDING, OPEN_PENDING))
+NOT_YET_OPEN: Final = frozenset((AMO_RECEIVED, RECEIVED, VALIDATION_PENDING, OPEN_PENDING))
+
+REGULAR: Final = "regular"
+AMO: Final = "amo"
+CO: Final = "co"
+ICEBERG: Final = "iceberg"
+AUCTION: Final = "auction"
+VARIETIES: Final = (REGULAR, AMO, CO, ICEBERG, AUCTION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,8 @@ class NewOrder:
     """What a client asks for. Prices in the instrument's unit; 0 where there is none.
 
     `protection_percent`: 0 none given, -1 automatic, else percent of the last price.
+    `quantity` of an iceberg is the total; `trigger_px` of a cover order is its second leg's.
+    `validity_ttl`: minutes.
     """
 
     instrument: Instrument
@@ -50,7 +60,12 @@ class NewOrder:
     tag: str | None = None
     disclosed_quantity: int = 0
     validity_ttl: int = 0
-    variety: str = "regular"
+    variety: str = REGULAR
+    iceberg_legs: int = 0
+    iceberg_quantity: int = 0
+    autoslice: bool = False
+    algo_id: str | None = None
+    auction_number: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +78,8 @@ class Change:
     trigger_px: int | None = None
     validity: Validity | None = None
     protection_percent: float = 0.0
+    disclosed_quantity: int | None = None
+    parent_order_id: str | None = None
 
 
 class OrderState(NamedTuple):
@@ -83,6 +100,7 @@ class OrderState(NamedTuple):
     modified: bool
     message: str | None
     message_raw: str | None
+    disclosed: int = 0
 
     def merged(self, change: Change) -> OrderState:
         """The state with a modification's fields."""
@@ -92,6 +110,7 @@ class OrderState(NamedTuple):
             ("px", change.px),
             ("trigger_px", change.trigger_px),
             ("validity", change.validity),
+            ("disclosed", change.disclosed_quantity),
         )
         changed = {name: value for name, value in fields if value is not None}
         return self._replace(modified=True, message=None, message_raw=None, **changed)
@@ -102,9 +121,23 @@ class OrderState(NamedTuple):
         return 0 if self.status in TERMINAL else self.quantity - self.filled
 
 
+class Leg(NamedTuple):
+    """Which part of an iceberg an order is, for `meta` of its row."""
+
+    leg: int
+    legs: int
+    leg_quantity: int
+    total_quantity: int
+    remaining_quantity: int
+
+
 @dataclass(slots=True)
 class Order:
-    """An order and its history. `working`: the exchange has it and may fill it."""
+    """An order and its history. `working`: the exchange has it and may fill it.
+
+    `placed_by` is None for the client's own orders, else the name of who acted for the broker.
+    `parent_id`: first leg of a cover order, or first leg of an iceberg.
+    """
 
     order_id: str
     request: NewOrder
@@ -118,6 +151,13 @@ class Order:
     reserved_paise: int = 0
     modifications: int = 0
     trade_ids: list[str] = field(default_factory=list)
+    parent_id: str | None = None
+    placed_by: str | None = None
+    leg: Leg | None = None
+    leg_of: NewOrder | None = None
+    """The whole request of an iceberg, of which this order is one leg."""
+    gtt_id: int | None = None
+    fee_paise: int = 0
 
     @property
     def now(self) -> OrderState:

@@ -1,29 +1,39 @@
 """Layer 4, simulator, cold: the broker's request limits, counted as the broker does.
 
-Windows are calendar seconds and calendar minutes of the server's clock, days are IST days.
+Windows are calendar seconds and calendar minutes of the server's clock. After a refusal the same
+kind of request stays refused for a cool-down; other kinds are not touched.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
-from kite_hft.units import IST_OFFSET_S, NS_PER_S
+from kite_hft.units import NS_PER_S
 
-_DAY_S = 86_400
+ORDER: Final = "order"
+QUOTE: Final = "quote"
+HISTORICAL: Final = "historical"
+OTHER: Final = "other"
+"""Kinds of request; each has a limit of its own. Order: place, modify and cancel together."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """Requests allowed; 0 switches a limit off."""
+    """Requests allowed; 0 switches a limit off. `orders_per_day` is kept by the exchange, which sees
+    an iceberg's legs and fired triggers too. `cooldown_s`: how long a kind of request stays refused
+    after its limit was passed; being refused meanwhile does not make it longer."""
 
     orders_per_second: int = 10
     orders_per_minute: int = 400
     orders_per_day: int = 5_000
     quotes_per_second: int = 1
     others_per_second: int = 10
+    historical_per_second: int = 3
+    cooldown_s: float = 10.0
 
 
-UNLIMITED = RateLimits(0, 0, 0, 0, 0)
+UNLIMITED: Final = RateLimits(0, 0, 0, 0, 0, 0, 0.0)
 """For load tests of the client."""
 
 
@@ -44,30 +54,35 @@ class _Window:
 
 @dataclass(slots=True)
 class Quota:
-    """Counts against a RateLimits."""
+    """Counts against a RateLimits. `refused`: requests answered with 429, by kind in `refusals`."""
 
     limits: RateLimits
-    refused: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)
     _windows: dict[str, _Window] = field(default_factory=dict)
+    _cool_until_ns: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def refused(self) -> int:
+        """Requests refused so far, of all kinds."""
+        return sum(self.refusals.values())
 
     def allows(self, kind: str, now_ns: int) -> bool:
-        """`kind`: "order" (place, modify, cancel), "quote" or "other"."""
-        second = now_ns // NS_PER_S
-        limits = self.limits
-        if kind == "order":
-            per_minute = self._window("order/min").allows(second // 60, limits.orders_per_minute)
-            fine = self._window("order").allows(second, limits.orders_per_second) and per_minute
-        elif kind == "quote":
-            fine = self._window("quote").allows(second, limits.quotes_per_second)
-        else:
-            fine = self._window("other").allows(second, limits.others_per_second)
-        self.refused += not fine
+        """Whether one more request of this kind passes now; it is counted if it does."""
+        cooling = now_ns < self._cool_until_ns.get(kind, 0)
+        fine = not cooling and self._fits(kind, now_ns)
+        if not fine:
+            self.refusals[kind] = self.refusals.get(kind, 0) + 1
+            if not cooling:
+                self._cool_until_ns[kind] = now_ns + round(self.limits.cooldown_s * NS_PER_S)
         return fine
 
-    def placement_allowed(self, now_ns: int) -> bool:
-        """The day's cap on placements; modifications and cancellations do not count."""
-        day = (now_ns // NS_PER_S + IST_OFFSET_S) // _DAY_S
-        return self._window("day").allows(day, self.limits.orders_per_day)
+    def _fits(self, kind: str, now_ns: int) -> bool:
+        second, limits = now_ns // NS_PER_S, self.limits
+        if kind == ORDER:
+            per_minute = self._window("order/min").allows(second // 60, limits.orders_per_minute)
+            return self._window(ORDER).allows(second, limits.orders_per_second) and per_minute
+        limit = {QUOTE: limits.quotes_per_second, HISTORICAL: limits.historical_per_second}
+        return self._window(kind).allows(second, limit.get(kind, limits.others_per_second))
 
     def _window(self, name: str) -> _Window:
         return self._windows.setdefault(name, _Window())

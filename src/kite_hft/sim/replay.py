@@ -1,6 +1,7 @@
 """Layer 4, simulator, cold: recorded market data as a source of TICK records.
 
-Four kinds of files, told apart by what stands in them (plain or .xz):
+The engine's own recordings (`*.rec`, see recordings.py) come first; else four kinds of files, told
+apart by what stands in them (plain or .xz):
 
 - the recorded Upstox V3 feed: JSON lines, one message each, files merged by the time of reception
   and then by file name; the rest of the mapping is in `read_feed`;
@@ -26,9 +27,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kite_hft.layout import TICK, TickKind
+from kite_hft.memory.recording import RecordingError, find
+from kite_hft.sim.kite_frames import encode_frames
 from kite_hft.sim.market import INDEX_FLAGS, TRADED_FLAGS
 from kite_hft.sim.recorded import instrument_of
-from kite_hft.sim.source import Ticks, Times, join_ticks
+from kite_hft.sim.recordings import Packets, load
+from kite_hft.sim.source import Encode, Ticks, Times, join_ticks
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
 
@@ -47,8 +51,17 @@ class ReplayError(Exception):
 class Replay:
     """A whole recording in memory: ticks in order, each with its time since the first."""
 
-    def __init__(self, instruments: InstrumentTable, times: Times, ticks: Ticks) -> None:
-        self.instruments = instruments
+    def __init__(
+        self,
+        instruments: InstrumentTable,
+        times: Times,
+        ticks: Ticks,
+        packets: list[bytes | None] | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        """packets: of each tick, where they were recorded; notes: what a person should know."""
+        self.instruments, self.notes = instruments, notes
+        self.encode: Encode = encode_frames if packets is None else Packets(ticks, packets).encode
         self._times = times
         self._ticks = ticks
         self._taken = 0
@@ -69,12 +82,18 @@ class Replay:
 
 
 def open_replay(path: Path) -> Replay:
-    """The recording in a file, or in all files of a folder.
+    """The recording in a file, or in all files of a folder (also the folder of a run).
 
     Raises:
         ReplayError: nothing to replay there, an instrument without a token rule, an unreadable
             line, or a price that is no multiple of a paisa.
     """
+    try:
+        if recordings := find(path):
+            found = load(recordings, OVERNIGHT_NS)
+            return Replay(found.instruments, found.times, found.ticks, found.packets, found.notes)
+    except RecordingError as error:
+        raise ReplayError(str(error)) from error
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     files = [file for file in files if file.name.endswith(_SUFFIXES)]
     if not files or not all(file.is_file() for file in files):

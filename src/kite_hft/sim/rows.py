@@ -6,13 +6,16 @@ Field names and shapes follow the official mock responses.
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from kite_hft.layout import OrderType, Product, Validity
 from kite_hft.sim.account import Account, Position
-from kite_hft.sim.orders import Order, OrderState, Trade
-from kite_hft.units import IST_OFFSET_S, NS_PER_S
+from kite_hft.sim.orders import CANCELLED, Order, OrderState, Trade
+from kite_hft.units import IST_OFFSET_S, NS_PER_S, value_paise
 
 ORDER_TYPES: Final = {
     OrderType.MARKET: "MARKET",
@@ -22,6 +25,8 @@ ORDER_TYPES: Final = {
 }
 PRODUCTS: Final = {p: p.name for p in Product}
 VALIDITIES: Final = {v: v.name for v in Validity}
+_MARK: Final = re.compile(r"(mktp|autoslice)(:.*)?")
+"""Tags that the broker adds by himself."""
 
 
 def ist_text(ns: int) -> str | None:
@@ -39,14 +44,16 @@ def date_digits(ns: int) -> str:
 def order_row(order: Order, state: OrderState, user_id: str) -> dict[str, Any]:
     """One row of the order book or of an order's history."""
     request, row = order.request, order.request.instrument
-    own = [tag for tag in order.tags if not tag.startswith("mktp")]
+    tag, tags = tags_of(order.tags)
     average = state.filled_units / (state.filled * row.scale) if state.filled else 0
+    # A cancelled order's row keeps what was never filled as pending, as in the official mock.
+    pending = state.quantity - state.filled if state.status == CANCELLED else state.pending
     return {
         "account_id": user_id,
-        "placed_by": user_id,
+        "placed_by": order.placed_by or user_id,
         "order_id": order.order_id,
         "exchange_order_id": state.exchange_order_id,
-        "parent_order_id": None,
+        "parent_order_id": order.parent_id,
         "status": state.status,
         "status_message": state.message,
         "status_message_raw": state.message_raw,
@@ -64,20 +71,28 @@ def order_row(order: Order, state: OrderState, user_id: str) -> dict[str, Any]:
         "validity_ttl": request.validity_ttl,
         "product": PRODUCTS[request.product],
         "quantity": state.quantity,
-        "disclosed_quantity": request.disclosed_quantity,
+        "disclosed_quantity": state.disclosed,
         "price": state.px / row.scale,
         "trigger_price": state.trigger_px / row.scale,
         "average_price": average,
         "filled_quantity": state.filled,
-        "pending_quantity": state.pending,
+        "pending_quantity": pending,
         "cancelled_quantity": state.cancelled,
         "market_protection": 0,
-        "auction_number": None,
-        "meta": {},
-        "tag": own[0] if own else None,
-        "tags": list(order.tags),
+        "auction_number": request.auction_number,
+        "meta": {} if order.leg is None else {"iceberg": order.leg._asdict()},
+        "tag": tag,
+        "tags": tags,
         "guid": None,
     }
+
+
+def tags_of(tags: Sequence[str]) -> tuple[str | None, list[str]]:
+    """(`tag`, `tags`) of a row. Where the broker put marks of its own (market protection, slices),
+    they come first and `tag` is null: the client's tag stands behind them."""
+    marks = [tag for tag in tags if _MARK.fullmatch(tag)]
+    own = [tag for tag in tags if not _MARK.fullmatch(tag)]
+    return (own[0] if own and not marks else None), marks + own
 
 
 def trade_row(trade: Trade) -> dict[str, Any]:
@@ -100,46 +115,73 @@ def trade_row(trade: Trade) -> dict[str, Any]:
     }
 
 
-def position_row(position: Position, last_px: int, close_px: int) -> dict[str, Any]:
-    """One row of the positions: all of it is from today, nothing was carried overnight."""
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One side of a position: quantity, value, and value at the close for what was carried in."""
+
+    quantity: int
+    paise: int
+    marked_paise: int
+
+    def price(self, multiplier: int) -> float:
+        return self.paise / (100 * self.quantity * multiplier) if self.quantity else 0
+
+
+def _sides(position: Position, close_px: int, *, carried: bool) -> tuple[_Side, _Side]:
+    """(buys, sells) of the day and, if `carried`, of what was carried in: long as a buy, short as a
+    sell, at its own price and (for the mark to market) at yesterday's close."""
+    held = position.overnight_quantity if carried else 0
     row = position.instrument
-    scale, multiplier, net = row.scale, row.multiplier or 1, position.net
-    buy_value, sell_value = position.buy_paise / 100, position.sell_paise / 100
-    buy_price = position.buy_units / (position.buy_quantity * scale) if position.buy_quantity else 0
-    sell_price = position.sell_units / (position.sell_quantity * scale) if position.sell_quantity else 0
-    value_paise = position.sell_paise - position.buy_paise
-    pnl = value_paise / 100 + net * last_px * multiplier / scale
-    average = buy_price if net > 0 else sell_price if net < 0 else 0
+    at_close = value_paise(close_px or position.overnight_px, abs(held), row.multiplier or 1, row.scale)
+    cost = abs(position.overnight_paise)
+    sides = []
+    for quantity, paise, more in (
+        (position.buy_quantity, position.buy_paise, max(held, 0)),
+        (position.sell_quantity, position.sell_paise, max(-held, 0)),
+    ):
+        sides.append(_Side(quantity + more, paise + (cost if more else 0), paise + (at_close if more else 0)))
+    return sides[0], sides[1]
+
+
+def position_row(position: Position, last_px: int, close_px: int, *, carried: bool = True) -> dict[str, Any]:
+    """One row of the positions: of `net`, or, without what was carried in, of `day`."""
+    row, multiplier = position.instrument, position.instrument.multiplier or 1
+    buys, sells = _sides(position, close_px, carried=carried)
+    day_buys, day_sells = _sides(position, close_px, carried=False)
+    net = buys.quantity - sells.quantity
+    worth = net * last_px * multiplier / row.scale
+    buy_price, sell_price = buys.price(multiplier), sells.price(multiplier)
+    pnl = (sells.paise - buys.paise) / 100 + worth
     return {
         "tradingsymbol": row.symbol,
         "exchange": row.exchange,
         "instrument_token": row.token,
         "product": PRODUCTS[position.product],
         "quantity": net,
-        "overnight_quantity": 0,
+        "overnight_quantity": position.overnight_quantity if carried else 0,
         "multiplier": multiplier,
-        "average_price": average,
-        "close_price": close_px / scale,
-        "last_price": last_px / scale,
-        "value": value_paise / 100,
+        "average_price": buy_price if net > 0 else sell_price if net < 0 else 0,
+        "close_price": close_px / row.scale,
+        "last_price": last_px / row.scale,
+        "value": (sells.paise - buys.paise) / 100,
         "pnl": pnl,
-        "m2m": pnl,
+        "m2m": (sells.marked_paise - buys.marked_paise) / 100 + worth,
         "unrealised": pnl,
         "realised": 0,
-        "buy_quantity": position.buy_quantity,
+        "buy_quantity": buys.quantity,
         "buy_price": buy_price,
-        "buy_value": buy_value,
-        "buy_m2m": buy_value,
-        "sell_quantity": position.sell_quantity,
+        "buy_value": buys.paise / 100,
+        "buy_m2m": buys.marked_paise / 100,
+        "sell_quantity": sells.quantity,
         "sell_price": sell_price,
-        "sell_value": sell_value,
-        "sell_m2m": sell_value,
-        "day_buy_quantity": position.buy_quantity,
-        "day_buy_price": buy_price,
-        "day_buy_value": buy_value,
-        "day_sell_quantity": position.sell_quantity,
-        "day_sell_price": sell_price,
-        "day_sell_value": sell_value,
+        "sell_value": sells.paise / 100,
+        "sell_m2m": sells.marked_paise / 100,
+        "day_buy_quantity": day_buys.quantity,
+        "day_buy_price": day_buys.price(multiplier),
+        "day_buy_value": day_buys.paise / 100,
+        "day_sell_quantity": day_sells.quantity,
+        "day_sell_price": day_sells.price(multiplier),
+        "day_sell_value": day_sells.paise / 100,
     }
 
 

@@ -22,6 +22,18 @@ _MASK_64: Final = 2**64 - 1
 _MASK_32: Final = 2**32 - 1
 
 
+class Encode(Protocol):
+    """Ticks to frames; see kite_frames.encode_frames."""
+
+    def __call__(
+        self,
+        ticks: Ticks,
+        tokens: npt.NDArray[np.uint32],
+        modes: npt.NDArray[np.uint8],
+        packets_per_frame: int,
+    ) -> list[bytes]: ...
+
+
 class Source(Protocol):
     """Ticks in order, each with the time it is due, in ns after the start of the source."""
 
@@ -63,15 +75,22 @@ def join_ticks(parts: Sequence[Ticks]) -> Ticks:
 class Sent:
     """What left for one connection, or for all of them. Times in ns."""
 
-    ticks: int = 0  # snapshots included
+    ticks: int = 0  # that a reader can read; snapshots included
     snapshot_ticks: int = 0
+    packets: int = 0  # whole packets: ticks, and packets of an unknown length
+    spoiled: int = 0  # ticks inside damaged frames that no reader can read
+    withheld: int = 0  # ticks that were due while the connection was kept silent
     frames: int = 0
     bytes: int = 0
-    checksum: int = 0
+    checksum: int = 0  # of `ticks`
     max_delay_ns: int = 0  # snapshots excluded
     late_frames: int = 0  # more than LATE_NS behind their time
     texts: int = 0
+    orders: int = 0  # texts of type order
+    labels: int = 0  # of these, with the status UPDATE
+    errors: int = 0  # texts of type error
     heartbeats: int = 0
+    pongs: int = 0
 
     def add_ticks(self, ticks: Ticks, tokens: npt.NDArray[np.uint32], modes: npt.NDArray[np.uint8]) -> None:
         """Add `ticks` to the count and to the checksum, as a reader of the wire will see them."""
@@ -84,10 +103,11 @@ class Sent:
 
     def add(self, more: Sent) -> None:
         """Add another count to this one."""
-        for name in ("ticks", "snapshot_ticks", "frames", "bytes", "late_frames", "texts", "heartbeats"):
+        latest = max(self.max_delay_ns, more.max_delay_ns)
+        for name in Sent.__slots__:
             setattr(self, name, getattr(self, name) + getattr(more, name))
-        self.checksum = (self.checksum + more.checksum) & _MASK_64
-        self.max_delay_ns = max(self.max_delay_ns, more.max_delay_ns)
+        self.checksum &= _MASK_64
+        self.max_delay_ns = latest
 
     def as_dict(self) -> dict[str, int]:
         """Plain numbers for JSON; the checksum as an unsigned 64-bit integer."""

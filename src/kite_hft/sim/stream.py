@@ -16,7 +16,7 @@ import numpy as np
 
 from kite_hft.layout import TICK
 from kite_hft.sim.kite_frames import FULL, LTP, QUOTE, encode_frames
-from kite_hft.sim.source import LATE_NS, Sent, Ticks, Times, join_ticks
+from kite_hft.sim.source import LATE_NS, Encode, Sent, Ticks, Times, join_ticks
 from kite_hft.trading.instruments import INDEX_SEGMENT, InstrumentTable
 
 SUBSCRIPTIONS_MAX: Final = 3000
@@ -31,12 +31,17 @@ _MODES: Final = {"ltp": LTP, "quote": QUOTE, "full": FULL}
 
 
 class Frame(NamedTuple):
-    """One binary frame and when it is due (ns after the start of the source)."""
+    """One binary frame and when it is due (ns after the start of the source).
+
+    `ticks` are those that a reader gets of it; a damaged frame says what else it holds or lost.
+    """
 
     due_ns: int
     data: bytes
     ticks: Ticks
     times: Times
+    spoiled: int = 0
+    unknown: int = 0
 
 
 class Stream:
@@ -47,6 +52,7 @@ class Stream:
         self.modes = np.zeros(len(instruments), np.uint8)
         self.frames: deque[Frame] = deque()
         self.sent = Sent()
+        self.encode: Encode = encode_frames  # a recording has its own
         self.intended_from_ns = 0  # CLOCK_MONOTONIC of the source's start, for stamps
         self.speed = 1.0
         self._tokens = instruments.tokens()
@@ -112,7 +118,7 @@ class Stream:
 
     def snapshot(self, state: Ticks) -> list[Frame]:
         """Frames with the current state of the given rows, due at once."""
-        frames = encode_frames(state, self._tokens, self.modes, SNAPSHOT_PACKETS)
+        frames = self.encode(state, self._tokens, self.modes, SNAPSHOT_PACKETS)
         parts = [state[i : i + SNAPSHOT_PACKETS] for i in range(0, len(state), SNAPSHOT_PACKETS)]
         return [Frame(0, data, part, _NO_TIMES) for data, part in zip(frames, parts, strict=True)]
 
@@ -139,7 +145,7 @@ class Stream:
         dues = times[np.minimum(np.arange(size - 1, whole + size - 1, size), whole - 1)]
         if self._stamp:
             ticks = self._stamped(ticks, np.repeat(dues, size)[:whole])
-        frames = encode_frames(ticks, self._tokens, self.modes, size)
+        frames = self.encode(ticks, self._tokens, self.modes, size)
         for i, (due, data) in enumerate(zip(dues.tolist(), frames, strict=True)):
             part = slice(i * size, (i + 1) * size)
             self.frames.append(Frame(due, data, ticks[part], times[part]))
@@ -170,6 +176,8 @@ class Stream:
         sent = self.sent
         sent.frames += 1
         sent.bytes += len(frame.data)
+        sent.packets += len(frame.ticks) + frame.unknown
+        sent.spoiled += frame.spoiled
         self._unsettled.append(frame.ticks)
         self._unsettled_ticks += len(frame.ticks)
         if snapshot:
@@ -180,6 +188,17 @@ class Stream:
             sent.late_frames += 1
         if self._unsettled_ticks > SETTLE_TICKS:
             self.settle()
+
+    def withhold(self, until_ns: int) -> None:
+        """Forget what is due up to `until_ns` after the start of the source: it is never sent."""
+        while self.frames and self.frames[0].due_ns <= until_ns:
+            self.sent.withheld += len(self.frames.popleft().ticks)
+
+    def clear(self) -> None:
+        """Forget all that is not sent."""
+        self.withhold(1 << 62)
+        self.sent.withheld += len(self._carry)
+        self._carry_times, self._carry = _NO_TIMES, self._carry[:0]
 
     def settle(self) -> None:
         """Bring `sent` up to date: ticks and checksum are added in batches, off the send path."""

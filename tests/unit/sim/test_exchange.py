@@ -19,6 +19,7 @@ from sim_tools import (
 from kite_hft.layout import OrderType, Product, Side, Validity
 from kite_hft.sim.exchange import Exchange
 from kite_hft.sim.orders import Change, NewOrder, Order, Refusal
+from kite_hft.sim.rules import ExchangeParams, FillRule, Latency
 
 
 def limit(side: Side, quantity: int, px: int, **more: object) -> NewOrder:
@@ -53,6 +54,24 @@ def test_the_chain_takes_its_time() -> None:
     assert exchange.drain_updates() == []  # placing alone tells nobody
 
 
+def test_an_order_takes_thirty_to_a_hundred_and_fifty_milliseconds_when_asked_to() -> None:
+    exchange = exchange_at(latency=Latency())
+    took = []
+    for i in range(200):
+        at = NOW + 3 * i * SECOND
+        order = placed(exchange, limit(Side.BUY, 1, 9_000), at)
+        for act in (
+            lambda t, o=order: exchange.modify(o.order_id, Change(px=9_005), t),
+            lambda t, o=order: exchange.cancel(o.order_id, t),
+        ):
+            took.append(order.now.at_ns - at)
+            at += SECOND
+            act(at)
+            settle(exchange, at)
+        took.append(order.now.at_ns - at)
+    assert 29 * MS < min(took) < 40 * MS and 100 * MS < max(took) <= 150 * MS
+
+
 def test_aggressive_order_walks_the_levels_and_the_rest_waits() -> None:
     exchange = exchange_at(quantity=10)
     order = placed(exchange, limit(Side.BUY, 35, 10_015))
@@ -62,7 +81,7 @@ def test_aggressive_order_walks_the_levels_and_the_rest_waits() -> None:
 
 
 def test_displayed_quantity_is_gone_until_the_next_snapshot() -> None:
-    exchange = exchange_at(quantity=10)
+    exchange = exchange_at(quantity=10, fills=FillRule(touch=True))
     placed(exchange, limit(Side.BUY, 10, 10_005))
     second = placed(exchange, limit(Side.BUY, 5, 10_005), NOW + SECOND)
     assert second.now.filled == 0
@@ -125,14 +144,52 @@ def test_one_traded_unit_fills_one_order_only() -> None:
     second = placed(exchange, limit(Side.BUY, 4, 9_995), NOW + SECOND)
     exchange.on_ticks(snapshot(0, [(9_980, 1)], [(10_050, 1)], last=9_990, volume=1006), NOW + 3 * SECOND)
     assert (first.now.filled, second.now.filled) == (4, 2)
+    third = placed(exchange, limit(Side.BUY, 4, 10_000), NOW + 3 * SECOND)  # a better price goes first
+    exchange.on_ticks(snapshot(0, [(9_980, 1)], [(10_050, 1)], last=9_990, volume=1009), NOW + 5 * SECOND)
+    assert (second.now.filled, third.now.filled) == (2, 3)
 
 
-def test_touch_crossing_a_resting_sell_fills_at_its_price() -> None:
+def test_touch_crossing_a_resting_sell_fills_at_its_price_only_when_asked_for() -> None:
+    for touch, expected in ((True, [(10_050, 3), (10_050, 1)]), (False, [])):
+        exchange = exchange_at(quantity=10, fills=FillRule(touch=touch))
+        placed(exchange, limit(Side.SELL, 4, 10_050))
+        exchange.on_ticks(book_of(0, 10_060, 10_065, 3), NOW + 2 * SECOND)
+        assert fills(exchange) == expected
+
+
+def test_a_quote_at_the_price_is_no_trade_and_shown_quantity_is_not_taken_twice() -> None:
     exchange = exchange_at(quantity=10)
-    order = placed(exchange, limit(Side.SELL, 4, 10_050))
-    exchange.on_ticks(book_of(0, 10_060, 10_065, 3), NOW + 2 * SECOND)
-    assert fills(exchange) == [(10_050, 3), (10_050, 1)]
-    assert order.now.status == "COMPLETE"
+    order = placed(exchange, limit(Side.BUY, 15, 10_005))
+    for i in range(3):  # the same ten are shown again and again: nobody sold them to us
+        exchange.on_ticks(book_of(0, 10_000, 10_005, 10), NOW + (2 + i) * SECOND)
+    assert order.now.filled == 10
+
+
+def test_part_of_the_queue_and_part_of_the_volume_can_be_taken_as_ours() -> None:
+    exchange = exchange_at(quantity=10, fills=FillRule(queue_share=0.25, volume_share=0.5))
+    order = placed(exchange, limit(Side.BUY, 9, 10_000))
+    assert order.queue_ahead == 3  # a quarter of ten, rounded up
+    exchange.on_ticks(book_of(0, 10_000, 10_005, 10, last=10_000, volume=1010), NOW + 2 * SECOND)
+    assert order.now.filled == 2  # half of ten, less three
+
+
+def test_a_feed_without_day_volume_fills_what_the_price_went_through() -> None:
+    exchange = exchange_at(quantity=10)
+    exchange.on_ticks(book_of(0, 10_000, 10_005, 10, volume=0), NOW)
+    order = placed(exchange, limit(Side.BUY, 4, 10_000))
+    exchange.on_ticks(book_of(0, 10_000, 10_005, 10, last=10_000, volume=0), NOW + 2 * SECOND)
+    assert order.now.filled == 0
+    exchange.on_ticks(book_of(0, 9_990, 9_995, 10, last=9_995, volume=0), NOW + 3 * SECOND)
+    assert fills(exchange) == [(10_000, 4)]
+
+
+def test_disclosed_parts_stand_behind_the_queue_each_time() -> None:
+    exchange = exchange_at(quantity=10)
+    order = placed(exchange, limit(Side.BUY, 20, 10_000, disclosed_quantity=4))
+    exchange.on_ticks(book_of(0, 10_000, 10_005, 10, last=10_000, volume=1030), NOW + 2 * SECOND)
+    assert (order.now.filled, order.queue_ahead) == (4, 10)  # ten in front, then only four are shown
+    exchange.on_ticks(book_of(0, 10_000, 10_005, 10, last=10_000, volume=1042), NOW + 3 * SECOND)
+    assert (order.now.filled, order.queue_ahead) == (6, 0)
 
 
 def test_stages_before_a_tick_meet_the_book_before_it() -> None:
@@ -160,7 +217,7 @@ def test_protected_market_order_becomes_a_limit_and_rests() -> None:
     assert (order.now.status, order.now.filled) == ("OPEN", 50)
     assert order.tags == ["mine", "mktp", "mktp:1.00"]
     row = exchange.drain_updates()[-1]
-    assert (row["order_type"], row["market_protection"], row["tag"]) == ("LIMIT", 0, "mine")
+    assert (row["order_type"], row["market_protection"], row["tag"]) == ("LIMIT", 0, None)
 
 
 def test_market_order_in_an_option_without_a_trade_is_rejected() -> None:
@@ -227,7 +284,7 @@ def test_fill_during_a_modification_wins() -> None:
     exchange = exchange_at(quantity=10)
     order = placed(exchange, limit(Side.BUY, 4, 10_000))
     exchange.modify(order.order_id, Change(px=9_000), NOW + 2 * SECOND)
-    exchange.on_ticks(book_of(0, 9_990, 9_995, 10), NOW + 2 * SECOND)
+    exchange.on_ticks(book_of(0, 9_990, 9_995, 10, last=9_995, volume=1010), NOW + 2 * SECOND)
     settle(exchange, NOW + 2 * SECOND)
     assert order.now.status == "COMPLETE"
     assert order.now.px == 10_000
@@ -332,8 +389,6 @@ def test_tags_can_be_dropped() -> None:
 
 def test_same_seed_same_trace() -> None:
     def trace(seed: int) -> list[tuple[object, ...]]:
-        from kite_hft.sim.rules import ExchangeParams
-
         exchange = Exchange(exchange_at().instruments, 10**9, seed, ExchangeParams(latency_ns=(1, MS)))
         exchange.on_ticks(book_of(0, 10_000, 10_005, 3), NOW)
         for i in range(20):

@@ -11,7 +11,7 @@ from kiteconnect import KiteTicker
 
 from kite_hft.layout import TICK
 from kite_hft.sim.exchange import Exchange
-from kite_hft.sim.hub import BEHIND_FRAMES, Hub, Link
+from kite_hft.sim.hub import BEHIND_FRAMES, Hold, Hub, Link
 from kite_hft.sim.market import SyntheticMarket
 from kite_hft.sim.replay import Replay
 from kite_hft.sim.universe import default_instruments
@@ -94,6 +94,7 @@ def test_the_exchange_knows_what_has_been_sent_and_no_more() -> None:
     world.hub.start(T0)
     for ms in range(1, 200, 7):
         world.run(T0 + ms * MS)
+        world.hub.tell(world.now)  # as the server does before it asks the exchange anything
         last = {t["instrument_token"]: round(t["last_price"] * 100) for _, t in world.ticks(link)}
         known = {
             TOKENS[s]: int(world.exchange.latest[s]["last_px"]) for s in np.flatnonzero(world.exchange.seen)
@@ -184,6 +185,33 @@ def test_a_connection_that_is_behind_holds_the_source_and_memory_stays_bounded()
         world.hub.step(world.now)
     assert len(world.ticks(link)) == 50_000
     assert world.hub.stats()["max_delay_ns"] > SECOND
+
+
+def test_what_waited_leaves_in_one_burst_whatever_the_buffer_says() -> None:
+    world = World(recording(5000, 100_000))
+    link, other = world.connect(*TOKENS), world.connect(*TOKENS)
+    link.hold, link.ready = Hold.FOR_LATER, False
+    world.hub.start(T0)
+    world.run(T0 + SECOND)
+    assert (len(world.ticks(link)), len(world.ticks(other))) == (0, 5000)  # it holds nobody back
+    world.hub.release(link, world.now)
+    assert len(world.ticks(link)) == 5000 and link.hold is Hold.NOTHING and not link.ready
+    link.hold = Hold.FOR_GOOD
+    assert not link.say(b"never") and world.texts == []
+
+
+def test_closed_instruments_have_no_market_data() -> None:
+    world = World(recording(200))
+    link = world.connect(*TOKENS)
+    world.hub.closed = np.arange(len(TABLE)) % 2 == 1
+    world.hub.start(T0)
+    world.run(T0 + 50 * MS)
+    world.hub.closed = None
+    world.run(T0 + SECOND)
+    slots = [TOKENS.index(tick["instrument_token"]) % 2 for _, tick in world.ticks(link)]
+    assert slots[:25] == [0] * 25 and sum(slots[40:]) > 60
+    stats = world.hub.stats()
+    assert stats["ticks"] + stats["halted_ticks"] == 200
 
 
 def test_nothing_moves_before_the_start() -> None:

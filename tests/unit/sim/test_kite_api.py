@@ -190,7 +190,7 @@ def test_quotes_by_symbol_and_token() -> None:
 
 def test_instrument_dumps() -> None:
     api = api_of(exchange_at())
-    whole = api.handle("GET", "/instruments", [], AUTH, b"", NOW)
+    whole = api.handle("GET", "/instruments", [("extended", "1")], AUTH, b"", NOW)
     assert whole.content_type == "text/csv"
     assert parse_csv(whole.body.decode().splitlines()).rows == TABLE.rows
     part = api.handle("GET", "/instruments/MCX", [], AUTH, b"", NOW).body.decode().splitlines()

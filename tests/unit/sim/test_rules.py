@@ -1,60 +1,16 @@
-"""What is refused before an order exists, and protection prices."""
+"""Protection prices, latencies and what a report says about the simulation."""
 
 from __future__ import annotations
 
+import datetime as dt
+import random
+
 import pytest
-from sim_tools import COMMODITY, EQUITY, INDEX, OPTION
+from sim_tools import EQUITY, OPTION
 
-from kite_hft.layout import OrderType, Product, Side, Validity
-from kite_hft.sim.orders import NewOrder, Refusal
-from kite_hft.sim.rules import Circuit, auto_protection, check_request, protected_px
-
-GOOD = {"instrument": EQUITY, "side": Side.BUY, "order_type": OrderType.LIMIT, "product": Product.MIS,
-        "quantity": 1, "px": 10_000}  # fmt: skip
-
-
-def test_a_good_order_passes() -> None:
-    check_request(NewOrder(**GOOD))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "text"),
-    [
-        ({"instrument": INDEX}, "index"),
-        ({"order_type": OrderType.MARKET}, "Market orders without market protection are not allowed via API"),
-        ({"order_type": OrderType.SLM, "trigger_px": 10_000}, "Market orders without market protection"),
-        ({"order_type": OrderType.MARKET, "protection_percent": 101}, "market_protection"),
-        ({"order_type": OrderType.MARKET, "protection_percent": -2}, "market_protection"),
-        ({"instrument": COMMODITY, "px": 12_000_000, "validity": Validity.IOC}, "IOC orders are not allowed"),
-        ({"tag": "x" * 21}, "tag"),
-        ({"quantity": 0}, "quantity"),
-        ({"instrument": OPTION, "quantity": 76}, "multiple of lot size 75"),
-        ({"px": 0}, "price"),
-        ({"px": 10_001}, "Tick size for this script is 0.05"),
-        ({"order_type": OrderType.SL}, "trigger_price"),
-        ({"order_type": OrderType.SL, "trigger_px": 9_999}, "Tick size"),
-    ],
-)
-def test_refused(wrong: dict[str, object], text: str) -> None:
-    with pytest.raises(Refusal, match=text) as refusal:
-        check_request(NewOrder(**{**GOOD, **wrong}))  # type: ignore[arg-type]
-    assert (refusal.value.error_type, refusal.value.status) == ("InputException", 400)
-
-
-def test_tag_of_20_characters_passes() -> None:
-    check_request(NewOrder(**{**GOOD, "tag": "x" * 20}))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("row", "px", "percent"),
-    [
-        (EQUITY, 99_99, 2.0), (EQUITY, 100_00, 1.0), (EQUITY, 499_95, 1.0), (EQUITY, 500_00, 0.5),
-        (OPTION, 9_95, 5.0), (OPTION, 10_00, 3.0), (OPTION, 99_95, 3.0), (OPTION, 100_00, 2.0),
-        (OPTION, 500_00, 1.0),
-    ],
-)  # fmt: skip
-def test_automatic_bands(row: object, px: int, percent: float) -> None:
-    assert auto_protection(row, px) == percent  # type: ignore[arg-type]
+from kite_hft.layout import Side
+from kite_hft.sim.defaults import default_market_rules
+from kite_hft.sim.rules import ExchangeParams, FillRule, Latency, order_value_paise, protected_px
 
 
 @pytest.mark.parametrize(
@@ -68,7 +24,24 @@ def test_protection_price_is_on_the_grid_inside_the_band(
     assert protected_px(EQUITY, side, last, percent) == px
 
 
-def test_circuit_band() -> None:
-    assert Circuit().band(EQUITY, 10_003) == (8_005, 12_000)
-    assert Circuit().band(OPTION, 10_000)[0] == 5
-    assert Circuit().band(EQUITY, 0) == (0, 0)
+def test_latency_stays_within_its_bounds_and_uses_them() -> None:
+    latency, numbers = Latency(), random.Random(1)
+    drawn = sorted(latency.draw(numbers) for _ in range(2_000))
+    assert drawn[0] == 30_000_000 and drawn[-1] == 150_000_000
+    assert 55_000_000 < drawn[1_000] < 65_000_000
+    again = random.Random(1)
+    assert latency.draw(again) == latency.draw(random.Random(1))
+
+
+def test_the_report_names_rule_and_latency() -> None:
+    told = ExchangeParams(latency=Latency(), fills=FillRule(queue_share=0.5)).described()
+    assert told["fills"]["queue_share"] == 0.5 and told["fills"]["touch"] is False
+    assert (told["latency"]["low_ns"], told["latency"]["high_ns"]) == (30_000_000, 150_000_000)
+    assert told["market_rules"] == "india, newest rows"
+    dated = ExchangeParams(market=default_market_rules(dt.date(2025, 12, 15)))
+    assert dated.described()["market_rules"] == "india, 2025-12-15"
+    assert ExchangeParams(latency_ns=(1, 2)).described()["latency"]["bounds_ns"] == [1, 2]
+
+
+def test_value_counts_the_multiplier() -> None:
+    assert order_value_paise(OPTION, 5_000, 75) == 375_000

@@ -32,7 +32,7 @@ def test_every_kind_is_there() -> None:
 
 def test_the_dump_reads_back() -> None:
     table, _ = default_instruments(100, 1)
-    again = parse_csv(dump_csv(table).decode().splitlines())
+    again = parse_csv(dump_csv(table, extended=True).decode().splitlines())
     assert again.rows == table.rows
 
 
