@@ -92,15 +92,36 @@ def intent(strategy_seq: int = 1, **more: Any) -> Intent:
 
 @dataclass
 class Queue:
-    """Both ends of a queue; `room` limits what a push takes."""
+    """Both ends of a queue; `room` limits what a push takes, `pushed` is all that ever went in."""
 
     rows: list[np.ndarray] = field(default_factory=list)
     room: int = 10**9
+    pushed: list[np.ndarray] = field(default_factory=list)
 
     def push(self, records: np.ndarray) -> int:
         n = min(len(records), self.room - len(self.rows))
         self.rows += [records[i : i + 1].copy() for i in range(n)]
+        self.pushed += [records[i : i + 1].copy() for i in range(n)]
         return n
+
+    def recall(self, out: np.ndarray) -> int:
+        newest = self.pushed[-len(out) :]
+        for i, row in enumerate(newest):
+            out[i] = row[0]
+        return len(newest)
+
+    def peek(self, out: np.ndarray) -> int:
+        n = min(len(out), len(self.rows))
+        for i in range(n):
+            out[i] = self.rows[i][0]
+        return n
+
+    def commit(self, n: int) -> int:
+        del self.rows[:n]
+        return n
+
+    def waiting(self) -> int:
+        return len(self.rows)
 
     def drain(self, out: np.ndarray) -> int:
         n = min(len(out), len(self.rows))
@@ -170,7 +191,10 @@ def error(status: int, error_type: str, message: str) -> HttpResponse:
 
 @dataclass
 class ScriptedBroker:
-    """Answers reads from `rows`, `trades`, `held`; order calls by `on_call`, else accepts them."""
+    """Answers reads from `rows`, `trades`, `held`; order calls by `on_call`, else accepts them.
+
+    Positions are what the rows have filled, and `held` beyond that.
+    """
 
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     trades: list[dict[str, Any]] = field(default_factory=list)
@@ -201,10 +225,23 @@ class ScriptedBroker:
             {
                 "/orders": list(self.rows.values()),
                 "/trades": self.trades,
-                "/portfolio/positions": {"net": self.held, "day": []},
+                "/portfolio/positions": {"net": self.positions(), "day": []},
                 "/user/margins": {"equity": {"net": 1000.5}},
             }[request.path]
         )
+
+    def positions(self) -> list[dict[str, Any]]:
+        net: dict[tuple[int, str], dict[str, Any]] = {}
+        for row in self.held:
+            net[row["instrument_token"], row["product"]] = dict(row)
+        for row in self.rows.values():
+            key = (row["instrument_token"], row["product"])
+            words = {"exchange": row["exchange"], "tradingsymbol": row["tradingsymbol"], "quantity": 0}
+            told = net.setdefault(key, words | {"instrument_token": key[0], "product": key[1]})
+            sign = 1 if row["transaction_type"] == "BUY" else -1
+            told["quantity"] += sign * row["filled_quantity"]
+            told["average_price"] = row["average_price"] if told["quantity"] else 0
+        return list(net.values())
 
     def accept(self, request: HttpRequest) -> HttpResponse:
         if request.method == "POST":
@@ -255,22 +292,43 @@ class World:
     history: list[Record] = field(default_factory=list)
     config: OrdersConfig = field(default_factory=lambda: OrdersConfig(limits()))
     tags: Tags = field(default_factory=lambda: Tags("abc", 7))
+    intents: Queue = field(default_factory=Queue)
+    texts: Queue = field(default_factory=Queue)
+    events: Queue = field(default_factory=Queue)
+    counters: MemoryCounters = field(default_factory=MemoryCounters)
+    more: dict[str, Any] = field(default_factory=dict)  # further fields of Ports
 
     def __post_init__(self) -> None:
-        self.intents, self.texts, self.events = Queue(), Queue(), Queue()
-        self.counters = MemoryCounters()
         self.order_rows: list[dict[str, Any]] = []
         self.trade_rows: list[dict[str, Any]] = []
-        self.alerts: list[str] = []
+        self.alerts: list[str] = []  # CODE key: text
+        self.alert_fields: list[dict[str, Any]] = []
+        self.tokens: list[str] = []
+        self.stale_slots: set[int] = set()  # no tick since their connection was made
         self.told: list[np.void] = []
         self.stage = Orders(
             Ports(
                 instruments(), KITE, self.broker, self.clock, self.journal, self.counters, self.latest,
                 (self.intents,), (self.texts,), {1: self.events, 2: self.events}, self.tags, self.history,
-                self.order_rows.append, self.trade_rows.append, self.alerts.append,
+                on_order=self.order_rows.append, on_trade=self.trade_rows.append, alert=self._alert,
+                fresh=lambda slot: slot not in self.stale_slots, use_token=self.tokens.append,
+                workers={0: (1,), 1: (2,)}, **self.more,
             ),
             self.config,
         )  # fmt: skip
+
+    def _alert(self, fields: dict[str, Any]) -> None:
+        self.alert_fields.append(fields)
+        if not fields.get("cleared"):
+            self.alerts.append(f"{fields['code']} {fields['key']}: {fields['text']}")
+
+    def codes(self) -> list[str]:
+        """Codes of the alerts so far."""
+        return [text.split(" ", 1)[0] for text in self.alerts]
+
+    def do(self, what: str, **more: Any) -> None:
+        """A message of the supervisor."""
+        self.stage.control({"do": what} | more, self.clock.mono)
 
     def start(self) -> World:
         self.stage.start()

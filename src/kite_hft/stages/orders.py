@@ -5,8 +5,9 @@
 
 One thread, a pure `step(now_ns)`: sockets, clock, disk and shared memory are handed in (Ports).
 `start` replays the journal; the steps after it read the broker's books, and only when they agree is
-the stage ACTIVE. A halt is latched: cancels and reductions pass, nothing opens. `begin_stop`
-cancels what still opens positions, `close` says what stays open.
+the stage ACTIVE. An intent leaves its queue only after it has a record in the journal, so that a
+process that dies at any point loses none and doubles none. A halt is latched: cancels and reductions
+pass, nothing opens. `begin_stop` does what the stop policy says, `close` says what stays open.
 """
 
 from __future__ import annotations
@@ -15,26 +16,36 @@ from typing import Any, Final
 
 import numpy as np
 
-from kite_hft.layout import INTENT, NO_SLOT, TEXT, TICK, IntentKind, Reason
+from kite_hft.layout import INTENT, NO_SLOT, TEXT, TICK, IntentKind, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book
+from kite_hft.trading.broker import HttpResponse, Refused, TransportError
 from kite_hft.trading.calls import Calls
 from kite_hft.trading.checks import Context
-from kite_hft.trading.desk import Desk, Work
+from kite_hft.trading.desk import Desk
+from kite_hft.trading.flatten import Flatten
 from kite_hft.trading.intents import Intent, intents_of
 from kite_hft.trading.outbox import Outbox
+from kite_hft.trading.pnl import CostBook, account
 from kite_hft.trading.polls import Read
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.reader import BookReader
 from kite_hft.trading.reconcile import Reconciler
-from kite_hft.trading.recovery import replay
+from kite_hft.trading.recovery import Recovered, replay
+from kite_hft.trading.resuming import begin, take_up
 from kite_hft.trading.risk import gather, judge
+from kite_hft.trading.sending import Work
+from kite_hft.trading.states import States
 from kite_hft.trading.summary import report, what_stays_open
+from kite_hft.trading.telling import Teller
+from kite_hft.trading.watch import Watch
 from kite_hft.units import NS_PER_S
 
 INTENTS_PER_STEP: Final = 64
 TEXTS_PER_STEP: Final = 16
 GAUGE_PERIOD_NS: Final = 100_000_000
+UNTOLD: Final = frozenset({OrderStatus.SENT, OrderStatus.PENDING, OrderStatus.AMBIGUOUS})
+STOP_POLICIES: Final = ("keep", "cancel", "flatten")
 
 
 class Orders:
@@ -45,21 +56,34 @@ class Orders:
     def __init__(self, ports: Ports, config: OrdersConfig) -> None:
         self._ports, self._config = ports, config
         self.book = Book(ports.instruments)
-        self.outbox = Outbox(ports, self.book)
-        self._calls: Calls[Work | tuple[Read, int]] = Calls(ports.transport, self.outbox)
-        self.desk = Desk(
-            ports, config, self.book, self.outbox, self._calls.submit, self._regather, self._look_up
+        self.costs = CostBook(self.book, ports.instruments, config.charges)
+        self.outbox = Outbox(ports, self.book, self.costs)
+        self.states = States(self.outbox, config.reject_storm)
+        self._calls: Calls[Work | tuple[Read, int]] = Calls(
+            ports.transport, self.outbox, ports.broker.parse_outcome
         )
+        self.desk = Desk(
+            ports, config, self.book, self.outbox, self.states,
+            self._calls.submit, self._regather, self._look_up,
+        )  # fmt: skip
         horizon_ns = round(config.absence_horizon_s * NS_PER_S)
-        self._reconciler = Reconciler(ports, self.book, self.outbox, horizon_ns, self.desk)
+        self._reconciler = Reconciler(ports, self.book, self.outbox, self.states, horizon_ns, self.desk)
         self.reader = BookReader(ports, config, self.book, self.outbox, self._reconciler, self._calls.submit)
+        self._teller = Teller(ports, self.book, self.outbox)
+        self._watch = Watch(ports, config, self.book, self.outbox, self._age_ns)
+        self._flatten = Flatten(ports, config, self.book, self.outbox, self.reader)
+        self._found = Recovered()
+        self._resumed: list[Intent] = []
+        self._heads: list[int] = []  # intents up to here were pushed before this process came
         self._last_seq: dict[int, int] = {}
+        self._taken: list[tuple[Intent, bool]] = []
         self._intent_rows = np.zeros(INTENTS_PER_STEP, INTENT)
         self._text_rows = np.zeros(TEXTS_PER_STEP, TEXT)
         self._tick = np.zeros(1, TICK)
         self._gauges_ns = -GAUGE_PERIOD_NS
         self._fills_seen = 0
-        self.active = self.stopping = False
+        self.stop_policy = "cancel"
+        self.active = self.stopping = self.flattening = False
 
     # Life
 
@@ -69,21 +93,30 @@ class Orders:
         Raises:
             RecoveryError: the journal does not fit; the engine must not trade.
         """
-        now_ns = self._ports.clock.mono_ns()
-        found = replay(self._ports.history, self.book, self._ports.instruments, now_ns)
+        ports, now_ns = self._ports, self._ports.clock.mono_ns()
+        found = self._found = replay(ports.history, self.book, ports.instruments, now_ns)
+        self.costs.begin()
         self._last_seq, self.desk.last_order_no = found.last_seq, found.last_order_no
         self.desk.throttle.placed_today = found.placed
-        self.outbox.journal(
-            Kind.START,
-            {"orders_replayed": found.placed, "absence_horizon_s": self._config.absence_horizon_s},
-        )
-        if found.halted:
-            self.outbox.halt(found.halted)
+        begin(found, ports, self._config, self.outbox)
+        self.states.restore(found.halted, found.reducing)
+        if ports.restarted:
+            self._reconciler.externals.restore(found.external_orders, found.external_fills)
+            self.states.halt_market(found.market_halted)
+        self._resumed = take_up(found, ports, self._config, self.book, self.outbox, self.desk, now_ns)
+        self._heads = [source.waiting() for source in ports.intents]
 
     def step(self, now_ns: int) -> int:
         """One round; returns how many answers, updates, intents and calls it handled."""
-        work = self._take_answers(now_ns) + self._take_texts(now_ns) + self._take_intents(now_ns)
-        work += self.desk.send(now_ns) + self.reader.send(now_ns)
+        work = self._take_answers(now_ns) + self._take_texts(now_ns)
+        taken = self._take_intents(now_ns)
+        if self.flattening:
+            self._flatten_on(now_ns)
+        if self.stopping and self._untold():
+            self._look_up()
+        work += self.desk.send(now_ns)
+        self._commit(taken)
+        work += sum(taken) + self.reader.send(now_ns)
         fills = self.outbox.totals["filled"] + self.outbox.totals["partial_fills"]
         if fills != self._fills_seen:
             self._fills_seen = fills
@@ -91,34 +124,56 @@ class Orders:
         if now_ns - self._gauges_ns >= GAUGE_PERIOD_NS:
             self._gauges_ns = now_ns
             self._set_gauges()
+            self._watch.look(self._calls.items(), now_ns)
+            if self.outbox.hung:
+                self._teller.revive(now_ns)
         return work
 
     def next_deadline_ns(self, now_ns: int) -> int | None:
         """When `step` must run next although nothing arrives; None: not by itself."""
         live = self.book.live_count() > 0
-        times = (self.desk.throttle.next_ns(now_ns), self.reader.polls.next_ns(now_ns, live))
+        sends = None if self.states.token_dead else self.desk.throttle.next_ns(now_ns)
+        times = [sends, self.reader.polls.next_ns(now_ns, live)]
+        if self.flattening:
+            times.append(now_ns + GAUGE_PERIOD_NS)
         return min((t for t in times if t is not None), default=None)
 
-    def begin_stop(self, now_ns: int, *, cancel_entries: bool = True) -> None:
-        """Take no more openings; drop waiting ones; cancel live orders that open (exits stay)."""
+    def begin_stop(self, now_ns: int, policy: str = "") -> None:
+        """Take no more openings and drop waiting ones; then, by policy (default: the one that was told):
+
+        keep: all working orders stay. cancel: live orders that open are cancelled, exits stay.
+        flatten: all are cancelled and our positions closed (flatten.py).
+        """
         if self.stopping:
             return
+        policy = policy or self.stop_policy
         self.stopping = True
-        self.outbox.journal(Kind.STATE, {"stopping": True, "halted": self.outbox.halted})
+        self.outbox.journal(Kind.STATE, {"stopping": True, "policy": policy, "halted": self.outbox.halted})
         self.desk.drop_entries(Reason.HALTED, "stopping", now_ns)
+        self.flattening = policy == "flatten" and not self.states.token_dead
         for order in self.book.live():
-            if cancel_entries and order.opening:
+            if policy == "flatten" or (policy == "cancel" and order.opening):
                 self.desk.cancel(order, None, now_ns)
 
     @property
     def idle(self) -> bool:
-        """Nothing under way: no order call waits or is unanswered, no cancel is left to see through."""
+        """Nothing under way: no order call waits or is unanswered, no cancel is left to see through, no
+        order's state is still to be told by the broker.
+        """
         under_way = any(isinstance(item, Work) for item in self._calls.items())
-        return not (under_way or len(self.desk.throttle) or self.desk.cancelling)
+        if self.states.token_dead:
+            return not under_way
+        waits = len(self.desk.throttle) or self.desk.cancelling or self.reader.polls.trades_wanted
+        return not (under_way or waits or self._untold() or self.flattening)
+
+    def _untold(self) -> bool:
+        return any(order.status in UNTOLD for order in self.book.live())
 
     def close(self) -> dict[str, Any]:
         """Orderly end; returns what stays open (it goes to the journal and to orders.csv too)."""
         summary = what_stays_open(self.book, self._ports.instruments)
+        if self.flattening and (left := self._flatten.report()):
+            self.outbox.alert("NOT_FLAT", f"could not be closed: {', '.join(left)}")
         for order in self.book.live():
             self.outbox.write_order(order)
         self.active = False
@@ -126,14 +181,52 @@ class Orders:
         self.outbox.journal(Kind.END, summary)
         return summary
 
+    # Steering from outside
+
     def halt(self, reason: str, now_ns: int) -> None:
         """Latch a halt from outside (kill switch, supervisor)."""
         self.outbox.halt(reason)
         self.desk.drop_entries(Reason.HALTED, reason, now_ns)
 
+    def control(self, message: dict[str, Any], now_ns: int) -> None:
+        """One message of the supervisor: its key `do` says what; an unknown one is told and left.
+
+        Raises:
+            KeyError: a part of it is missing.
+        """
+        do = message["do"]
+        if do == "halt":
+            self.halt(str(message["reason"]), now_ns)
+        elif do == "resume":
+            self.states.resume()
+        elif do == "market_halt":
+            self.states.halt_market(bool(message["on"]))
+        elif do == "worker_restarted":
+            self._teller.whole(self._ports.workers.get(int(message["worker"]), ()), now_ns)
+        elif do == "alert":
+            self.outbox.forwarded(message)
+        elif do == "token":
+            self._take_token(str(message["access_token"]))
+        elif do == "stop_policy" and message["policy"] in STOP_POLICIES:
+            self.stop_policy = str(message["policy"])
+        else:
+            self.outbox.journal(Kind.STATE, {"halted": self.outbox.halted, "not_understood": str(do)})
+
+    def _stand_still(self, now_ns: int) -> None:
+        """The token is dead: no call leaves until there is another."""
+        self.active, self.reader.polls.paused = False, True
+        self.desk.drop_all(Reason.TOKEN_DEAD, self.states.token_dead, now_ns)
+
+    def _take_token(self, access_token: str) -> None:
+        """Go on with a new token: the first read of a whole reconciliation is the probe."""
+        self._ports.use_token(access_token)
+        if self.states.token_dead:
+            self.reader.polls.paused = False
+            self.reader.start_anew()
+
     def report(self) -> dict[str, Any]:
         """The orders, pnl_paise, positions, open and absence_horizon_s parts of report.json."""
-        part = report(self.outbox, self.book, self._ports.instruments, self._mark)
+        part = report(self.outbox, self.book, self._ports.instruments, self.costs, self._mark)
         return part | {
             "open": what_stays_open(self.book, self._ports.instruments),
             "absence_horizon_s": self._config.absence_horizon_s,
@@ -141,21 +234,39 @@ class Orders:
 
     # Intents
 
-    def _take_intents(self, now_ns: int) -> int:
-        taken = 0
-        for source in self._ports.intents:
-            n = source.drain(self._intent_rows)
-            taken += n
+    def _take_intents(self, now_ns: int) -> list[int]:
+        """How many were taken from each queue; they stay in it until `_commit`."""
+        if self._ports.restarted and not (self.active or self.states.token_dead or self.stopping):
+            return []  # they wait: a second of reading books is no reason to refuse them
+        taken = []
+        for at, source in enumerate(self._ports.intents):
+            n = source.peek(self._intent_rows)
+            taken.append(n)
             for intent in intents_of(self._intent_rows[:n]):
-                self._take_intent(intent, now_ns)
+                old = self._heads[at] > 0
+                self._heads[at] -= 1
+                if not (old and (intent.strategy, intent.strategy_seq) in self._found.seen):
+                    self.outbox.count("intents")
+                    self._take_intent(intent, now_ns, left_over=old)
         return taken
 
-    def _take_intent(self, intent: Intent, now_ns: int) -> None:
-        self.outbox.count("intents")
+    def _commit(self, taken: list[int]) -> None:
+        """What was taken in has a record, or gets one now; then it leaves its queue."""
+        if self._taken:
+            self.desk.journal_waiting(self._taken)
+            self._taken.clear()
+        self.outbox.journalled.clear()
+        for source, n in zip(self._ports.intents, taken, strict=False):
+            if n:
+                source.commit(n)
+
+    def _take_intent(self, intent: Intent, now_ns: int, *, left_over: bool = False) -> None:
+        """Judge one intent and let it go its way. `left_over`: an earlier process may have had it."""
         last_seq = self._last_seq.get(intent.strategy, 0)
-        context = self._context(intent, last_seq, now_ns)
+        context = self._context(intent, intent.strategy_seq - 1 if left_over else last_seq, now_ns)
         verdict = judge(intent, context, self._config.risk)
         self._last_seq[intent.strategy] = max(last_seq, intent.strategy_seq)
+        self._taken.append((intent, context.reducing))
         if verdict is not None:
             self.outbox.refuse(intent, verdict.reason, verdict.text, now_ns)
         elif intent.kind == IntentKind.PLACE:
@@ -165,6 +276,17 @@ class Orders:
         elif context.target is not None:
             self.desk.cancel(context.target, intent, now_ns)
 
+    def _flatten_on(self, now_ns: int) -> None:
+        """The next steps of closing everything."""
+        for order in self._flatten.cancels(now_ns):
+            if order.order_no not in self.desk.cancelling:
+                self.desk.cancel(order, None, now_ns)
+        for intent in self._flatten.wishes(self._last_seq, now_ns):
+            self._take_intent(intent, now_ns, left_over=True)
+            self._flatten.placed(intent, now_ns)
+        if self._flatten.done(now_ns):
+            self.flattening = bool(self._flatten.report())
+
     def _regather(self, intent: Intent, now_ns: int) -> Context:
         return self._context(intent, intent.strategy_seq - 1, now_ns)
 
@@ -172,8 +294,9 @@ class Orders:
         halted = self.outbox.halted or ("stopping" if self.stopping else "")
         if not halted and intent.strategy in self.outbox.hung:
             halted = "the strategy takes no events"
+        known = intent.slot < len(self._ports.instruments)
         tick = (0, 0, -1)
-        if intent.slot < len(self._ports.instruments) and self._ports.latest.get(intent.slot, self._tick):
+        if known and self._ports.latest.get(intent.slot, self._tick):
             row = self._tick[0]
             tick = (int(row["last_px"]), int(row["seq"]), max(0, now_ns - int(row["recv_ns"])))
         return gather(
@@ -186,6 +309,11 @@ class Orders:
             mark=self._mark,
             modifications_max=self._config.limits.modifications_per_order,
             last_seq=last_seq,
+            token_dead=self.states.token_dead,
+            reducing_only=self.states.reducing,
+            market_halted=self.states.market_halted,
+            fresh=not known or self._ports.fresh(intent.slot),
+            now_ns=now_ns,
         )
 
     # The broker's words
@@ -198,18 +326,38 @@ class Orders:
         for item, result in answers:
             if isinstance(item, Work):
                 self.desk.answer(item, result, now_ns)
-                continue
-            was = self.reader.reconciled
-            self.reader.answer(item, result, now_ns)
-            if self.reader.reconciled and not was:
-                self._activate()
+            else:
+                self._read_answered(item, result, now_ns)
+        if self.states.token_dead and self.active:
+            self._stand_still(now_ns)
         return len(answers)
 
-    def _activate(self) -> None:
+    def _read_answered(
+        self, call: tuple[Read, int], result: HttpResponse | TransportError, now_ns: int
+    ) -> None:
+        was = self.reader.reconciled
+        self.reader.answer(call, result, now_ns)
+        if isinstance(result, HttpResponse) and result.status == 403:
+            outcome = self._ports.broker.parse_outcome(result)
+            if isinstance(outcome, Refused) and outcome.error_type == "TokenException":
+                self.states.lose_token(outcome.message, len(self._flatten.open_positions()))
+                self._stand_still(now_ns)
+        elif self.reader.reconciled and not was:
+            self._activate(now_ns)
+
+    def _activate(self, now_ns: int) -> None:
         throttle = self.desk.throttle
         throttle.placed_today = max(throttle.placed_today, self.reader.orders_today)
         self.active = True
+        self.states.regain_token()
         self.outbox.journal(Kind.STATE, {"active": True, "halted": self.outbox.halted})
+        if self._ports.restarted:
+            self._teller.differing(self._found, now_ns)
+        elif self._ports.continues:
+            self._teller.whole(self._ports.events, now_ns)
+        resumed, self._resumed = self._resumed, []
+        for intent in resumed:
+            self._take_intent(intent, now_ns, left_over=True)
         self._set_gauges()
 
     def _take_texts(self, now_ns: int) -> int:
@@ -226,13 +374,14 @@ class Orders:
             update = self._ports.broker.parse_update(text)
         except ValueError as error:
             self.outbox.count("texts_unparsed")
-            self._ports.alert(f"order update cannot be read: {error}")
+            self.outbox.alert("UPDATE_UNREADABLE", f"an order update cannot be read: {error}")
             self._look_up()
             return
         if update is None:
             return
         self.outbox.count("updates")
-        self._reconciler.update(update, now_ns)
+        if not self._reconciler.update(update, text, now_ns):
+            self._look_up()
 
     # For people
 
@@ -241,11 +390,24 @@ class Orders:
             return int(self._tick[0]["last_px"])
         return 0
 
+    def _age_ns(self, slot: int, now_ns: int) -> int:
+        if not self._ports.latest.get(slot, self._tick):
+            return -1
+        return max(0, now_ns - int(self._tick[0]["recv_ns"]))
+
     def _set_gauges(self) -> None:
-        gross, realised = self.book.gross_paise(self._mark)
-        gauge = self.outbox.gauge
-        gauge("gross_pnl_paise", gross)
-        gauge("realised_pnl_paise", realised)
+        pnl = account(self.book, self._ports.instruments, self.costs, self._mark)
+        gauge, states = self.outbox.gauge, self.states
+        gauge("gross_pnl_paise", pnl.gross)
+        gauge("realised_pnl_paise", pnl.realised)
+        gauge("unrealised_pnl_paise", pnl.unrealised)
+        gauge("charges_paise", pnl.charges)
+        gauge("net_pnl_paise", pnl.net)
         gauge("working", self.book.working_count())
         gauge("positions", sum(1 for p in self.book.positions.values() if p.quantity))
-        gauge("state_active", int(self.active and not self.outbox.halted and not self.stopping))
+        halted, reducing = bool(self.outbox.halted), bool(states.reducing)
+        gauge("state_active", int(self.active and not halted and not reducing and not self.stopping))
+        gauge("state_halted", int(halted))
+        gauge("state_reducing", int(reducing and not halted))
+        gauge("market_halted", int(states.market_halted))
+        gauge("token_dead", int(bool(states.token_dead)))

@@ -8,7 +8,7 @@ quantities filled only grow; a report that teaches nothing is a duplicate. Execu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,8 +16,9 @@ from kite_hft.layout import NO_SLOT, OrderStatus, Side
 from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.lifecycle import LIVE, REPORT_OF, WORKING, Input, following
-from kite_hft.trading.positions import Fill, Position, fill_units, paise_of_units
+from kite_hft.trading.positions import Fill, Position, fill_units
 
+UNKNOWN_ORDER: Final = "EXTERNAL"
 EXTERNAL: Final = 0xFFFF
 """The strategy of orders and positions that no strategy of this run made."""
 
@@ -87,6 +88,22 @@ class Change:
         return self.status_changed or bool(self.fill_quantity or self.fill_units) or self.terms
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a stranger's order closed of a strategy's position; signed as a fill.
+
+    order_id: the broker's, or UNKNOWN_ORDER; square_off: the broker made it himself.
+    """
+
+    strategy: int
+    slot: int
+    product: int
+    quantity: int
+    units: int
+    order_id: str = UNKNOWN_ORDER
+    square_off: bool = False
+
+
 class BookError(ValueError):
     """Two orders claim one name, or the broker's words contradict one another."""
 
@@ -103,6 +120,8 @@ class Book:
         self._live: dict[int, Order] = {}
         self.positions: dict[tuple[int, int, int], Position] = {}
         self._slots: dict[int, list[Position]] = {}
+        self.traded: set[int] = set()  # orders whose fills changed; whoever settles costs empties it
+        self.cuts: list[Cut] = []
 
     # Finding
 
@@ -248,12 +267,14 @@ class Book:
         quantity, value = filled - order.filled, units - order.filled_units
         self.position(order).apply(Fill(order.order_no, order.sign * quantity, order.sign * value))
         order.filled, order.filled_units = filled, units
+        self.traded.add(order.order_no)
         return quantity, value
 
     def _revalue(self, order: Order, units: int) -> None:
         if units != order.filled_units:
             self.position(order).correct(order.order_no, order.sign * (units - order.filled_units))
             order.filled_units = units
+            self.traded.add(order.order_no)
 
     def _expose(self, order: Order, more: int) -> None:
         if more:
@@ -291,6 +312,19 @@ class Book:
         position.quantity, position.cost_units, position.net_units = quantity, units, units
         position.fills = [Fill(0, quantity, units)] if quantity else []
 
+    def cut(self, cut: Cut) -> None:
+        """Somebody else's order closed a part of a strategy's position.
+
+        The position is the broker's to change: what EXTERNAL did against ours moves into it.
+        """
+        self.cuts.append(cut)
+        self.position_of(cut.strategy, cut.slot, cut.product).apply(Fill(0, cut.quantity, cut.units))
+        self.position_of(EXTERNAL, cut.slot, cut.product).apply(Fill(0, -cut.quantity, -cut.units))
+
+    def in_slot(self, slot: int, product: int) -> list[Position]:
+        """The strategies' positions of one (instrument, product), EXTERNAL left out."""
+        return [p for p in self._slots.get(slot, ()) if p.product == product and p.strategy != EXTERNAL]
+
     def worst_case(self, slot: int, side: int = 0, quantity: int = 0) -> int:
         """Largest absolute account position in `slot`, were all live orders of one side to fill.
 
@@ -311,16 +345,3 @@ class Book:
 
     def working_count(self) -> int:
         return sum(1 for order in self._live.values() if order.status in WORKING)
-
-    def gross_paise(self, mark: Callable[[int], int]) -> tuple[int, int]:
-        """(gross, realised) of this run's own positions. `mark(slot)`: last price, 0: unknown (at cost)."""
-        gross = realised = 0
-        for position in self.positions.values():
-            if position.strategy == EXTERNAL or not position.fills:
-                continue
-            instrument = self._instruments[position.slot]
-            px = mark(position.slot) if position.quantity else 0
-            open_units = position.quantity * px - position.cost_units if px else 0
-            realised += paise_of_units(position.realised_units, instrument)
-            gross += paise_of_units(position.realised_units + open_units, instrument)
-        return gross, realised

@@ -113,6 +113,7 @@ class OrderReport:
     parent_order_id: str = ""
     order_timestamp: str = ""
     exchange_timestamp: str = ""
+    placed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.broker import Ambiguous, HttpRequest, HttpResponse, Outcome, TransportError
 from kite_hft.trading.outbox import Outbox
 from kite_hft.trading.ports import Transport
 
 T = TypeVar("T")
+_COUNTED = {429: "http_429", 503: "http_503", 504: "http_504", 403: "http_403"}
 
 
 class Calls(Generic[T]):
-    """Remembers what each request was for, until its one answer."""
+    """Remembers what each request was for, until its one answer; counts what went wrong.
 
-    def __init__(self, transport: Transport, outbox: Outbox) -> None:
-        self._transport, self._outbox = transport, outbox
+    `judge` says what an answer proves (the broker's parse_outcome).
+    """
+
+    def __init__(
+        self, transport: Transport, outbox: Outbox, judge: Callable[[HttpResponse], Outcome]
+    ) -> None:
+        self._transport, self._outbox, self._judge = transport, outbox, judge
         self._last_id = 0
         self._under_way: dict[int, T] = {}
 
@@ -32,7 +39,19 @@ class Calls(Generic[T]):
         for request_id, result in self._transport.poll():
             if request_id in self._under_way:
                 answers.append((self._under_way.pop(request_id), result))
+                self._count(result)
         return answers
+
+    def _count(self, result: HttpResponse | TransportError) -> None:
+        if isinstance(result, TransportError):
+            if result.sent:  # else it never left: no fault of the broker's
+                self._outbox.count("transport_errors")
+        elif result.status in _COUNTED:
+            self._outbox.count(_COUNTED[result.status])
+        elif result.status >= 500:
+            self._outbox.count("http_5xx")
+        elif result.status == 400 and isinstance(self._judge(result), Ambiguous):
+            self._outbox.count("http_400_timed_out")
 
     def items(self) -> list[T]:
         """What is still unanswered."""

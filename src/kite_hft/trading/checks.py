@@ -27,6 +27,8 @@ from kite_hft.trading.lifecycle import TERMINAL, WORKING
 from kite_hft.trading.positions import CASH_EXCHANGES, multiplier_of
 from kite_hft.units import price_text, rupees_text, value_paise
 
+CUT_QUIET_NS: Final = 1_000_000_000
+"""So long may a strategy not know yet that the broker has closed a part of its position."""
 _KINDS: Final = frozenset(int(k) for k in IntentKind)
 _SIDES: Final = frozenset(int(s) for s in Side)
 _ORDER_TYPES: Final = frozenset(int(t) for t in OrderType)
@@ -76,6 +78,11 @@ class Context:
     modifications_max: int
     last_seq: int  # the strategy's highest strategy_seq so far: its numbers only grow
     reducing: bool = False
+    token_dead: str = ""  # nothing can be sent
+    reducing_only: str = ""  # why only reductions pass
+    market_halted: bool = False
+    fresh: bool = True  # a tick has come since the instrument's connection was made
+    cut_age_ns: int = -1  # since the broker closed a part of this very position; -1: it did not
 
 
 def resulting(intent: Intent, target: Order | None) -> tuple[int, int]:
@@ -97,6 +104,32 @@ def duplicate(intent: Intent, context: Context, limits: RiskLimits) -> str | Non
 
 def halted(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     return f"halted: {context.halted}" if context.halted else None
+
+
+def token_dead(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    return f"the broker refuses our token: {context.token_dead}" if context.token_dead else None
+
+
+def reducing_only(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    return context.reducing_only or None
+
+
+def market_halted(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    return "the whole market is silent" if context.market_halted else None
+
+
+def fresh(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    return None if context.fresh else "no tick since its connection was made"
+
+
+def exit_left(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    """What was meant to close a position must not open one: what it closes may be closed already."""
+    if intent.flags & IntentFlag.EXIT:
+        held = context.book.standing(intent.strategy, intent.slot, intent.product)
+        return f"an exit of {intent.qty}: {held.quantity} held, {held.open_buy + held.open_sell} under way"
+    if 0 <= context.cut_age_ns < CUT_QUIET_NS:
+        return f"the broker closed a part of the position {context.cut_age_ns / 1e6:.0f} ms ago"
+    return None
 
 
 def known(intent: Intent, context: Context, limits: RiskLimits) -> str | None:

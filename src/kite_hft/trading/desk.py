@@ -2,18 +2,17 @@
 
     judged intent -> throttle -> (judged again when it waited) -> egress gate -> journal -> transport
 
-A cancel is a wish: it leaves as soon as the order has a name at the broker, once. An answer that
-proves nothing makes a placed order ambiguous; it is looked up and never sent again.
+A cancel is a wish: it leaves as soon as the order has a name at the broker, and again when a later
+book read shows that it was lost: cancelling twice does no harm. An answer that proves nothing makes
+a placed order ambiguous; it is looked up and never sent again.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Final
 
-from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Reason, Side, Validity
+from kite_hft.layout import IntentKind, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book, BookError, Order
 from kite_hft.trading.broker import (
@@ -21,46 +20,34 @@ from kite_hft.trading.broker import (
     Confirmed,
     HttpRequest,
     HttpResponse,
-    OrderRequest,
     Outcome,
     Refused,
     TransportError,
 )
 from kite_hft.trading.checks import Context, resulting
-from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import TERMINAL, WORKING, Input
-from kite_hft.trading.outbox import Outbox
+from kite_hft.trading.outbox import Outbox, refused_payload
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.records import intent_payload
-from kite_hft.trading.recovery import PLACE_INPUT
+from kite_hft.trading.recovery import PLACE_INPUT, waiting_payload
 from kite_hft.trading.risk import judge
+from kite_hft.trading.sending import (
+    Cancel,
+    Work,
+    answer_payload,
+    call_payload,
+    order_of,
+    request_of,
+    withdrawn_payload,
+)
+from kite_hft.trading.states import States
 from kite_hft.trading.throttle import EgressGate, Throttle, Waiting
 from kite_hft.units import NS_PER_S
 
 PLACE, MODIFY, CANCEL = IntentKind.PLACE, IntentKind.MODIFY, IntentKind.CANCEL
-_PRICED: Final = (OrderType.LIMIT, OrderType.SL)
-_TRIGGERED: Final = (OrderType.SL, OrderType.SLM)
-
-
-class Cancel(enum.Enum):
-    """How far a cancel is; out of the table once the order has ended or the cancel has failed."""
-
-    WISHED = enum.auto()  # the order has no name yet
-    UNDER_WAY = enum.auto()  # waits in the throttle, or is unanswered
-    TAKEN = enum.auto()  # the broker took it; the order's end is still to come
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """One order call: what was asked, and by which context it was judged."""
-
-    kind: IntentKind
-    order: Order
-    intent: Intent | None  # None: our own cancel
-    context: Context | None  # None for cancels: nothing is judged but the order's state
-    terms: tuple[int, int, int] = (0, 0, 0)  # MODIFY: quantity, price, trigger as they would be
-    sent_ns: int = 0
+CANCEL_TRIES: Final = 10
+"""So often is a cancel sent whose answers prove nothing, or that the broker refuses to a working order."""
 
 
 class Desk:
@@ -76,17 +63,33 @@ class Desk:
         config: OrdersConfig,
         book: Book,
         outbox: Outbox,
+        states: States,
         submit: Callable[[Work, HttpRequest], None],
         regather: Callable[[Intent, int], Context],
         look_up: Callable[[], None],
     ) -> None:
         self._ports, self._config, self._book, self._outbox = ports, config, book, outbox
+        self._states = states
         self._submit, self._regather, self._look_up = submit, regather, look_up
         self.throttle: Throttle[Work] = Throttle(config.limits)
         self._gate = EgressGate(config.limits.order_windows)
         self.last_order_no = 0
         self.cancelling: dict[int, Cancel] = {}
         self.modifying: set[int] = set()
+        self._tries: dict[int, int] = {}  # cancels of an order so far
+        self._failed_ns: dict[int, int] = {}  # when the last of them failed
+
+    def recall(self, calls: Iterable[tuple[int, bool]], tags: Iterable[str], cool_ns: int) -> None:
+        """What an earlier process sent: (time, paid from the part for exits) of each call, CLOCK_MONOTONIC.
+
+        `cool_ns`: when the broker last answered 429.
+        """
+        for at_ns, urgent in sorted(calls):
+            self.throttle.recall(at_ns, urgent)
+            self._gate.recall(at_ns)
+        self._gate.recall_tags(tags)
+        if cool_ns:
+            self.throttle.cool_down(cool_ns)
 
     def take_no(self) -> int:
         """The next order number."""
@@ -98,27 +101,10 @@ class Desk:
     def place(self, intent: Intent, context: Context, now_ns: int) -> None:
         """A judged PLACE becomes an order, counted in the book from here on."""
         order_no = self.take_no()
-        order = Order(
-            order_no=order_no,
-            strategy=intent.strategy,
-            strategy_seq=intent.strategy_seq,
-            slot=intent.slot,
-            side=intent.side,
-            order_type=intent.order_type,
-            product=intent.product,
-            validity=intent.validity,
-            flags=intent.flags,
-            quantity=intent.qty,
-            px=intent.px if intent.order_type in _PRICED else 0,
-            trigger_px=intent.trigger_px if intent.order_type in _TRIGGERED else 0,
-            tag=self._ports.tags.tag(order_no),
-            created_ns=intent.created_ns,
-            tick_recv_ns=intent.tick_recv_ns,
-            opening=not context.reducing,
-        )
+        order = order_of(intent, order_no, self._ports.tags.tag(order_no), opening=not context.reducing)
         self._book.add(order)
         if text := self._offer(Work(PLACE, order, intent, context), now_ns):
-            self._refuse_order(order, Reason.THROTTLE_QUEUE_FULL, text, now_ns)
+            self._refuse_order(order, intent, Reason.THROTTLE_QUEUE_FULL, text, now_ns)
 
     def modify(self, intent: Intent, context: Context, now_ns: int) -> None:
         """A judged MODIFY: the worse of both quantities counts from here on."""
@@ -136,11 +122,17 @@ class Desk:
         """Cancel now, or as soon as the order has a name; a doubled wish is one wish."""
         if order.status is OrderStatus.NEW:
             self.throttle.withdraw(lambda work: work.order is order)
+            name = (order.strategy, order.strategy_seq)
+            self._outbox.journal(Kind.WITHDRAWN, withdrawn_payload(order), name)
             self._outbox.tell(self._book.enter(order, Input.WITHDRAW, now_ns), now_ns)
         elif order.status not in WORKING:
             self.cancelling[order.order_no] = Cancel.WISHED
         elif self.cancelling.get(order.order_no) is not Cancel.UNDER_WAY:
             self._offer_cancel(order, intent, now_ns)
+
+    def wish_cancel(self, order_no: int) -> None:
+        """An earlier process had to cancel it, and may not have: see it through."""
+        self.cancelling[order_no] = Cancel.FAILED
 
     def progressed(self, order: Order, now_ns: int) -> None:
         """The order may have got its name, or its end: see to a cancel that waits for either."""
@@ -148,13 +140,31 @@ class Desk:
             return
         if order.status in TERMINAL:
             del self.cancelling[order.order_no]
+            self._outbox.clear("CANCEL_FAILED", str(order.order_no))
         elif order.status in WORKING and self.cancelling[order.order_no] is Cancel.WISHED:
             self._offer_cancel(order, None, now_ns)
 
+    def retry_cancel(self, order: Order, asked_ns: int, now_ns: int) -> None:
+        """A book read asked for at `asked_ns` has told of `order`: a cancel that failed goes out again."""
+        number = order.order_no
+        if self.cancelling.get(number) is not Cancel.FAILED or order.status not in WORKING:
+            return
+        if asked_ns >= self._failed_ns.get(number, 0):
+            self._offer_cancel(order, None, now_ns)
+
+    def _cancel_failed(self, order: Order, text: str, now_ns: int) -> None:
+        tries = self._tries[order.order_no] = self._tries.get(order.order_no, 0) + 1
+        text = f"cancel of order {order.order_no} failed {tries} times: {text}"
+        if tries < CANCEL_TRIES:
+            self.cancelling[order.order_no], self._failed_ns[order.order_no] = Cancel.FAILED, now_ns
+            self._look_up()
+        else:
+            self.cancelling.pop(order.order_no, None)
+        self._outbox.alert("CANCEL_FAILED", text, str(order.order_no))
+
     def _offer_cancel(self, order: Order, intent: Intent | None, now_ns: int) -> None:
         if text := self._offer(Work(CANCEL, order, intent, None), now_ns):
-            self.cancelling.pop(order.order_no, None)
-            self._ports.alert(f"cancel of order {order.order_no} not taken in: {text}")
+            self._cancel_failed(order, text, now_ns)
         else:
             self.cancelling[order.order_no] = Cancel.UNDER_WAY
 
@@ -174,24 +184,29 @@ class Desk:
         for work in self.throttle.drop_entries():
             self._drop(work, reason, text, now_ns)
 
+    def drop_all(self, reason: Reason, text: str, now_ns: int) -> None:
+        """Nothing can be sent: take back everything that waits; cancels stay as wishes."""
+        for work in self.throttle.withdraw(lambda work: True):
+            if work.kind is CANCEL:
+                self.cancelling[work.order.order_no] = Cancel.FAILED
+            else:
+                self._drop(work, reason, text, now_ns)
+
     def _drop(self, work: Work, reason: Reason, text: str, now_ns: int) -> None:
         order = work.order
         if work.kind is PLACE:
-            self._refuse_order(order, reason, text, now_ns)
+            assert work.intent is not None
+            self._refuse_order(order, work.intent, reason, text, now_ns)
         elif work.kind is CANCEL:
-            self.cancelling.pop(order.order_no, None)
-            self._ports.alert(f"cancel of order {order.order_no} not sent: {text}")
+            self._cancel_failed(order, text, now_ns)
         elif work.intent is not None:
             self._end_modify(order, now_ns)
             self._outbox.refuse(work.intent, reason, text, now_ns)
 
-    def _refuse_order(self, order: Order, reason: Reason, text: str, now_ns: int) -> None:
+    def _refuse_order(self, order: Order, intent: Intent, reason: Reason, text: str, now_ns: int) -> None:
         order.message = text
-        self._outbox.journal(
-            Kind.REFUSED,
-            {"strategy": order.strategy, "seq": order.strategy_seq, "kind": PLACE}
-            | {"reason": reason.name, "text": text},
-        )
+        name = (order.strategy, order.strategy_seq)
+        self._outbox.journal(Kind.REFUSED, refused_payload(intent, reason, text), name)
         self._outbox.tell(self._book.enter(order, Input.REFUSE, now_ns), now_ns, reason)
 
     def _end_modify(self, order: Order, now_ns: int) -> None:
@@ -203,6 +218,8 @@ class Desk:
 
     def send(self, now_ns: int) -> int:
         """Let out what may leave now; returns how many calls that was."""
+        if self._states.token_dead:
+            return 0
         for work in self.throttle.expired(now_ns):
             self._drop(work, Reason.THROTTLE_DEADLINE, "waited past its deadline", now_ns)
         sent = 0
@@ -210,6 +227,18 @@ class Desk:
             self._dispatch(waiting, now_ns)
             sent += 1
         return sent
+
+    def journal_waiting(self, taken: Iterable[tuple[Intent, bool]]) -> None:
+        """Intents (and whether they reduce) that were taken in and have no record yet wait: they must
+        outlive this process.
+        """
+        for intent, reduces in taken:
+            name = (intent.strategy, intent.strategy_seq)
+            if name in self._outbox.journalled:
+                continue
+            order = self._book.by_strategy(*name) if intent.kind == PLACE else None
+            number = order.order_no if order else 0
+            self._outbox.journal(Kind.WAITING, waiting_payload(intent, number, reduces), name)
 
     def _dispatch(self, waiting: Waiting[Work], now_ns: int) -> None:
         work, order = waiting.item, waiting.item.order
@@ -247,17 +276,8 @@ class Desk:
             assert context is not None
             judged = (context.ref_px, context.tick_seq, context.age_ns)
             token = self._ports.instruments[order.slot].token
-            return self._outbox.journal(Kind.INTENT, intent_payload(order, token, judged))
-        return self._outbox.journal(
-            Kind.CALL,
-            {
-                "call": work.kind.name.lower(),
-                "no": order.order_no,
-                "strategy": order.strategy,
-                "seq": work.intent.strategy_seq if work.intent else 0,
-                "qty": work.terms[0],
-            },
-        )
+            return self._outbox.journal(Kind.INTENT, intent_payload(order, token, judged), work.name)
+        return self._outbox.journal(Kind.CALL, call_payload(work), work.name)
 
     def _leave(self, work: Work, now_ns: int) -> None:
         order, broker = work.order, self._ports.broker
@@ -273,7 +293,7 @@ class Desk:
             return
         change = self._book.enter(order, Input.SUBMIT, now_ns)
         order.sent_ns, order.sent_real_ns = now_ns, self._ports.clock.real_ns()
-        self._submit(work, broker.place(_request(order, instrument)))
+        self._submit(work, broker.place(request_of(order, instrument)))
         after_ns = self._ports.clock.mono_ns()
         if order.created_ns:
             self._outbox.record("intent_to_sent", after_ns - order.created_ns)
@@ -293,15 +313,15 @@ class Desk:
         elif result.sent:
             outcome = Ambiguous(f"no answer: {result.reason}")
         text = result.reason if isinstance(result, TransportError) else ""
+        self._outbox.journal(Kind.ANSWER, answer_payload(work, outcome, text))
         if isinstance(outcome, Refused):
             self._heed(outcome, now_ns)
-        self._journal_answer(work, outcome, text)
         if work.kind is PLACE:
             self._placed(work.order, outcome, text, now_ns)
         elif work.kind is MODIFY:
             self._modified(work, outcome, text, now_ns)
         else:
-            self._cancelled(work.order, outcome, text)
+            self._cancelled(work.order, outcome, text, now_ns)
         denied = work.kind is PLACE and work.order.status is OrderStatus.REJECTED
         if isinstance(outcome, Ambiguous | Refused) and not denied:
             self._look_up()
@@ -310,26 +330,12 @@ class Desk:
     def _heed(self, refusal: Refused, now_ns: int) -> None:
         if refusal.http_status == 429:
             self.throttle.cool_down(now_ns)
-            self._ports.alert(f"rate limit answered: {refusal.message}")
+            self._outbox.alert("RATE_LIMITED", f"an order call was refused: {refusal.message}")
         elif refusal.error_type == "TokenException":
-            self._outbox.halt(f"the broker's session is dead: {refusal.message}")
-
-    def _journal_answer(self, work: Work, outcome: Outcome | None, text: str) -> None:
-        record: dict[str, Any] = {
-            "call": work.kind.name.lower(),
-            "no": work.order.order_no,
-            "strategy": work.order.strategy,
-        }
-        if outcome is None:
-            record |= {"outcome": "unsent", "text": text}
-        elif isinstance(outcome, Confirmed):
-            record |= {"outcome": "confirmed", "order_id": outcome.order_id, "terms": work.terms}
-        elif isinstance(outcome, Refused):
-            words = f"{outcome.http_status} {outcome.error_type}: {outcome.message}"
-            record |= {"outcome": "refused", "text": words}
-        else:
-            record |= {"outcome": "ambiguous", "text": outcome.why}
-        self._outbox.journal(Kind.ANSWER, record)
+            held = sum(1 for p in self._book.positions.values() if p.quantity)
+            self._states.lose_token(refusal.message, held)
+        elif refusal.error_type == "PermissionException":
+            self._outbox.alert("EGRESS_REFUSED", f"an order call was refused: {refusal.message}")
 
     def _placed(self, order: Order, outcome: Outcome | None, text: str, now_ns: int) -> None:
         what, reason = PLACE_INPUT["unsent"], Reason.NOT_CONNECTED
@@ -343,9 +349,14 @@ class Desk:
             what, reason, text = PLACE_INPUT["refused"], Reason.BROKER, outcome.message
         elif isinstance(outcome, Ambiguous):
             what, reason, text = PLACE_INPUT["ambiguous"], Reason.NONE, outcome.why
-            self._ports.alert(f"order {order.order_no} is ambiguous: {text}")
         order.message = text or order.message
-        self._outbox.tell(self._book.enter(order, what, now_ns), now_ns, reason)
+        change = self._book.enter(order, what, now_ns)
+        self._outbox.tell(change, now_ns, reason)
+        judged = not isinstance(outcome, Refused) or (
+            outcome.http_status != 429 and outcome.error_type != "TokenException"
+        )
+        if judged:  # else it was not the order that was refused
+            self._states.ended(change)
 
     def _modified(self, work: Work, outcome: Outcome | None, text: str, now_ns: int) -> None:
         order = work.order
@@ -354,7 +365,7 @@ class Desk:
             self._outbox.tell(self._book.set_terms(order, *work.terms, now_ns), now_ns)
         elif isinstance(outcome, Ambiguous):
             order.changed_ns = now_ns  # the worse quantity stands until a later read shows the terms
-            self._ports.alert(f"modification of order {order.order_no} is ambiguous: {outcome.why}")
+            self._outbox.alert_ambiguous(order, f"its modification: {outcome.why}")
         else:
             self._end_modify(order, now_ns)
             reason = Reason.BROKER if outcome else Reason.NOT_CONNECTED
@@ -362,24 +373,16 @@ class Desk:
                 text = outcome.message if outcome else text
                 self._outbox.refuse(work.intent, reason, text, now_ns)
 
-    def _cancelled(self, order: Order, outcome: Outcome | None, text: str) -> None:
+    def _cancelled(self, order: Order, outcome: Outcome | None, text: str, now_ns: int) -> None:
         if isinstance(outcome, Confirmed):
             self.cancelling[order.order_no] = Cancel.TAKEN
-            return
-        self.cancelling.pop(order.order_no, None)
-        if not isinstance(outcome, Refused):  # refused: it has ended already, the book will tell
-            self._ports.alert(f"cancel of order {order.order_no} failed: {outcome or text}")
-
-
-def _request(order: Order, instrument: Instrument) -> OrderRequest:
-    return OrderRequest(
-        instrument=instrument,
-        side=Side(order.side),
-        order_type=OrderType(order.order_type),
-        product=Product(order.product),
-        validity=Validity(order.validity),
-        quantity=order.quantity,
-        px=order.px,
-        trigger_px=order.trigger_px,
-        tag=order.tag,
-    )
+        elif isinstance(outcome, Refused) and outcome.http_status == 400:
+            # It has ended already, as a rule; a book read that shows it working sends the cancel again.
+            tries = self._tries[order.order_no] = self._tries.get(order.order_no, 0) + 1
+            if tries < CANCEL_TRIES:
+                self.cancelling[order.order_no], self._failed_ns[order.order_no] = Cancel.FAILED, now_ns
+            else:
+                self._cancel_failed(order, outcome.message, now_ns)
+        else:
+            why = outcome.message if isinstance(outcome, Refused) else outcome.why if outcome else text
+            self._cancel_failed(order, why, now_ns)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import calendar
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -47,14 +47,26 @@ class Lookup:
     _misses: dict[int, int] = field(default_factory=dict)
 
     def read(
-        self, book: Book, instruments: InstrumentTable, rows: Iterable[OrderReport], asked_ns: int
+        self,
+        book: Book,
+        instruments: InstrumentTable,
+        rows: Iterable[OrderReport],
+        asked_ns: int,
+        known: Container[str] = (),
     ) -> list[Finding]:
-        """Judge the orders still ambiguous after `rows` (a whole read, asked for at `asked_ns`)."""
+        """Judge the orders still ambiguous after `rows` (a whole read, asked for at `asked_ns`).
+
+        `known`: orders of others, which stood when nothing of ours could have been them.
+        """
         orders = [order for order in book.live() if order.status is OrderStatus.AMBIGUOUS]
         self._misses = {o.order_no: self._misses.get(o.order_no, 0) for o in orders}
         if not orders:
             return []
-        strays = [row for row in rows if book.by_id(row.order_id) is None and not _tagged(row)]
+        strays = [
+            row
+            for row in rows
+            if book.by_id(row.order_id) is None and not _tagged(row) and row.order_id not in known
+        ]
         matches = {o.order_no: [r for r in strays if _alike(o, r, instruments)] for o in orders}
         claims: dict[str, int] = {}
         for found in matches.values():
@@ -73,6 +85,14 @@ class Lookup:
                 if self._misses[order.order_no] >= READS:
                     findings.append(Finding(order))
         return findings
+
+
+def could_be_ours(row: OrderReport, book: Book, instruments: InstrumentTable) -> bool:
+    """True while an order of ours is on its way that a row without a tag of a user may be."""
+    return not _tagged(row) and any(
+        order.status in (OrderStatus.SENT, OrderStatus.AMBIGUOUS) and _alike(order, row, instruments)
+        for order in book.live()
+    )
 
 
 def _tagged(row: OrderReport) -> bool:

@@ -2,7 +2,7 @@
 
 Events to strategies, counters, rows of orders.csv and trades.csv, journal records, alerts. An
 event queue that is full never holds ORDERS up: the event is counted as dropped and the strategy
-marked hung; it opens nothing more.
+marked hung; it opens nothing more until it has been told everything anew (telling.py).
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Final
 
-from kite_hft.layout import COUNTERS, HISTOGRAMS, OrderStatus, Reason
+from kite_hft.layout import COUNTERS, HISTOGRAMS, OrderStatus, Reason, Severity
 from kite_hft.memory.journal import JournalError, Kind
+from kite_hft.trading.alerts import Standing, alert
 from kite_hft.trading.book import Book, Change, Order
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.pnl import CostBook
 from kite_hft.trading.ports import Ports, Records
 from kite_hft.trading.records import (
     UNPROVEN,
@@ -38,17 +40,40 @@ _COUNTED: Final = {
     OrderStatus.REFUSED: "refused",
     OrderStatus.AMBIGUOUS: "ambiguous",
 }
+_NAMED: Final = ("code", "key", "text")
+_NEVER: Final = 2**62
+"""Reminders are the supervisor's business."""
+
+
+def counted(change: Change) -> list[str]:
+    """The counters that a change of an order adds one to: a function of the journal alone."""
+    order = change.order
+    names = []
+    if accepted(change):
+        names.append("accepted")
+    if change.fill_quantity and order.filled < order.quantity:
+        names.append("partial_fills")
+    if change.terms:
+        names.append("modified")
+    if change.status_changed:
+        if order.status in _COUNTED:
+            names.append(_COUNTED[order.status])
+        if change.before is OrderStatus.AMBIGUOUS and order.status not in UNPROVEN - {OrderStatus.ABSENT}:
+            names.append("resolved")
+    return names
 
 
 class Outbox:
     """One per order stage."""
 
-    def __init__(self, ports: Ports, book: Book) -> None:
-        self._ports, self._book = ports, book
-        self.totals: Counter[str] = Counter()
+    def __init__(self, ports: Ports, book: Book, costs: CostBook) -> None:
+        self._ports, self._book, self._costs = ports, book, costs
+        self.totals: Counter[str] = Counter(ports.counted)
         self.refused: Counter[str] = Counter()  # by name of the reason
         self.hung: set[int] = set()
         self.halted = ""
+        self.journalled: set[tuple[int, int]] = set()  # (strategy, strategy_seq) since last cleared
+        self._standing = Standing(_NEVER)
 
     def count(self, name: str, n: int = 1) -> None:
         """Add to a counter of layout.COUNTERS["orders"]."""
@@ -64,92 +89,164 @@ class Outbox:
         """Add to a histogram of layout.HISTOGRAMS["orders"]."""
         self._ports.counters.record(H[name], max(0, ns), 1)
 
-    def journal(self, kind: Kind, payload: dict[str, Any] | bytes) -> bool:
-        """Write a record; False (and a halt) when that fails."""
+    def journal(
+        self, kind: Kind, payload: dict[str, Any] | bytes, intent: tuple[int, int] | None = None
+    ) -> bool:
+        """Write a record, of `intent` (strategy, strategy_seq) if told; False (and a halt): it failed."""
         data = payload if isinstance(payload, bytes) else encode_json(payload)
         try:
             self._ports.journal.append(kind, self._ports.clock.real_ns(), data)
         except JournalError as error:
-            self.halt(str(error))
+            self._journal_failed(str(error))
             return False
         self.count("journal_records")
+        if intent is not None:
+            self.journalled.add(intent)
         return True
+
+    def _journal_failed(self, text: str) -> None:
+        if not self.halted:
+            self.halted = text
+            self.alert("HALTED", text, journal=False)
+        self.alert("JOURNAL_FAILED", text, journal=False)
 
     def halt(self, reason: str) -> None:
         """Latch: nothing opens any more. The first reason stands."""
         if self.halted:
             return
         self.halted = reason
-        self._ports.alert(f"HALTED: {reason}")
+        self.alert("HALTED", reason)
         self.journal(Kind.STATE, {"halted": reason})
+
+    # Alerts
+
+    def alert(
+        self, code: str, text: str, key: str = "", severity: Severity | None = None, *, journal: bool = True
+    ) -> None:
+        """Tell a person, once for as long as a condition stands, and journal that."""
+        raised = alert(code, text, key, severity)
+        told = self._standing.raise_(raised, self._ports.clock.mono_ns())
+        if told is None:
+            return
+        self.count("alerts")
+        if journal:
+            self.journal(Kind.ALERT, raised.fields())
+        self._ports.alert(raised.fields())
+
+    def forwarded(self, fields: dict[str, Any]) -> None:
+        """Journal an alert of another process; one that we raised ourselves is journalled already."""
+        alerts = self._standing.standing()
+        if not any((a.code, a.key, a.text) == tuple(fields.get(k) for k in _NAMED) for a in alerts):
+            self.journal(Kind.ALERT, {name: value for name, value in fields.items() if name != "do"})
+
+    def clear(self, code: str, key: str = "") -> None:
+        """The condition is over; harmless when it did not stand."""
+        over = self._standing.clear(code, key)
+        if over is not None:
+            self.journal(Kind.ALERT, over.fields() | {"cleared": True})
+            self._ports.alert(over.fields() | {"cleared": True})
+
+    # Orders
 
     def tell(self, change: Change, now_ns: int, reason: Reason = Reason.NONE) -> None:
         """Everything that follows from a change of an order."""
         if not change:
             return
         order = change.order
-        self._count_change(change)
+        for name in counted(change):
+            self.count(name)
         instrument = self._ports.instruments[order.slot]
         position = self._book.position(order).quantity
         for kind in event_kinds(change):
             event = order_event(kind, change, reason, position, instrument, now_ns)
-            self._push(order.strategy, event)
+            self.push(order.strategy, event)
         if change.fill_quantity or change.fill_units:
-            row = trade_row(change, position, instrument, self._ports.clock.real_ns())
-            self._ports.on_trade(row)
+            self.write_trade(change)
         if change.status_changed and order.status in TERMINAL:
             self.write_order(order, reason)
-        if order.status is OrderStatus.REFUSED and change.status_changed:
-            self.refused[reason.name] += 1
+        if change.status_changed:
+            self._look_at_status(change, reason)
 
-    def _count_change(self, change: Change) -> None:
+    def _look_at_status(self, change: Change, reason: Reason) -> None:
         order = change.order
-        if accepted(change):
-            self.count("accepted")
-        if change.fill_quantity and order.filled < order.quantity:
-            self.count("partial_fills")
-        if change.terms:
-            self.count("modified")
-        if not change.status_changed:
-            return
-        if order.status in _COUNTED:
-            self.count(_COUNTED[order.status])
-        if change.before is OrderStatus.AMBIGUOUS and order.status not in UNPROVEN - {OrderStatus.ABSENT}:
-            self.count("resolved")
+        if order.status is OrderStatus.REFUSED:
+            self.refused[reason.name] += 1
+        elif order.status is OrderStatus.AMBIGUOUS:
+            self.alert_ambiguous(order)
+        elif order.status is OrderStatus.ABSENT:
+            self.alert("ORDER_ABSENT", f"order {order.order_no} is in no book", str(order.order_no))
+        if change.before is OrderStatus.AMBIGUOUS:
+            self.clear("AMBIGUOUS_ORDER", str(order.order_no))
+
+    def alert_ambiguous(self, order: Order, why: str = "") -> None:
+        """An ambiguous exit is critical: a position may be open longer than its strategy believes."""
+        instrument = self._ports.instruments[order.slot]
+        severity = Severity.WARNING if order.opening else Severity.CRITICAL
+        text = (
+            f"order {order.order_no} ({instrument.key}) is ambiguous: {why or order.message or 'no answer'}"
+        )
+        self.alert("AMBIGUOUS_ORDER", text, str(order.order_no), severity)
+
+    def write_trade(self, change: Change) -> None:
+        """One row of trades.csv."""
+        order = change.order
+        position = self._book.position(order).quantity
+        instrument = self._ports.instruments[order.slot]
+        real_ns, charges = self._ports.clock.real_ns(), self._costs.of_fill(order.order_no)
+        self._ports.on_trade(trade_row(change, position, instrument, real_ns, charges))
 
     def write_order(self, order: Order, reason: Reason = Reason.NONE) -> None:
         """One row of orders.csv."""
         name = "" if reason is Reason.NONE else reason.name
         instrument = self._ports.instruments[order.slot]
-        self._ports.on_order(order_row(order, name, instrument, self._ports.clock.real_ns()))
+        real_ns, charges = self._ports.clock.real_ns(), self._costs.of_order(order.order_no)
+        self._ports.on_order(order_row(order, name, instrument, real_ns, charges))
 
     def refuse(self, intent: Intent, reason: Reason, text: str, now_ns: int) -> None:
         """An intent that never became an order (or a modification, or a cancel)."""
         self.count("refused")
         self.refused[reason.name] += 1
         self.journal(
-            Kind.REFUSED,
-            {
-                "strategy": intent.strategy,
-                "seq": intent.strategy_seq,
-                "kind": intent.kind,
-                "reason": reason.name,
-                "text": text,
-            },
+            Kind.REFUSED, refused_payload(intent, reason, text), (intent.strategy, intent.strategy_seq)
         )
         if reason is Reason.DUPLICATE_INTENT:
             return  # its strategy was told when the intent came first
-        position = self._book.standing(intent.strategy, intent.slot, intent.product).quantity
-        self._push(intent.strategy, refusal_event(intent, reason, position, now_ns))
+        self.tell_refusal(intent, reason, now_ns)
 
-    def _push(self, strategy: int, event: Records) -> None:
+    def tell_refusal(self, intent: Intent, reason: Reason, now_ns: int) -> None:
+        """Tell the strategy alone."""
+        position = self._book.standing(intent.strategy, intent.slot, intent.product).quantity
+        self.push(intent.strategy, refusal_event(intent, reason, position, now_ns))
+
+    def push(self, strategy: int, event: Records) -> bool:
+        """Hand an event to its strategy; False: its queue is full, and it is hung."""
         sink = self._ports.events.get(strategy)
         if sink is None:
-            return  # EXTERNAL, or a strategy of no worker: nobody listens
+            return True  # EXTERNAL, or a strategy of no worker: nobody listens
         if sink.push(event):
             self.count("events")
-            return
+            return True
         self.count("events_dropped")
         if strategy not in self.hung:
             self.hung.add(strategy)
-            self._ports.alert(f"strategy {strategy} takes no events: it opens nothing more")
+            self.alert(
+                "STRATEGY_HUNG",
+                f"strategy {strategy} takes no events: it opens nothing more",
+                f"strategy {strategy}",
+            )
+        return False
+
+
+def refused_payload(intent: Intent, reason: Reason, text: str) -> dict[str, Any]:
+    """Journal record REFUSED: enough to tell the strategy once more."""
+    return {
+        "strategy": intent.strategy,
+        "seq": intent.strategy_seq,
+        "kind": intent.kind,
+        "reason": reason.name,
+        "text": text,
+        "slot": intent.slot,
+        "side": intent.side,
+        "product": intent.product,
+        "qty": intent.qty,
+    }

@@ -1,15 +1,22 @@
 """Layer 2, orders process, cold: which of the broker's books to read next, and when.
 
-Pure. Reads are one at a time and never closer than `gap_ns`, far below the broker's window for
-them. At start: orders, trades, positions, orders again (had anything filled between, positions
-again), margins. Afterwards the order book every `period_ns` while anything is live and at once
-after an ambiguous answer; trades after fills.
+Pure. Reads are one at a time and inside the broker's windows for them. At start: orders, trades,
+positions, orders again (had anything filled between, positions again), margins, as fast as the
+windows allow. Afterwards the order book every `period_ns` while anything is live and at once after
+an ambiguous answer; trades after fills; and every `positions_ns`, or at once when somebody else has
+traded, a check: the same round of reads without margins. Failed reads are asked again later and
+later, up to `RETRY_NS_MAX`.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from kite_hft.trading.throttle import Window
+
+RETRY_NS_MAX = 2_000_000_000
+NEVER_NS = 2**61
 
 
 class Read(enum.Enum):
@@ -23,16 +30,28 @@ class Read(enum.Enum):
 
 @dataclass(slots=True)
 class Polls:
-    """When is the next read due? Times are CLOCK_MONOTONIC ns."""
+    """When is the next read due? Times are CLOCK_MONOTONIC ns.
+
+    starting: the next read of the start; checking: of a check of the positions; None: neither.
+    paused: no read at all (the broker's session is dead).
+    """
 
     period_ns: int
     gap_ns: int
+    positions_ns: int = NEVER_NS
+    windows: tuple[Window, ...] = ()
     orders_wanted: bool = False  # at once
     trades_wanted: bool = False
+    check_wanted: bool = False
     starting: Read | None = Read.ORDERS
+    checking: Read | None = None
+    paused: bool = False
     in_flight: Read | None = None
     _last_ns: int = -(2**62)
     _orders_ns: int = -(2**62)
+    _checked_ns: int = 0
+    _retry_ns: int = field(default=-(2**62))
+    _failures: int = 0
 
     def due(self, now_ns: int, live: bool) -> Read | None:
         """The read to send now; the caller sends it and calls `sent`.
@@ -41,10 +60,14 @@ class Polls:
         """
         if not live:
             self._orders_ns = now_ns
-        if self.in_flight or now_ns < self._last_ns + self.gap_ns:
+        if self.in_flight or self.paused or now_ns < self._free_ns(now_ns):
             return None
         if self.starting:
             return self.starting
+        if self.checking is None and (self.check_wanted or now_ns >= self._checked_ns + self.positions_ns):
+            self.checking, self.check_wanted = Read.ORDERS, False
+        if self.checking:
+            return self.checking
         if self.orders_wanted or (live and now_ns >= self._orders_ns + self.period_ns):
             return Read.ORDERS
         return Read.TRADES if self.trades_wanted else None
@@ -52,22 +75,46 @@ class Polls:
     def sent(self, read: Read, now_ns: int) -> None:
         """`read` has left."""
         self.in_flight, self._last_ns = read, now_ns
+        for window in self.windows:
+            window.record(now_ns, urgent=True)
         if read is Read.ORDERS:
             self._orders_ns, self.orders_wanted = now_ns, False
         elif read is Read.TRADES:
             self.trades_wanted = False
 
-    def done(self, ok: bool) -> None:
-        """The read in flight was answered; a failed one is wanted again."""
+    def done(self, ok: bool, now_ns: int = 0, wait_ns: int = 0) -> None:
+        """The read in flight was answered; a failed one is wanted again, not before `wait_ns`."""
         read, self.in_flight = self.in_flight, None
-        if not ok:
+        if ok:
+            self._failures = 0
+            return
+        self._failures += 1
+        back_off_ns = min(RETRY_NS_MAX, self.gap_ns * 2 ** min(self._failures - 1, 8))
+        self._retry_ns = now_ns + max(back_off_ns, wait_ns)
+        if self.starting is None and self.checking is None:
             self.orders_wanted |= read is Read.ORDERS
             self.trades_wanted |= read is Read.TRADES
 
+    def checked(self, now_ns: int, *, again: bool) -> None:
+        """A check is over; `again`: it has to be repeated at once."""
+        self.checking, self.check_wanted = None, again
+        self._checked_ns = now_ns
+
     def next_ns(self, now_ns: int, live: bool) -> int | None:
         """When `due` will next give a read, were nothing to happen; None: not by itself."""
-        if self.in_flight:
+        if self.in_flight or self.paused:
             return None
-        if self.starting or self.orders_wanted or self.trades_wanted:
-            return max(now_ns, self._last_ns + self.gap_ns)
-        return max(now_ns, self._last_ns + self.gap_ns, self._orders_ns + self.period_ns) if live else None
+        free_ns = max(now_ns, self._free_ns(now_ns))
+        if self.starting or self.checking or self.check_wanted or self.orders_wanted or self.trades_wanted:
+            return free_ns
+        times = [self._checked_ns + self.positions_ns] if self.positions_ns < NEVER_NS else []
+        if live:
+            times.append(self._orders_ns + self.period_ns)
+        return max(free_ns, min(times)) if times else None
+
+    def _free_ns(self, now_ns: int) -> int:
+        """The first time at which a read may leave."""
+        times = [self._retry_ns, *(window.free_at(now_ns, urgent=True) for window in self.windows)]
+        if not self.starting:
+            times.append(self._last_ns + self.gap_ns)
+        return max(times)

@@ -17,6 +17,7 @@ from kite_hft.clock import Clock
 from kite_hft.memory.journal import Journal, Record
 from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, Limits, TransportError
 from kite_hft.trading.checks import RiskLimits
+from kite_hft.trading.costs import Schedule
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.lookup import HORIZON_S_MIN
@@ -25,15 +26,27 @@ Records = npt.NDArray[np.void]
 
 
 class Source(Protocol):
-    """Consumer end of a queue (INTENT or TEXT)."""
+    """Consumer end of a TEXT queue."""
 
     def drain(self, out: Records) -> int: ...
 
 
+class IntentSource(Protocol):
+    """Consumer end of an INTENT queue: what was peeked stays in until it is committed."""
+
+    def peek(self, out: Records) -> int: ...
+    def commit(self, n: int) -> int: ...
+    def waiting(self) -> int: ...
+
+
 class Sink(Protocol):
-    """Producer end of an ORDER_EVENT queue: takes all or fewer, never blocks."""
+    """Producer end of an ORDER_EVENT queue: takes all or fewer, never blocks.
+
+    `recall` copies the newest records ever pushed, oldest first.
+    """
 
     def push(self, records: Records) -> int: ...
+    def recall(self, out: Records) -> int: ...
 
 
 class Latest(Protocol):
@@ -58,8 +71,25 @@ class Transport(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What orders.csv and trades.csv hold already: of this run, and of those that it continues.
+
+    orders: numbers that have a row. trades: order number -> (quantity, value in paise) told.
+    """
+
+    orders: frozenset[int] = frozenset()
+    trades: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
-    """All that is handed in. `events`: strategy -> its worker's queue."""
+    """All that is handed in. `events`: strategy -> its worker's queue.
+
+    history: records of the journals of runs that this one continues, oldest first, then those of
+    this run's own journal, when the process was `restarted` in it. alert: gets the fields of an
+    alert (see alerts.py). fresh(slot): a tick has come since its connection was made. use_token: the
+    transport goes on with another access token.
+    """
 
     instruments: InstrumentTable
     broker: Broker
@@ -68,14 +98,22 @@ class Ports:
     journal: Journal
     counters: CounterSink
     latest: Latest
-    intents: Sequence[Source]
+    intents: Sequence[IntentSource]
     texts: Sequence[Source]
     events: Mapping[int, Sink]
     tags: Tags
-    history: Iterable[Record] = ()  # this run's journal so far
+    history: Iterable[Record] = ()
+    restarted: bool = False
+    continues: Sequence[str] = ()  # names of those runs
+    counted: Mapping[str, int] = field(default_factory=dict)  # counters of this run so far
+    written: Written = field(default_factory=Written)
+    broker_name: str = ""  # the broker that the journal is about, by address; for its START record
     on_order: Callable[[dict[str, Any]], None] = lambda row: None
     on_trade: Callable[[dict[str, Any]], None] = lambda row: None
-    alert: Callable[[str], None] = lambda text: None
+    alert: Callable[[dict[str, Any]], None] = lambda fields: None
+    fresh: Callable[[int], bool] = lambda slot: True
+    use_token: Callable[[str], None] = lambda access_token: None
+    workers: Mapping[int, Sequence[int]] = field(default_factory=dict)  # worker -> its strategies
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +132,18 @@ class OrdersConfig:
     poll_period_s: float = 2.0
     poll_gap_s: float = 0.25
     entry_wait_s: float = 1.0  # longest that an opening intent waits for the throttle
+    positions_s: float = 15.0  # the broker's positions are compared this often
+    reject_storm: int = 5  # rejected in a row: REDUCING
+    stale_position_s: float = 15.0  # without a price of something that we hold: an alert
+    reprice_s: float = 3.0  # a closing order that rests is replaced this often
+    charges: Schedule | None = None  # of the day; None: nothing costs anything
 
     def __post_init__(self) -> None:
         if self.absence_horizon_s < HORIZON_S_MIN and not self.loopback:
             raise ValueError(
                 f"absence_horizon_s {self.absence_horizon_s} < {HORIZON_S_MIN}: allowed on loopback only"
             )
-        for name in ("absence_horizon_s", "poll_period_s", "poll_gap_s", "entry_wait_s"):
+        for name in ("absence_horizon_s", "poll_period_s", "poll_gap_s", "entry_wait_s", "positions_s",
+                     "stale_position_s", "reprice_s"):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0")

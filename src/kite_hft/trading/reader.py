@@ -1,8 +1,8 @@
 """Layer 2, orders process, cold: reads the broker's books, and squares everything at start.
 
-At start: orders, trades, positions, then orders once more. Had something filled between the two
-reads of orders, the positions may hold it or not: they are read again. Only a whole round in which
-nothing moved makes the stage reconciled.
+At start, and again with every check of the positions: orders, trades, positions, then orders once
+more. Had anything filled since the positions were asked for, they may hold it or not: they are read
+again. Only a whole round in which nothing moved is compared, and makes the stage reconciled.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from kite_hft.trading.outbox import Outbox
 from kite_hft.trading.polls import Polls, Read
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.reconcile import Reconciler
+from kite_hft.trading.throttle import Window
 from kite_hft.units import NS_PER_S
+
+_FAILURES_TOLD = 3
 
 
 class BookReader:
@@ -39,9 +42,16 @@ class BookReader:
             Read.POSITIONS: broker.positions,
             Read.MARGINS: broker.margins,
         }
-        self.polls = Polls(round(config.poll_period_s * NS_PER_S), round(config.poll_gap_s * NS_PER_S))
+        self._slow_ns = round(config.limits.cooldown_urgent_gap_s * NS_PER_S)
+        self.polls = Polls(
+            round(config.poll_period_s * NS_PER_S),
+            round(config.poll_gap_s * NS_PER_S),
+            round(config.positions_s * NS_PER_S),
+            tuple(Window(limit) for limit in config.limits.other_windows),
+        )
         self.cash_paise = 0
         self.orders_today = 0
+        self.checks = 0  # comparisons of the positions that were whole
         self._held: list[PositionReport] | None = None
         self._filled_before = 0
         self._failures = 0
@@ -50,13 +60,22 @@ class BookReader:
     def reconciled(self) -> bool:
         return self.polls.starting is None
 
+    def start_anew(self) -> None:
+        """The whole round of a start once more."""
+        self.polls.starting, self.polls.checking, self._held = Read.ORDERS, None, None
+
     def send(self, now_ns: int) -> int:
         """Send the read that is due, if one is."""
+        if self._reconciler.externals.check_wanted and self.polls.checking is None:
+            self._reconciler.externals.check_wanted = False
+            self.polls.check_wanted = True
         read = self.polls.due(now_ns, self._book.live_count() > 0)
         if read is None:
             return 0
         self.polls.sent(read, now_ns)
         self._outbox.count("polls")
+        if read is Read.POSITIONS:
+            self._filled_before = self._filled()
         self._submit((read, now_ns), self._requests[read]())
         return 1
 
@@ -73,12 +92,19 @@ class BookReader:
                 self._take(read, result.body, asked_ns, now_ns)
             except ValueError as error:
                 text = str(error)
-        self.polls.done(not text)
+        limited = isinstance(result, HttpResponse) and result.status == 429
+        self.polls.done(not text, now_ns, self._slow_ns if limited else 0)
         self._failures = self._failures + 1 if text else 0
-        if text and self._failures in (1, 10, 100, 1000):
-            self._ports.alert(f"reading {read.value} failed ({self._failures} in a row): {text}")
-        if not text and not self.reconciled:
-            self._advance(read)
+        if self._failures == _FAILURES_TOLD:
+            self._outbox.alert(
+                "BROKER_UNREACHABLE", f"reading {read.value} failed {self._failures} times in a row: {text}"
+            )
+        if not text:
+            self._outbox.clear("BROKER_UNREACHABLE")
+            if not self.reconciled:
+                self.polls.starting = self._following(read, now_ns)
+            elif self.polls.checking is read:
+                self.polls.checking = self._following(read, now_ns)
 
     def _take(self, read: Read, body: bytes, asked_ns: int, now_ns: int) -> None:
         broker = self._ports.broker
@@ -89,25 +115,31 @@ class BookReader:
         elif read is Read.TRADES:
             self._reconciler.trades(broker.parse_trades(body), now_ns)
         elif read is Read.POSITIONS:
-            self._held, self._filled_before = broker.parse_positions(body), self._filled()
+            self._held = broker.parse_positions(body)
         else:
             self.cash_paise = broker.parse_cash_paise(body)
 
     def _filled(self) -> int:
-        return sum(order.filled for order in self._book.orders.values())
+        ours = sum(order.filled for order in self._book.orders.values())
+        return ours + self._reconciler.externals.filled
 
-    def _advance(self, read: Read) -> None:
-        """The next read of the start, after a good one."""
-        following = {
-            Read.ORDERS: Read.TRADES,
-            Read.TRADES: Read.POSITIONS,
-            Read.POSITIONS: Read.ORDERS,
-            Read.MARGINS: None,
-        }[read]
-        if read is Read.ORDERS and self._held is not None:
-            if self._filled() == self._filled_before:
-                self._reconciler.positions(self._held)
-                following = Read.MARGINS
-            else:
-                self._held, following = None, Read.TRADES
-        self.polls.starting = following
+    def _following(self, read: Read, now_ns: int) -> Read | None:
+        """The next read of a start or a check, after a good one."""
+        if read is Read.TRADES:
+            return Read.POSITIONS
+        if read is Read.POSITIONS:
+            return Read.ORDERS
+        if read is Read.MARGINS:
+            return None
+        if self._held is None:
+            return Read.TRADES
+        held, self._held = self._held, None
+        if self._filled() != self._filled_before:
+            return Read.TRADES
+        agreed = self._reconciler.externals.square(held, now_ns)
+        self.polls.checked(now_ns, again=not agreed)
+        self._reconciler.externals.check_wanted = False
+        if not self.reconciled:
+            return Read.MARGINS
+        self.checks += 1
+        return None

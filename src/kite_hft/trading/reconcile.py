@@ -1,9 +1,9 @@
 """Layer 2, orders process, hot: the broker's words about orders, folded into the book.
 
-Order updates, book reads, execution reads, positions at start. Finds each row's order by broker id
-or by tag; a row with a tag of this installation that the book does not know is adopted, and halts
-the engine when this very run made it (the journal lost it). Ambiguous orders are looked up in
-every whole read of the order book.
+Order updates, book reads, execution reads. Finds each row's order by broker id or by tag; a row with
+a tag of this installation that the book does not know is adopted, and halts the engine when this
+very run made it (the journal lost it); any other row is somebody else's (external.py). Ambiguous
+orders are looked up in every whole read of the order book.
 """
 
 from __future__ import annotations
@@ -15,52 +15,83 @@ import msgspec
 from kite_hft.layout import OrderStatus, OrderType, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL, Book, BookError, Order
-from kite_hft.trading.broker import OrderReport, PositionReport, TradeReport
+from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.desk import Desk
+from kite_hft.trading.external import Externals
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.lifecycle import TERMINAL, WORKING, Input
-from kite_hft.trading.lookup import Lookup
+from kite_hft.trading.lookup import Lookup, could_be_ours
 from kite_hft.trading.outbox import Outbox
 from kite_hft.trading.ports import Ports
-from kite_hft.trading.recovery import adopt, square
+from kite_hft.trading.recovery import adopt
+from kite_hft.trading.states import States
 
 _MARKET = (OrderType.MARKET, OrderType.SLM)
+LABEL = "UPDATE"
+"""A label of Kite's stream that is no state of an order."""
 
 
 class Reconciler:
-    """Keeps the book true to the broker."""
+    """Keeps the book true to the broker. `look_up` asks for a read of the order book."""
 
-    def __init__(self, ports: Ports, book: Book, outbox: Outbox, horizon_ns: int, desk: Desk) -> None:
-        self._ports, self._book, self._outbox = ports, book, outbox
+    def __init__(
+        self, ports: Ports, book: Book, outbox: Outbox, states: States, horizon_ns: int, desk: Desk
+    ) -> None:
+        self._ports, self._book, self._outbox, self._states = ports, book, outbox, states
         self._tags: Tags = ports.tags
         self._lookup = Lookup(horizon_ns)
         self._desk = desk
-        self._alerted: set[str] = set()
+        self.externals = Externals(ports, book, outbox, desk)
+        self._told: dict[str, set[int]] = {}  # order id -> what its updates said
+        self._adopting: set[str] = set()
 
-    def update(self, report: OrderReport, now_ns: int) -> Order | None:
-        """One order update from the stream; its order, when it is ours."""
+    def update(self, report: OrderReport, text: bytes, now_ns: int) -> bool:
+        """One order update from the stream; False: the book is to be read, it may be an order of ours.
+
+        Every connection carries each update: the same `text` again is a duplicate.
+        """
+        told = self._told.setdefault(report.order_id, set())
+        words = hash(text)
+        if words in told:
+            self._outbox.count("updates_duplicate")
+            return True
+        told.add(words)
+        if report.status_text == LABEL:
+            self._outbox.count("updates_label")
         order = self._find(report, now_ns)
         if order is not None:
             self._fold(order, report, now_ns)
-        return order
+        elif self._strange(report):
+            if could_be_ours(report, self._book, self._ports.instruments):
+                return False
+            self.externals.report(report, now_ns)
+        return True
 
     def orders(self, rows: Sequence[OrderReport], asked_ns: int, now_ns: int) -> None:
         """One whole read of the order book, asked for at `asked_ns`.
 
         Terms are taken over unless the order changed since, or a modification is under way.
         """
+        strangers = []
         for row in rows:
             order = self._find(row, now_ns)
             if order is None:
+                strangers.append(row)
                 continue
             self._fold(order, row, now_ns)
             settled = asked_ns >= order.changed_ns and order.order_no not in self._desk.modifying
             if settled and order.status in WORKING:
                 self._take_terms(order, row, now_ns)
-        for finding in self._lookup.read(self._book, self._ports.instruments, rows, asked_ns):
+            self._desk.retry_cancel(order, asked_ns, now_ns)
+        known = self.externals.orders
+        for finding in self._lookup.read(self._book, self._ports.instruments, rows, asked_ns, known):
             order = finding.order
             if finding.doubt:
-                self._alert_once(f"order {order.order_no} stays ambiguous: {finding.doubt}")
+                self._outbox.alert(
+                    "AMBIGUOUS_ORDER",
+                    f"order {order.order_no} stays ambiguous: {finding.doubt}",
+                    f"{order.order_no} doubt",
+                )
             elif finding.row is not None:
                 self._fold(order, finding.row, now_ns)
             else:
@@ -68,23 +99,30 @@ class Reconciler:
                 self._outbox.journal(Kind.RESOLVED, {"no": order.order_no, "how": "absent"})
                 self._outbox.tell(change, now_ns, Reason.ABSENT)
                 self._desk.progressed(order, now_ns)
+        for row in strangers:
+            found = self._book.by_id(row.order_id) is not None
+            if found or could_be_ours(row, self._book, self._ports.instruments):
+                continue
+            if self._strange(row):
+                self.externals.report(row, now_ns)
 
     def trades(self, rows: Iterable[TradeReport], now_ns: int) -> None:
         """One whole read of the executions."""
+        strangers = []
         for trade in rows:
             order = self._book.by_id(trade.order_id)
+            if order is None and trade.order_id in self.externals.orders:
+                strangers.append(trade)
             if order is None or order.strategy == EXTERNAL or trade.trade_id in order.trades:
                 continue
             change = self._book.fold_trade(order, trade, now_ns)
             self._outbox.journal(Kind.TRADE, {"no": order.order_no, "trade": msgspec.to_builtins(trade)})
             self._outbox.tell(change, now_ns)
+        self.externals.trades(strangers)
 
-    def positions(self, rows: Iterable[PositionReport]) -> None:
-        """What the account holds at start, beyond this run's own orders."""
-        lines = square(self._book, self._ports.instruments, rows)
-        for line in lines:
-            self._ports.alert(f"position: {line}")
-        self._outbox.journal(Kind.EXTERNAL, {"positions": lines})
+    def _strange(self, report: OrderReport) -> bool:
+        """No order of this installation."""
+        return not any(self._tags.of_install(tag) for tag in report.tags)
 
     def _find(self, report: OrderReport, now_ns: int) -> Order | None:
         order = self._book.by_id(report.order_id) or self._book.by_tags(report.tags)
@@ -102,23 +140,29 @@ class Reconciler:
         if self._tags.order_no(tag) is not None:
             self._outbox.halt(f"order {report.order_id} has this run's tag {tag}: not in the journal")
         if instrument is None:
-            self._alert_once(
-                f"order {report.order_id} of an earlier run is in {report.symbol}: not in this run"
-            )
+            if report.order_id not in self._adopting:
+                self._adopting.add(report.order_id)
+                text = f"order {report.order_id} of an earlier run is in {report.symbol}: not in this run"
+                self._outbox.alert("ORDER_ADOPTED", text, report.order_id)
             return None
         order = adopt(self._book, report, self._desk.take_no(), instrument, tag, now_ns)
-        self._ports.alert(f"order {report.order_id} ({instrument.key}) of an earlier run is live: adopted")
+        self._outbox.alert(
+            "ORDER_ADOPTED",
+            f"order {report.order_id} ({instrument.key}) of an earlier run is live: adopted",
+            report.order_id,
+        )
         return order
 
     def _fold(self, order: Order, report: OrderReport, now_ns: int) -> None:
         before = order.status
+        if order.strategy != EXTERNAL and report.placed_by:
+            self.externals.user = report.placed_by
         try:
             change = self._book.fold(order, report, now_ns)
         except BookError as error:
             self._outbox.halt(str(error))
             return
         if not change:
-            self._outbox.count("updates_duplicate")
             return
         if order.strategy != EXTERNAL:
             self._outbox.journal(Kind.REPORT, {"no": order.order_no, "report": msgspec.to_builtins(report)})
@@ -126,6 +170,7 @@ class Reconciler:
             self._outbox.halt(f"order {order.order_no} was proved absent, and lives as {report.order_id}")
         refused = change.status_changed and order.status is OrderStatus.REJECTED
         self._outbox.tell(change, now_ns, Reason.BROKER if refused else Reason.NONE)
+        self._states.ended(change)
         self._desk.progressed(order, now_ns)
 
     def _take_terms(self, order: Order, row: OrderReport, now_ns: int) -> None:
@@ -133,9 +178,6 @@ class Reconciler:
         px = order.px if order.order_type in _MARKET else row.px
         terms = (row.quantity, px, row.trigger_px or order.trigger_px)
         if order.quantity_max or terms != (order.quantity, order.px, order.trigger_px):
+            if order.quantity_max:
+                self._outbox.clear("AMBIGUOUS_ORDER", str(order.order_no))
             self._outbox.tell(self._book.set_terms(order, *terms, now_ns), now_ns)
-
-    def _alert_once(self, text: str) -> None:
-        if text not in self._alerted:
-            self._alerted.add(text)
-            self._ports.alert(text)

@@ -96,6 +96,24 @@ def order_event(
     return event
 
 
+def snapshot_event(
+    order: Order, reason: Reason, position: int, instrument: Instrument, now_ns: int
+) -> npt.NDArray[np.void]:
+    """One SNAPSHOT (array of 1): an order as it stands, whatever was told of it before."""
+    return order_event(EventKind.SNAPSHOT, Change(order, order.status), reason, position, instrument, now_ns)
+
+
+def position_event(
+    strategy: int, slot: int, product: int, position: int, now_ns: int
+) -> npt.NDArray[np.void]:
+    """One SNAPSHOT (array of 1) of a position alone: strategy_seq and order_no are 0."""
+    event = np.zeros(1, ORDER_EVENT)
+    row = event[0]
+    row["event_ns"], row["position"], row["slot"], row["strategy"] = now_ns, position, slot, strategy
+    row["kind"], row["product"] = EventKind.SNAPSHOT, product
+    return event
+
+
 def refusal_event(intent: Intent, reason: Reason, position: int, now_ns: int) -> npt.NDArray[np.void]:
     """The ORDER_EVENT (array of 1) of an intent that was refused before it became anything."""
     event = np.zeros(1, ORDER_EVENT)
@@ -153,8 +171,11 @@ ORDER_COLUMNS: Final = (
     "order_id",
     "tag",
     "message",
+    "charges",
 )
-"""Columns of orders.csv: an order when it ended, or as it stood when the engine stopped."""
+"""Columns of orders.csv: an order when it ended, or as it stood when the engine stopped.
+
+charges: rupees, of the whole order (costs.Charges)."""
 
 TRADE_COLUMNS: Final = (
     "time_ns",
@@ -168,8 +189,11 @@ TRADE_COLUMNS: Final = (
     "price",
     "value",
     "position",
+    "charges",
 )
-"""Columns of trades.csv: a fill as it was accounted; a correction of value has quantity 0."""
+"""Columns of trades.csv: a fill as it was accounted; a correction of value has quantity 0.
+
+charges: rupees, what the order costs more for this fill."""
 
 
 def name_of(words: type[Side] | type[OrderType] | type[Product], value: int) -> str:
@@ -180,7 +204,9 @@ def name_of(words: type[Side] | type[OrderType] | type[Product], value: int) -> 
         return str(value)
 
 
-def order_row(order: Order, reason: str, instrument: Instrument, real_ns: int) -> dict[str, Any]:
+def order_row(
+    order: Order, reason: str, instrument: Instrument, real_ns: int, charges_paise: int
+) -> dict[str, Any]:
     """One row of orders.csv, keyed by ORDER_COLUMNS."""
     scale = instrument.scale
     average = divide_half_even(order.filled_units, order.filled) if order.filled else 0
@@ -202,10 +228,13 @@ def order_row(order: Order, reason: str, instrument: Instrument, real_ns: int) -
         "order_id": order.order_id,
         "tag": order.tag,
         "message": order.message,
+        "charges": rupees_text(charges_paise),
     }
 
 
-def trade_row(change: Change, position: int, instrument: Instrument, real_ns: int) -> dict[str, Any]:
+def trade_row(
+    change: Change, position: int, instrument: Instrument, real_ns: int, charges_paise: int
+) -> dict[str, Any]:
     """One row of trades.csv, keyed by TRADE_COLUMNS."""
     order = change.order
     quantity = change.fill_quantity
@@ -222,4 +251,5 @@ def trade_row(change: Change, position: int, instrument: Instrument, real_ns: in
         "price": price_text(px, instrument.scale),
         "value": rupees_text(paise_of_units(change.fill_units, instrument)),
         "position": position,
+        "charges": rupees_text(charges_paise),
     }

@@ -64,6 +64,7 @@ def _row(reason: Reason, check: Check, kinds: set[int], *, reducing: bool, again
 
 
 CHECKS: Final = (
+    _row(Reason.TOKEN_DEAD, checks.token_dead, _ALL, reducing=True, again=True),
     _row(Reason.NOT_ACTIVE, checks.active, _ALL, reducing=True),
     _row(Reason.DUPLICATE_INTENT, checks.duplicate, _ALL, reducing=True),
     _row(Reason.UNKNOWN_INSTRUMENT, checks.known, _PM, reducing=True),
@@ -81,9 +82,13 @@ CHECKS: Final = (
     _row(Reason.TICK_SIZE, checks.tick_ok, _PM, reducing=True),
     _row(Reason.MAX_ORDER_QUANTITY, checks.quantity, _PM, reducing=True),
     _row(Reason.HALTED, checks.halted, _PM, reducing=False, again=True),
+    _row(Reason.REDUCING, checks.reducing_only, _PM, reducing=False, again=True),
+    _row(Reason.MARKET_HALT, checks.market_halted, _PM, reducing=False, again=True),
     _row(Reason.FROZEN, checks.frozen, _PM, reducing=False, again=True),
+    _row(Reason.NO_SNAPSHOT, checks.fresh, _PM, reducing=False, again=True),
     _row(Reason.NO_REFERENCE_PRICE, checks.reference, _PM, reducing=False, again=True),
     _row(Reason.STALE_TICK, checks.stale, _PM, reducing=False, again=True),
+    _row(Reason.FROZEN, checks.exit_left, _P, reducing=False, again=True),
     _row(Reason.PRICE_COLLAR, checks.collar, _PM, reducing=True, again=True),
     _row(Reason.MAX_ORDER_VALUE, checks.order_value, _PM, reducing=False),
     _row(Reason.MAX_EXPOSURE, checks.position_size, _PM, reducing=False),
@@ -125,6 +130,11 @@ def gather(
     mark: Callable[[int], int],
     modifications_max: int,
     last_seq: int,
+    token_dead: str = "",
+    reducing_only: str = "",
+    market_halted: bool = False,
+    fresh: bool = True,
+    now_ns: int = 0,
 ) -> Context:
     """The context of one intent. `tick`: (last price, tick sequence, age in ns), (0, 0, -1): none.
 
@@ -132,6 +142,7 @@ def gather(
     """
     slot = intent.slot
     target = book.by_strategy(intent.strategy, intent.target_seq) if intent.kind in (MODIFY, CANCEL) else None
+    cut_ns = book.standing(intent.strategy, slot, intent.product).cut_ns
     return Context(
         instrument=instruments[slot] if slot < len(instruments) else None,
         instruments=instruments,
@@ -145,4 +156,9 @@ def gather(
         target=target,
         modifications_max=modifications_max,
         last_seq=last_seq,
+        token_dead=token_dead,
+        reducing_only=reducing_only,
+        market_halted=market_halted,
+        fresh=fresh,
+        cut_age_ns=now_ns - cut_ns if cut_ns else -1,
     )

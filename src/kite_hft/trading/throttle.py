@@ -13,7 +13,7 @@ must never fire; when it does, the limiter above is wrong and nothing more may b
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -131,6 +131,12 @@ class Throttle(Generic[T]):
         """The broker answered 429: entries wait out the cool-down, urgent calls pass singly."""
         self._cool_until_ns = now_ns + round(self._limits.cooldown_after_429_s * NS_PER_S)
 
+    def recall(self, at_ns: int, urgent: bool) -> None:
+        """A call that an earlier process sent; older ones first."""
+        for window in self._windows:
+            window.record(at_ns, urgent)
+        self._last_ns = at_ns
+
     def next_ns(self, now_ns: int) -> int | None:
         """When something happens here next: a call may leave or a deadline passes; None: empty."""
         times = [self._free_at(now_ns, lane[0]) for lane in (self._urgent, self._entries) if lane]
@@ -165,6 +171,16 @@ class EgressGate:
         ]
         self._calls = 0
         self._placed: set[str] = set()
+
+    def recall(self, at_ns: int) -> None:
+        """A call that an earlier process sent; older ones first."""
+        for _, ring in self._rings:
+            ring[self._calls % len(ring)] = at_ns
+        self._calls += 1
+
+    def recall_tags(self, tags: Iterable[str]) -> None:
+        """Orders that an earlier process placed."""
+        self._placed.update(tags)
 
     def refuses(self, now_ns: int, placed_tag: str = "") -> str:
         """Why this call must not leave; empty: it may, and is counted."""

@@ -1,8 +1,12 @@
-"""The feed stage: what it sends, and when it takes a connection for dead."""
+"""The feed stage: what it sends in which mode, and when it takes a connection for dead."""
 
 from __future__ import annotations
 
-from kite_hft.stages.feed import HEARTBEAT_NS, Feed
+import json
+
+import pytest
+
+from kite_hft.stages.feed import HEARTBEAT_NS, TOKENS_PER_MESSAGE, Feed, subscription
 
 S = 1_000_000_000
 
@@ -11,6 +15,9 @@ class FakeSink:
     def __init__(self) -> None:
         self.last_frame_at_ns = 0
         self.events: list[str] = []
+        self.modes: dict[int, int] = {}
+        self.changes: list[tuple[int, int, int]] = []
+        self.counters: dict[str, int] = {}
 
     def connected(self) -> None:
         self.events.append("connected")
@@ -18,39 +25,129 @@ class FakeSink:
     def disconnected(self) -> None:
         self.events.append("disconnected")
 
+    def set_mode(self, slot: int, mode: int, now_ns: int) -> None:
+        self.modes[slot] = mode
+        self.changes.append((slot, mode, now_ns))
 
-def make() -> tuple[Feed, FakeSink, list[int]]:
-    sink, beats = FakeSink(), []
-    return Feed(sink, [b"subscribe", b"mode"], beats.append, 5 * S), sink, beats
+    def count(self, name: str, n: int = 1) -> None:
+        self.counters[name] = self.counters.get(name, 0) + n
+
+    def gauge(self, name: str, value: int) -> None:
+        self.counters[name] = value
 
 
-def test_a_connection_is_subscribed_every_time() -> None:
-    feed, sink, _ = make()
+class Made:
+    """A started feed of tokens 100, 101, ... in slots 0, 1, ..."""
+
+    def __init__(self, *modes: str) -> None:
+        self.sink = FakeSink()
+        self.beats: list[int] = []
+        self.log: list[str] = []
+        tokens = {100 + slot: mode for slot, mode in enumerate(modes)}
+        slots = {token: token - 100 for token in tokens}
+        self.feed = Feed(self.sink, tokens, slots, self.beats.append, 5 * S, log=self.log.append)
+        self.feed.start(7)
+
+
+def said(messages: list[bytes]) -> list[tuple[str, object]]:
+    return [(json.loads(text)["a"], json.loads(text)["v"]) for text in messages]
+
+
+def test_a_connection_is_subscribed_in_its_modes_every_time() -> None:
+    made = Made("full", "ltp", "quote", "off", "full")
     for _ in range(2):
-        assert list(feed.connected(1)) == [b"subscribe", b"mode"]
-        feed.disconnected()
-    assert sink.events == ["connected", "disconnected"] * 2
+        assert said(made.feed.connected(1)) == [
+            ("subscribe", [101]),
+            ("mode", ["ltp", [101]]),
+            ("subscribe", [102]),  # quote is what a bare subscribe brings
+            ("subscribe", [100, 104]),
+            ("mode", ["full", [100, 104]]),
+        ]
+        made.feed.disconnected()
+    assert made.sink.events == ["connected", "disconnected"] * 2
+
+
+def test_a_connection_without_subscription_sends_nothing() -> None:
+    made = Made("off", "off")
+    assert not made.feed.connected(1) and made.sink.counters["subscribed"] == 0
+
+
+def test_modes_stand_where_others_read_them() -> None:
+    made = Made("full", "ltp", "quote", "off")
+    assert made.sink.modes == {0: 3, 1: 1, 2: 2, 3: 0}
+    assert made.sink.counters["subscribed"] == 3
+    assert made.sink.changes[0] == (0, 3, 7)
+
+
+def test_many_tokens_go_in_several_messages() -> None:
+    messages = said(subscription(range(1, 2 * TOKENS_PER_MESSAGE + 2), "full"))
+    assert [action for action, _ in messages] == ["subscribe", "mode"] * 3
+    sizes = [len(value if action == "subscribe" else value[1]) for action, value in messages]
+    assert sizes == [TOKENS_PER_MESSAGE] * 4 + [1, 1]
+
+
+def test_subscribing_at_run_time() -> None:
+    made = Made("off", "ltp", "full", "off")
+    messages = made.feed.subscribe([100, 101, 102, 999, 100], "full", 50)
+    assert said(messages) == [
+        ("subscribe", [100]),
+        ("mode", ["full", [100]]),
+        ("mode", ["full", [101]]),  # subscribed already, in another mode
+    ]
+    assert made.sink.counters["subscribed"] == 3 and made.sink.changes[-2:] == [(0, 3, 50), (1, 3, 50)]
+    assert made.log == ["feed: 2 instruments in mode full"]
+    assert made.feed.subscribe([100, 101, 102], "full", 60) == []
+    assert said(made.feed.connected(1))[0] == ("subscribe", [100, 101, 102])
+
+
+def test_a_mode_that_does_not_exist_changes_nothing() -> None:
+    made = Made("off")
+    for mode in ("off", "FULL", ""):
+        with pytest.raises(ValueError, match="mode"):
+            made.feed.subscribe([100], mode, 1)
+    assert made.sink.modes == {0: 0}
+
+
+def test_unsubscribing_at_run_time() -> None:
+    made = Made("full", "full", "off")
+    assert said(made.feed.unsubscribe([101, 102, 999], 50)) == [("unsubscribe", [101])]
+    assert made.sink.modes == {0: 3, 1: 0, 2: 0} and made.sink.counters["subscribed"] == 1
+    assert said(made.feed.connected(1)) == [("subscribe", [100]), ("mode", ["full", [100]])]
+    assert made.feed.unsubscribe([101], 60) == []
+
+
+def test_errors_and_notices_of_the_broker_are_said_and_errors_counted() -> None:
+    made = Made("full")
+    made.feed.on_text(b'{"type":"error","data":"Too many"}')
+    made.feed.on_text(b'{"type":"message","data":"Maintenance at 7"}')
+    made.feed.on_text(b'{"data":{"order_id":"1"},"type":"order"}')
+    made.feed.on_text(b"not even JSON")
+    assert made.log == ["feed: the broker says (error): Too many",
+                        "feed: the broker says (message): Maintenance at 7"]  # fmt: skip
+    assert made.sink.counters["text_errors"] == 1
 
 
 def test_silence_counts_from_the_last_frame_or_the_connection() -> None:
-    feed, sink, _ = make()
-    assert not feed.is_silent(100 * S)
-    feed.connected(10 * S)
-    assert not feed.is_silent(15 * S) and feed.is_silent(15 * S + 1)
-    sink.last_frame_at_ns = 14 * S
-    assert not feed.is_silent(19 * S) and feed.is_silent(19 * S + 1)
+    made = Made("full")
+    assert not made.feed.is_silent(100 * S)
+    made.feed.connected(10 * S)
+    assert not made.feed.is_silent(15 * S) and made.feed.is_silent(15 * S + 1)
+    assert not made.feed.has_delivered()
+    made.sink.last_frame_at_ns = 14 * S
+    assert not made.feed.is_silent(19 * S) and made.feed.is_silent(19 * S + 1)
+    assert made.feed.has_delivered()
 
 
 def test_heartbeats_every_tenth_of_a_second() -> None:
-    feed, _, beats = make()
+    made = Made("full")
     for now in range(0, 5 * HEARTBEAT_NS, HEARTBEAT_NS // 4):
-        feed.step(now)
-    assert beats == [n * HEARTBEAT_NS for n in range(5)]
+        made.feed.step(now)
+    assert made.beats == [n * HEARTBEAT_NS for n in range(5)]
 
 
 def test_close_says_goodbye_once() -> None:
-    feed, sink, _ = make()
-    feed.connected(1)
-    feed.close()
-    feed.close()
-    assert sink.events == ["connected", "disconnected"]
+    made = Made("full")
+    made.feed.connected(1)
+    made.feed.close()
+    made.feed.close()
+    assert made.sink.events == ["connected", "disconnected"]

@@ -125,12 +125,12 @@ def test_429_refuses_and_cools_down() -> None:
     assert world.status(3) in WORKING
 
 
-def test_dead_session_halts() -> None:
+def test_dead_session_stops_all_calls() -> None:
     world = World().start()
     world.broker.on_call = lambda request: error(403, "TokenException", "Incorrect `api_key`")
     world.send(1)
     world.send(2)
-    assert world.reason(1) == "BROKER" and world.reason(2) == "HALTED"
+    assert world.reason(1) == "BROKER" and world.reason(2) == "TOKEN_DEAD"
 
 
 def test_two_broker_orders_for_one_intent_halt() -> None:

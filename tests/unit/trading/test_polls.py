@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from kite_hft.trading.broker import RateWindow
 from kite_hft.trading.polls import Polls, Read
+from kite_hft.trading.throttle import Window
 
 
 def polls() -> Polls:
@@ -38,9 +40,52 @@ def test_wanted_reads_come_at_once_but_one_at_a_time_and_apart() -> None:
 
 
 def test_a_failed_read_is_wanted_again() -> None:
-    made = polls()
     for read in (Read.ORDERS, Read.TRADES):
+        made = polls()
+        made.due(0, False)
         made.sent(read, 0)
         made.done(False)
         assert made.due(25, True) is read
-        made.orders_wanted = made.trades_wanted = False
+
+
+def test_reads_that_fail_in_a_row_are_asked_later_and_later() -> None:
+    made = polls()
+    waits = []
+    for turn in range(12):
+        made.sent(Read.ORDERS, turn * 10**10)
+        made.done(False, turn * 10**10)
+        at = made.next_ns(turn * 10**10, True)
+        assert at is not None
+        waits.append(at - turn * 10**10)
+    assert waits[:4] == [25, 50, 100, 200] and waits[-1] == waits[-2] == 25 * 2**8
+    made.done(False, 0, wait_ns=10**12)
+    assert made.next_ns(0, True) == 10**12
+
+
+def test_the_windows_of_the_broker_bind_reads_also_at_the_start() -> None:
+    made = Polls(period_ns=200, gap_ns=25, windows=(Window(RateWindow(3, 1.0)),))
+    left = []
+    for now in range(0, 2_000_000_000, 50_000_000):
+        if (read := made.due(now, False)) is not None:
+            made.sent(read, now)
+            made.done(True)
+            left.append(now // 1_000_000)
+    assert left == [0, 50, 100, 1000, 1050, 1100]
+
+
+def test_positions_are_compared_by_the_clock_and_at_once_when_wanted() -> None:
+    made = Polls(period_ns=200, gap_ns=25, positions_ns=1000, starting=None)
+    made.checked(0, again=False)
+    assert made.due(999, False) is None and made.next_ns(999, False) == 1000
+    assert made.due(1000, False) is Read.ORDERS and made.checking is Read.ORDERS
+    made.sent(Read.ORDERS, 1000)
+    made.done(True)
+    made.checking = Read.TRADES
+    assert made.due(1025, False) is Read.TRADES
+    made.checked(1100, again=True)
+    assert made.due(1101, False) is Read.ORDERS, "two reads have to agree"
+
+
+def test_nothing_is_read_while_paused() -> None:
+    made = Polls(period_ns=200, gap_ns=25, paused=True)
+    assert made.due(10**12, True) is None and made.next_ns(10**12, True) is None

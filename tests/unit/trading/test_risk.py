@@ -29,6 +29,7 @@ class Desk:
         self.book = Book(TABLE)
         self.tick = (PX, 1, 0)
         self.active, self.halted, self.last_seq, self.mark = True, "", 0, PX
+        self.more: dict[str, Any] = {}  # what else gather is told
         self.limits = RiskLimits()
 
     def order(self, number: int, status: OrderStatus = OrderStatus.OPEN, **more: Any) -> Order:
@@ -49,6 +50,7 @@ class Desk:
         return gather(
             wish, TABLE, self.book, active=self.active, halted=self.halted, tick=self.tick,
             mark=lambda slot: self.mark, modifications_max=25, last_seq=self.last_seq,
+            **self.more,
         )  # fmt: skip
 
     def judge(self, strategy_seq: int = 100, **fields: Any) -> Verdict | None:
@@ -155,6 +157,9 @@ def test_not_active_and_duplicate_refuse_everything(desk: Desk) -> None:
 
 OPENING_ONLY: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.HALTED, {"halted": "kill"}),
+    (Reason.REDUCING, {"more": {"reducing_only": "5 rejected in a row"}}),
+    (Reason.MARKET_HALT, {"more": {"market_halted": True}}),
+    (Reason.NO_SNAPSHOT, {"more": {"fresh": False}}),
     (Reason.NO_REFERENCE_PRICE, {"tick": (0, 0, -1)}),
     (Reason.STALE_TICK, {"tick": (PX, 1, 2 * S + 1)}),
 ]
@@ -173,6 +178,27 @@ def test_binds_openings_and_lets_reductions_and_cancels_pass(
     assert desk.judge(side=Side.SELL, qty=10) is None
     desk.order(1)
     assert desk.judge(kind=CANCEL, target_seq=1) is None
+
+
+def test_a_dead_token_refuses_everything_exits_and_cancels_too(desk: Desk) -> None:
+    desk.hold(10)
+    desk.order(1)
+    desk.more = {"token_dead": "Incorrect api_key"}
+    assert desk.reason(side=Side.SELL, qty=10) is Reason.TOKEN_DEAD
+    assert desk.reason(kind=CANCEL, target_seq=1) is Reason.TOKEN_DEAD
+
+
+def test_an_exit_never_opens_what_the_broker_has_closed_already(desk: Desk) -> None:
+    assert desk.reason(side=Side.SELL, qty=10, flags=1) is Reason.FROZEN
+    assert desk.judge(side=Side.SELL, qty=10) is None, "without the flag it may be meant as a short"
+    desk.hold(10)
+    assert desk.judge(side=Side.SELL, qty=10, flags=1) is None
+    desk.book.position_of(1, 0, Product.MIS).cut_ns = 5 * S
+    desk.more = {"now_ns": 6 * S - 1}
+    assert desk.reason(side=Side.SELL, qty=11) is Reason.FROZEN, "the strategy may not know yet"
+    assert desk.judge(side=Side.SELL, qty=10) is None
+    desk.more = {"now_ns": 6 * S}
+    assert desk.judge(side=Side.SELL, qty=11) is None
 
 
 def test_just_fresh_enough(desk: Desk) -> None:

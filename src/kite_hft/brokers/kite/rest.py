@@ -272,6 +272,7 @@ def _order(row: Mapping[str, Any]) -> OrderReport:
             parent_order_id=_text(row, "parent_order_id"),
             order_timestamp=_text(row, "order_timestamp"),
             exchange_timestamp=_text(row, "exchange_timestamp"),
+            placed_by=_text(row, "placed_by"),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise AnswerError(f"order row: {type(error).__name__}: {error}") from error

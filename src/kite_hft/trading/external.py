@@ -1,0 +1,264 @@
+"""Layer 2, orders process, hot: what somebody else does on the account: the broker's RMS, a hand.
+
+Orders that are not ours are seen in updates and book reads. Each is counted and journalled once;
+what it fills moves the EXTERNAL position of its instrument at once, and where that stands against
+a position of ours, ours shrinks to what the broker has: it was closed for us, or netted away.
+Exits that would then sell it a second time are cancelled. Whole reads of the positions, taken while
+nothing fills, confirm all of it (`square`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from kite_hft.layout import OrderStatus, Product, Reason, Side
+from kite_hft.memory.journal import Kind
+from kite_hft.trading.book import EXTERNAL, UNKNOWN_ORDER, Book, Change, Cut, Order
+from kite_hft.trading.broker import OrderReport, PositionReport, TradeReport
+from kite_hft.trading.desk import Desk
+from kite_hft.trading.instruments import Instrument
+from kite_hft.trading.outbox import Outbox
+from kite_hft.trading.ports import Ports
+from kite_hft.trading.positions import Fill, Position, divide_half_even, fill_units
+from kite_hft.trading.records import name_of, position_event
+
+Key = tuple[int, int]
+"""(slot, product)."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """How much of a stranger's order has filled, as last told."""
+
+    filled: int = 0
+    units: int = 0
+
+
+class Externals:
+    """Keeps EXTERNAL positions, and what they do to ours, true to the broker."""
+
+    def __init__(self, ports: Ports, book: Book, outbox: Outbox, desk: Desk) -> None:
+        self._ports, self._book, self._outbox, self._desk = ports, book, outbox, desk
+        self.orders: dict[str, _Seen] = {}
+        self.check_wanted = False  # a read of the positions, at once
+        self.user = ""  # who places our orders, in the broker's words
+        self._counted: set[str] = set()
+        self._fills: set[str] = set()
+        self._squared = False
+        self._doubted: dict[Key, int] = {}  # an external quantity that one read has shown
+        self._named: set[str] = set()
+
+    def restore(self, orders: set[str], fills: set[str]) -> None:
+        """Order and trade ids that this run has counted already."""
+        self._counted, self._fills = set(orders), set(fills)
+
+    @property
+    def filled(self) -> int:
+        """Everything that strangers' orders have filled: it only grows."""
+        return sum(seen.filled for seen in self.orders.values())
+
+    # Orders and executions
+
+    def report(self, row: OrderReport, now_ns: int) -> None:
+        """One order that is not ours, from an update or a book read."""
+        seen = self.orders.get(row.order_id)
+        if seen is None:
+            seen = self.orders[row.order_id] = _Seen()
+            self._first_seen(row)
+        instrument = self._ports.instruments.by_token.get(row.token)
+        if row.filled_quantity <= seen.filled:
+            return
+        scale = instrument.scale if instrument else 100
+        units = fill_units(row.average_price, row.filled_quantity, scale)
+        quantity, value = row.filled_quantity - seen.filled, units - seen.units
+        seen.filled, seen.units = row.filled_quantity, units
+        self.check_wanted = True
+        if self._squared and instrument is not None and row.product is not None:
+            sign = 1 if row.side == Side.BUY else -1
+            key = (instrument.slot, int(row.product))
+            position = self._book.position_of(EXTERNAL, *key)
+            position.apply(Fill(0, sign * quantity, sign * value))
+            self.settle(key, now_ns, row)
+
+    def _first_seen(self, row: OrderReport) -> None:
+        if row.order_id in self._counted:
+            return
+        self._counted.add(row.order_id)
+        self._outbox.count("external_orders")
+        self._outbox.journal(Kind.EXTERNAL, {"orders": [row.order_id]})
+        self._outbox.alert(
+            "EXTERNAL_ORDER",
+            f"order {row.order_id} ({row.side.name} {row.quantity} {row.exchange}:{row.symbol}) is not ours",
+            row.order_id,
+        )
+
+    def trades(self, rows: Iterable[TradeReport]) -> None:
+        """Executions of orders that are not ours."""
+        fresh = [row.trade_id for row in rows if row.trade_id not in self._fills]
+        if fresh:
+            self._fills.update(fresh)
+            self._outbox.count("external_fills", len(fresh))
+            self._outbox.journal(Kind.EXTERNAL, {"fills": fresh})
+
+    # Positions
+
+    def square(self, reports: Iterable[PositionReport], now_ns: int) -> bool:
+        """A whole read of the positions, while nothing filled. False: it differs from what we hold and
+        is to be read again, since only two agreeing reads are believed against our own book.
+        """
+        lines: list[str] = []
+        told = self._broker_says(reports)
+        ours: dict[Key, PositionReport | None] = {
+            (p.slot, p.product): None for p in self._book.positions.values()
+        }
+        keys = ours | told
+        agreed = True
+        for key, report in keys.items():
+            held = report.quantity if report else 0
+            beyond = held - sum(p.quantity for p in self._book.in_slot(*key))
+            if beyond == self._book.standing(EXTERNAL, *key).quantity:
+                self._doubted.pop(key, None)
+                continue
+            if self._squared and self._doubted.get(key) != beyond:
+                self._doubted[key] = beyond
+                agreed = False
+                continue
+            self._doubted.pop(key, None)
+            lines.append(self._set(key, beyond, report))
+            self.settle(key, now_ns, None)
+        if lines or not self._squared:
+            self._outbox.journal(Kind.EXTERNAL, {"positions": lines})
+        self._squared = self._squared or agreed
+        return agreed
+
+    def _broker_says(self, reports: Iterable[PositionReport]) -> dict[Key, PositionReport | None]:
+        found: dict[Key, PositionReport | None] = {}
+        for report in reports:
+            instrument = self._ports.instruments.by_token.get(report.token)
+            if instrument is not None and report.product is not None:
+                found[instrument.slot, int(report.product)] = report
+            elif report.quantity:
+                line = f"{report.exchange}:{report.symbol} {report.quantity}: not in this run"
+                if line not in self._named:
+                    self._named.add(line)
+                    self._outbox.alert("EXTERNAL_POSITION", line, f"{report.exchange}:{report.symbol}")
+        return found
+
+    def _set(self, key: Key, beyond: int, report: PositionReport | None) -> str:
+        """EXTERNAL is `beyond` from now on, at the broker's average price."""
+        instrument = self._ports.instruments[key[0]]
+        average = report.average_price if report else 0.0
+        if not average:  # the account is flat: closed at a price that the position does not tell
+            average = self._price(key, instrument)
+        units = fill_units(average, abs(beyond), instrument.scale)
+        self._book.set_external(*key, beyond, units if beyond >= 0 else -units)
+        product = name_of(Product, key[1])
+        line = f"{instrument.key} {beyond} {product}: held beyond this run's orders"
+        code = "POSITION_MISMATCH" if self._squared else "EXTERNAL_POSITION"
+        self._outbox.alert(code, line, f"{instrument.key} {product} {beyond}")
+        return line
+
+    def _price(self, key: Key, instrument: Instrument) -> float:
+        held = next((p for p in self._book.in_slot(*key) if p.quantity), None)
+        return held.cost_units / held.quantity / instrument.scale if held else 0.0
+
+    def settle(self, key: Key, now_ns: int, cause: OrderReport | None) -> None:
+        """Let what EXTERNAL holds against our positions of `key` close them."""
+        external = self._book.position_of(EXTERNAL, *key)
+        ours = self._book.in_slot(*key)
+        net = sum(p.quantity for p in ours)
+        if net * external.quantity >= 0:
+            return
+        left = min(abs(net), abs(external.quantity))
+        by = cause.order_id if cause else UNKNOWN_ORDER
+        square_off = cause is not None and self._by_broker(cause) and key[1] == Product.MIS
+        cuts: list[dict[str, Any]] = []
+        for position in sorted(ours, key=lambda p: (-abs(p.quantity), p.strategy)):
+            if left and position.quantity * net > 0:
+                taken = min(left, abs(position.quantity))
+                left -= taken
+                cuts.append(self._cut(position, external, taken, by, square_off, now_ns))
+        self._outbox.journal(Kind.EXTERNAL, {"cuts": cuts})
+        for cut in cuts:
+            self._tell(cut, now_ns)
+        instrument = self._ports.instruments[key[0]]
+        who = f"order {cause.order_id}" if cause else "the broker's positions"
+        taken = sum(abs(cut["qty"]) for cut in cuts)
+        self._outbox.alert(
+            "BROKER_ACTED",
+            f"{who}: {taken} of our {abs(net)} {instrument.key} {name_of(Product, key[1])} are closed",
+            instrument.key,
+        )
+        for position in ours:
+            self._bound_exits(position, now_ns)
+
+    def _cut(
+        self, position: Position, external: Position, taken: int, by: str, square_off: bool, now_ns: int
+    ) -> dict[str, Any]:
+        """Take so many from a position; returns what is journalled of it."""
+        sign = -1 if position.quantity > 0 else 1
+        # What EXTERNAL paid for so many of its own: it gives them to the strategy at that price.
+        units = divide_half_even(external.cost_units * taken, abs(external.quantity))
+        words = (position.strategy, position.slot, position.product, sign * taken, units)
+        self._book.cut(Cut(*words, order_id=by, square_off=square_off))
+        position.cut_ns = now_ns
+        return {
+            "strategy": position.strategy,
+            "slot": position.slot,
+            "product": position.product,
+            "qty": sign * taken,
+            "units": units,
+            "order_id": by,
+            "square_off": square_off,
+        }
+
+    def _by_broker(self, row: OrderReport) -> bool:
+        """The broker made this order himself: it was placed by another user than ours are."""
+        return bool(self.user and row.placed_by) and row.placed_by != self.user
+
+    def _tell(self, cut: dict[str, Any], now_ns: int) -> None:
+        """A row of trades.csv, and the strategy's word of what is left."""
+        order = Order(
+            order_no=0,
+            strategy=cut["strategy"],
+            strategy_seq=0,
+            slot=cut["slot"],
+            side=Side.SELL if cut["qty"] < 0 else Side.BUY,
+            order_type=0,
+            product=cut["product"],
+            validity=0,
+            flags=0,
+            quantity=abs(cut["qty"]),
+            px=0,
+            trigger_px=0,
+            tag="",
+            status=OrderStatus.COMPLETE,
+            order_id=cut["order_id"],
+        )
+        self._outbox.write_trade(Change(order, OrderStatus.COMPLETE, order.quantity, abs(cut["units"])))
+        left = self._book.position(order).quantity
+        event = position_event(order.strategy, order.slot, order.product, left, now_ns)
+        event["reason"] = Reason.BROKER
+        self._outbox.push(order.strategy, event)
+
+    def _bound_exits(self, position: Position, now_ns: int) -> None:
+        """Cancel exits beyond what is left: the newest first."""
+        for side, most in (
+            (Side.SELL, max(0, position.quantity)),
+            (Side.BUY, max(0, -position.quantity)),
+        ):
+            exits = [
+                order
+                for order in self._book.live()
+                if not order.opening
+                and (order.strategy, order.slot, order.product, order.side)
+                == (position.strategy, position.slot, position.product, side)
+            ]
+            pending = sum(order.open_quantity for order in exits)
+            for order in reversed(exits):
+                if pending <= most:
+                    break
+                pending -= order.open_quantity
+                self._desk.cancel(order, None, now_ns)

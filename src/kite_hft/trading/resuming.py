@@ -1,0 +1,122 @@
+"""Layer 2, orders process, cold: a stage that starts takes up what its journal says an earlier one left.
+
+In the same run (the process died) or in a new one (the engine did): calls already made count in the
+broker's windows, cancels are seen through, waiting openings are refused and, in the same run,
+waiting exits taken up again; counters and the rows for people go on where they stood.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kite_hft.layout import IntentKind, Reason
+from kite_hft.memory.journal import Kind
+from kite_hft.trading.book import EXTERNAL, Book, Change, Order
+from kite_hft.trading.desk import Desk
+from kite_hft.trading.intents import Intent
+from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.outbox import Outbox
+from kite_hft.trading.ports import OrdersConfig, Ports, Written
+from kite_hft.trading.positions import paise_of_units
+from kite_hft.trading.recovery import Recovered, waiting_intent
+from kite_hft.units import NS_PER_S
+
+_COUNTED: Final = (
+    "intents",
+    "sent",
+    "accepted",
+    "filled",
+    "partial_fills",
+    "rejected",
+    "cancelled",
+    "ambiguous",
+    "resolved",
+    "modified",
+    "refused",
+)
+"""Counters that follow from the journal: a kill between record and counter changes nothing."""
+
+
+def take_up(
+    found: Recovered, ports: Ports, config: OrdersConfig, book: Book, outbox: Outbox, desk: Desk, now_ns: int
+) -> list[Intent]:
+    """All of it but the latches; returns the intents to judge once the stage is ACTIVE."""
+    ahead_ns = ports.clock.real_ns() - now_ns
+    longest_ns = max(round(w.window_s * NS_PER_S) for w in config.limits.order_windows)
+    calls = [(at - ahead_ns, urgent) for at, urgent in found.calls]
+    desk.recall(
+        [call for call in calls if now_ns - call[0] < longest_ns],
+        [order.tag for order in book.orders.values() if order.tag],
+        found.last_429_ns - ahead_ns if found.last_429_ns else 0,
+    )
+    if ports.restarted:
+        _restore_counters(found, outbox)
+    for change in found.lost:
+        outbox.tell(change, now_ns)
+    _complete_rows(ports.written, ports, book, outbox)
+    for number in found.cancels:
+        if number in book.orders and book.orders[number].status not in TERMINAL:
+            desk.wish_cancel(number)
+    return _waiting(found, ports, book, outbox, desk, now_ns)
+
+
+def _restore_counters(found: Recovered, outbox: Outbox) -> None:
+    for name in _COUNTED:
+        outbox.gauge(name, found.totals[name])
+    outbox.gauge("external_orders", len(found.external_orders))
+    outbox.gauge("external_fills", len(found.external_fills))
+    outbox.refused.update(found.reasons)
+    outbox.count("restarts")
+
+
+def _complete_rows(written: Written, ports: Ports, book: Book, outbox: Outbox) -> None:
+    """Rows that were journalled and not written: the process died between the two."""
+    for order in book.orders.values():
+        if order.strategy == EXTERNAL:
+            continue
+        quantity, paise = written.trades.get(order.order_no, (0, 0))
+        instrument = ports.instruments[order.slot]
+        due = paise_of_units(order.filled_units, instrument)
+        if order.filled != quantity or due != paise:
+            share = (due - paise) / due if due else 0.0
+            more = order.filled_units - round(order.filled_units * (1 - share))
+            outbox.write_trade(Change(order, order.status, order.filled - quantity, more))
+        if order.status in TERMINAL and order.order_no not in written.orders:
+            outbox.write_order(order)
+
+
+def _waiting(
+    found: Recovered, ports: Ports, book: Book, outbox: Outbox, desk: Desk, now_ns: int
+) -> list[Intent]:
+    again: list[Intent] = []
+    for data in found.waiting.values():
+        intent = waiting_intent(data)
+        if intent.kind == IntentKind.CANCEL:
+            target: Order | None = book.by_strategy(intent.strategy, intent.target_seq)
+            if target is not None and target.status not in TERMINAL:
+                desk.wish_cancel(target.order_no)
+        elif data["reducing"] and ports.restarted:
+            again.append(intent)
+        else:
+            outbox.refuse(intent, Reason.RESTARTED, "waited when the order process ended", now_ns)
+    return again
+
+
+def start_payload(found: Recovered, ports: Ports, config: OrdersConfig) -> dict[str, object]:
+    """Journal record START."""
+    return {
+        "orders_replayed": found.placed,
+        "absence_horizon_s": config.absence_horizon_s,
+        "run": ports.tags.run,
+        "restarted": ports.restarted,
+        "continues": list(ports.continues),
+        "broker": ports.broker_name,
+    }
+
+
+def begin(found: Recovered, ports: Ports, config: OrdersConfig, outbox: Outbox) -> None:
+    """The START record, and what a person is told of runs that are continued."""
+    outbox.journal(Kind.START, start_payload(found, ports, config))
+    if ports.continues and not ports.restarted:
+        text = f"{found.placed} orders of {', '.join(ports.continues)} were taken over"
+        outbox.alert("RUN_CONTINUED", text)

@@ -1,0 +1,121 @@
+"""Layer 2, orders process, hot: the pure parts of sending: orders from intents, requests, records."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kite_hft.layout import IntentKind, OrderType, Product, Side, Validity
+from kite_hft.trading.book import Order
+from kite_hft.trading.broker import Confirmed, OrderRequest, Outcome, Refused
+from kite_hft.trading.checks import Context
+from kite_hft.trading.instruments import Instrument
+from kite_hft.trading.intents import Intent
+
+PRICED: Final = (OrderType.LIMIT, OrderType.SL)
+TRIGGERED: Final = (OrderType.SL, OrderType.SLM)
+
+
+class Cancel(enum.Enum):
+    """How far a cancel is; out of the table once the order has ended or the cancel was given up."""
+
+    WISHED = enum.auto()  # the order has no name yet
+    UNDER_WAY = enum.auto()  # waits in the throttle, or is unanswered
+    TAKEN = enum.auto()  # the broker took it; the order's end is still to come
+    FAILED = enum.auto()  # its answer proves nothing: once more when a book read shows the order working
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One order call: what was asked, and by which context it was judged."""
+
+    kind: IntentKind
+    order: Order
+    intent: Intent | None  # None: our own cancel
+    context: Context | None  # None for cancels: nothing is judged but the order's state
+    terms: tuple[int, int, int] = (0, 0, 0)  # MODIFY: quantity, price, trigger as they would be
+    sent_ns: int = 0
+
+    @property
+    def name(self) -> tuple[int, int] | None:
+        """(strategy, strategy_seq) of the intent; None: our own wish."""
+        return (self.intent.strategy, self.intent.strategy_seq) if self.intent else None
+
+
+def order_of(intent: Intent, order_no: int, tag: str, *, opening: bool) -> Order:
+    """The order that a PLACE asks for."""
+    return Order(
+        order_no=order_no,
+        strategy=intent.strategy,
+        strategy_seq=intent.strategy_seq,
+        slot=intent.slot,
+        side=intent.side,
+        order_type=intent.order_type,
+        product=intent.product,
+        validity=intent.validity,
+        flags=intent.flags,
+        quantity=intent.qty,
+        px=intent.px if intent.order_type in PRICED else 0,
+        trigger_px=intent.trigger_px if intent.order_type in TRIGGERED else 0,
+        tag=tag,
+        created_ns=intent.created_ns,
+        tick_recv_ns=intent.tick_recv_ns,
+        opening=opening,
+    )
+
+
+def request_of(order: Order, instrument: Instrument) -> OrderRequest:
+    """The same for the broker."""
+    return OrderRequest(
+        instrument=instrument,
+        side=Side(order.side),
+        order_type=OrderType(order.order_type),
+        product=Product(order.product),
+        validity=Validity(order.validity),
+        quantity=order.quantity,
+        px=order.px,
+        trigger_px=order.trigger_px,
+        tag=order.tag,
+    )
+
+
+def call_payload(work: Work) -> dict[str, Any]:
+    """Journal record CALL: a modification or a cancel leaves."""
+    return {
+        "call": work.kind.name.lower(),
+        "no": work.order.order_no,
+        "strategy": work.order.strategy,
+        "seq": work.intent.strategy_seq if work.intent else 0,
+        "qty": work.terms[0],
+    }
+
+
+def answer_payload(work: Work, outcome: Outcome | None, text: str) -> dict[str, Any]:
+    """Journal record ANSWER. `outcome` None: the call never left, and `text` says why."""
+    record: dict[str, Any] = {
+        "call": work.kind.name.lower(),
+        "no": work.order.order_no,
+        "strategy": work.order.strategy,
+    }
+    if outcome is None:
+        return record | {"outcome": "unsent", "text": text}
+    if isinstance(outcome, Confirmed):
+        return record | {"outcome": "confirmed", "order_id": outcome.order_id, "terms": work.terms}
+    if isinstance(outcome, Refused):
+        words = f"{outcome.http_status} {outcome.error_type}: {outcome.message}"
+        return record | {"outcome": "refused", "text": words, "http": outcome.http_status}
+    return record | {"outcome": "ambiguous", "text": outcome.why}
+
+
+def withdrawn_payload(order: Order) -> dict[str, Any]:
+    """Journal record WITHDRAWN: enough to tell the strategy once more."""
+    return {
+        "strategy": order.strategy,
+        "seq": order.strategy_seq,
+        "kind": int(IntentKind.PLACE),
+        "slot": order.slot,
+        "side": order.side,
+        "product": order.product,
+        "qty": order.quantity,
+    }

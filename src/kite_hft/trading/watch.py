@@ -1,0 +1,73 @@
+"""Layer 2, orders process, cold: conditions that only time shows: old prices, answers that do not come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from kite_hft.layout import IntentKind, Severity
+from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.outbox import Outbox
+from kite_hft.trading.ports import OrdersConfig, Ports
+from kite_hft.trading.sending import Work
+from kite_hft.units import NS_PER_S
+
+PERIOD_NS = 500_000_000
+UNANSWERED_NS = 2 * NS_PER_S
+
+
+class Watch:
+    """`age_ns(slot, now_ns)`: of the newest tick, -1: there is none."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        config: OrdersConfig,
+        book: Book,
+        outbox: Outbox,
+        age_ns: Callable[[int, int], int],
+    ) -> None:
+        self._ports, self._book, self._outbox, self._age_ns = ports, book, outbox, age_ns
+        self._stale_ns = round(config.stale_position_s * NS_PER_S)
+        self._next_ns = -(2**62)
+        self._stale: set[int] = set()
+        self._without: dict[int, int] = {}  # slot -> since when it is held without any price
+        self._unanswered: set[int] = set()
+
+    def look(self, calls: Iterable[object], now_ns: int) -> None:
+        """Raise and clear what is due; `calls`: everything unanswered."""
+        if now_ns < self._next_ns:
+            return
+        self._next_ns = now_ns + PERIOD_NS
+        self._positions(now_ns)
+        self._calls(calls, now_ns)
+
+    def _positions(self, now_ns: int) -> None:
+        held = {p.slot for p in self._book.positions.values() if p.quantity and p.strategy != EXTERNAL}
+        ages = {slot: self._age_ns(slot, now_ns) for slot in held}
+        self._without = {s: self._without.get(s, now_ns) for s, age_ns in ages.items() if age_ns < 0}
+        waited = {slot: now_ns - since_ns for slot, since_ns in self._without.items()}
+        stale = {s: age_ns for s, age_ns in (ages | waited).items() if age_ns > self._stale_ns}
+        for slot, age_ns in stale.items():
+            key = self._ports.instruments[slot].key
+            which = "no price at all" if slot in waited else "no fresh price"
+            text = f"{key} is held and has {which} for {age_ns / NS_PER_S:.1f} s"
+            self._outbox.alert("STALE_POSITION", text, key)
+        for slot in self._stale - set(stale):
+            self._outbox.clear("STALE_POSITION", self._ports.instruments[slot].key)
+        self._stale = set(stale)
+
+    def _calls(self, calls: Iterable[object], now_ns: int) -> None:
+        late = set()
+        for work in calls:
+            if (
+                isinstance(work, Work)
+                and work.kind is IntentKind.PLACE
+                and now_ns - work.sent_ns > UNANSWERED_NS
+            ):
+                late.add(work.order.order_no)
+                severity = Severity.WARNING if work.order.opening else Severity.CRITICAL
+                text = f"order {work.order.order_no} has no answer for {(now_ns - work.sent_ns) / 1e9:.1f} s"
+                self._outbox.alert("AMBIGUOUS_ORDER", text, f"{work.order.order_no} unanswered", severity)
+        for number in self._unanswered - late:
+            self._outbox.clear("AMBIGUOUS_ORDER", f"{number} unanswered")
+        self._unanswered = late
