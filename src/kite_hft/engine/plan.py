@@ -1,20 +1,26 @@
 """Layer 5, supervisor, cold: which processes a run has, and which shared memory between them.
 
-Pure: from settings, instruments and the number of cores to a Plan. A stage is not a process:
-on few cores feed and compute share one (no wake-up between them), on more they get one each.
-ORDERS is always alone: it is the only process that may reach the broker's REST host.
+Pure: from settings, instruments and the number of cores to a Plan. engine/deal.py says which
+connection carries which instruments. A stage is not a process: on few cores a feed and the worker
+of its connection share one (no wake-up between them), on more they get one each. A worker that
+drains several rings is always a process of its own. ORDERS is always alone: it is the only process
+that may reach the broker's REST host.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from kite_hft.engine.deal import deal, owners, together
 from kite_hft.layout import COUNTERS, HISTOGRAMS, SegmentKind
 from kite_hft.settings import Settings
 
 FUSED_UP_TO_CORES: Final = 3
 TEXT_SLOTS: Final = 256
+FRAME_SLOTS: Final = 1024
+INPUT_SLOTS: Final = 1 << 14
 
 
 class PlanError(ValueError):
@@ -33,11 +39,34 @@ class SegmentPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionPlan:
+    """One websocket connection and the slots that it carries, ascending."""
+
+    number: int
+    slots: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """One compute stage: the rings it drains, and its strategies.
+
+    strategies: (number from 1, index in settings.strategies, slots it is subscribed to; None: all
+    slots of this worker's connections).
+    """
+
+    number: int
+    connections: tuple[int, ...]
+    strategies: tuple[tuple[int, int, tuple[int, ...] | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessPlan:
     """One child process and the stages in it, in the order of their steps."""
 
     name: str
     stages: tuple[str, ...]
+    connection: int | None = None
+    worker: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +75,8 @@ class Plan:
 
     processes: tuple[ProcessPlan, ...]
     segments: tuple[SegmentPlan, ...]
+    connections: tuple[ConnectionPlan, ...]
+    workers: tuple[WorkerPlan, ...]
     why: str
 
     def __str__(self) -> str:
@@ -58,43 +89,172 @@ def power_of_two(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
-def make_plan(settings: Settings, instruments: int, cores: int, per_connection: int) -> Plan:
-    """The plan of a run. `per_connection`: what the broker's rules allow on one connection.
+def make_plan(
+    settings: Settings,
+    instruments: int,
+    wanted: Sequence[tuple[int, ...] | None],
+    cores: int,
+    per_connection: int,
+    connections_max: int,
+) -> Plan:
+    """The plan of a run.
+
+    wanted: per configured strategy the slots it subscribes to, or None for all. per_connection and
+    connections_max: what the broker's rules allow. An instrument that starts in mode off keeps its
+    place, so that it can be subscribed at any time.
 
     Raises:
-        PlanError: more instruments than one connection may carry.
+        PlanError: more instruments than the connections may carry, or fewer than connections.
     """
-    if instruments > per_connection:
-        raise PlanError(
-            f"{instruments} instruments are configured, one connection carries "
-            f"{per_connection}; shorten datafeed.instruments"
-        )
+    count = _connection_count(settings, instruments, per_connection, connections_max)
+    whole = [
+        frozenset(range(instruments) if slots is None else slots)
+        for section, slots in zip(settings.strategies, wanted, strict=True)
+        if section.copies == "whole"
+    ]
+    groups = together(whole)
+    dealt = deal(instruments, groups, count, per_connection)
+    connections = tuple(ConnectionPlan(number, slots) for number, slots in enumerate(dealt))
+    workers = _workers(settings, wanted, connections, owners(dealt, groups))
     packing = settings.performance.packing
     if packing == "auto":
         packing = "fused" if cores <= FUSED_UP_TO_CORES else "separate"
-    processes: tuple[ProcessPlan, ...]
-    if packing == "fused":
-        processes = (ProcessPlan("market", ("feed", "compute")), ProcessPlan("orders", ("orders",)))
-    else:
-        processes = (
-            ProcessPlan("feed", ("feed",)),
-            ProcessPlan("compute", ("compute",)),
-            ProcessPlan("orders", ("orders",)),
+    processes = _processes(settings, connections, workers, fused=packing == "fused")
+    segments = _segments(settings, instruments, connections, workers)
+    return Plan(processes, segments, connections, workers, _why(packing, cores, workers))
+
+
+def _why(packing: str, cores: int, workers: Sequence[WorkerPlan]) -> str:
+    connections = sum(len(worker.connections) for worker in workers)
+    shared = max(len(worker.connections) for worker in workers)
+    many = f", {connections} connections" if connections > 1 else ""
+    spans = f", a strategy spans {shared} of them" if shared > 1 else ""
+    return f"{packing} on {cores} core{'s' * (cores != 1)}{many}{spans}"
+
+
+def _connection_count(settings: Settings, instruments: int, per_connection: int, most: int) -> int:
+    needed = max(1, -(-instruments // per_connection))
+    asked = settings.datafeed.connections
+    if needed > most:
+        raise PlanError(
+            f"{instruments:,} instruments are configured; {most} connections of {per_connection:,} carry "
+            f"{most * per_connection:,}: name fewer in datafeed.instruments"
         )
-    return Plan(processes, _segments(settings, instruments), f"{packing} on {cores} cores")
+    if asked is None:
+        return needed
+    if asked > most:
+        raise PlanError(f"datafeed.connections is {asked}; the broker allows {most}: ask for fewer")
+    if asked < needed:
+        raise PlanError(
+            f"datafeed.connections is {asked}; {instruments:,} instruments need {needed} of "
+            f"{per_connection:,}: leave the key out, or name fewer instruments"
+        )
+    if asked > instruments:
+        raise PlanError(
+            f"datafeed.connections is {asked}, for {instruments} instruments: a connection without any "
+            "is not made; ask for fewer"
+        )
+    return asked
 
 
-def _segments(settings: Settings, instruments: int) -> tuple[SegmentPlan, ...]:
-    queue = power_of_two(settings.performance.queue_size)
-    counters = tuple(
-        SegmentPlan(f"counters-{stage}", SegmentKind.COUNTERS, len(names), len(names), len(HISTOGRAMS[stage]))
-        for stage, names in COUNTERS.items()
+def _workers(
+    settings: Settings,
+    wanted: Sequence[tuple[int, ...] | None],
+    connections: Sequence[ConnectionPlan],
+    owned: Sequence[tuple[int, ...]],
+) -> tuple[WorkerPlan, ...]:
+    """The workers with their strategies. A strategy's first copy has its own number, from 1 in the
+    order of the configuration; further copies come after all of those."""
+    worker_of = {connection: number for number, numbers in enumerate(owned) for connection in numbers}
+    home = {slot: worker_of[c.number] for c in connections for slot in c.slots}
+    strategies: list[list[tuple[int, int, tuple[int, ...] | None]]] = [[] for _ in owned]
+    further = len(settings.strategies)
+    for index, (section, slots) in enumerate(zip(settings.strategies, wanted, strict=True)):
+        if section.copies == "whole":
+            strategies[home.get(slots[0], 0) if slots else 0].append((index + 1, index, slots))
+            continue
+        number = index + 1
+        copies = 0
+        for c in connections:
+            mine = c.slots if slots is None else tuple(sorted(set(slots) & set(c.slots)))
+            if not mine:
+                continue
+            worker = worker_of[c.number]
+            alone = slots is None and owned[worker] == (c.number,)
+            if copies:
+                further += 1
+                number = further
+            strategies[worker].append((number, index, None if alone else mine))
+            copies += 1
+    return tuple(
+        WorkerPlan(number, numbers, tuple(strategies[number])) for number, numbers in enumerate(owned)
     )
-    return (
-        SegmentPlan("ticks-0", SegmentKind.TICK_RING, power_of_two(settings.performance.ring_buffer_size)),
-        SegmentPlan("latest", SegmentKind.LATEST_TABLE, max(1, instruments)),
-        SegmentPlan("intents-0", SegmentKind.INTENT_QUEUE, queue),
-        SegmentPlan("events-0", SegmentKind.EVENT_QUEUE, queue),
-        SegmentPlan("texts-0", SegmentKind.TEXT_QUEUE, TEXT_SLOTS),
-        *counters,
+
+
+def _processes(
+    settings: Settings,
+    connections: Sequence[ConnectionPlan],
+    workers: Sequence[WorkerPlan],
+    *,
+    fused: bool,
+) -> tuple[ProcessPlan, ...]:
+    found: list[ProcessPlan] = []
+    for worker in workers:
+        if fused and len(worker.connections) == 1:
+            number = worker.connections[0]
+            found.append(ProcessPlan(f"market-{number}", ("feed", "compute"), number, worker.number))
+            continue
+        found += [ProcessPlan(f"feed-{n}", ("feed",), n) for n in worker.connections]
+        found.append(ProcessPlan(f"compute-{worker.number}", ("compute",), None, worker.number))
+    # Feeds end first, so that what they published is still computed.
+    found.sort(key=lambda process: "feed" not in process.stages)
+    if settings.datafeed.store_ticks:
+        found.append(ProcessPlan("recorder", ("recorder",)))
+    return (*found, ProcessPlan("orders", ("orders",)))
+
+
+def _segments(
+    settings: Settings,
+    instruments: int,
+    connections: Sequence[ConnectionPlan],
+    workers: Sequence[WorkerPlan],
+) -> tuple[SegmentPlan, ...]:
+    queue = power_of_two(settings.performance.queue_size)
+    share = -(-settings.performance.ring_buffer_size // len(connections))
+    rows = max(1, instruments)
+    frames = settings.datafeed.store_ticks and settings.datafeed.tick_storage_format != "binary"
+    found = []
+    for c in connections:
+        found += [
+            SegmentPlan(f"ticks-{c.number}", SegmentKind.TICK_RING, _ring_slots(share, len(c.slots))),
+            SegmentPlan(f"latest-{c.number}", SegmentKind.LATEST_TABLE, rows),
+            SegmentPlan(f"slots-{c.number}", SegmentKind.SLOT_STATS, rows),
+            SegmentPlan(f"texts-{c.number}", SegmentKind.TEXT_QUEUE, TEXT_SLOTS),
+            _counters("feed", f"-{c.number}"),
+        ]
+        if frames:
+            found.append(SegmentPlan(f"frames-{c.number}", SegmentKind.FRAME_RING, FRAME_SLOTS))
+    for w in workers:
+        found += [
+            SegmentPlan(f"intents-{w.number}", SegmentKind.INTENT_QUEUE, queue),
+            SegmentPlan(f"events-{w.number}", SegmentKind.EVENT_QUEUE, queue),
+            SegmentPlan(f"inputs-{w.number}", SegmentKind.INPUT_RING, INPUT_SLOTS),
+            _counters("compute", f"-{w.number}"),
+        ]
+    found.append(_counters("orders", ""))
+    if settings.datafeed.store_ticks:
+        found.append(_counters("recorder", ""))
+    return tuple(found)
+
+
+def _ring_slots(share: int, instruments: int) -> int:
+    """Slots of one connection's ring: its share of performance.ring_buffer_size, and never less than
+    what a subscription brings at once (the state of every instrument, twice), twice over."""
+    return power_of_two(max(share, 4 * instruments))
+
+
+def _counters(stage: str, suffix: str) -> SegmentPlan:
+    names = len(COUNTERS[stage])
+    return SegmentPlan(
+        f"counters-{stage}{suffix}", SegmentKind.COUNTERS, names, names, len(HISTOGRAMS[stage])
     )

@@ -82,8 +82,8 @@ class HttpTransport:
         self._clock, self._settings = clock, settings or HttpSettings()
         self._base, self._targets = _targets(url, context, self._settings.bind_address)
         host = urlsplit(url).netloc.rpartition("@")[2]
-        fixed = [("Host", host), ("User-Agent", "kite_hft"), ("Accept-Encoding", "identity"), *headers]
-        self._headers = [(name.encode(), value.encode()) for name, value in fixed]
+        self._fixed = (("Host", host), ("User-Agent", "kite_hft"), ("Accept-Encoding", "identity"))
+        self.use_headers(headers)
         self._turn = 0
         self._done: list[Done] = []
         self._epoll = select.epoll()
@@ -93,6 +93,10 @@ class HttpTransport:
         self._all = [*self._orders.connections, *self._reads.connections]
         for connection in self._all:
             self._open(connection)
+
+    def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
+        """Credentials of the calls from now on; what is under way keeps its own."""
+        self._headers = [(name.encode(), value.encode()) for name, value in (*self._fixed, *headers)]
 
     def _connection(self) -> Connection:
         connect_ns = round(self._settings.connect_timeout_s * NS_PER_S)

@@ -5,6 +5,10 @@ batch from each ring: kernels over the whole batch, each strategy over it in tic
 intents of all strategies pushed in tick order. Nothing here reads a socket or a file; clock,
 rings, queues and counters are handed in.
 
+What is taken in is written to the input log before it is worked on: a worker that starts again from
+a snapshot is given the same inputs once more (`replaying`, `again_ticks`, `again_events`) and comes
+to the same state; intents that were queued before are not queued twice.
+
 Lost ticks (the ring's writer lapped us) are counted and computing goes on with the next one:
 filters and bars treat the hole like a quiet market, and day volume keeps bar volumes whole.
 A strategy that raises is halted for good; the others and the kernels go on.
@@ -12,56 +16,37 @@ A strategy that raises is halted for good; the others and the kernels go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from kite_hft._kernels import Kernels, read_runs
+from kite_hft._kernels import SNAPSHOT, Kernels, read_runs
 from kite_hft.layout import COUNTERS, HISTOGRAMS, ORDER_EVENT, IntentFlag, IntentKind
-from kite_hft.strategies.hosts import Batch, Host, signals
+from kite_hft.stages.compute_ports import (
+    Again,
+    CounterSink,
+    EventConsumer,
+    InputSink,
+    IntentProducer,
+    TickReader,
+)
+from kite_hft.strategies.hosts import Batch, Host, PythonHost, Slots, signals
 
 Records = npt.NDArray[np.void]
 
 COUNTER: Final = {name: index for index, name in enumerate(COUNTERS["compute"])}
 HISTOGRAM: Final = {name: index for index, name in enumerate(HISTOGRAMS["compute"])}
+REPLAYED: Final = (
+    "computed", "lost", "batches", "bars", "late", "signals", "intents", "intents_refused_full",
+    "events", "checksum_computed", "strategies_halted",
+)  # fmt: skip
+"""Counters that a replay brings to the same values."""
 EVENTS_PER_DRAIN: Final = 256
 EVENT_DRAINS_MAX: Final = 64
-
-
-class TickReader(Protocol):
-    """A RingReader."""
-
-    @property
-    def lost(self) -> int: ...
-
-    def drain(self, out: Any) -> int: ...
-
-
-class IntentProducer(Protocol):
-    """A QueueProducer of INTENT."""
-
-    def push(self, records: Any, n: int = ...) -> int: ...
-
-    def free(self) -> int: ...
-
-
-class EventConsumer(Protocol):
-    """A QueueConsumer of ORDER_EVENT."""
-
-    def drain(self, out: Any) -> int: ...
-
-
-class CounterSink(Protocol):
-    """A CounterWriter of the compute counters."""
-
-    def add(self, index: int, n: int = ...) -> None: ...
-
-    def set(self, index: int, value: int) -> None: ...
-
-    def record(self, histogram: int, ns: int, n: int = ...) -> None: ...
 
 
 def signed(word: int) -> int:
@@ -73,6 +58,14 @@ def _events(records: Records, n: int, host: Host) -> None:
     host.events(records, n)
 
 
+def _not_queued(records: Records, again: Again) -> Records:
+    """Those intents that the earlier life of this worker did not queue."""
+    numbers, strategies = records["strategy_seq"].tolist(), records["strategy"].tolist()
+    fresh = [n > again.queued.get(s, 0) for n, s in zip(numbers, strategies, strict=True)]
+    again.suppressed += len(records) - sum(fresh)
+    return records[np.array(fresh, np.bool_)]
+
+
 class QueueContractError(RuntimeError):
     """The intent queue took fewer records than it had said it would: it has a second producer."""
 
@@ -81,7 +74,9 @@ class Compute:
     """The compute stage of one worker.
 
     readers: the rings it drains, in this order. batch: its arrays (hosts.new_batch); hosts were
-    made with the same ones. clock: CLOCK_MONOTONIC in ns, for stamps and latencies only.
+    made with the same ones. inputs: where what is taken in is written down (None: nowhere); sources:
+    numbers of the readers' connections in it, queue: number of the event queue.
+    clock: CLOCK_MONOTONIC in ns, for stamps and latencies only.
     bars_sink: called with the BARs closed by each batch, valid during the call (None: nobody).
     on_halt: told (strategy name, exception) when a strategy is halted.
     intent_deadline_ns: added to created_ns as the deadline of new orders that are no exits; 0: none.
@@ -103,11 +98,20 @@ class Compute:
         bars_sink: Callable[[Records], None] | None = None,
         on_halt: Callable[[str, Exception], None] | None = None,
         intent_deadline_ns: int = 0,
+        inputs: InputSink | None = None,
+        sources: Sequence[int] = (),
+        queue: int = 0,
     ) -> None:
         if len({host.number for host in hosts}) != len(hosts):
             raise ValueError("two strategies have one number")
         self.halted: dict[str, str] = {}
         self._readers = readers
+        self._inputs = inputs
+        self._sources = sources
+        self._queue = queue
+        self._again: Again | None = None
+        self._absent: list[PythonHost] = []
+        self._lost_before = 0
         self._kernels = kernels
         self._batch = batch
         self._hosts = list(hosts)
@@ -132,18 +136,24 @@ class Compute:
     def step(self, now_ns: int) -> int:
         """Events, then one batch from each ring; returns how many records were handled.
 
-        `now_ns` is not looked at: every time that counts is taken when the work is done.
+        `now_ns` goes into the input log; times that count are taken when the work is done.
         """
-        work = self._take_events()
-        for reader in self._readers:
+        work = self._take_events(now_ns)
+        for index, reader in enumerate(self._readers):
             n = reader.drain(self._batch.ticks)
             if n:
-                self._take_ticks(n)
+                room = self._intents.free() if self._hosts else 0
+                if self._inputs is not None:
+                    self._inputs.drained(
+                        self._sources[index], getattr(reader, "generation", 1), reader.first_seq, n,
+                        reader.lost_last, now_ns, room,
+                    )  # fmt: skip
+                self._take_ticks(n, room)
                 work += n
         lost = sum(reader.lost for reader in self._readers)
         if lost != self._lost:
             self._lost = lost
-            self._counters.set(COUNTER["lost"], lost)
+            self._counters.set(COUNTER["lost"], self._lost_before + lost)
         return work
 
     def close_bars_through(self, exchange_ns: int) -> int:
@@ -169,23 +179,126 @@ class Compute:
         if n and self._bars_sink is not None:
             self._bars_sink(self._batch.bars[:n])
 
+    # ---- a restart -----------------------------------------------------------------------------
+
+    def save(self, slots: Slots) -> dict[str, Any]:
+        """All that computing goes on from, between two steps; arrays are those of `slots`."""
+        return {
+            "kernels": self._kernels.snapshot(slots),
+            "totals": self._kernels.totals,
+            "time_ns": self._last_time_ns,
+            "halted": self.halted,
+            "hosts": {str(host.number): {"name": host.name, **host.save(slots)} for host in self._hosts},
+        }
+
+    def restore(self, saved: Mapping[str, Any], slots: Slots) -> list[Host]:
+        """Go on from what `save` gave, after `start`; returns the hosts that start afresh.
+
+        A strategy that does not take its own state back is halted: it would know half of its orders.
+
+        Raises:
+            KeyError, ValueError: saved by another worker: other instruments or strategies.
+        """
+        names = {str(host.number): host.name for host in self._hosts}
+        known = {number: host["name"] for number, host in saved["hosts"].items()}
+        gone = set(saved["halted"])
+        if {**names, **known} != names or {names[n] for n in set(names) - set(known)} - gone:
+            raise ValueError(f"saved with the strategies {known}, now there are {names}")
+        kernels = np.frombuffer(saved["kernels"], SNAPSHOT)
+        self._kernels.restore(kernels, slots)
+        self._kernels.totals = saved["totals"]
+        self._checked_late = self._kernels.late
+        self._last_time_ns = int(saved["time_ns"])
+        self.halted = dict(saved["halted"])
+        self._hosts = [host for host in self._hosts if str(host.number) in known]
+        exact: list[Host] = []
+        for host in list(self._hosts):
+            self._guarded(host, partial(self._restore, host, saved, slots, exact))
+        return [host for host in self._hosts if host not in exact]
+
+    def _restore(self, host: Host, saved: Mapping[str, Any], slots: Slots, exact: list[Host]) -> None:
+        if host.restore(saved["hosts"][str(host.number)], slots):
+            exact.append(host)
+
+    def count_on(self, counters: Mapping[str, int]) -> None:
+        """Without a state to go on from: at least the running totals go on."""
+        checksum, late = counters["checksum_computed"] % 2**64, counters["late"]
+        self._kernels.totals = self._kernels.totals | {"checksum": checksum, "late": late}
+        self._checked_late = late
+
+    @contextlib.contextmanager
+    def replaying(self, again: Again, absent: Sequence[Host] = ()) -> Iterator[None]:
+        """Inputs given meanwhile were worked on before. `absent`: hosts that see none of them, but
+        take over the positions that order events tell.
+
+        At the end the counters are written, and every strategy numbers on from what it has queued.
+        """
+        counters, hosts = self._counters, self._hosts
+        self._counters, self._again = again, again
+        self._absent = [host for host in absent if isinstance(host, PythonHost)]
+        self._hosts = [host for host in hosts if host not in absent]
+        try:
+            yield
+        finally:
+            self._counters, self._again = counters, None
+            self._hosts = [h for h in hosts if h in absent or h in self._hosts]
+        for host in self._hosts:
+            host.outbox.next_seq = max(host.outbox.next_seq, again.queued.get(host.number, 0) + 1)
+        for name in REPLAYED:
+            counters.set(COUNTER[name], again.counters[name])
+        self._lost_before = again.counters["lost"]
+        counters.add(COUNTER["replayed_ticks"], again.ticks)
+        counters.add(COUNTER["replayed_events"], again.events)
+        counters.add(COUNTER["intents_suppressed"], again.suppressed)
+
+    def again_ticks(self, ticks: Records, room: int, now_ns: int) -> None:
+        """One drain once more, with the room for intents that it had. Only while `replaying`."""
+        n = len(ticks)
+        self._batch.ticks[:n] = ticks
+        if self._again is not None:
+            self._again.now_ns = now_ns
+            self._again.ticks += n
+        self._take_ticks(n, room)
+
+    def again_events(self, events: Records, room: int, now_ns: int) -> None:
+        """The same for order events."""
+        if self._again is not None:
+            self._again.now_ns = now_ns
+            self._again.events += len(events)
+            for host in self._absent:
+                host.settle(events)
+        self._work_on_events(events, room)
+
+    def late_events(self, events: Records, now_ns: int) -> None:
+        """Events that were taken from the queue by a process that died before it worked on them."""
+        room = self._intents.free() if self._hosts else 0
+        if self._inputs is not None:
+            self._inputs.events(self._queue, int(events["seq"][0]), len(events), now_ns, room)
+        self._work_on_events(events, room)
+
     # ---- one step ----------------------------------------------------------------------------
 
-    def _take_events(self) -> int:
+    def _take_events(self, now_ns: int) -> int:
         total = 0
         for _ in range(EVENT_DRAINS_MAX):
             n = self._events.drain(self._event_records)
             if n == 0:
                 break
-            self._counters.add(COUNTER["events"], n)
-            self._with_hosts(partial(_events, self._event_records, n))
+            room = self._intents.free() if self._hosts else 0
+            if self._inputs is not None:
+                self._inputs.events(self._queue, self._events.next_seq - n, n, now_ns, room)
+            self._work_on_events(self._event_records[:n], room)
             total += n
         return total
 
-    def _take_ticks(self, n: int) -> None:
+    def _work_on_events(self, events: Records, room: int) -> None:
+        self._counters.add(COUNTER["events"], len(events))
+        self._with_hosts(partial(_events, events, len(events)), room)
+
+    def _take_ticks(self, n: int, room: int) -> None:
         batch, counters = self._batch, self._counters
         bars = self._kernels.run(batch.ticks, n, batch.rows, batch.bars)
-        self._with_hosts(lambda host: host.run(n))
+        self._with_hosts(lambda host: host.run(n), room)
         done_ns = self._clock()
         counters.add(COUNTER["computed"], n)
         counters.add(COUNTER["batches"])
@@ -197,25 +310,28 @@ class Compute:
             counters.add(COUNTER["bars"], bars)
             if self._bars_sink is not None:
                 self._bars_sink(batch.bars[:bars])
-        runs = read_runs(batch.ticks, n, self._run_ns, self._run_counts)
-        read, count = self._run_ns[:runs].tolist(), self._run_counts[:runs].tolist()
-        for recv_ns, ticks in zip(read, count, strict=True):
-            counters.record(HISTOGRAM["read_to_computed"], done_ns - recv_ns, ticks)
+        if self._again is None:
+            runs = read_runs(batch.ticks, n, self._run_ns, self._run_counts)
+            read, count = self._run_ns[:runs].tolist(), self._run_counts[:runs].tolist()
+            for recv_ns, ticks in zip(read, count, strict=True):
+                counters.record(HISTOGRAM["read_to_computed"], done_ns - recv_ns, ticks)
         self._last_time_ns = max(self._last_time_ns, int(batch.rows["time_ns"][n - 1]))
 
     def _bars_by_time(self, n: int) -> int:
         if n:
             self._counters.add(COUNTER["bars"], n)
-            self._with_hosts(lambda host: host.bars_closed(n))
+            self._with_hosts(lambda host: host.bars_closed(n), self._intents.free() if self._hosts else 0)
             if self._bars_sink is not None:
                 self._bars_sink(self._batch.bars[:n])
         return n
 
-    def _with_hosts(self, action: Callable[[Host], object]) -> None:
-        """Let every strategy act, then hand on what they want, in tick order."""
+    def _with_hosts(self, action: Callable[[Host], object], room: int) -> None:
+        """Let every strategy act, then hand on what they want, in tick order.
+
+        room: how many intents go into the queue at most.
+        """
         if not self._hosts:
             return
-        room = self._intents.free()
         for host in list(self._hosts):
             host.outbox.begin(room)
             self._guarded(host, partial(action, host))
@@ -229,6 +345,7 @@ class Compute:
             # Nothing that the failing call asked for goes out: it may be half a decision.
             host.outbox.begin(0)
             self._hosts.remove(host)
+            self._counters.add(COUNTER["strategies_halted"])
             self.halted[host.name] = f"{type(error).__name__}: {error}"
             if self._on_halt is not None:
                 self._on_halt(host.name, error)
@@ -245,17 +362,21 @@ class Compute:
             records = np.concatenate([host.outbox.records[: host.outbox.n] for host in hosts])
             index = np.concatenate([host.outbox.tick_index[: host.outbox.n] for host in hosts])
             records = records[np.argsort(index, kind="stable")]
+        self._counters.add(COUNTER["intents"], len(records))
+        if self._again is not None:
+            records = _not_queued(records, self._again)
         n = len(records)
         if n == 0:
             return
         now_ns = self._clock()
         records["created_ns"] = now_ns
         if self._intent_deadline_ns:
+            # Of what is made again: from when it should have been made. What is too old is refused.
+            since_ns = now_ns if self._again is None else self._again.now_ns
             opening = (records["kind"] == IntentKind.PLACE) & (records["flags"] & IntentFlag.EXIT == 0)
-            records["deadline_ns"][opening] = now_ns + self._intent_deadline_ns
+            records["deadline_ns"][opening] = since_ns + self._intent_deadline_ns
         if self._intents.push(records, n) != n:
             raise QueueContractError(f"{n} intents did not go into a queue with room for them")
-        self._counters.add(COUNTER["intents"], n)
         for recv_ns in records["tick_recv_ns"].tolist():
             if recv_ns:
                 self._counters.record(HISTOGRAM["tick_to_intent"], now_ns - recv_ns)

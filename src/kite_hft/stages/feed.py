@@ -1,17 +1,31 @@
 """Layer 3, feed process, cold: one market-data connection as a stage.
 
-The frames themselves go from net/ to the compiled FeedSink without passing here. This part says
-what to send on a connection, watches for silence and keeps the ring's heartbeat. It is told of
-connections and never makes one.
+The frames themselves go from net/ to the compiled FeedSink without passing here. This part knows
+which instruments the connection carries and in which mode each is subscribed, says what to send,
+watches for silence and keeps the heartbeat. It is told of connections and never makes one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
-HEARTBEAT_NS = 100_000_000
+from kite_hft.brokers.kite.wire import (
+    MODES,
+    WireError,
+    mode_message,
+    parse_text,
+    subscribe_message,
+    unsubscribe_message,
+)
+
+HEARTBEAT_NS: Final = 100_000_000
+OFF: Final = "off"
+"""The mode of an instrument that is known but not subscribed."""
+DEFAULT_MODE: Final = "quote"
+"""What the broker sends after a bare subscribe."""
+TOKENS_PER_MESSAGE: Final = 1000
 
 
 class Sink(Protocol):
@@ -21,43 +35,116 @@ class Sink(Protocol):
 
     def disconnected(self) -> None: ...
 
+    def set_mode(self, slot: int, mode: int, now_ns: int) -> None: ...
+
+    def count(self, name: str, n: int = 1) -> None: ...
+
+    def gauge(self, name: str, value: int) -> None: ...
+
     @property
     def last_frame_at_ns(self) -> int: ...
+
+
+def _chunks(tokens: Sequence[int]) -> list[Sequence[int]]:
+    return [tokens[i : i + TOKENS_PER_MESSAGE] for i in range(0, len(tokens), TOKENS_PER_MESSAGE)]
+
+
+def subscription(tokens: Sequence[int], mode: str) -> list[bytes]:
+    """The messages that subscribe `tokens` and put them into `mode`, in order."""
+    messages = []
+    for chunk in _chunks(tokens):
+        messages.append(subscribe_message(chunk))
+        if mode != DEFAULT_MODE:
+            messages.append(mode_message(mode, chunk))
+    return messages
 
 
 @dataclass(slots=True)
 class Feed:
     """Stage of one connection.
 
-    subscription: the messages that (re)subscribe everything, in order. heartbeat: called with
-    now_ns every 100 ms (the ring writer's). silence_ns: no frame of any kind for so long means
-    that the peer is gone. on_connected: told of each connection.
+    modes: of every token that this connection carries, a key of MODES or "off". slots: token -> slot.
+    heartbeat: called with now_ns every 100 ms (the sign of life of the segments). silence_ns: no frame
+    of any kind for so long means that the peer is gone. on_connected: told of each connection.
+    log: one line for people.
     """
 
     sink: Sink
-    subscription: Sequence[bytes]
+    modes: dict[int, str]
+    slots: Mapping[int, int]
     heartbeat: Callable[[int], None]
     silence_ns: int
     on_connected: Callable[[], None] = lambda: None
+    log: Callable[[str], None] = lambda text: None
     name: str = "feed"
     connected_at_ns: int = field(default=0, init=False)
     is_connected: bool = field(default=False, init=False)
     next_heartbeat_ns: int = field(default=0, init=False)
 
-    def start(self) -> None:
-        pass
+    def start(self, now_ns: int = 0) -> None:
+        """Write the modes of all instruments where others read them."""
+        for token, mode in self.modes.items():
+            self.sink.set_mode(self.slots[token], MODES.get(mode, 0), now_ns)
+        self._count_subscribed()
 
     def connected(self, now_ns: int) -> Sequence[bytes]:
-        """A connection is up: marks every instrument fresh, returns what must be sent on it."""
+        """A connection is up: no instrument is fresh; returns what must be sent on it."""
         self.is_connected = True
         self.connected_at_ns = now_ns
         self.sink.connected()
         self.on_connected()
-        return self.subscription
+        return [message for mode in MODES for message in subscription(self._in_mode(mode), mode)]
 
     def disconnected(self) -> None:
         self.is_connected = False
         self.sink.disconnected()
+
+    def subscribe(self, tokens: Sequence[int], mode: str, now_ns: int) -> list[bytes]:
+        """Bring `tokens` into `mode`; returns the messages that say so to the broker.
+
+        Tokens of other connections are passed over: the supervisor tells every feed the same.
+
+        Raises:
+            ValueError: no such mode; nothing is changed.
+        """
+        if mode not in MODES:
+            raise ValueError(f"mode {mode!r}: one of {', '.join(MODES)}")
+        ours = [token for token in dict.fromkeys(tokens) if self.modes.get(token, mode) != mode]
+        new = [token for token in ours if self.modes[token] == OFF]
+        changed = [token for token in ours if self.modes[token] != OFF]
+        self._set(ours, mode, now_ns)
+        messages = subscription(new, mode)
+        messages += [mode_message(mode, chunk) for chunk in _chunks(changed)]
+        if ours:
+            self.log(f"{self.name}: {len(ours)} instruments in mode {mode}")
+        return messages
+
+    def unsubscribe(self, tokens: Sequence[int], now_ns: int) -> list[bytes]:
+        """Stop `tokens`; returns the messages that say so to the broker."""
+        ours = [token for token in dict.fromkeys(tokens) if self.modes.get(token, OFF) != OFF]
+        self._set(ours, OFF, now_ns)
+        if ours:
+            self.log(f"{self.name}: {len(ours)} instruments unsubscribed")
+        return [unsubscribe_message(chunk) for chunk in _chunks(ours)]
+
+    def on_text(self, text: bytes) -> None:
+        """A text frame that is no order update: an error or a notice of the broker."""
+        try:
+            kind, data = parse_text(text)
+        except WireError:
+            return  # ORDERS gets every text frame, and counts what it cannot read
+        if kind == "error":
+            self.sink.count("text_errors")
+        if kind != "order":
+            self.log(f"{self.name}: the broker says ({kind}): {data}")
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Count an event of the connection in the feed's counter `name`."""
+        self.sink.count(name, n)
+
+    def has_delivered(self) -> bool:
+        """Whether this connection brought a frame."""
+        return self.sink.last_frame_at_ns > self.connected_at_ns
 
     def is_silent(self, now_ns: int) -> bool:
         """Whether the connection must be taken for dead: connected, and no frame for silence_ns."""
@@ -74,3 +161,15 @@ class Feed:
     def close(self) -> None:
         if self.is_connected:
             self.disconnected()
+
+    def _in_mode(self, mode: str) -> list[int]:
+        return [token for token, wanted in self.modes.items() if wanted == mode]
+
+    def _set(self, tokens: Sequence[int], mode: str, now_ns: int) -> None:
+        for token in tokens:
+            self.modes[token] = mode
+            self.sink.set_mode(self.slots[token], MODES.get(mode, 0), now_ns)
+        self._count_subscribed()
+
+    def _count_subscribed(self) -> None:
+        self.sink.gauge("subscribed", sum(mode != OFF for mode in self.modes.values()))
