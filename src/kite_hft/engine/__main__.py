@@ -15,7 +15,8 @@ from typing import Annotated, Final
 import typer
 
 from kite_hft.clock import SystemClock
-from kite_hft.engine.live import Terminal, make_view, summary
+from kite_hft.engine.closing import summary
+from kite_hft.engine.live import Terminal, make_view
 from kite_hft.engine.log import open_log
 from kite_hft.engine.order_settings import orders_config
 from kite_hft.engine.plan import PlanError
@@ -40,7 +41,7 @@ def run_engine(
     console = Terminal()
     clock = SystemClock()
     title = f"kite_hft {settings.mode} {settings.broker}-{settings.account}"
-    copies = [config, settings.trading.rules]
+    copies = [config, settings.trading.rules, settings.trading.charges]
     home = make_directory(SHM, f"kite_hft-{os.getuid()}")
     root = state_dir(os.environ)
     folder = open_run(root, home, settings.broker, settings.account, clock.real_ns(), copies)

@@ -1,6 +1,6 @@
-"""Layer 5, child processes, cold: `python -m kite_hft.engine.child NAME CONFIG_FD ANSWER_FD`.
+"""Layer 5, child processes, cold: `python -m kite_hft.engine.child NAME CONTROL_FD ANSWER_FD`.
 
-Started by the supervisor only. Decides by the stages in its configuration what it becomes.
+Started by the supervisor only. Prepares, waits, and becomes what the stages in its configuration say.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import traceback
 from typing import Any
 from urllib.parse import parse_qsl, quote_plus, urlsplit
 
-from kite_hft.engine.children import Answers, die_with_parent, read_config
+from kite_hft.engine.children import Answers, die_with_parent, read_message, show_as
+from kite_hft.engine.warm import prepare
 
 
 def main(argv: list[str]) -> int:
@@ -22,15 +23,39 @@ def main(argv: list[str]) -> int:
         return 2
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor stops us, in its order
-    config: dict[str, Any] = read_config(int(argv[1]))
-    answers = Answers(int(argv[2]))
+    control, answers = int(argv[1]), Answers(int(argv[2]))
+    config = _awaited(argv[0], control, answers)
+    if config is None:
+        return 0
+    name = config["name"]
+    show_as(name)
     try:
         return _become(config, answers)
     except Exception as error:  # told in one line; the whole story goes to the run's folder
-        with contextlib.suppress(OSError), open(f"{config['folder']}/{argv[0]}.crash", "a") as file:
+        with contextlib.suppress(OSError), open(f"{config['folder']}/{name}.crash", "a") as file:
             file.write(redacted(traceback.format_exc(), config))
-        answers.log(redacted(f"{argv[0]} failed: {type(error).__name__}: {error}", config))
+        answers.log(redacted(f"{name} failed: {type(error).__name__}: {error}", config))
         return 1
+
+
+def _awaited(name: str, control: int, answers: Answers) -> dict[str, Any] | None:
+    """Prepare, then wait for the configuration; None: it will not come.
+
+    What goes wrong here goes wrong again where the process is made, and is told there.
+    """
+    wanted = read_message(control)
+    if wanted is None:
+        return None
+    try:
+        prepare(wanted["prepare"])
+    except Exception as error:
+        answers.log(f"{name} could not prepare: {type(error).__name__}: {error}")
+    answers.send(prepared={})
+    message = read_message(control)
+    if message is None:
+        return None
+    config: dict[str, Any] = message["become"] | {"control_fd": control}
+    return config
 
 
 def redacted(text: str, config: dict[str, Any]) -> str:
@@ -48,9 +73,17 @@ def _become(config: dict[str, Any], answers: Answers) -> int:
         from kite_hft.engine.orders import run_orders
 
         return run_orders(config, answers)
-    from kite_hft.engine.market import run_market
+    if "feed" in config["stages"]:
+        from kite_hft.engine.feeds import run_market
 
-    return run_market(config, answers)
+        return run_market(config, answers)
+    if "recorder" in config["stages"]:
+        from kite_hft.engine.recorder import run_recorder
+
+        return run_recorder(config, answers)
+    from kite_hft.engine.workers import run_compute
+
+    return run_compute(config, answers)
 
 
 if __name__ == "__main__":

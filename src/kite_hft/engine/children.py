@@ -1,9 +1,13 @@
-"""Layer 5, supervisor, cold: starting child processes and hearing from them.
+"""Layer 5, supervisor, cold: starting child processes, telling them things and hearing from them.
 
 A child is a fresh interpreter (never a fork: threads, event loops and OpenSSL do not survive
-one) that gets its configuration as JSON over an inherited descriptor, so that no secret stands
-in an argument list or an environment. It answers on a second descriptor with JSON lines:
-`{"ready": ...}` once, `{"log": ...}` whenever, `{"part": ...}` at its end (its share of the report).
+one). What it needs to know comes over an inherited pipe, so that no secret stands in an argument
+list or an environment: first `{"prepare": ...}` (no secret in it: what to import and warm up), then
+`{"become": config}`, both behind their length, and from there on JSON lines that steer it (engine/
+control.py). A child that has prepared and waits is a spare: it becomes a process at once.
+
+It answers on a second descriptor with JSON lines: `{"prepared": ...}` and `{"ready": ...}` once,
+`{"log": ...}` and `{"alert": ...}` whenever, `{"part": ...}` at its end (its share of the report).
 A child dies with its supervisor (PR_SET_PDEATHSIG) and leads its own session, so that Ctrl-C in
 the terminal reaches the supervisor alone, which stops everything in order.
 """
@@ -17,6 +21,7 @@ import os
 import resource
 import select
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -25,26 +30,38 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
 PR_SET_PDEATHSIG: Final = 1
+PR_SET_NAME: Final = 15
 HURRY_S: Final = 2.0
 WAIT_STEP_S: Final = 0.02
 LOG_BYTES_MAX: Final = 4000  # below PIPE_BUF: written whole or not at all
+LOG_KEPT: Final = 200
+UNSENT_BYTES_MAX: Final = 1 << 22
+LENGTH: Final = struct.Struct("<Q")
 
 
 @dataclass(slots=True)
 class Child:
-    """A running child process."""
+    """A running child process. control: our end of its pipe, -1: closed."""
 
     name: str
     process: subprocess.Popen[bytes]
     answers: IO[bytes]
+    control: int = -1
     pending: bytes = b""
+    unsent: bytearray = field(default_factory=bytearray)
+    prepared: bool = False
     ready: dict[str, Any] | None = None
     part: dict[str, Any] | None = None
     log: list[str] = field(default_factory=list)
+    alerts: list[dict[str, Any]] = field(default_factory=list)
 
     def listen(self) -> list[str]:
-        """Take in what the child said since; returns new log lines. Never blocks."""
-        while True:
+        """Take in what the child said since; returns new log lines. Never blocks.
+
+        Alerts gather in `alerts`; whoever handles them empties the list.
+        """
+        self.flush()
+        while not self.answers.closed:
             chunk = self.answers.read(65536)
             if not chunk:
                 break
@@ -53,12 +70,42 @@ class Child:
         said = []
         for line in lines:
             message = json.loads(line)
+            self.prepared = self.prepared or "prepared" in message
             self.ready = message.get("ready", self.ready)
             self.part = message.get("part", self.part)
+            if "alert" in message:
+                self.alerts.append(message["alert"])
             if "log" in message:
                 said.append(str(message["log"]))
-        self.log += said
+        self.log = [*self.log, *said][-LOG_KEPT:]
         return said
+
+    def become(self, config: dict[str, Any]) -> None:
+        """Let a prepared child (or one that still prepares) be the process of this configuration."""
+        self.name = str(config["name"])
+        self._put({"become": config}, framed=True)
+
+    def tell(self, message: dict[str, Any]) -> bool:
+        """Say something to the process; False: it has not listened for too long, nothing was said."""
+        if self.control < 0 or len(self.unsent) > UNSENT_BYTES_MAX:
+            return False
+        self._put(message)
+        return True
+
+    def _put(self, message: dict[str, Any], *, framed: bool = False) -> None:
+        text = json.dumps(message).encode()
+        self.unsent += LENGTH.pack(len(text)) + text if framed else text + b"\n"
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand on what the pipe could not take earlier. Never blocks."""
+        try:
+            while self.unsent and self.control >= 0:
+                del self.unsent[: os.write(self.control, self.unsent)]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self.unsent.clear()
 
     def terminate(self) -> None:
         if self.process.poll() is None:
@@ -79,32 +126,71 @@ class Child:
         self.listen()
         return True
 
+    def kill(self) -> int:
+        """End it now, whatever it does; returns its exit code. It leaves no zombie."""
+        if self.process.poll() is None:
+            self.process.kill()
+        return self.process.wait()
 
-def start_child(name: str, config: dict[str, Any], inherit: Sequence[int]) -> Child:
-    """Start `python -m kite_hft.engine.child` with `config`; `inherit`: further descriptors."""
-    config_out, config_in = os.pipe()
+    def release(self) -> None:
+        """Close our ends of its pipes; harmless when repeated."""
+        self.answers.close()
+        if self.control >= 0:
+            os.close(self.control)
+            self.control = -1
+
+
+def start_child(name: str, prepare: dict[str, Any], inherit: Sequence[int]) -> Child:
+    """Start `python -m kite_hft.engine.child` and let it prepare; `inherit`: further descriptors.
+
+    prepare: see engine/warm.py. The child waits for `become` then.
+    """
+    control_out, control_in = os.pipe()
     answer_out, answer_in = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "kite_hft.engine.child", name, str(config_out), str(answer_in)],
-            pass_fds=[config_out, answer_in, *inherit],
+            [sys.executable, "-m", "kite_hft.engine.child", name, str(control_out), str(answer_in)],
+            pass_fds=[control_out, answer_in, *inherit],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
+    except OSError:
+        os.close(control_in)
+        os.close(answer_out)
+        raise
     finally:
-        os.close(config_out)
+        os.close(control_out)
         os.close(answer_in)
-    with os.fdopen(config_in, "wb") as pipe:
-        pipe.write(json.dumps(config).encode())
     os.set_blocking(answer_out, False)
-    return Child(name, process, os.fdopen(answer_out, "rb", buffering=0))
+    os.set_blocking(control_in, False)
+    child = Child(name, process, os.fdopen(answer_out, "rb", buffering=0), control_in)
+    child._put({"prepare": prepare}, framed=True)
+    return child
 
 
-def read_config(fd: int) -> dict[str, Any]:
-    """In the child: its configuration, read to the end of the pipe."""
-    with os.fdopen(fd, "rb") as pipe:
-        config: dict[str, Any] = json.loads(pipe.read())
-    return config
+def read_message(fd: int) -> dict[str, Any] | None:
+    """In the child: the next message that stands behind its length; None: the pipe was closed.
+
+    Reads no byte too many: lines that follow are for the ControlPipe.
+    """
+    head = _read_exactly(fd, LENGTH.size)
+    if head is None:
+        return None
+    body = _read_exactly(fd, LENGTH.unpack(head)[0])
+    if body is None:
+        return None
+    message: dict[str, Any] = json.loads(body)
+    return message
+
+
+def _read_exactly(fd: int, n: int) -> bytes | None:
+    found = bytearray()
+    while len(found) < n:
+        chunk = os.read(fd, n - len(found))
+        if not chunk:
+            return None
+        found += chunk
+    return bytes(found)
 
 
 class Answers:
@@ -112,6 +198,10 @@ class Answers:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+
+    def fileno(self) -> int:
+        """To see whether there is room for a line."""
+        return self._fd
 
     def send(self, **message: Any) -> None:
         """One JSON line; a supervisor that is gone is no reason to fail."""
@@ -122,9 +212,21 @@ class Answers:
 
     def log(self, text: str) -> None:
         """One line for people. Dropped when nobody reads: trading never waits for its log."""
-        _, writable, _ = select.select([], [self._fd], [], 0)
-        if writable:
+        if self._heard():
             self.send(log=text[: LOG_BYTES_MAX // 6])  # six bytes a character at most, escaped
+
+    def alert(self, code: str, key: str, text: str, severity: int) -> None:
+        """One alert: what (`code`), of which instrument, process or order (`key`), in words.
+
+        Dropped, as a log line is, when nobody reads; whatever it tells of stands in counters too.
+        """
+        if self._heard():
+            self.send(alert={"code": code, "key": key, "text": text[: LOG_BYTES_MAX // 8],
+                             "severity": int(severity)})  # fmt: skip
+
+    def _heard(self) -> bool:
+        _, writable, _ = select.select([], [self._fd], [], 0)
+        return bool(writable)
 
 
 def die_with_parent() -> None:
@@ -134,3 +236,8 @@ def die_with_parent() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core file with a token in it
     if os.getppid() != parent or parent == 1:
         sys.exit(1)
+
+
+def show_as(name: str) -> None:
+    """What tools show as the name of this process (at most 15 bytes)."""
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode()[:15])

@@ -1,4 +1,4 @@
-"""Layer 5, supervisor, cold: what a person sees while the engine runs, and when it has ended.
+"""Layer 5, supervisor, cold: what a person sees while the engine runs.
 
 A rich panel on a terminal, one plain line every few seconds elsewhere. Everything shown is read
 from shared memory; drawing never disturbs the processes that write it.
@@ -10,114 +10,18 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
 
-from kite_hft.engine.report import Readings
-from kite_hft.units import rupees_text
+from kite_hft.engine.panels import panel, plain_line
+from kite_hft.engine.sample import Sample, ticks_per_second
 
 PLAIN_EVERY_NS: Final = 5_000_000_000
-LATENCIES: Final = (
-    "read_to_decoded",
-    "read_to_published",
-    "read_to_computed",
-    "tick_to_intent",
-    "intent_to_sent",
-    "tick_to_order",
-    "order_ack",
-)
 MESSAGES_SHOWN: Final = 6
-
-
-@dataclass(slots=True)
-class Sample:
-    """One look at the counters."""
-
-    at_ns: int
-    feed: dict[str, int]
-    compute: dict[str, int]
-    orders: dict[str, int]
-    latency_us: dict[str, dict[str, float]]
-
-    @property
-    def lag(self) -> int:
-        """Ticks published and not computed yet."""
-        return max(0, self.feed["published"] - self.compute["computed"] - self.compute["lost"])
-
-
-def take_sample(readings: Readings, now_ns: int) -> Sample:
-    feed, compute, orders = (readings.values(stage) for stage in ("feed", "compute", "orders"))
-    return Sample(now_ns, feed, compute, orders, readings.latency_us())
-
-
-def ticks_per_second(before: Sample, now: Sample) -> float:
-    elapsed_ns = now.at_ns - before.at_ns
-    return (now.feed["published"] - before.feed["published"]) * 1e9 / elapsed_ns if elapsed_ns > 0 else 0.0
-
-
-def _pnl(paise: int) -> Text:
-    return Text(f"₹{rupees_text(paise)}", style="green" if paise >= 0 else "red")
-
-
-def panel(title: str, rate: float, sample: Sample, messages: Iterable[str]) -> Panel:
-    """The live picture."""
-    flow = Table.grid(padding=(0, 3))
-    orders, compute = sample.orders, sample.compute
-    flow.add_row(
-        f"[b]{rate:,.0f}[/b] ticks/s",
-        f"{sample.feed['published']:,} ticks",
-        f"lag {sample.lag:,}",
-        f"lost {compute['lost']:,}",
-        f"bars {compute['bars']:,}",
-        f"signals {compute['signals']:,}",
-    )
-    flow.add_row(
-        f"[b]{orders['sent']:,}[/b] orders sent",
-        f"{orders['filled']:,} filled",
-        f"{orders['partial_fills']:,} partial",
-        f"refused {orders['refused']:,}",
-        f"rejected {orders['rejected']:,}",
-        f"working {orders['working']:,}",
-    )
-    flow.add_row(
-        f"{orders['positions']:,} positions",
-        Text.assemble("gross P&L ", _pnl(orders["gross_pnl_paise"])),
-        "ACTIVE" if orders["state_active"] else "[yellow]not active[/yellow]",
-    )
-    latency = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("latency, µs", "p50", "p99", "max", "n"):
-        latency.add_column(heading, justify="left" if heading.startswith("lat") else "right")
-    for name in LATENCIES:
-        row = sample.latency_us[name]
-        latency.add_row(
-            name.replace("_", " "),
-            f"{row['p50']:,.1f}",
-            f"{row['p99']:,.1f}",
-            f"{row['max']:,.0f}",
-            f"{row['n']:,}",
-        )
-    said = Text("\n".join(messages), style="dim", no_wrap=True, overflow="ellipsis")
-    return Panel(Group(flow, "", latency, "", said), title=title, border_style="cyan")
-
-
-def plain_line(rate: float, sample: Sample) -> str:
-    """The same in one line, for logs and pipes."""
-    orders = sample.orders
-    read = sample.latency_us["read_to_computed"]
-    return (
-        f"{rate:,.0f} ticks/s | {sample.feed['published']:,} ticks, lag {sample.lag}, "
-        f"lost {sample.compute['lost']} | orders {orders['sent']} sent, {orders['filled']} filled, "
-        f"{orders['refused']} refused, {orders['rejected']} rejected | positions {orders['positions']}, "
-        f"gross P&L ₹{rupees_text(orders['gross_pnl_paise'])} | read to computed p50 {read['p50']:.0f} µs, "
-        f"p99 {read['p99']:.0f} µs"
-    )
 
 
 class View(Protocol):
@@ -213,50 +117,3 @@ class Terminal(Console):
 def make_view(console: Console, title: str, plain: bool, log: Callable[[str], None]) -> View:
     """A panel on a terminal, lines elsewhere or when asked for; `log` gets every message, too."""
     return PlainView(console, log) if plain or not console.is_terminal else LiveView(console, log, title)
-
-
-def summary(report: dict[str, Any], folder: str) -> Table:
-    """What a run came to, for the end of it."""
-    table = Table(title="Summary", show_header=False, title_style="bold", min_width=60)
-    ticks, orders, pnl = report["ticks"], report["orders"], report["pnl_paise"]
-    malformed = sum(ticks["malformed"].values())
-    table.add_row("ran", f"{report['duration_s']:.1f} s, mode {report['mode']}")
-    table.add_row(
-        "ticks",
-        f"{ticks['received']:,} received, {ticks['published']:,} published, {ticks['computed']:,} computed, "
-        f"{ticks['lost']:,} lost, {malformed:,} malformed",
-    )
-    table.add_row("bars, signals", f"{report['bars']:,} bars closed, {report['signals']:,} signals")
-    refused = ", ".join(f"{n} {name}" for name, n in orders.get("refused", {}).items()) or "none"
-    table.add_row(
-        "orders",
-        f"{orders['intents']:,} intents, {orders['sent']:,} sent, {orders['filled']:,} filled "
-        f"({orders.get('partial_fills', 0):,} partial fills), {orders['rejected']:,} rejected by exchange",
-    )
-    table.add_row("refused by risk", refused)
-    table.add_row(
-        "P&L",
-        ", ".join(f"{name} ₹{rupees_text(pnl[name])}" for name in ("gross", "charges", "net")),
-    )
-    open_positions = [p for p in report["positions"] if p.get("quantity")]
-    held = ", ".join(f"{p['instrument']} {p['quantity']:+d}" for p in open_positions[:8]) or "flat"
-    table.add_row("positions", held + (" ..." if len(open_positions) > 8 else ""))
-    resting = len(report["open_at_end"].get("orders", []))
-    table.add_row(
-        "still resting",
-        f"{resting} order{'s' if resting > 1 else ''} at the broker" if resting else "no order",
-    )
-    for process, start in report["start"].items():
-        if start.get("first_tick_s") is not None:
-            table.add_row(
-                f"start of {process}",
-                f"first tick after {start['first_tick_s']:.2f} s, {start['kernel_compilations']} kernels "
-                f"compiled, {start['kernels_from_cache']} from the cache",
-            )
-    for name in ("read_to_computed", "tick_to_intent", "intent_to_sent"):
-        row = report["latency_us"][name]
-        table.add_row(
-            name.replace("_", " "), f"p50 {row['p50']:,.1f} µs, p99 {row['p99']:,.1f} µs, n {row['n']:,}"
-        )
-    table.add_row("everything else", folder)
-    return table

@@ -6,13 +6,18 @@ The supervisor makes it once before anything starts, only to see whether it can 
 from __future__ import annotations
 
 from kite_hft.brokers.limits import limits_from_mapping
+from kite_hft.engine.days import trading_day
 from kite_hft.settings import Settings, SettingsError, load_yaml
 from kite_hft.trading.checks import RiskLimits
+from kite_hft.trading.costs import ChargesError, Schedule, schedule_from_mapping
+from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.ports import OrdersConfig
 
 
-def orders_config(settings: Settings, *, loopback: bool) -> OrdersConfig:
+def orders_config(settings: Settings, *, loopback: bool, charges: Schedule | None = None) -> OrdersConfig:
     """Settings of the stage; the broker's limits come from the dated rules file.
+
+    charges: of the day (`charges_of_day`).
 
     Raises:
         SettingsError: the rules file or a value cannot be used.
@@ -26,8 +31,27 @@ def orders_config(settings: Settings, *, loopback: bool) -> OrdersConfig:
             absence_horizon_s=trading.absence_horizon_s,
             poll_period_s=trading.poll_s,
             entry_wait_s=trading.intent_deadline_s,
+            positions_s=trading.positions_s,
+            reject_storm=settings.alerts.reject_storm,
+            stale_position_s=settings.alerts.stale_position_s,
+            charges=charges,
         )
     except SettingsError:
         raise
     except (ValueError, TypeError) as error:
         raise SettingsError(f"order settings ({trading.rules.name}, risk, trading): {error}") from error
+
+
+def charges_of_day(settings: Settings, instruments: InstrumentTable, now_real_ns: int) -> Schedule:
+    """What orders cost on the day that is traded, by the dated charges file.
+
+    Raises:
+        SettingsError: the file cannot be used, or has no rates for an instrument of the run.
+    """
+    path = settings.trading.charges
+    try:
+        schedule = schedule_from_mapping(load_yaml(path), trading_day(settings, now_real_ns))
+        schedule.check(instruments)
+    except ChargesError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    return schedule

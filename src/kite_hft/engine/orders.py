@@ -1,38 +1,45 @@
 """Layer 5, orders process, hot: the order stage around one epoll set.
 
 Intents and order texts come by shared memory (their producers write an eventfd, and only when
-this process is parked), answers by the HTTP transport's own epoll descriptor. In paper mode the
-transport is an exchange in this process, fed with the real feed's ticks: no token and no address
-of a broker are in it.
+this process is parked), answers by the HTTP transport's own epoll descriptor, words of the
+supervisor by a pipe. In paper mode the transport is an exchange in this process, fed with the real
+feed's ticks: no token and no address of a broker are in it.
+
+A process that is started again in its run opens the journal again; one of a new run goes on from
+the day's earlier journals (continuing.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import errno
-import io
 import os
 import select
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from io import RawIOBase
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from kite_hft import _counters, _queue, _ring, _table
+import numpy as np
+
+from kite_hft import _counters, _queue, _table
 from kite_hft.brokers.kite.rest import KITE, auth_headers
 from kite_hft.clock import Clock, SystemClock
 from kite_hft.engine.children import Answers
-from kite_hft.engine.order_settings import orders_config
+from kite_hft.engine.continuing import Earlier, broker_name, chain_of, day_records, find_earlier
+from kite_hft.engine.control import ControlPipe
+from kite_hft.engine.order_files import open_csv, open_run_journal, written
+from kite_hft.engine.order_settings import charges_of_day, orders_config
 from kite_hft.engine.paper import PaperTransport
 from kite_hft.engine.segments import Segments
-from kite_hft.layout import SegmentKind
-from kite_hft.memory.journal import Header, JournalWriter, open_journal, sync_until
+from kite_hft.layout import SLOT_STATS, SegmentKind
+from kite_hft.memory.counters import named
+from kite_hft.memory.follow import FollowingReader
+from kite_hft.memory.header import PAYLOAD_OFFSET
 from kite_hft.net.http import HttpTransport
 from kite_hft.settings import Settings, is_loopback
 from kite_hft.stages.orders import Orders
+from kite_hft.trading.alerts import alert
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.instruments import InstrumentTable, read_csv
 from kite_hft.trading.intents import Tags
@@ -41,8 +48,10 @@ from kite_hft.trading.records import ORDER_COLUMNS, TRADE_COLUMNS
 
 ACTIVE_S: Final = 60.0
 STOP_S: Final = 10.0
+FLATTEN_S: Final = 45.0
 BEAT_NS: Final = 100_000_000
 EXIT_NOT_ACTIVE: Final = 6
+TEXT_CHARS_MAX: Final = 500  # so that a line always fits an empty pipe
 
 
 class Transport(Protocol):
@@ -66,53 +75,117 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
     settings = Settings.model_validate(config["settings"])
     instruments = read_csv(Path(config["instruments"]))
     clock = SystemClock()
-    folder = Path(config["folder"])
     api = config["api"]
     with contextlib.ExitStack() as held:
         segments = Segments(config["segments"])
         held.callback(segments.close)
-        intents = _queue.QueueConsumer(segments.share("intents-0", SegmentKind.INTENT_QUEUE).view)
-        texts = _queue.QueueConsumer(segments.share("texts-0", SegmentKind.TEXT_QUEUE).view)
+        intents = [
+            _queue.QueueConsumer(segments.share(f"intents-{w['number']}", SegmentKind.INTENT_QUEUE).view)
+            for w in config["workers"]
+        ]
+        texts = [
+            _queue.QueueConsumer(segments.share(f"texts-{c['number']}", SegmentKind.TEXT_QUEUE).view)
+            for c in config["connections"]
+        ]
         transport, extra_texts = make_transport(config, settings, instruments, segments, clock)
         held.callback(transport.close)
-        orders = held.enter_context((folder / "orders.csv").open("wb", buffering=0))
-        trades = held.enter_context((folder / "trades.csv").open("wb", buffering=0))
+        ports = _ports(
+            config, settings, instruments, segments, clock, held, transport, intents,
+            [*texts, *extra_texts], answers,
+        )  # fmt: skip
         stage = Orders(
-            Ports(
-                instruments=instruments,
-                broker=KITE,
-                transport=transport,
-                clock=clock,
-                journal=_journal(config, settings, folder, clock, held),
-                counters=_counters.CounterWriter(segments.own("counters-orders", SegmentKind.COUNTERS).view),
-                latest=_table.TableReader(segments.read("latest", SegmentKind.LATEST_TABLE).view),
-                intents=[intents],
-                texts=[texts, *extra_texts],
-                events=_event_queues(settings, segments, config),
-                tags=Tags(config["install"], config["run_number"]),
-                on_order=_csv_sink(orders, "orders.csv", ORDER_COLUMNS, answers.log),
-                on_trade=_csv_sink(trades, "trades.csv", TRADE_COLUMNS, answers.log),
-                alert=answers.log,
+            ports,
+            orders_config(
+                settings,
+                loopback=api["mode"] == "paper" or is_loopback(api["url"]),
+                charges=charges_of_day(settings, instruments, clock.real_ns()),
             ),
-            orders_config(settings, loopback=api["mode"] == "paper" or is_loopback(api["url"])),
         )
-        return _run(stage, transport, [intents, texts], segments, clock, config, answers)
+        control = ControlPipe(config["control_fd"]) if "control_fd" in config else None
+        waiting = Waiting(
+            stage,
+            transport,
+            [*intents, *texts],
+            config["wake_fds"]["orders"],
+            clock,
+            segments,
+            control,
+            answers,
+        )
+        return _run(stage, transport, clock, waiting, answers)
 
 
-def _journal(
-    config: dict[str, Any], settings: Settings, folder: Path, clock: Clock, held: contextlib.ExitStack
-) -> JournalWriter:
-    """The run's journal with its sync thread beside it; both end with `held`."""
-    fd = open_journal(folder / "journal.bin", allow_tmpfs=settings.mode != "live")
-    held.callback(os.close, fd)
-    header = Header(build=config["build"], config=config["config_hash"], created_real_ns=clock.real_ns())
-    journal = JournalWriter(fd, header=header)
-    closing = threading.Event()
-    syncing = threading.Thread(target=sync_until, args=(journal, closing), name="journal-sync", daemon=True)
-    syncing.start()
-    held.callback(syncing.join)
-    held.callback(closing.set)
-    return journal
+def _ports(
+    config: dict[str, Any],
+    settings: Settings,
+    instruments: InstrumentTable,
+    segments: Segments,
+    clock: Clock,
+    held: contextlib.ExitStack,
+    transport: Transport,
+    intents: Sequence[_queue.QueueConsumer],
+    texts: Sequence[Any],
+    answers: Answers,
+) -> Ports:
+    """All that the stage is handed: files, queues, tables, and what earlier processes left."""
+    folder, api, restarted = Path(config["folder"]), config["api"], bool(config.get("restarted"))
+    tell = alerts_to(answers)
+    own = api["mode"] == "paper" or bool(config.get("own_simulator"))
+    broker = broker_name(api["mode"], api.get("url", ""), folder.name, own=own)
+    journal, records = open_run_journal(config, settings, folder, clock, held)
+    restarted = restarted and bool(records)
+    if restarted:
+        earlier = Earlier(chain_of(folder), day_records(folder))
+    else:
+        earlier = find_earlier(folder, config["config_hash"], broker, instruments)
+        if earlier.refused:
+            tell(alert("RUN_NOT_CONTINUED", earlier.refused).fields())
+    counters = segments.own("counters-orders", SegmentKind.COUNTERS)
+    counted = _counters.CounterReader(counters.view).values() if restarted else np.zeros(0, np.int64)
+
+    def alarm(code: str, key: str, text: str) -> None:
+        tell(alert(code, text, key).fields())
+
+    def use_token(access_token: str) -> None:
+        if isinstance(transport, HttpTransport):
+            transport.use_headers(auth_headers(api["api_key"], access_token))
+
+    return Ports(
+        instruments=instruments,
+        broker=KITE,
+        transport=transport,
+        clock=clock,
+        journal=journal,
+        counters=_counters.CounterWriter(counters.view),
+        latest=LatestOfAll(config["connections"], len(instruments), segments),
+        intents=intents,
+        texts=texts,
+        events=_event_queues(segments, config),
+        tags=Tags(config["install"], config["run_number"]),
+        history=earlier.records,
+        restarted=restarted,
+        continues=earlier.names,
+        counted=named("orders", counted) if restarted else {},
+        written=written([*earlier.folders, *([folder] if restarted else [])]),
+        broker_name=broker,
+        on_order=open_csv(folder / "orders.csv", ORDER_COLUMNS, alarm, held),
+        on_trade=open_csv(folder / "trades.csv", TRADE_COLUMNS, alarm, held),
+        alert=tell,
+        fresh=FreshOfAll(config["connections"], len(instruments), segments, config["segments"]),
+        use_token=use_token,
+        workers={w["number"]: [n for n, _index, _slots in w["strategies"]] for w in config["workers"]},
+    )
+
+
+def alerts_to(answers: Answers) -> Callable[[dict[str, Any]], None]:
+    """The way of alerts out of this process: to the supervisor, who tells people."""
+
+    def tell(fields: dict[str, Any]) -> None:
+        _, writable, _ = select.select([], [answers.fileno()], [], 0)
+        if writable:
+            answers.send(alert=fields | {"text": str(fields["text"])[:TEXT_CHARS_MAX]})
+
+    return tell
 
 
 def make_transport(
@@ -129,64 +202,72 @@ def make_transport(
     """
     api = config["api"]
     if api["mode"] == "paper":
-        ring = _ring.RingReader(segments.read("ticks-0", SegmentKind.TICK_RING).view)
+        rings = [
+            FollowingReader(Path(config["shm"]), f"ticks-{c['number']}", SegmentKind.TICK_RING)
+            for c in config["connections"]
+        ]
         paper = PaperTransport(
-            instruments, settings.simulator.cash * 100, settings.simulator.seed, clock, ring
+            instruments, settings.simulator.cash * 100, settings.simulator.seed, clock, rings
         )
         return paper, [paper.texts]
     return HttpTransport(api["url"], clock, auth_headers(api["api_key"], api["access_token"])), []
 
 
-def _event_queues(settings: Settings, segments: Segments, config: dict[str, Any]) -> dict[int, Any]:
-    """Strategy number -> the event queue of its worker (one worker so far)."""
-    segment = segments.own("events-0", SegmentKind.EVENT_QUEUE)
-    producer = _queue.QueueProducer(segment.view, wake_fd=config["event_wake_fd"])
-    return dict.fromkeys(range(1, len(settings.strategies) + 1), producer)
+class LatestOfAll:
+    """The latest tick of any slot, from the table of the connection that carries it."""
+
+    def __init__(self, connections: list[dict[str, Any]], n_slots: int, segments: Segments) -> None:
+        self._of_slot: list[_table.TableReader | None] = [None] * n_slots
+        for connection in connections:
+            segment = segments.read(f"latest-{connection['number']}", SegmentKind.LATEST_TABLE)
+            reader = _table.TableReader(segment.view)
+            for slot in connection["slots"]:
+                self._of_slot[slot] = reader
+
+    def get(self, slot: int, out: Any) -> bool:
+        """Copy the slot's tick into out[0]; False: there is none yet."""
+        reader = self._of_slot[slot]
+        return reader is not None and reader.get(slot, out)
 
 
-def _csv_sink(
-    file: RawIOBase, name: str, columns: Sequence[str], alert: Callable[[str], None]
-) -> Callable[[dict[str, Any]], None]:
-    """Rows as they come, each on the disk's way before the next; `file` is unbuffered.
+class FreshOfAll:
+    """Whether a tick of a slot has come since its connection was made, as its feed process says."""
 
-    A full disk ends the file with an alert and never reaches the stage: the journal is the record
-    that stops trading, and cancels must go on.
-    """
-    failed = False
+    def __init__(
+        self, connections: list[dict[str, Any]], n_slots: int, segments: Segments, paths: dict[str, str]
+    ) -> None:
+        self._of_slot: list[Any] = [None] * n_slots
+        for connection in connections:
+            name = f"slots-{connection['number']}"
+            if name not in paths:
+                continue
+            view = segments.read(name, SegmentKind.SLOT_STATS).view
+            rows = np.frombuffer(view, SLOT_STATS, count=n_slots, offset=PAYLOAD_OFFSET)
+            for slot in connection["slots"]:
+                self._of_slot[slot] = rows["fresh"]
 
-    def write(row: dict[str, Any]) -> None:
-        nonlocal failed
-        if failed:
-            return
-        text = io.StringIO()
-        csv.DictWriter(text, columns).writerow(row)
-        data = text.getvalue().encode()
-        try:
-            if file.write(data) != len(data):
-                raise OSError(errno.ENOSPC, "written in part")
-        except OSError as error:
-            failed = True
-            alert(f"{name} is not written any more: {error.strerror}")
-
-    write(dict(zip(columns, columns, strict=True)))
-    return write
+    def __call__(self, slot: int) -> bool:
+        fresh = self._of_slot[slot]
+        return fresh is None or bool(fresh[slot])
 
 
-def _run(
-    stage: Orders,
-    transport: Transport,
-    queues: Sequence[_queue.QueueConsumer],
-    segments: Segments,
-    clock: Clock,
-    config: dict[str, Any],
-    answers: Answers,
-) -> int:
+def _event_queues(segments: Segments, config: dict[str, Any]) -> dict[int, Any]:
+    """Strategy number -> the event queue of its worker."""
+    found: dict[int, Any] = {}
+    for worker in config["workers"]:
+        name = f"events-{worker['number']}"
+        segment = segments.own(name, SegmentKind.EVENT_QUEUE)
+        producer = _queue.QueueProducer(segment.view, wake_fd=config["event_wake_fds"].get(name, -1))
+        found |= {number: producer for number, _index, _slots in worker["strategies"]}
+    return found
+
+
+def _run(stage: Orders, transport: Transport, clock: Clock, waiting: Waiting, answers: Answers) -> int:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    waiting = Waiting(stage, transport, queues, config["wake_fds"]["orders"], clock, segments)
     stage.start()
     started_ns = clock.mono_ns()
-    while not stage.active and not stopping.is_set():
+    while not (stage.active or stage.states.token_dead or stopping.is_set()):
         waiting.round()
         if clock.mono_ns() - started_ns > ACTIVE_S * 1e9:
             why = transport.last_failure() or "its books do not agree with ours; see the journal"
@@ -195,12 +276,15 @@ def _run(
     answers.send(ready={})
     while not stopping.is_set():
         waiting.round()
+    waiting.hear()  # the stop policy may stand in the pipe
     stop_ns = clock.mono_ns()
     stage.begin_stop(stop_ns)
-    while not stage.idle and clock.mono_ns() - stop_ns < STOP_S * 1e9:
+    longest_ns = (FLATTEN_S if stage.flattening else STOP_S) * 1e9
+    while not stage.idle and clock.mono_ns() - stop_ns < longest_ns:
         waiting.round()
     summary = stage.close()
-    answers.send(part=stage.report() | {"open": summary})
+    fills = transport.parameters() if isinstance(transport, PaperTransport) else {}
+    answers.send(part=stage.report() | {"open": summary, "fills": fills})
     waiting.close()
     return 0
 
@@ -216,14 +300,27 @@ class Waiting:
         wake_fd: int,
         clock: Clock,
         segments: Segments,
+        control: ControlPipe | None,
+        answers: Answers,
     ) -> None:
         self._stage, self._transport, self._queues, self._clock = stage, transport, queues, clock
         self._segments, self._wake_fd = segments, wake_fd
+        self._control, self._answers = control, answers
         self._beat_ns = 0
         self._epoll = select.epoll()
         self._epoll.register(wake_fd, select.EPOLLIN)
         if transport.fileno() >= 0:
             self._epoll.register(transport.fileno(), select.EPOLLIN)
+        if control is not None:
+            self._epoll.register(control.fileno(), select.EPOLLIN)
+
+    def hear(self) -> None:
+        """What the supervisor has said; a message that cannot be followed is told and left."""
+        for message in self._control.read() if self._control else ():
+            try:
+                self._stage.control(message, self._clock.mono_ns())
+            except (KeyError, ValueError, TypeError) as error:
+                self._answers.log(f"orders: message {message.get('do')!r} not understood: {error!r}")
 
     def round(self) -> None:
         """One step; then, when it found nothing, sleep until something arrives or is due."""
@@ -231,6 +328,7 @@ class Waiting:
         if now_ns >= self._beat_ns:
             self._beat_ns = now_ns + BEAT_NS
             self._segments.heartbeat(now_ns)
+            self.hear()
         if self._stage.step(now_ns):
             return
         times = (self._stage.next_deadline_ns(now_ns), self._transport.next_deadline_ns(), self._beat_ns)
@@ -240,6 +338,8 @@ class Waiting:
             for fd, _ in self._epoll.poll(max(0, due_ns - self._clock.mono_ns()) / 1e9):
                 if fd == self._wake_fd:
                     os.eventfd_read(fd)
+                elif self._control is not None and fd == self._control.fileno():
+                    self.hear()
         for queue in parked:
             queue.unpark()
 

@@ -8,53 +8,123 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 
 import kite_hft.layout as layout
 from kite_hft import _counters
-from kite_hft.layout import COUNTERS, HISTOGRAMS, SegmentKind
+from kite_hft.layout import COUNTERS, HISTOGRAMS, SLOT_STATS, SegmentKind
 from kite_hft.memory.counters import named, percentiles
+from kite_hft.memory.header import PAYLOAD_OFFSET
 from kite_hft.memory.segment import Segment, attach
 
-MALFORMED = tuple(name for name in COUNTERS["feed"] if name.startswith("malformed_"))
+MALFORMED: Final = tuple(name for name in COUNTERS["feed"] if name.startswith("malformed_"))
+
+GAUGES: Final = frozenset({"last_frame_ns", "last_tick_ns", "snapshot_ns"})
+"""Counters of which the newest counts; all others add up over the processes of a stage."""
+
+CONNECTION_COUNTERS: Final = (
+    "frames",
+    "bytes",
+    "heartbeats",
+    "received",
+    "decoded",
+    "published",
+    "connects",
+    "disconnects",
+    "watchdog_trips",
+    "refused_403",
+    "refused_429",
+    "refused_other",
+    "unreachable",
+    "closes_by_peer",
+    "closes_abrupt",
+    "texts",
+    "texts_dropped",
+    "text_errors",
+    "pings",
+    "pongs",
+    "restarts",
+)
+"""What a row of by_connection counts, besides its number, instruments, malformed, drops and gaps."""
+
+DROPS: Final = ("closes_by_peer", "closes_abrupt", "watchdog_trips")
+"""How a connection ends that should not: the peer closes it, is gone, or falls silent."""
 
 
 @dataclass(slots=True)
 class Readings:
-    """Read-only view of all counters of a run."""
+    """Read-only view of all counters of a run, by the name of their segment, and of what its feeds
+    know of each instrument (slots, by connection)."""
 
     segments: dict[str, Segment]
     readers: dict[str, _counters.CounterReader]
+    slots: dict[int, Segment] = field(default_factory=dict)
 
     @classmethod
     def open(cls, paths: Mapping[str, Path]) -> Readings:
-        """`paths`: segment name -> file; takes those named counters-<stage>."""
-        segments = {
-            stage: attach(paths[f"counters-{stage}"], SegmentKind.COUNTERS, writable=False)
-            for stage in COUNTERS
-        }
-        return cls(segments, {s: _counters.CounterReader(g.view) for s, g in segments.items()})
+        """`paths`: segment name -> file; takes those named counters-<stage>[-<number>] and slots-<number>.
+
+        Raises:
+            SegmentError: one cannot be attached.
+        """
+        found = cls({}, {})
+        try:
+            for name, path in paths.items():
+                if name.startswith("counters-"):
+                    found.segments[name] = attach(path, SegmentKind.COUNTERS, writable=False)
+                    found.readers[name] = _counters.CounterReader(found.segments[name].view)
+                elif name.startswith("slots-"):
+                    number = int(name.removeprefix("slots-"))
+                    found.slots[number] = attach(path, SegmentKind.SLOT_STATS, writable=False)
+        except BaseException:
+            found.close()
+            raise
+        return found
+
+    def of_stage(self, stage: str) -> list[str]:
+        """Names of the segments of a stage, by number."""
+        return sorted(name for name in self.readers if name.split("-")[1] == stage)
+
+    def one(self, name: str) -> dict[str, int]:
+        """The counters of one segment."""
+        return named(name.split("-")[1], self.readers[name].values())
 
     def values(self, stage: str) -> dict[str, int]:
-        return named(stage, self.readers[stage].values())
+        """The counters of a stage over all of its processes; checksums add up modulo 2^64."""
+        total = dict.fromkeys(COUNTERS[stage], 0)
+        for name in self.of_stage(stage):
+            for counter, value in self.one(name).items():
+                total[counter] = max(total[counter], value) if counter in GAUGES else total[counter] + value
+        return total
 
     def latency_us(self) -> dict[str, dict[str, float]]:
-        """Percentiles of every histogram, by name."""
-        return {
-            name: percentiles(self.readers[stage].histogram(index))
-            for stage, names in HISTOGRAMS.items()
-            for index, name in enumerate(names)
-        }
+        """Percentiles of every histogram, by name, over all processes of its stage."""
+        found = {}
+        for stage, names in HISTOGRAMS.items():
+            readers = [self.readers[name] for name in self.of_stage(stage)]
+            for index, name in enumerate(names):
+                if readers:
+                    found[name] = percentiles(np.sum([r.histogram(index) for r in readers], axis=0))
+        return found
+
+    def slot_stats(self, connection: int) -> npt.NDArray[np.void]:
+        """A copy of a connection's SLOT_STATS rows: shape (instruments,); empty where it has none."""
+        segment = self.slots.get(connection)
+        if segment is None:
+            return np.zeros(0, SLOT_STATS)
+        end = PAYLOAD_OFFSET + int(segment.header["capacity"]) * SLOT_STATS.itemsize
+        return np.frombuffer(bytes(segment.view[PAYLOAD_OFFSET:end]), SLOT_STATS)
 
     def close(self) -> None:
         self.readers.clear()
-        for segment in self.segments.values():
+        for segment in [*self.segments.values(), *self.slots.values()]:
             segment.close()
 
 
@@ -109,8 +179,9 @@ def processes(pids: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
     return memory, cpu
 
 
-def ticks_part(feed: Mapping[str, int], compute: Mapping[str, int]) -> dict[str, Any]:
+def ticks_part(readings: Readings) -> dict[str, Any]:
     """The chain of counts: what arrived, what each stage handed on, and their checksums."""
+    feed, compute = readings.values("feed"), readings.values("compute")
     malformed = {name.removeprefix("malformed_"): feed[name] for name in MALFORMED}
     chain = {
         "received": feed["received"],
@@ -128,7 +199,29 @@ def ticks_part(feed: Mapping[str, int], compute: Mapping[str, int]) -> dict[str,
             "published": f"{feed['checksum_published'] % 2**64:016x}",
             "computed": f"{compute['checksum_computed'] % 2**64:016x}",
         },
-        "by_connection": [{"frames": feed["frames"], "heartbeats": feed["heartbeats"], **chain}],
+        "by_connection": [connection_row(readings, name) for name in readings.of_stage("feed")],
+    }
+
+
+def connection_row(readings: Readings, name: str) -> dict[str, Any]:
+    """One row of by_connection, from the feed counters `name` and the connection's instruments.
+
+    drops: ends that were not ours, the silent ones included (`disconnects` counts ours too). gaps: breaks
+    of market data that have ended, over all instruments; gap_s: the longest time that
+    one of them was without (of all its breaks); longest_silence_s: between two ticks without a break.
+    """
+    counters = readings.one(name)
+    number = int(name.rpartition("-")[2]) if name[-1].isdecimal() else 0
+    slots = readings.slot_stats(number)
+    return {
+        "connection": number,
+        "instruments": counters["subscribed"],
+        "malformed": sum(counters[word] for word in MALFORMED),
+        "drops": sum(counters[word] for word in DROPS),
+        "gaps": int(slots["gaps"].sum()),
+        "gap_s": round(int(slots["gap_ns"].max(initial=0)) / 1e9, 3),
+        "longest_silence_s": round(int(slots["longest_silence_ns"].max(initial=0)) / 1e9, 3),
+        **{word: counters[word] for word in CONNECTION_COUNTERS},
     }
 
 
@@ -137,6 +230,26 @@ def counted_orders(counters: Mapping[str, int]) -> dict[str, Any]:
     names = ("intents", "sent", "accepted", "filled", "partial_fills", "rejected", "ambiguous", "resolved")
     refused = {"UNKNOWN": counters["refused"]} if counters["refused"] else {}
     return {name: counters[name] for name in names} | {"refused": refused}
+
+
+PNL_KEYS: Final = ("gross", "charges", "net", "realised", "unrealised")
+
+
+def counted_pnl(counters: Mapping[str, int]) -> dict[str, Any]:
+    """pnl_paise when ORDERS could not say it itself: from its gauges, not told apart."""
+    names = (f"{word}_pnl_paise" if word != "charges" else "charges_paise" for word in PNL_KEYS)
+    totals = {word: counters[name] for word, name in zip(PNL_KEYS, names, strict=True)}
+    return {**totals, "by_strategy": {}, "by_product": {}}
+
+
+def state_part(orders: Mapping[str, int], told: Mapping[str, Any]) -> dict[str, Any]:
+    """What held orders back when the run ended; the words where ORDERS could still give them."""
+    return {
+        "halted": str(told.get("halted") or ("yes" if orders["state_halted"] else "")),
+        "reducing": str(told.get("reducing") or ("yes" if orders["state_reducing"] else "")),
+        "market_halted": bool(orders["market_halted"]),
+        "token_dead": bool(orders["token_dead"]),
+    }
 
 
 def make_report(
@@ -149,9 +262,16 @@ def make_report(
     cpu: Mapping[str, Any],
     shm_bytes: Mapping[str, int],
     absence_horizon_s: float,
+    restarts: Sequence[Mapping[str, Any]] = (),
+    alerts: Mapping[str, Any] | None = None,
+    fills: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The whole report. `parts`: what each process said at its end, by process name."""
-    feed, compute, orders = (readings.values(stage) for stage in ("feed", "compute", "orders"))
+    """The whole report. `parts`: what each process said at its end, by process name.
+
+    restarts: one row each (engine/restarts.py). alerts: Alerting.report(). fills: by which rules the
+    simulated exchange filled orders; empty for a real one.
+    """
+    compute, orders = readings.values("compute"), readings.values("orders")
     told = parts.get("orders", {})
     started = {name: part["start"] for name, part in parts.items() if "start" in part}
     return {
@@ -159,17 +279,20 @@ def make_report(
         "machine": machine(),
         "mode": mode,
         "duration_s": round(duration_s, 3),
-        "ticks": ticks_part(feed, compute),
+        "ticks": ticks_part(readings),
         "bars": compute["bars"],
         "signals": compute["signals"],
         "orders": told.get("orders") or counted_orders(orders),
-        "pnl_paise": told.get("pnl_paise", {"gross": 0, "charges": 0, "net": 0}),
+        "pnl_paise": told.get("pnl_paise") or counted_pnl(orders),
         "positions": told.get("positions", []),
         "open_at_end": told.get("open", {}),
+        "state": state_part(orders, told.get("orders", {})),
         "latency_us": readings.latency_us(),
         "memory": {"by process": dict(memory), "shm": dict(shm_bytes)},
         "cpu": dict(cpu),
         "start": started,
-        "restarts": [],
+        "restarts": [dict(row) for row in restarts],
+        "alerts": dict(alerts or {"by_code": {}, "standing": [], "hook": {}}),
+        "fills": dict(told.get("fills") or fills or {}),
         "absence_horizon_s": absence_horizon_s,
     }

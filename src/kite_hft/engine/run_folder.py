@@ -59,6 +59,11 @@ def state_dir(environment: Mapping[str, str]) -> Path:
     return root / "kite_hft"
 
 
+def account_tag(broker: str, account: str) -> str:
+    """Stands for the account in names of shared memory: short and lower-case."""
+    return f"{broker}-{hashlib.sha256(account.encode()).hexdigest()[:8]}"
+
+
 def lock_account(home: Path, tag: str, what: str) -> int:
     """Take the lock of an account on this machine; the descriptor holds it, also through a crash.
 
@@ -97,8 +102,7 @@ def open_run(
         OSError: the folder cannot be made.
     """
     folder = root / f"{broker}-{account}"
-    # Short and lower-case: it names the run's shared memory.
-    tag = f"{broker}-{hashlib.sha256(account.encode()).hexdigest()[:8]}"
+    tag = account_tag(broker, account)
     lock_fd = lock_account(home, tag, f"{broker} account {account}")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     date, clock = ist_text(now_real_ns).split(" ")

@@ -7,8 +7,9 @@ gets no token and no address; `live` needs the keys of the configuration.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from kite_hft.engine.simulator import Simulator, start_simulator
@@ -32,6 +33,7 @@ class Session:
     api_key: str
     access_token: str
     simulator: Simulator | None = None
+    fills: Mapping[str, Any] = field(default_factory=dict)  # by which rules a simulated exchange fills
 
     def __repr__(self) -> str:
         return f"Session(mode={self.mode!r}, ws_url={self.ws_url!r}, api_url={self.api_url!r})"
@@ -74,8 +76,9 @@ def open_session(settings: Settings, say: Callable[[str], None]) -> Session:
         simulator = start_simulator(settings.simulator)
         say(f"simulator listens on {simulator.ws_url} and {simulator.api_url}")
         return Session(
-            "sim", simulator.ws_url, simulator.api_url, simulator.api_key, simulator.access_token, simulator
-        )
+            "sim", simulator.ws_url, simulator.api_url, simulator.api_key, simulator.access_token, simulator,
+            fill_parameters(simulator.api_url),
+        )  # fmt: skip
     if settings.mode == "sim" and not (is_loopback(kite.ws_url) and is_loopback(kite.api_url)):
         raise SessionError("mode sim talks to loopback addresses only; set mode, or leave kite.* out")
     if settings.mode == "live":
@@ -86,7 +89,18 @@ def open_session(settings: Settings, say: Callable[[str], None]) -> Session:
     missing = [key for key in ("api_key", "access_token") if not getattr(kite, key)]
     if missing:
         raise SessionError(f"mode {settings.mode} needs {' and '.join('kite.' + key for key in missing)}")
-    return Session(settings.mode, kite.ws_url, kite.api_url, kite.api_key, kite.access_token)
+    fills = fill_parameters(kite.api_url) if settings.mode == "sim" else {}
+    return Session(settings.mode, kite.ws_url, kite.api_url, kite.api_key, kite.access_token, fills=fills)
+
+
+def fill_parameters(api_url: str) -> dict[str, Any]:
+    """By which rules the simulator fills orders, for the report; {} where another server answers."""
+    try:
+        status, body = fetch(f"{api_url}/_sim/stats", timeout_s=5.0)
+        found = json.loads(body).get("parameters", {}) if status == 200 else {}
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return dict(found) if isinstance(found, dict) else {}
 
 
 def day_instruments(session: Session, settings: Settings) -> InstrumentTable:
@@ -100,7 +114,8 @@ def day_instruments(session: Session, settings: Settings) -> InstrumentTable:
         ("X-Kite-Version", "3"),
         ("Authorization", f"token {session.api_key}:{session.access_token}"),
     ]
-    status, body = fetch(f"{session.api_url}/instruments", headers)
+    # The simulator adds multiplier and freeze quantity to the list when asked; Kite ignores the query.
+    status, body = fetch(f"{session.api_url}/instruments?extended=1", headers)
     if status != 200:
         raise SessionError(f"the instrument list was refused with HTTP {status}: {body[:200]!r}")
     try:

@@ -54,6 +54,11 @@ def command(section: SimulatorSection) -> list[str]:
         arguments += ["--replay", str(section.replay), "--speed", str(section.speed)]
     if section.exchange_time is not None:
         arguments += ["--exchange-time", section.exchange_time]
+    arguments += ["--hours", section.hours]
+    if section.latency_us is not None:
+        arguments += ["--latency-us", str(section.latency_us)]
+    if section.faults is not None:
+        arguments += ["--faults", str(section.faults)]
     return [*arguments, "--start-when-subscribed", "--die-with-parent"]
 
 
@@ -86,4 +91,7 @@ def start_simulator(section: SimulatorSection) -> Simulator:
             break
     process.kill()
     process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
     raise SimulatorFailed(f"the simulator ended before it was ready (exit code {process.returncode})")

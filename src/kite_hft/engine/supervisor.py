@@ -3,15 +3,19 @@
 Order of a start: instruments, plan, room in shared memory, segments, ORDERS (which must be ACTIVE
 before anything can be traded), then market data and strategies. Order of a stop: market data and
 strategies, so that no new intent arises; ORDERS, which cancels what should not rest and says what
-stays open; the simulator; the shared memory. A child that ends by itself stops the run.
+stays open; the simulator; the shared memory.
+
+In between: a process that dies or hangs is started again (engine/family.py), unless it does so too
+often: then nothing opens any more (ORDERS is told to halt), or, where it is ORDERS itself, the run
+ends in order. The simulator is not started again. Alerts are told and journalled; requests of the
+command line are answered.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
+import select
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,25 +24,25 @@ from time import sleep
 from types import FrameType
 from typing import Any, Final
 
-from kite_hft._ring import BUILD_FINGERPRINT
-from kite_hft.clock import Clock
-from kite_hft.engine.children import Child, start_child
+from kite_hft.engine.alerting import Alerting
+from kite_hft.engine.control import SOCKET_NAME, ControlServer
 from kite_hft.engine.days import session_arrays
-from kite_hft.engine.live import View, take_sample
-from kite_hft.engine.order_settings import orders_config
-from kite_hft.engine.plan import Plan, make_plan
+from kite_hft.engine.family import RUNNING, Family, Member, StartFailed, StopAsked, last_words
+from kite_hft.engine.judges import feed_trouble
+from kite_hft.engine.launch import SHM, Run, child_config, prepare, release, wanted_slots
 from kite_hft.engine.report import Readings, make_report, processes
-from kite_hft.engine.run_folder import RunFolder
-from kite_hft.engine.session import Session
-from kite_hft.memory.segment import create, make_directory, require_room, segment_bytes
-from kite_hft.settings import Settings
-from kite_hft.trading.instruments import InstrumentTable, write_csv
+from kite_hft.engine.sample import take_sample
+from kite_hft.engine.steering import Steering
+from kite_hft.sessions import ist_text
+from kite_hft.trading.alerts import Alert
+from kite_hft.trading.market_halt import HaltWatch, sample_of
 
-SHM: Final = Path("/dev/shm")
-START_S: Final = 90.0
+__all__ = ["SHM", "Run", "child_config", "prepare", "release", "supervise", "wanted_slots", "write_report"]
+
 STOP_S: Final = 20.0
-TICK_S: Final = 0.05
-HUNG_NS: Final = 5_000_000_000
+FLATTEN_S: Final = 60.0
+LOOK_MS: Final = 20
+JUDGE_EVERY_NS: Final = 500_000_000
 SHOW_EVERY_NS: Final = 250_000_000
 
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -47,199 +51,162 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 4
 
 
-class StopAsked(Exception):
-    """A stop was asked for while the processes were starting."""
-
-
-class StartFailed(Exception):
-    """A process did not come up; the message says which and what it said."""
-
-
 @dataclass(slots=True)
-class Run:
-    """Everything of one run while it lives."""
+class Watch:
+    """The supervisor's loop while the engine trades."""
 
-    settings: Settings
-    session: Session
-    instruments: InstrumentTable
-    folder: RunFolder
-    clock: Clock
-    view: View
-    plan: Plan
-    shm: Path
-    paths: dict[str, Path] = field(default_factory=dict)
-    children: dict[str, Child] = field(default_factory=dict)
-    wake_fds: dict[str, int] = field(default_factory=dict)
-    stop_asked: str = ""
-    hurry: bool = False
+    run: Run
+    family: Family
+    readings: Readings
+    alerting: Alerting
+    control: ControlServer
+    next_show_ns: int = 0
+    next_judge_ns: int = 0
+    troubled: set[str] = field(default_factory=set)
+    halts: HaltWatch = field(init=False)
+    hours: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        settings = self.run.settings
+        self.halts = HaltWatch(round(settings.alerts.market_halt_s * 1e9))
+        today = ist_text(self.run.clock.real_ns())[:10]
+        if settings.trading.date is None or settings.trading.date.isoformat() == today:
+            opens, closes = session_arrays(settings, self.run.instruments, self.run.clock.real_ns())
+            self.hours = int(opens.min()), int(closes.max())
 
-def prepare(
-    settings: Settings,
-    session: Session,
-    instruments: InstrumentTable,
-    folder: RunFolder,
-    clock: Clock,
-    view: View,
-    cores: int,
-) -> Run:
-    """Plan the run and create its shared memory.
+    def until_the_end(self, duration_s: float | None) -> int:
+        """Until the time is over, a stop is asked for, or nothing can go on; returns the exit code."""
+        started_ns = self.run.clock.mono_ns()
+        while True:
+            now_ns = self.run.clock.mono_ns()
+            code = self._look(now_ns)
+            if code is not None:
+                return code
+            if now_ns >= self.next_show_ns:
+                self.next_show_ns = now_ns + SHOW_EVERY_NS
+                standing = self.alerting.standing()
+                self.run.view.show(take_sample(self.readings, now_ns, standing))
+            if self.run.stop_asked:
+                self.run.view.say(f"stopping: {self.run.stop_asked}")
+                return EXIT_OK
+            if duration_s is not None and now_ns - started_ns >= duration_s * 1e9:
+                return EXIT_OK
+            if self.run.session.ended():
+                self.run.view.say("the simulator has ended")
+                return EXIT_OK if self.run.session.ended_well() else EXIT_FAILED
+            self._wait()
 
-    Raises:
-        PlanError, CalendarError, InstrumentError, SegmentError: nothing was started, nothing is
-            left behind.
-    """
-    limits = orders_config(settings, loopback=settings.mode != "live").limits
-    plan = make_plan(settings, len(instruments), cores, limits.instruments_per_connection)
-    session_arrays(settings, instruments, clock.real_ns())  # the calendar must cover the day
-    for section in settings.strategies:
-        if section.instruments != "all":
-            for name in section.instruments:
-                instruments.resolve(name)
-    needed = sum(segment_bytes(s.kind, s.capacity, s.counters, s.histograms) for s in plan.segments)
-    require_room(SHM, needed)
-    home = folder.lock.parent
-    # The account is locked by us: what lies here under its name was left by a run that was killed.
-    for stale in home.glob(f"{folder.account_tag}-*"):
-        shutil.rmtree(stale)
-    shm = make_directory(home, f"{folder.account_tag}-{folder.name}")
-    run = Run(settings, session, instruments, folder, clock, view, plan, shm)
-    write_csv(instruments, folder.path / "instruments.csv")
-    try:
-        for s in plan.segments:
-            run.paths[s.name] = create(
-                shm, s.name, s.kind, s.capacity,
-                counters=s.counters, histograms=s.histograms,
-                now_mono_ns=clock.mono_ns(), now_real_ns=clock.real_ns(),
-            )  # fmt: skip
-    except BaseException:
-        shutil.rmtree(shm)
-        raise
-    run.wake_fds = {"orders": os.eventfd(0, os.EFD_NONBLOCK), "events": os.eventfd(0, os.EFD_NONBLOCK)}
-    return run
+    def _wait(self) -> None:
+        """Until somebody says something, at most LOOK_MS."""
+        poll = select.poll()
+        for fd in [*self.family.filenos(), *self.control.filenos()]:
+            poll.register(fd, select.POLLIN)
+        if any(flags & ~select.POLLIN for _fd, flags in poll.poll(LOOK_MS)):
+            sleep(LOOK_MS / 1e3)  # a process that has closed its pipe is about to end
 
+    def _look(self, now_ns: int) -> int | None:
+        """One round; an exit code when the run cannot go on."""
+        for fields in self.family.listen():
+            self.alerting.take(fields)
+        for member in self.family.died():
+            if (code := self._replace(member, "died", now_ns)) is not None:
+                return code
+        hung_s = self.run.settings.supervision.hung_s
+        for member in self.family.hung(self._beat_ns, now_ns, hung_s):
+            if (code := self._replace(member, "hung", now_ns)) is not None:
+                return code
+        for member in self.family.tend(now_ns):
+            self._tell_orders(member)
+        if now_ns >= self.next_judge_ns:
+            self.next_judge_ns = now_ns + JUDGE_EVERY_NS
+            self._judge(now_ns)
+        self.alerting.poll()
+        self.control.serve()
+        return None
 
-def child_config(run: Run, name: str, stages: tuple[str, ...]) -> dict[str, Any]:
-    """What one child gets to know. Only feed and orders learn the session's secrets."""
-    config: dict[str, Any] = {
-        "name": name,
-        "stages": stages,
-        "settings": run.settings.model_dump(mode="json", exclude={"kite"}),
-        "segments": {segment: str(path) for segment, path in run.paths.items()},
-        "instruments": str(run.folder.path / "instruments.csv"),
-        "folder": str(run.folder.path),
-        "wake_fds": run.wake_fds,
-        "spawned_ns": run.clock.mono_ns(),
-        "state": str(run.folder.path.parent.parent),
-    }
-    if "feed" in stages:
-        config["feed_url"] = run.session.feed_url
-    if "orders" in stages:
-        fused = any({"feed", "compute"} <= set(p.stages) for p in run.plan.processes)
-        config |= {
-            "api": run.session.api_config(),
-            "event_wake_fd": run.wake_fds["events"] if fused else -1,
-            "build": BUILD_FINGERPRINT,
-            "config_hash": run.folder.config_hash,
-            "install": run.folder.install,
-            "run_number": run.folder.number,
-        }
-    return config
+    def _tell_orders(self, back: Member) -> None:
+        """What ORDERS must know of a process that was started again, or what it forgot itself."""
+        if "compute" in back.plan.stages:
+            self.family.tell("orders", {"do": "worker_restarted", "worker": back.plan.worker})
+        if "orders" in back.plan.stages and self.halts.halted:
+            self.family.tell("orders", {"do": "market_halt", "on": True})
 
+    def _beat_ns(self, member: Member) -> int:
+        """The newest sign of life in the counters that a process writes; all its stages must beat."""
+        plan = member.plan
+        of_stage = {"feed": plan.connection, "compute": plan.worker}
+        beats = []
+        for stage in plan.stages:
+            number = of_stage.get(stage)
+            segment = self.readings.segments.get(
+                f"counters-{stage}" + ("" if number is None else f"-{number}")
+            )
+            if segment is not None:
+                beats.append(int(segment.control()["heartbeat_ns"]))
+        return min(beats, default=self.run.clock.mono_ns())
 
-def start(run: Run) -> None:
-    """Start all children against the flow (ORDERS, compute, feed), each when the one before is ready.
-
-    Raises:
-        StartFailed: one did not come up in time; whatever runs must be stopped by the caller.
-    """
-    for process in reversed(run.plan.processes):
-        config = child_config(run, process.name, process.stages)
-        run.children[process.name] = start_child(process.name, config, list(run.wake_fds.values()))
-        _await_ready(run, run.children[process.name])
-
-
-def _await_ready(run: Run, child: Child) -> None:
-    deadline = run.clock.mono_ns() + int(START_S * 1e9)
-    while child.ready is None:
-        if run.stop_asked:
-            raise StopAsked
-        for line in child.listen():
-            run.view.say(line)
-        if child.process.poll() is not None and child.ready is None:
-            child.listen()
-            said = f": {child.log[-1]}" if child.log else ""
-            raise StartFailed(f"{child.name} ended at its start{said}")
-        if run.clock.mono_ns() > deadline:
-            raise StartFailed(f"{child.name} was not ready within {START_S:.0f} s")
-        sleep(TICK_S / 5)
-
-
-def watch(run: Run, readings: Readings, duration_s: float | None) -> int:
-    """Until the time is over, a stop is asked for, or a child ends or hangs; returns the exit code."""
-    started_ns = run.clock.mono_ns()
-    next_show_ns = started_ns
-    while True:
-        now_ns = run.clock.mono_ns()
-        for child in run.children.values():
-            for line in child.listen():
-                run.view.say(line)
-            if child.process.poll() is not None:
-                child.listen()
-                said = f": {child.log[-1]}" if child.log else ""
-                run.view.say(f"{child.name} ended by itself (exit code {child.process.returncode}){said}")
-                return EXIT_FAILED
-        if stage := silent_stage(readings, now_ns):
-            run.view.say(f"{stage} hangs: no sign of life for {HUNG_NS / 1e9:.0f} s")
-            run.hurry = True
+    def _replace(self, member: Member, why: str, now_ns: int) -> int | None:
+        """Start a process again; an exit code when the run must end instead."""
+        name, chosen = member.plan.name, self.run.settings.supervision
+        if not chosen.restart:
+            return self._end_with(member, why)
+        if self.family.restart(member, why, now_ns):
+            what = "gave no sign of life" if why == "hung" else "died"
+            code = "PROCESS_HUNG" if why == "hung" else "PROCESS_RESTARTED"
+            ended = self.family.history[-1].exit_code
+            self.alerting.raise_(code, name, f"{name} {what} (exit code {ended}); it is started again")
+            return None
+        often = f"{name} {why} more than {chosen.restarts_max} times in {chosen.restarts_window_s:g} s"
+        self.alerting.raise_("CRASH_LOOP", name, often)
+        if "orders" in member.plan.stages:
+            self.run.view.say("without its order process the run ends; what rests at the broker stays there")
             return EXIT_FAILED
-        if now_ns >= next_show_ns:
-            next_show_ns = now_ns + SHOW_EVERY_NS
-            run.view.show(take_sample(readings, now_ns))
-        if run.stop_asked:
-            run.view.say(f"stopping: {run.stop_asked}")
-            return EXIT_OK
-        if duration_s is not None and now_ns - started_ns >= duration_s * 1e9:
-            return EXIT_OK
-        if run.session.ended():
-            run.view.say("the simulator has ended")
-            return EXIT_OK if run.session.ended_well() else EXIT_FAILED
-        sleep(TICK_S)
+        self.family.tell("orders", {"do": "halt", "reason": often})
+        return None
 
+    def _end_with(self, member: Member, why: str) -> int:
+        """Restarts are switched off: the first process that fails ends the run."""
+        child = member.child
+        if why == "hung":
+            hung_s = self.run.settings.supervision.hung_s
+            self.run.view.say(f"{member.plan.name} hangs: no sign of life for {hung_s:g} s")
+            self.run.hurry = True
+        else:
+            code = child.process.returncode
+            self.run.view.say(f"{member.plan.name} ended by itself (exit code {code}){last_words(child)}")
+        return EXIT_FAILED
 
-def silent_stage(readings: Readings, now_ns: int) -> str:
-    """The first stage whose process has not beaten for HUNG_NS, or ""."""
-    for stage, segment in readings.segments.items():
-        if now_ns - int(segment.control()["heartbeat_ns"]) > HUNG_NS:
-            return stage
-    return ""
+    def _judge(self, now_ns: int) -> None:
+        """Conditions that only somebody beside the processes can see."""
+        silence_s = self.run.settings.alerts.feed_silence_s
+        for name, member in self.family.members.items():
+            if "feed" not in member.plan.stages:
+                continue
+            trouble = feed_trouble(
+                self.readings.one(f"counters-feed-{member.plan.connection}"), now_ns, silence_s,
+                alive_since_ns=member.since_ns, down=member.state != RUNNING,
+            )  # fmt: skip
+            if trouble:
+                self.alerting.raise_("FEED_DEAD", name, f"connection {member.plan.connection}: {trouble}")
+                self.troubled.add(name)
+            elif name in self.troubled:
+                self.troubled.discard(name)
+                self.alerting.clear("FEED_DEAD", name)
+        self._judge_market(now_ns)
 
-
-def stop_children(run: Run) -> bool:
-    """Stop in order; whoever does not end in time is killed. Whether all ended by themselves."""
-    clean = True
-    for process in run.plan.processes:
-        child = run.children.get(process.name)
-        if child is None:
-            continue
-        child.terminate()
-        if not child.wait(STOP_S, lambda: run.hurry):
-            run.view.say(f"{child.name} did not end in time and was killed")
-            child.process.kill()
-            child.wait(STOP_S)
-            clean = False
-        for line in child.listen():
-            run.view.say(line)
-    return clean
-
-
-def release(run: Run) -> None:
-    """Give back shared memory and descriptors: nothing of the run stays but its folder."""
-    for fd in run.wake_fds.values():
-        os.close(fd)
-    for child in run.children.values():
-        child.answers.close()
-    shutil.rmtree(run.shm, ignore_errors=True)
+    def _judge_market(self, now_ns: int) -> None:
+        """A silent market is none of ours to trade in: ORDERS is told, and told when it is over."""
+        if self.hours is not None and not self.hours[0] <= self.run.clock.real_ns() < self.hours[1]:
+            return
+        feeds = [self.readings.one(name) for name in self.readings.of_stage("feed")]
+        was, on = self.halts.halted, self.halts.look([sample_of(counters) for counters in feeds], now_ns)
+        if on:
+            self.alerting.raise_("MARKET_HALT", "", "no instrument ticks while the connections live")
+        if on == was:
+            return
+        self.family.tell("orders", {"do": "market_halt", "on": on})
+        if not on:
+            self.alerting.clear("MARKET_HALT", "")
 
 
 @contextlib.contextmanager
@@ -258,21 +225,35 @@ def signals(run: Run) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def make_alerting(run: Run, family: Family) -> Alerting:
+    """The alerts of the run; each is also handed to ORDERS, for the journal."""
+
+    def journal(told: Alert) -> None:
+        family.tell("orders", {"do": "alert", **told.fields()})
+
+    session = run.session
+    about = {"broker": run.settings.broker, "account": run.settings.account, "run": run.folder.name}
+    return Alerting(
+        run.folder.path, run.settings.alerts, run.clock, run.view.say, about,
+        secrets=(session.api_key, session.access_token), on_told=journal,
+    )  # fmt: skip
+
+
 def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
     """Start, watch, stop in order; returns (exit code, report)."""
     readings = Readings.open(run.paths)
-    shm_bytes = {name: path.stat().st_size for name, path in run.paths.items()}
+    family = Family(run, run.view.say)
+    alerting = make_alerting(run, family)
+    control = ControlServer(run.shm / SOCKET_NAME, Steering(run, family, alerting).handle)
     started_ns = run.clock.mono_ns()
-    pids = {"supervisor": os.getpid()}
     code = EXIT_FAILED
     memory: dict[str, Any] = {}
     cpu: dict[str, Any] = {}
     with signals(run):
         try:
-            start(run)
-            pids |= {name: child.process.pid for name, child in run.children.items()}
-            started_ns = run.clock.mono_ns()
-            code = watch(run, readings, duration_s)
+            family.start()
+            started_ns = family.started_ns = run.clock.mono_ns()
+            code = Watch(run, family, readings, alerting, control).until_the_end(duration_s)
         except StopAsked:
             run.view.say(f"stopping: {run.stop_asked}")
             code = EXIT_OK
@@ -280,20 +261,27 @@ def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
             run.view.say(f"not started: {error}")
         finally:
             duration = (run.clock.mono_ns() - started_ns) / 1e9
-            memory, cpu = processes(pids)
+            memory, cpu = processes(family.pids())
             run.view.end()
-            if not stop_children(run):
+            control.close()
+            if not stop(run, family):
                 code = EXIT_FAILED
-    parts = {name: child.part or {} for name, child in run.children.items()}
+            for fields in family.listen():
+                alerting.take(fields)
+            family.release()
+            alerting.close(sleep)
     report = make_report(
         readings,
-        parts,
+        {name: member.child.part or {} for name, member in family.members.items()},
         mode=run.settings.mode,
         duration_s=duration,
         memory=memory,
         cpu=cpu,
-        shm_bytes=shm_bytes,
+        shm_bytes={name: path.stat().st_size for name, path in run.paths.items()},
         absence_horizon_s=run.settings.trading.absence_horizon_s,
+        restarts=[restart.row() for restart in family.history],
+        alerts=alerting.report(),
+        fills=run.session.fills,
     )
     readings.close()
     try:
@@ -302,6 +290,13 @@ def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
         run.view.say(f"report.json could not be written: {error.strerror}")
         code = EXIT_FAILED
     return code, report
+
+
+def stop(run: Run, family: Family) -> bool:
+    """End all processes in order, with the policy that was asked for. Whether all ended by themselves."""
+    if run.stop_policy:
+        family.tell("orders", {"do": "stop_policy", "policy": run.stop_policy})
+    return family.stop(FLATTEN_S if run.stop_policy == "flatten" else STOP_S)
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:

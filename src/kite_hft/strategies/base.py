@@ -55,10 +55,26 @@ class BaseStrategy:
         """One closed bar of a subscribed instrument, before the tick that closed it."""
 
     def on_order(self, event: np.void) -> None:
-        """One ORDER_EVENT of this strategy; its position is already taken over."""
+        """One ORDER_EVENT of this strategy; its position is already taken over.
+
+        An event of kind SNAPSHOT repeats the state of an order (or, with strategy_seq 0, of a
+        position) after a restart: what is known already must not be done twice.
+        """
 
     def on_session(self) -> None:
         """A new session: kernels start afresh, positions stay."""
+
+    def save(self) -> bytes | None:
+        """All that the strategy remembers, for a restart of its process; None: it starts afresh then.
+
+        Called twice a second between two ticks: keep it small and fast. JSON or msgpack, no pickle.
+        Positions, estimates and the numbering of orders are kept by the engine. A strategy that
+        starts afresh keeps its positions and is told its working orders by SNAPSHOT events.
+        """
+        return None
+
+    def restore(self, saved: bytes) -> None:
+        """Go on from what `save` returned; `on_start` was called before."""
 
     # ---- what a strategy may ask -----------------------------------------------------------
 

@@ -91,6 +91,10 @@ class Loop:
         return sum(sum(f.stats.cache_hits.values()) for f in (self.run_ticks, self.run_events))
 
 
+_LOADED: dict[Path, Loop] = {}
+"""Loops of this process, by their file: a worker that was held in reserve has them already."""
+
+
 def addresses_of(*arrays: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """First bytes of contiguous arrays, in the order that loop.run_ticks unpacks them:
 
@@ -113,9 +117,13 @@ def load(strategy: CompiledStrategy, cache_dir: Path) -> Loop:
     import numba  # only workers that run a compiled strategy pay for it
 
     _own_folder(cache_dir)
+    source = Path(__file__).with_name("loop.py").read_text()
+    path = cache_dir / f"{_loop_name(strategy, source)}.py"
+    if path in _LOADED:
+        return _LOADED[path]
     config: Any = numba.config  # its members are made at run time
     config.CACHE_DIR = str(cache_dir)
-    module: Any = _loop_module(strategy, cache_dir)
+    module: Any = _loop_module(path, source)
     options = {"nogil": True, "error_model": "numpy"}
     module.PARAMS, module.STATE = strategy.PARAMS, strategy.STATE
     module.on_tick = _dispatcher(numba, strategy.on_tick, options)
@@ -125,6 +133,7 @@ def load(strategy: CompiledStrategy, cache_dir: Path) -> Loop:
         _compile(loop, strategy)
     except numba.core.errors.NumbaError as error:
         raise CompiledStrategyError(f"{strategy.name} cannot be compiled: {error}") from error
+    _LOADED[path] = loop
     return loop
 
 
@@ -139,16 +148,19 @@ def _dispatcher(numba: Any, function: Any, options: dict[str, Any]) -> Any:
     return function if hasattr(function, "py_func") else numba.njit(**options)(function)
 
 
-def _loop_module(strategy: CompiledStrategy, cache_dir: Path) -> types.ModuleType:
-    """loop.py under a name that changes with anything the machine code depends on."""
-    source = Path(__file__).with_name("loop.py").read_text()
+def _loop_name(strategy: CompiledStrategy, source: str) -> str:
+    """A module name that changes with anything the machine code depends on."""
     digest = hashlib.sha256(source.encode())
     digest.update(
         f"{LAYOUT_FINGERPRINT} {strategy.PARAMS.descr} {strategy.STATE.descr} {POSITION.descr}".encode()
     )
     for function in (strategy.on_tick, strategy.on_order):
         digest.update(_described(function, set()).encode())
-    path = cache_dir / f"khft_loop_{strategy.name}_{digest.hexdigest()[:16]}.py"
+    return f"khft_loop_{strategy.name}_{digest.hexdigest()[:16]}"
+
+
+def _loop_module(path: Path, source: str) -> types.ModuleType:
+    """loop.py as the module `path`."""
     if not path.exists() or path.read_text() != source:
         fresh = path.with_suffix(f".{os.getpid()}")  # another process may be doing the same
         fresh.write_text(source)

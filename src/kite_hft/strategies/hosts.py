@@ -6,10 +6,10 @@ only), its state, its outbox. The stage owns the batch arrays and hands them in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,33 @@ class Host(Protocol):
 
     def new_session(self) -> None:
         """State starts afresh (yesterday's orders are dead), positions stay."""
+
+    def save(self, slots: Slots) -> Saved:
+        """All that another process needs to go on as this one would; arrays are those of `slots`."""
+
+    def restore(self, saved: Saved, slots: Slots) -> bool:
+        """Go on from `saved`. False: positions and numbering only, the strategy starts afresh.
+
+        Raises:
+            KeyError, ValueError: saved by another strategy.
+        """
+
+
+Slots = npt.NDArray[np.uint32]
+Saved = Mapping[str, Any]
+"""Name -> array, bytes, or a number."""
+
+
+def _put_back(target: Records, saved: Any, slots: Slots, what: str) -> None:
+    """Rows of `slots`, as `save` took them.
+
+    Raises:
+        ValueError: records of another size, or of other slots.
+    """
+    rows = np.frombuffer(saved, target.dtype)
+    if len(rows) != len(slots):
+        raise ValueError(f"{what}: {len(rows)} rows saved, {len(slots)} slots")
+    target[slots] = rows
 
 
 def subscription(n_slots: int, slots: Sequence[int] | None) -> npt.NDArray[np.uint8]:
@@ -136,18 +163,44 @@ class PythonHost:
     def events(self, records: Records, n: int) -> int:
         mine = np.flatnonzero(records["strategy"][:n] == self.number).tolist()
         for index in mine:
-            event = records[index]
-            slot, product = int(event["slot"]), int(event["product"])
-            if slot >= len(self.positions) or product >= 5:
-                continue
-            position = self.positions[slot]
-            position["by_product"][product] = event["position"]
-            position["qty"] = position["by_product"].sum()
-            self.strategy.on_order(event)
+            if self._settle(records[index]):
+                self.strategy.on_order(records[index])
         return len(mine)
+
+    def settle(self, records: Records) -> None:
+        """Take over positions only: the strategy does not hear of these events."""
+        for index in np.flatnonzero(records["strategy"] == self.number).tolist():
+            self._settle(records[index])
+
+    def _settle(self, event: np.void) -> bool:
+        slot, product = int(event["slot"]), int(event["product"])
+        if slot >= len(self.positions) or product >= 5:
+            return False
+        position = self.positions[slot]
+        position["by_product"][product] = event["position"]
+        position["qty"] = position["by_product"].sum()
+        return True
 
     def new_session(self) -> None:
         self.strategy.on_session()
+
+    def save(self, slots: Slots) -> Saved:
+        own = self.strategy.save()
+        saved = {
+            "next_seq": self.outbox.next_seq,
+            "positions": self.positions[slots],
+            "latest": self.view.latest[slots],
+        }
+        return saved if own is None else saved | {"own": own}
+
+    def restore(self, saved: Saved, slots: Slots) -> bool:
+        self.outbox.next_seq = int(saved["next_seq"])
+        _put_back(self.positions, saved["positions"], slots, "positions")
+        _put_back(self.view.latest, saved["latest"], slots, "estimates")
+        if "own" not in saved:
+            return False
+        self.strategy.restore(bytes(saved["own"]))
+        return True
 
 
 class CompiledHost:
@@ -209,6 +262,19 @@ class CompiledHost:
 
     def new_session(self) -> None:
         self.states[:] = np.zeros((), self.strategy.STATE)
+
+    def save(self, slots: Slots) -> Saved:
+        return {
+            "next_seq": self.outbox.next_seq,
+            "positions": self.positions[slots],
+            "states": self.states[slots],
+        }
+
+    def restore(self, saved: Saved, slots: Slots) -> bool:
+        self.outbox.next_seq = int(saved["next_seq"])
+        _put_back(self.positions, saved["positions"], slots, "positions")
+        _put_back(self.states, saved["states"], slots, "states")
+        return True
 
 
 def signals(outbox: Outbox) -> int:

@@ -14,10 +14,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+import msgspec
 import numpy as np
 
 from kite_hft._views import TickView
-from kite_hft.layout import IntentFlag, IntentKind, OrderStatus, OrderType, Product, Side, Validity
+from kite_hft.layout import (
+    EventKind,
+    IntentFlag,
+    IntentKind,
+    OrderStatus,
+    OrderType,
+    Product,
+    Side,
+    Validity,
+)
 from kite_hft.sessions import seconds_of_day
 from kite_hft.strategies.base import BaseStrategy
 from kite_hft.strategies.compiled import CompiledStrategy
@@ -40,6 +50,14 @@ REJECTED: Final = int(OrderStatus.REJECTED)
 COMPLETE: Final = int(OrderStatus.COMPLETE)
 CANCELLED: Final = int(OrderStatus.CANCELLED)
 ABSENT: Final = int(OrderStatus.ABSENT)
+SNAPSHOT: Final = int(EventKind.SNAPSHOT)
+WORKING: Final = (
+    int(OrderStatus.SENT),
+    int(OrderStatus.PENDING),
+    int(OrderStatus.OPEN),
+    int(OrderStatus.TRIGGER_PENDING),
+    int(OrderStatus.AMBIGUOUS),
+)
 CANCELS_MAX: Final = 5
 
 PARAMS = np.dtype(
@@ -159,8 +177,15 @@ def on_tick(tick, row, state, position, params, out):  # type: ignore[no-untyped
 
 
 def on_order(event, state, position):  # type: ignore[no-untyped-def]
-    """Learn that the order in flight, or its cancellation, has come to its end."""
+    """Learn that the order in flight, or its cancellation, has come to its end.
+
+    After a restart a SNAPSHOT may name an order in flight that was forgotten.
+    """
     if event.strategy_seq == 0:
+        return
+    if event.kind == SNAPSHOT and state.order_seq == 0 and event.status in WORKING:
+        state.order_seq = event.strategy_seq
+        state.is_last = 0
         return
     denied = event.status in (REFUSED, REJECTED, ABSENT)
     if event.strategy_seq == state.order_seq:
@@ -272,12 +297,23 @@ class KalmanSimple(BaseStrategy):
     def on_session(self) -> None:
         self._slots.clear()
 
+    def save(self) -> bytes:
+        return msgspec.msgpack.encode(self._slots)
+
+    def restore(self, saved: bytes) -> None:
+        self._slots = msgspec.msgpack.decode(saved, type=dict[int, _Slot])
+
     def on_order(self, event: np.void) -> None:
-        mine = self._slots.get(int(event["slot"]))
-        number = int(event["strategy_seq"])
-        if mine is None or number == 0:
+        slot, number, status = int(event["slot"]), int(event["strategy_seq"]), int(event["status"])
+        if number == 0:
             return
-        status = int(event["status"])
+        mine = self._slots.get(slot)
+        if int(event["kind"]) == SNAPSHOT and status in WORKING and (mine is None or not mine.order_id):
+            mine = self._slots.setdefault(slot, _Slot())
+            mine.order_id, mine.is_last = number, False
+            return
+        if mine is None:
+            return
         denied = status in (REFUSED, REJECTED, ABSENT)
         if number == mine.order_id:
             if denied or status in (COMPLETE, CANCELLED):

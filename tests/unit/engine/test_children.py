@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from kite_hft.engine import orders, supervisor
+from kite_hft.engine import launch
 from kite_hft.engine.child import redacted
-from kite_hft.engine.children import Answers, Child
+from kite_hft.engine.children import LENGTH, Answers, Child, read_message, start_child
+from kite_hft.engine.control import ControlPipe
 from kite_hft.engine.plan import make_plan
 from kite_hft.engine.session import Session, SessionError, open_session
 from kite_hft.settings import KiteSection, Settings
@@ -22,34 +24,40 @@ TOKEN = "secret+token/1"
 KEY = "thekey"
 
 
-def config_of(mode: str, packing: str, cores: int) -> dict[str, str]:
-    """Child name -> its whole configuration as text."""
-    settings = Settings(mode=mode, kite=KiteSection(api_key=KEY, access_token=TOKEN))
-    session = Session(mode, "wss://feed.example", "https://api.example", KEY, TOKEN)
-    plan = make_plan(settings, 5, cores, 3000)
-    folder = SimpleNamespace(path=Path("/run/x/y/z"), config_hash=1, install="abc", number=2)
-    run = SimpleNamespace(
-        settings=settings, session=session, plan=plan, folder=folder, paths={},
-        wake_fds={"orders": 3, "events": 4}, clock=SimpleNamespace(mono_ns=lambda: 1),
+def run_of(mode: str, packing: str, cores: int) -> Any:
+    settings = Settings.model_validate(
+        {"mode": mode, "kite": {"api_key": KEY, "access_token": TOKEN}, "performance": {"packing": packing},
+         "datafeed": {"store_ticks": True}}
     )  # fmt: skip
-    return {p.name: json.dumps(supervisor.child_config(run, p.name, p.stages)) for p in plan.processes}
+    session = Session(mode, "wss://feed.example", "https://api.example", KEY, TOKEN)
+    plan = make_plan(settings, 5, [], cores, 3000, 3)
+    folder = SimpleNamespace(path=Path("/run/x/y/z"), config_hash=1, install="abc", number=2)
+    return SimpleNamespace(
+        settings=settings, session=session, plan=plan, folder=folder, paths={}, shm=Path("/shm"),
+        next_seqs={},
+        wake_fds={"orders": 3, "events-0": 4}, clock=SimpleNamespace(mono_ns=lambda: 1),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("mode", "cores", "knowing"),
     [
-        ("sim", 2, {"market", "orders"}),
-        ("sim", 8, {"feed", "orders"}),
-        ("paper", 2, {"market"}),
-        ("paper", 8, {"feed"}),
+        ("sim", 2, {"market-0", "orders"}),
+        ("sim", 8, {"feed-0", "orders"}),
+        ("paper", 2, {"market-0"}),
+        ("paper", 8, {"feed-0"}),
     ],
 )
 def test_only_who_needs_the_token_gets_it(mode: str, cores: int, knowing: set[str]) -> None:
-    told = config_of(mode, "auto", cores)
+    run = run_of(mode, "auto", cores)
+    told = {p.name: json.dumps(launch.child_config(run, p)) for p in run.plan.processes}
     quoted = "secret%2Btoken%2F1"
     assert {name for name, text in told.items() if TOKEN in text or quoted in text} == knowing
     assert {name for name, text in told.items() if KEY in text} == knowing
     assert {name for name, text in told.items() if "api.example" in text} == knowing & {"orders"}
+    for kind in ("plain", "worker"):  # a spare waits for long: it knows nothing
+        text = json.dumps(launch.prepare_config(run, kind))
+        assert not [word for word in (TOKEN, quoted, KEY, "example") if word in text]
 
 
 def test_live_is_refused_and_sim_stays_at_home() -> None:
@@ -97,6 +105,51 @@ def test_a_child_that_does_not_end_is_given_up_sooner_in_a_hurry() -> None:
     child.answers.close()
 
 
+def test_what_is_told_arrives_whole_and_in_order() -> None:
+    """First behind its length, then as lines; more than a pipe holds waits on our side."""
+    child = start_child("spare", {"kind": "none"}, [])
+    child.become({"name": "none", "stages": [], "folder": "/nowhere", "filler": "x" * 300_000})
+    assert child.unsent and child.tell({"do": "late"})
+    assert child.wait(20)
+    assert child.process.returncode == 1 and child.prepared
+    assert "could not prepare: KeyError" in child.log[0] and child.log[1].startswith("none failed")
+    child.release()
+    child.release()
+
+
+def test_a_spare_whose_supervisor_hangs_up_ends_quietly() -> None:
+    child = start_child("spare", {"kind": "none"}, [])
+    os.close(child.control)
+    child.control = -1
+    assert child.wait(20) and child.process.returncode == 0
+    assert not child.tell({"do": "nothing"})
+    child.release()
+
+
+def test_messages_behind_their_length_leave_the_lines_alone() -> None:
+    out, into = os.pipe()
+    text = json.dumps({"become": 1}).encode()
+    os.write(into, LENGTH.pack(len(text)) + text + b'{"do": "a"}\n{"do"')
+    assert read_message(out) == {"become": 1}
+    pipe = ControlPipe(out)
+    assert pipe.read() == [{"do": "a"}] and pipe.read() == []
+    os.write(into, b': "b"}\n')
+    assert pipe.read() == [{"do": "b"}]
+    os.close(into)
+    assert pipe.read() == [] and read_message(out) is None
+    os.close(out)
+
+
+def test_alerts_come_apart_from_the_log() -> None:
+    child = child_of(
+        "import sys; from kite_hft.engine.children import Answers\n"
+        "a = Answers(int(sys.argv[1]))\na.alert('HALTED', 'k', 'text', 3)\na.log('line')"
+    )
+    assert child.wait(20) and child.log == ["line"]
+    assert child.alerts == [{"code": "HALTED", "key": "k", "text": "text", "severity": 3}]
+    child.release()
+
+
 def test_a_failure_names_no_secret() -> None:
     config = {
         "feed_url": "ws://h?api_key=thekey&access_token=secret%2Btoken%2F1",
@@ -112,15 +165,3 @@ def test_answers_to_nobody_are_no_failure() -> None:
     answers = Answers(into)
     answers.send(ready={})
     answers.log("text")
-
-
-def test_a_full_disk_ends_a_csv_file_with_one_alert(tmp_path: Path) -> None:
-    alerts: list[str] = []
-    with open("/dev/full", "wb", buffering=0) as full:
-        write = orders._csv_sink(full, "orders.csv", ["a"], alerts.append)
-        for n in range(3):
-            write({"a": n})
-    assert alerts == ["orders.csv is not written any more: No space left on device"]
-    with (tmp_path / "good.csv").open("wb", buffering=0) as good:
-        orders._csv_sink(good, "good.csv", ["a", "b"], alerts.append)({"a": 1, "b": "x,y"})
-    assert (tmp_path / "good.csv").read_text().splitlines() == ["a,b", '1,"x,y"'] and len(alerts) == 1

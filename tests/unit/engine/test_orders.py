@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from kite_hft.clock import ManualClock
-from kite_hft.engine import orders
+from kite_hft.engine.order_files import open_run_journal
 from kite_hft.memory.journal import Kind, dump
 from kite_hft.settings import Settings
 
@@ -16,7 +16,8 @@ from kite_hft.settings import Settings
 def test_what_is_journalled_is_synced_beside_and_the_thread_ends_with_the_process(tmp_path: Path) -> None:
     config = {"build": 1, "config_hash": 2}
     with contextlib.ExitStack() as held:
-        journal = orders._journal(config, Settings(), tmp_path, ManualClock(1, 2), held)
+        journal, before = open_run_journal(config, Settings(), tmp_path, ManualClock(1, 2), held)
+        assert before == ()
         seq = journal.append(Kind.START, 3, b"{}")
         for _ in range(500):
             if journal.synced_seq >= seq:

@@ -1,0 +1,121 @@
+"""Layer 5, supervisor and orders process, cold: earlier runs of the day that did not come to an end.
+
+A run whose supervisor was killed, or that left orders or positions, is continued by the next run of
+the same account and IST day, when configuration, rules, broker and instruments are the same: its
+journal is replayed before the new one, so that orders keep their strategy and their numbers. The
+new journal names it (START, `continues`), and so on through the day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from kite_hft.memory.journal import JournalError, Kind, Record, Scan, scan
+from kite_hft.trading.book import Book
+from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.recovery import RecoveryError, next_seqs, replay
+
+JOURNAL: Final = "journal.bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Runs to go on from, oldest first. `refused`: why the last one, although unfinished, is not."""
+
+    folders: tuple[Path, ...] = ()
+    records: tuple[Record, ...] = ()
+    refused: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(folder.name for folder in self.folders)
+
+    def next_seqs(self) -> dict[int, int]:
+        """Strategy -> the next strategy_seq that it may use."""
+        return next_seqs([self.records])
+
+
+def broker_name(mode: str, api_url: str, run: str, *, own: bool) -> str:
+    """Which broker a journal is about. own: a simulator or exchange that lives only as long as the run."""
+    return f"{mode} {api_url or 'paper'}" + (f" of run {run}" if own else "")
+
+
+def find_earlier(folder: Path, config_hash: int, broker: str, instruments: InstrumentTable) -> Earlier:
+    """What the run in `folder` has to go on from; empty when the last one ended with nothing open."""
+    for other, found in _newest_first(folder):
+        start = _start(found.records)
+        if start is None:
+            continue  # it died before it could do anything
+        if _finished(found.records):
+            return Earlier()
+        if start.get("broker") != broker:
+            return Earlier()
+        if found.header.config != config_hash:
+            return Earlier(refused=f"run {other.name} ran with another configuration or other rules")
+        return _chain(other, found, start, instruments)
+    return Earlier()
+
+
+def chain_of(folder: Path) -> tuple[Path, ...]:
+    """Folders of the runs that the run in `folder` goes on from, oldest first.
+
+    Raises:
+        JournalError: its journal cannot be read. OSError: there is none.
+    """
+    start = _start(scan((folder / JOURNAL).read_bytes()).records) or {}
+    return tuple(folder.parent / name for name in start.get("continues", ()))
+
+
+def day_records(folder: Path) -> tuple[Record, ...]:
+    """All records that the book of the run in `folder` follows from: earlier runs first.
+
+    Raises:
+        JournalError, OSError: one of the journals cannot be read.
+    """
+    return tuple(
+        record
+        for part in (*chain_of(folder), folder)
+        for record in scan((part / JOURNAL).read_bytes()).records
+    )
+
+
+def _newest_first(folder: Path) -> list[tuple[Path, Scan]]:
+    found = []
+    for path in folder.parent.glob(f"*/{JOURNAL}"):
+        if path.parent == folder:
+            continue
+        try:
+            found.append((path.parent, scan(path.read_bytes())))
+        except (JournalError, OSError):
+            continue  # no whole header: nothing was ever sent by it
+    return sorted(found, key=lambda run: -run[1].header.created_real_ns)
+
+
+def _start(records: Sequence[Record]) -> Mapping[str, Any] | None:
+    first = next((record for record in records if record.kind is Kind.START), None)
+    return first.data() if first else None
+
+
+def _finished(records: Sequence[Record]) -> bool:
+    """An orderly end with nothing open."""
+    last = records[-1]
+    if last.kind is not Kind.END:
+        return False
+    summary = last.data()
+    return not summary.get("orders") and not summary.get("positions")
+
+
+def _chain(other: Path, found: Scan, start: Mapping[str, Any], instruments: InstrumentTable) -> Earlier:
+    if found.tail == "corrupt":
+        return Earlier(refused=f"the journal of run {other.name} is corrupt: {found.detail}")
+    folders = (*(other.parent / str(name) for name in start.get("continues", ())), other)
+    try:
+        before = [r for part in folders[:-1] for r in scan((part / JOURNAL).read_bytes()).records]
+        records = (*before, *found.records)
+        replay(records, Book(instruments), instruments, 0)
+    except (RecoveryError, JournalError, OSError) as error:
+        return Earlier(refused=f"the journal of run {other.name} does not fit: {error}")
+    return Earlier(folders, records)

@@ -1,0 +1,261 @@
+"""Layer 5, supervisor, cold: what a run is made of before anything is started.
+
+The plan, the shared memory, the descriptors that wake, and what each process gets to know.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import sleep
+from typing import Any, Final
+
+from kite_hft._ring import BUILD_FINGERPRINT
+from kite_hft.clock import Clock
+from kite_hft.engine.continuing import broker_name, find_earlier
+from kite_hft.engine.control import SOCKET_NAME
+from kite_hft.engine.days import session_arrays, trading_day
+from kite_hft.engine.live import View
+from kite_hft.engine.order_settings import charges_of_day, orders_config
+from kite_hft.engine.plan import Plan, ProcessPlan, make_plan
+from kite_hft.engine.run_folder import RunFolder
+from kite_hft.engine.runs import RunNote, announce
+from kite_hft.engine.session import Session
+from kite_hft.engine.warm import PLAIN, WORKER
+from kite_hft.layout import SegmentKind
+from kite_hft.memory.generations import point
+from kite_hft.memory.header import WriterAlive
+from kite_hft.memory.segment import create, make_directory, require_room, segment_bytes, start_ticks
+from kite_hft.settings import Settings, StrategySection
+from kite_hft.trading.instruments import InstrumentTable, write_csv
+
+SHM: Final = Path("/dev/shm")
+FOLLOWED: Final = frozenset({SegmentKind.TICK_RING, SegmentKind.FRAME_RING, SegmentKind.INPUT_RING})
+"""Kinds of segments that get a new generation when their writer dies."""
+SNAPSHOT_ROOM: Final = 4096
+"""Bytes a slot to keep free for the workers' snapshots, both halves."""
+GONE_S: Final = 10.0
+
+
+@dataclass(slots=True)
+class Run:
+    """Everything of one run while it lives. stop_policy: "" (the default), keep, cancel or flatten."""
+
+    settings: Settings
+    session: Session
+    instruments: InstrumentTable
+    folder: RunFolder
+    clock: Clock
+    view: View
+    plan: Plan
+    shm: Path
+    paths: dict[str, Path] = field(default_factory=dict)
+    wake_fds: dict[str, int] = field(default_factory=dict)
+    stop_asked: str = ""
+    stop_policy: str = ""
+    hurry: bool = False
+    next_seqs: dict[int, int] = field(default_factory=dict)  # strategy -> its next strategy_seq
+
+
+def prepare(
+    settings: Settings,
+    session: Session,
+    instruments: InstrumentTable,
+    folder: RunFolder,
+    clock: Clock,
+    view: View,
+    cores: int,
+) -> Run:
+    """Plan the run and create its shared memory.
+
+    Raises:
+        PlanError, CalendarError, InstrumentError, SegmentError, SettingsError (charges): nothing was
+            started, nothing is left behind.
+    """
+    limits = orders_config(settings, loopback=settings.mode != "live").limits
+    for key in settings.datafeed.modes:
+        instruments.resolve(key)  # a wrong name is told before anything starts
+    plan = make_plan(
+        settings,
+        len(instruments),
+        [wanted_slots(section, instruments) for section in settings.strategies],
+        cores,
+        limits.instruments_per_connection,
+        limits.connections,
+    )
+    session_arrays(settings, instruments, clock.real_ns())  # the calendar must cover the day
+    charges_of_day(settings, instruments, clock.real_ns())  # and the charges every instrument
+    needed = sum(segment_bytes(s.kind, s.capacity, s.counters, s.histograms) for s in plan.segments)
+    home = folder.lock.parent
+    # The account is locked by us: what lies here under its name was left by a run that was killed.
+    for stale in home.glob(f"{folder.account_tag}-*"):
+        await_gone(stale, clock)
+        shutil.rmtree(stale)
+    require_room(SHM, needed + len(plan.workers) * SNAPSHOT_ROOM * len(instruments))
+    shm = make_directory(home, f"{folder.account_tag}-{folder.name}")
+    run = Run(settings, session, instruments, folder, clock, view, plan, shm)
+    write_csv(instruments, folder.path / "instruments.csv")
+    api_url = session.api_config().get("url", "")
+    own = session.simulator is not None or settings.mode == "paper"
+    broker = broker_name(settings.mode, api_url, folder.name, own=own)
+    run.next_seqs = find_earlier(folder.path, folder.config_hash, broker, instruments).next_seqs()
+    try:
+        for s in plan.segments:
+            run.paths[s.name] = create(
+                shm, s.name, s.kind, s.capacity,
+                counters=s.counters, histograms=s.histograms,
+                now_mono_ns=clock.mono_ns(), now_real_ns=clock.real_ns(),
+            )  # fmt: skip
+            if s.kind in FOLLOWED:
+                point(run.paths[s.name])
+        announce(note_of(run))
+    except BaseException:
+        shutil.rmtree(shm)
+        raise
+    for name in ("orders", *(f"events-{worker.number}" for worker in plan.workers)):
+        run.wake_fds[name] = os.eventfd(0, os.EFD_NONBLOCK)
+    return run
+
+
+def await_gone(stale: Path, clock: Clock) -> None:
+    """Wait until every process that writes into a folder of shared memory has ended.
+
+    The children of a killed supervisor are killed by the kernel; that may take a moment.
+
+    Raises:
+        WriterAlive: one still lives after GONE_S; the message names it.
+    """
+    deadline_ns = clock.mono_ns() + round(GONE_S * 1e9)
+    while living := [path for path in stale.glob("*.seg") if is_written(path)]:
+        if clock.mono_ns() > deadline_ns:
+            raise WriterAlive(
+                f"{living[0]}: a process of the engine that was killed still writes it; end it "
+                f"(fuser {living[0]}) and start again"
+            )
+        sleep(0.02)
+
+
+def is_written(path: Path) -> bool:
+    """Whether a process holds the writer's lock of this segment file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def note_of(run: Run) -> RunNote:
+    """What other programs of this user may know of the run."""
+    names = {
+        str(number): run.settings.strategies[index].name
+        for worker in run.plan.workers
+        for number, index, _slots in worker.strategies
+    }
+    return RunNote(
+        broker=run.settings.broker,
+        account=run.settings.account,
+        mode=run.settings.mode,
+        run=run.folder.name,
+        folder=str(run.folder.path),
+        shm=str(run.shm),
+        control=str(run.shm / SOCKET_NAME),
+        pid=os.getpid(),
+        start_ticks=start_ticks(os.getpid()),
+        started_real_ns=run.clock.real_ns(),
+        processes=[
+            {"name": p.name, "stages": list(p.stages), "connection": p.connection, "worker": p.worker}
+            for p in run.plan.processes
+        ],
+        strategies=names,
+        connections=[len(connection.slots) for connection in run.plan.connections],
+        charges=run.settings.trading.charges.name,
+        day=trading_day(run.settings, run.clock.real_ns()).isoformat(),
+    )
+
+
+def kind_of(process: ProcessPlan) -> str:
+    """Which kind of child (engine/warm.py) this process is made of."""
+    return WORKER if "compute" in process.stages else PLAIN
+
+
+def prepare_config(run: Run, kind: str) -> dict[str, Any]:
+    """What a child learns before it becomes a process: no secret."""
+    return {
+        "kind": kind,
+        "settings": run.settings.model_dump(mode="json", exclude={"kite"}),
+        "instruments": str(run.folder.path / "instruments.csv"),
+        "state": str(run.folder.path.parent.parent),
+    }
+
+
+def child_config(run: Run, process: ProcessPlan, restarts: int = 0) -> dict[str, Any]:
+    """What one child gets to know. Only feed and orders learn the session's secrets.
+
+    restarts: how often this process was started again before; `restarted` says whether at all.
+    """
+    stages, plan = process.stages, run.plan
+    config: dict[str, Any] = {
+        "name": process.name,
+        "stages": stages,
+        "settings": run.settings.model_dump(mode="json", exclude={"kite"}),
+        "segments": {segment: str(path) for segment, path in run.paths.items()},
+        "shm": str(run.shm),
+        "instruments": str(run.folder.path / "instruments.csv"),
+        "folder": str(run.folder.path),
+        "wake_fds": run.wake_fds,
+        "spawned_ns": run.clock.mono_ns(),
+        "state": str(run.folder.path.parent.parent),
+        "restarted": restarts > 0,
+        "restarts": restarts,
+        "connections": [asdict(connection) for connection in plan.connections],
+    }
+    if process.connection is not None:
+        config["feed_url"] = run.session.feed_url
+        config["connection"] = asdict(plan.connections[process.connection])
+    if process.worker is not None:
+        config["worker"] = asdict(plan.workers[process.worker])
+        config["next_seq"] = {str(strategy): seq for strategy, seq in run.next_seqs.items()}
+    if "orders" in stages:
+        fused = {p.worker for p in plan.processes if "feed" in p.stages}
+        config |= {
+            "api": run.session.api_config(),
+            "own_simulator": run.session.simulator is not None,
+            "workers": [asdict(worker) for worker in plan.workers],
+            "event_wake_fds": {
+                name: fd for name, fd in run.wake_fds.items()
+                if name.startswith("events-") and int(name.removeprefix("events-")) in fused
+            },
+            "build": BUILD_FINGERPRINT,
+            "config_hash": run.folder.config_hash,
+            "install": run.folder.install,
+            "run_number": run.folder.number,
+        }  # fmt: skip
+    return config
+
+
+def wanted_slots(section: StrategySection, instruments: InstrumentTable) -> tuple[int, ...] | None:
+    """The slots that a strategy subscribes to; None: all.
+
+    Raises:
+        InstrumentError: a name that the list does not have.
+    """
+    if section.instruments == "all":
+        return None
+    return tuple(instruments.resolve(name).slot for name in section.instruments)
+
+
+def release(run: Run) -> None:
+    """Give back shared memory and descriptors: nothing of the run stays but its folder."""
+    for fd in run.wake_fds.values():
+        os.close(fd)
+    run.wake_fds.clear()
+    shutil.rmtree(run.shm, ignore_errors=True)

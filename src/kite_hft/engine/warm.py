@@ -1,0 +1,53 @@
+"""Layer 5, child processes, cold: what a child does before it knows which process it will be.
+
+So that a restart takes no import: a plain child (feed, orders, recorder) loads their modules and
+the instruments, a worker also numba and the compiled loops of the configured strategies, where
+there are any. A plain child never imports numba. Nothing secret is known here.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from pathlib import Path
+from typing import Any, Final
+
+from kite_hft.trading.instruments import InstrumentTable, read_csv
+
+PLAIN: Final = "plain"
+WORKER: Final = "worker"
+MODULES: Final = {
+    PLAIN: ("kite_hft.engine.feeds", "kite_hft.engine.orders", "kite_hft.engine.recorder"),
+    WORKER: ("kite_hft.engine.feeds", "kite_hft.engine.workers"),
+}
+
+
+@functools.lru_cache(maxsize=1)
+def instruments_of(path: str) -> InstrumentTable:
+    """The run's instruments, read once in a process."""
+    return read_csv(Path(path))
+
+
+def prepare(wanted: dict[str, Any]) -> None:
+    """Load what a process of this kind needs.
+
+    wanted: kind ("plain" or "worker"), settings, instruments (path), state (path).
+    """
+    for name in MODULES[wanted["kind"]]:
+        importlib.import_module(name)
+    instruments_of(wanted["instruments"])
+    if wanted["kind"] == WORKER:
+        _load_loops(wanted)
+
+
+def _load_loops(wanted: dict[str, Any]) -> None:
+    from kite_hft.engine.strategies import make_strategy
+    from kite_hft.settings import Settings
+    from kite_hft.strategies.compiled import CompiledStrategy, load
+
+    settings = Settings.model_validate(wanted["settings"])
+    for section in settings.strategies:
+        if section.form == "B":
+            strategy = make_strategy(settings, section, lambda line: None)
+            if isinstance(strategy, CompiledStrategy):
+                load(strategy, Path(wanted["state"]) / "numba")

@@ -1,0 +1,74 @@
+"""The files of the order process: begun, gone on with after a kill, and read back."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from kite_hft.clock import ManualClock
+from kite_hft.engine.order_files import csv_sink, open_csv, open_run_journal, written
+from kite_hft.memory.journal import Kind, scan
+from kite_hft.settings import Settings
+from kite_hft.trading.records import ORDER_COLUMNS, TRADE_COLUMNS
+
+CONFIG = {"build": 1, "config_hash": 2}
+
+
+def test_a_full_disk_ends_a_csv_file_with_one_alert(tmp_path: Path) -> None:
+    alerts: list[tuple[str, str, str]] = []
+
+    def alarm(*words: str) -> None:
+        alerts.append(words)  # type: ignore[arg-type]
+
+    with open("/dev/full", "wb", buffering=0) as full:
+        write = csv_sink(full, "orders.csv", ["a"], alarm)
+        for n in range(3):
+            write({"a": n})
+    assert alerts == [
+        ("FILE_FAILED", "orders.csv", "orders.csv is not written any more: No space left on device")
+    ]
+    with (tmp_path / "good.csv").open("wb", buffering=0) as good:
+        csv_sink(good, "good.csv", ["a", "b"], alarm)({"a": 1, "b": "x,y"})
+    assert (tmp_path / "good.csv").read_text().splitlines() == ["a,b", '1,"x,y"'] and len(alerts) == 1
+
+
+def test_a_csv_file_is_gone_on_with_behind_its_last_whole_row(tmp_path: Path) -> None:
+    path = tmp_path / "trades.csv"
+    for number in (1, 2):
+        with contextlib.ExitStack() as held:
+            open_csv(path, ["a", "b"], lambda *words: None, held)({"a": number, "b": "x"})
+        with path.open("a") as file:
+            file.write("9,cut off he")
+    with contextlib.ExitStack() as held:
+        open_csv(path, ["a", "b"], lambda *words: None, held)
+    assert path.read_text().split() == ["a,b", "1,x", "2,x"]
+
+
+def test_the_journal_is_opened_again_behind_its_torn_tail(tmp_path: Path) -> None:
+    clock = ManualClock(1, 2)
+    with contextlib.ExitStack() as held:
+        journal, _ = open_run_journal(CONFIG, Settings(), tmp_path, clock, held)
+        journal.append(Kind.START, 3, b"{}")
+    path = tmp_path / "journal.bin"
+    path.write_bytes(path.read_bytes() + b"\x05\x00\x00")
+    with contextlib.ExitStack() as held:
+        journal, before = open_run_journal(CONFIG | {"restarted": True}, Settings(), tmp_path, clock, held)
+        assert [record.kind for record in before] == [Kind.START]
+        journal.append(Kind.END, 4, b"{}")
+    found = scan(path.read_bytes())
+    assert [record.kind.name for record in found.records] == ["START", "END"] and found.tail == "clean"
+
+
+def test_what_the_files_of_a_day_hold_is_added_up(tmp_path: Path) -> None:
+    for run, fills in (("a", [(1, 4, "400.10"), (2, 1, "7.00")]), ("b", [(1, 6, "600.00"), (1, 0, "-0.10")])):
+        folder = tmp_path / run
+        folder.mkdir()
+        with contextlib.ExitStack() as held:
+            trades = open_csv(folder / "trades.csv", TRADE_COLUMNS, lambda *words: None, held)
+            for number, quantity, value in fills:
+                trades({"order_no": number, "quantity": quantity, "value": value, "side": "SELL"})
+            orders = open_csv(folder / "orders.csv", ORDER_COLUMNS, lambda *words: None, held)
+            orders({"order_no": 1, "status": "OPEN" if run == "a" else "COMPLETE"})
+            orders({"order_no": 2, "status": "OPEN"})
+    found = written([tmp_path / "a", tmp_path / "b", tmp_path / "nothing"])
+    assert found.trades == {1: (10, 100_000), 2: (1, 700)} and found.orders == {1}

@@ -1,0 +1,43 @@
+"""The order stage's files: the charges of the day, refused by name when they do not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kite_hft.engine.order_settings import charges_of_day, orders_config
+from kite_hft.settings import Settings, SettingsError
+from kite_hft.trading.instruments import Instrument, InstrumentTable
+
+CONFIG = Path("config").resolve()
+SHARE = Instrument(0, 257, 1, "X", "NSE", "NSE", "EQ", 5, 1)
+TABLE = InstrumentTable((SHARE,))
+
+
+def settings(**trading: object) -> Settings:
+    files = {
+        "calendar": CONFIG / "calendar/india.yaml",
+        "rules": CONFIG / "rules/kite_2026-04-01.yaml",
+        "charges": CONFIG / "rules/charges_zerodha_2026-04-01.yaml",
+    }
+    return Settings.model_validate({"trading": files | trading})
+
+
+def test_the_day_that_is_traded_pays_its_own_rates() -> None:
+    old = charges_of_day(settings(date="2023-07-10"), TABLE, 0)
+    new = charges_of_day(settings(date="2026-11-20"), TABLE, 0)
+    assert old.of(SHARE, 3)["exchange_charge"].ppb == 32_500
+    assert new.of(SHARE, 3)["exchange_charge"].ppb == 29_700
+    assert orders_config(settings(), loopback=True, charges=new).charges is new
+
+
+def test_what_does_not_fit_is_named_with_its_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"charges_zerodha.*no brokerage.*for NSE on 2019-01-01"):
+        charges_of_day(settings(date="2019-01-01"), TABLE, 0)
+    with pytest.raises(SettingsError, match=r"nothing\.yaml: no such file"):
+        charges_of_day(settings(charges=tmp_path / "nothing.yaml"), TABLE, 0)
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("name: x\nvalid_from: 2026-01-01\nbrokerage: [{exchanges: [NSE]}]\n")
+    with pytest.raises(SettingsError, match=r"broken\.yaml: brokerage\[0\]: a row needs"):
+        charges_of_day(settings(charges=broken, date="2026-11-20"), TABLE, 0)
