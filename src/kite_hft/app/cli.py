@@ -1,40 +1,42 @@
-"""Layer 6, by hand, cold: `kite-hft`, the console command. Argument parsing only."""
+"""Layer 6, by hand, cold: `kite-hft`, the console command: gathers the verbs, one file each."""
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
-from kite_hft.memory.journal import JournalError, dump
+from kite_hft.app.alerts import alerts
+from kite_hft.app.halt import halt
+from kite_hft.app.journal import journal
+from kite_hft.app.orders import orders
+from kite_hft.app.pnl import pnl
+from kite_hft.app.positions import positions
+from kite_hft.app.recording import recording
+from kite_hft.app.status import status
+from kite_hft.app.stop import stop
+from kite_hft.app.subscribe import subscribe, unsubscribe
+from kite_hft.app.token import token
+from kite_hft.app.top import top
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Tools around the trading engine.")
+LOOK = (status, top, positions, orders, pnl, alerts)
+STEER = (stop, halt, subscribe, unsubscribe, token)
+FILES = (journal, recording)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="Look at a trading engine and steer it. Looking never disturbs it.",
+)
 
 
 @app.callback()
 def _verbs() -> None:
-    """Tools around the trading engine."""
+    """Look at a trading engine and steer it."""
 
 
-@app.command()
-def journal(
-    file: Annotated[Path, typer.Argument(help="journal.bin of a run folder (`latest` is the newest run)")],
-) -> None:
-    """Print a journal as JSON, one line per record: the header first, then how the file ends.
-
-    Exit code 1: the file is no journal, or cannot be read.
-    """
-    try:
-        for record in dump(file):
-            print(json.dumps(record))
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has seen enough
-    except (JournalError, OSError) as error:
-        print(f"kite-hft journal: {file}: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
+for _panel, _group in (("Look", LOOK), ("Steer a running engine", STEER), ("Files", FILES)):
+    for _verb in _group:
+        app.command(rich_help_panel=_panel)(_verb)
 
 
 def main() -> None:

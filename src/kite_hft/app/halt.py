@@ -1,0 +1,53 @@
+"""Layer 6, by hand, cold: `kite-hft halt`: nothing opens any more, the engine goes on."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from kite_hft.app.picture import AccountOption, BrokerOption, StateOption, running_note, told
+from kite_hft.engine.control import ask
+from kite_hft.engine.look import Look
+from kite_hft.engine.runs import RunNote
+
+CONFIRM_S: Final = 3.0
+LOOK_S: Final = 0.05
+
+
+def halt(
+    reason: Annotated[str, typer.Argument(help="Why; it stands in the journal and in `kite-hft status`.")],
+    account: AccountOption = None,
+    broker: BrokerOption = None,
+    state: StateOption = None,
+) -> None:
+    """Halt trading at once, without asking: no opening order any more until the engine is started again.
+
+    Exits, cancels and stops go on. To end the engine: kite-hft stop.
+    """
+    with told("halt"):
+        note = running_note(state, account, broker)
+        ask(Path(note.control), {"do": "halt", "reason": " ".join(reason.split())[:200]})
+        if not halted(note):
+            print(f"kite-hft halt: asked, but not confirmed within {CONFIRM_S:g} s; see kite-hft status",
+                  file=sys.stderr)  # fmt: skip
+            raise typer.Exit(1)
+        print(f"{note.title} is HALTED: {reason}")
+        print("nothing opens any more; exits and cancels go on; a new start of the engine ends the halt")
+
+
+def halted(note: RunNote) -> bool:
+    """Whether the order process shows the halt within CONFIRM_S."""
+    look = Look.open(note)
+    try:
+        deadline = time.monotonic() + CONFIRM_S
+        while look.state()["state"] != "HALTED":
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(LOOK_S)
+        return True
+    finally:
+        look.close()
