@@ -30,13 +30,14 @@ def run_chain(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
 
 def engine_bars(folder: Path) -> dict[tuple[int, int], list[tuple[int, ...]]]:
     """(token, period) -> (start_ns, open, high, low, close, volume) of every bar that the engine wrote."""
-    (run,) = folder.glob("kite_hft/kite-CHAIN/20*/*")
+    (run,) = folder.glob("kite_hft/kite-CHAIN_*/20*/*")
     tokens = read_csv(run / "instruments.csv").tokens()
     fields = ["start_ns", "open_px", "high_px", "low_px", "close_px", "volume"]
     found: dict[tuple[int, int], list[tuple[int, ...]]] = {}
-    for bar in np.fromfile(run / "bars.bin", BAR):
-        row = tuple(int(bar[name]) for name in fields)
-        found.setdefault((int(tokens[bar["slot"]]), int(bar["period_s"])), []).append(row)
+    for path in sorted(run.glob("bars-*.bin")):
+        for bar in np.fromfile(path, BAR):
+            row = tuple(int(bar[name]) for name in fields)
+            found.setdefault((int(tokens[bar["slot"]]), int(bar["period_s"])), []).append(row)
     return found
 
 
@@ -88,9 +89,13 @@ def test_single_recordings_at_full_speed(
     }
 
 
-@pytest.mark.parametrize("packing", ["fused", "separate"])
+@pytest.mark.parametrize(("packing", "connections"), [("fused", 1), ("separate", 2), ("fused", 3)])
 def test_a_synthetic_market_loses_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], packing: str
+    capsys: pytest.CaptureFixture[str], packing: str, connections: int
 ) -> None:
-    result = run_chain(capsys, "--instruments", "300", "--rate", "2", "--duration", "4", "--packing", packing)
+    result = run_chain(
+        capsys, "--instruments", "300", "--rate", "2", "--duration", "4", "--packing", packing,
+        "--connections", str(connections),
+    )  # fmt: skip
     assert result["counts"]["sent"] > 2000 and result["read_to_computed_us"]["n"] == result["counts"]["sent"]
+    assert len(result["start"]) == connections

@@ -34,7 +34,8 @@ def demo(tmp_path: Path, account: str, form: str = "A") -> Path:
         DEMO.read_text().replace("account: DEMO", f"account: {account}").replace("form: B", f"form: {form}")
     )
     lines = [f"  {key}: {Path('config').resolve() / value}" for key, value in
-             (("calendar", "calendar/india.yaml"), ("rules", "rules/kite_2026-04-01.yaml"))]  # fmt: skip
+             (("calendar", "calendar/india.yaml"), ("rules", "rules/kite_2026-04-01.yaml"),
+              ("charges", "rules/charges_zerodha_2026-04-01.yaml"))]  # fmt: skip
     path.write_text(text.replace("trading:\n", "trading:\n" + "\n".join(lines) + "\n"))
     return path
 
@@ -67,12 +68,18 @@ def start(config: Path, env: dict[str, str]) -> subprocess.Popen[str]:
 
 
 def family(engine: subprocess.Popen[str]) -> dict[str, psutil.Process]:
-    """Child processes by what they are."""
+    """Child processes by what they are; spares are called so."""
     found = {}
     for child in psutil.Process(engine.pid).children(recursive=True):
         words = child.cmdline()
         found[words[3] if "kite_hft.engine.child" in words else "simulator"] = child
     return found
+
+
+def without_restarts(config: Path) -> Path:
+    """The same, but the first process that fails ends the run."""
+    config.write_text(config.read_text() + "\nsupervision: {restart: false}\n")
+    return config
 
 
 def assert_nothing_left(children: dict[str, psutil.Process], run_folder: Path) -> None:
@@ -111,7 +118,7 @@ def test_a_second_start_compiles_no_kernel(tmp_path: Path, state: dict[str, str]
         done = run(config, state, "--duration", "2")
         assert done.returncode == 0, done.stderr
         report = json.loads((latest(state, "SECOND") / "report.json").read_text())
-        starts.append(report["start"]["market"])
+        starts += report["start"].values()
     assert starts[0]["kernel_compilations"] > 0
     assert starts[1]["kernel_compilations"] == 0 and starts[1]["kernels_from_cache"] > 0
     assert starts[1]["first_tick_s"] > 0 and "first tick after" in done.stdout
@@ -122,7 +129,8 @@ def test_a_signal_stops_in_order(tmp_path: Path, state: dict[str, str], number: 
     account = f"SIGNAL{int(number)}"
     engine = start(demo(tmp_path, account), state)
     children = family(engine)
-    assert set(children) == {"market", "orders", "simulator"} or len(children) == 4
+    named = {name for name in children if not name.startswith("spare")}
+    assert named == {"market-0", "orders", "simulator"} or len(named) == 4
     time.sleep(7)
     engine.send_signal(number)
     rest, _ = engine.communicate(timeout=60)
@@ -131,12 +139,12 @@ def test_a_signal_stops_in_order(tmp_path: Path, state: dict[str, str], number: 
     assert_nothing_left(children, latest(state, account))
 
 
-@pytest.mark.parametrize("victim", ["market", "orders", "simulator"])
+@pytest.mark.parametrize("victim", ["market-0", "orders", "simulator"])
 def test_a_child_that_dies_ends_the_run_by_name(tmp_path: Path, state: dict[str, str], victim: str) -> None:
-    account = f"KILL{victim}"
-    engine = start(demo(tmp_path, account), state)
+    account = f"KILL{victim[:4]}"
+    engine = start(without_restarts(demo(tmp_path, account)), state)
     children = family(engine)
-    name = victim if victim in children else "compute"
+    name = victim if victim in children else "compute-0"
     children[name].kill()
     rest, _ = engine.communicate(timeout=60)
     words = "simulator has ended" if victim == "simulator" else f"{name} ended by itself"
@@ -145,7 +153,7 @@ def test_a_child_that_dies_ends_the_run_by_name(tmp_path: Path, state: dict[str,
 
 
 def test_a_child_that_hangs_ends_the_run_by_name(tmp_path: Path, state: dict[str, str]) -> None:
-    engine = start(demo(tmp_path, "HANGS"), state)
+    engine = start(without_restarts(demo(tmp_path, "HANGS")), state)
     children = family(engine)
     children["orders"].suspend()
     rest, _ = engine.communicate(timeout=60)

@@ -48,6 +48,7 @@ def configuration(tmp_path: Path, account: str, **more: object) -> Path:
             "date": "2026-11-20",
             "calendar": str(CALENDAR.resolve()),
             "rules": str(RULES.resolve()),
+            "charges": str(RULES.with_name("charges_zerodha_2026-04-01.yaml").resolve()),
         },
         "performance": {"ring_buffer_size": 1024},
         **more,

@@ -10,19 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
+from feed_tools import TOKENS, FeedUnderTest
 
-from kite_hft import _counters, _feed, _kite_decode
-from kite_hft.brokers.kite.wire import mode_message, subscribe_message
-from kite_hft.clock import SystemClock
-from kite_hft.layout import COUNTERS, HISTOGRAMS, SegmentKind
-from kite_hft.memory.counters import named
-from kite_hft.memory.segment import attach, create, make_directory
-from kite_hft.net.ws import FeedRefused, run_feed, websocket_url
-from kite_hft.stages.feed import Feed
-
-RELIANCE = 738561
+from kite_hft.layout import TickKind
+from kite_hft.net.ws import websocket_url
 
 
 @pytest.fixture
@@ -37,74 +29,53 @@ def server() -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     process.communicate(timeout=20)
 
 
-class Connection:
-    """A real feed over real segments, run until told to stop."""
-
-    def __init__(self, folder: Path, silence_s: float = 5.0) -> None:
-        folder = make_directory(folder, "shm")
-        self._segments = []
-        sizes = {"counters": len(COUNTERS["feed"]), "histograms": len(HISTOGRAMS["feed"])}
-        tokens = np.array([RELIANCE], np.uint32)
-        self._counters = self._segment(folder, "counters", SegmentKind.COUNTERS, 1, **sizes)
-        self.sink = _feed.FeedSink(
-            _kite_decode.KiteDecoder(tokens, np.zeros(1, np.uint32)),
-            tokens,
-            self._segment(folder, "ticks", SegmentKind.TICK_RING, 64),
-            self._segment(folder, "latest", SegmentKind.LATEST_TABLE, 1),
-            self._counters,
-            None,
-        )
-        messages = [subscribe_message([RELIANCE]), mode_message("full", [RELIANCE])]
-        self.feed = Feed(self.sink, messages, lambda now_ns: None, round(silence_s * 1e9))
-        self.log: list[str] = []
-
-    def _segment(self, folder: Path, name: str, kind: SegmentKind, capacity: int, **sizes: int) -> memoryview:
-        path = create(folder, name, kind, capacity, now_mono_ns=1, now_real_ns=1, **sizes)
-        self._segments.append(attach(path, kind, writable=True))
-        return self._segments[-1].view
-
-    def counts(self) -> dict[str, int]:
-        return named("feed", _counters.CounterReader(self._counters).values())
-
-    async def run(self, url: str, until) -> None:
-        """Until `until()` is true; fails after 20 s."""
-        stopping = asyncio.Event()
-        task = asyncio.create_task(
-            run_feed(self.feed, self.sink, url, SystemClock(), stopping, self.log.append)
-        )
-        for _ in range(400):
-            await asyncio.sleep(0.05)
-            if task.done() or until():
-                break
-        stopping.set()
-        await task
-        assert until(), self.log
-
-
 def url_of(told: dict[str, str]) -> str:
     return websocket_url(told["ws"], told["api_key"], told["access_token"])
 
 
 def test_ticks_arrive_after_the_subscription(tmp_path: Path, server) -> None:
-    connection = Connection(tmp_path)
-    asyncio.run(connection.run(url_of(server[1]), lambda: connection.counts()["published"] > 10))
-    counts = connection.counts()
+    feed = FeedUnderTest(tmp_path, url_of(server[1]))
+    asyncio.run(feed.run(lambda: feed.counts()["published"] > 10))
+    counts = feed.counts()
     assert counts["connects"] == counts["disconnects"] == 1 and counts["unknown_instrument"] == 0
+    assert feed.stats(0)["ticks"] > 0 and feed.stats(0)["mode"] == 3
 
 
-def test_a_dead_token_is_final(tmp_path: Path, server) -> None:
-    connection = Connection(tmp_path)
-    url = websocket_url(server[1]["ws"], server[1]["api_key"], "wrong")
-    with pytest.raises(FeedRefused, match="log in again"):
-        asyncio.run(connection.run(url, lambda: False))
-    assert "wrong" not in "".join(connection.log)
+def test_a_token_of_another_session_is_refused_and_a_new_one_taken(tmp_path: Path, server) -> None:
+    feed = FeedUnderTest(tmp_path, websocket_url(server[1]["ws"], server[1]["api_key"], "wrong"))
+
+    def until() -> bool:
+        if feed.dead_tokens:
+            feed.link.renew(url_of(server[1]))
+        return feed.counts()["published"] > 0
+
+    asyncio.run(feed.run(until))
+    assert feed.counts()["refused_403"] == 1 and "wrong" not in "".join([*feed.log, *feed.dead_tokens])
 
 
-def test_nobody_there_is_tried_again_and_said(tmp_path: Path) -> None:
-    connection = Connection(tmp_path)
-    tries = lambda: sum("cannot reach" in line for line in connection.log) >= 2  # noqa: E731
-    asyncio.run(connection.run("ws://127.0.0.1:1/?api_key=k&access_token=t", tries))
-    assert any("next try in" in line for line in connection.log)
+def test_modes_change_at_run_time(tmp_path: Path, server) -> None:
+    """unsubscribe and subscribe again in another mode: the packets that come say so."""
+    feed = FeedUnderTest(tmp_path, url_of(server[1]))
+    kinds: list[int] = []
+
+    async def scenario() -> None:
+        task = asyncio.create_task(feed.link.run())
+        while feed.counts()["published"] < 5:
+            await asyncio.sleep(0.01)
+        feed.link.send(feed.feed.unsubscribe(TOKENS, 1))
+        await asyncio.sleep(0.5)
+        silent = feed.counts()["published"]
+        await asyncio.sleep(0.5)
+        assert feed.counts()["published"] == silent
+        feed.link.send(feed.feed.subscribe(TOKENS[:1], "ltp", 2))
+        while feed.counts()["published"] < silent + 10:
+            await asyncio.sleep(0.01)
+        kinds.extend(feed.latest_kinds())
+        feed.link.stop()
+        await task
+
+    asyncio.run(scenario())
+    assert kinds[0] == TickKind.LTP and feed.stats(0)["gaps"] == 0
 
 
 class Proxy:
@@ -140,40 +111,44 @@ class Proxy:
 
 
 def test_a_broken_connection_is_restored_and_subscribed_again(tmp_path: Path, server) -> None:
-    connection = Connection(tmp_path)
     url = url_of(server[1])
     port = urlsplit(url).port
     broken: list[int] = []
 
-    async def scenario() -> None:
+    async def scenario() -> FeedUnderTest:
         proxy = Proxy(port)
+        feed = FeedUnderTest(tmp_path, url.replace(str(port), str(await proxy.serve()), 1))
 
         def until() -> bool:
-            counts = connection.counts()
+            counts = feed.counts()
             if counts["published"] > 5 and not broken:
                 broken.append(counts["published"])
                 proxy.break_off()
             return counts["connects"] == 2 and counts["published"] > broken[0] + 5
 
-        await connection.run(url.replace(str(port), str(await proxy.serve()), 1), until)
+        await feed.run(until)
         await proxy.close()
+        return feed
 
-    asyncio.run(scenario())
-    assert connection.counts()["disconnects"] == 2
+    feed = asyncio.run(scenario())
+    counts, row = feed.counts(), feed.stats(0)
+    assert counts["disconnects"] == 2 and counts["closes_abrupt"] == 1
+    assert row["gaps"] == 1 and row["gap_ns"] > 0 and row["ticks"] > 5
 
 
 def test_silence_is_taken_for_death(tmp_path: Path, server) -> None:
-    connection = Connection(tmp_path, silence_s=0.3)
     process, told = server
+    feed = FeedUnderTest(tmp_path, url_of(told), silence_s=0.3)
     stopped: list[bool] = []
 
     def until() -> bool:
-        if connection.counts()["published"] > 5 and not stopped:
+        if feed.counts()["published"] > 5 and not stopped:
             stopped.append(True)
             process.send_signal(19)  # SIGSTOP: the connection stands, nothing comes
-        if any("taken for dead" in line for line in connection.log):
+        if feed.counts()["watchdog_trips"]:
             process.send_signal(18)
-            return connection.counts()["connects"] >= 2
+            return feed.counts()["connects"] >= 2
         return False
 
-    asyncio.run(connection.run(url_of(told), until))
+    asyncio.run(feed.run(until))
+    assert feed.counts()["closes_abrupt"] == 0

@@ -14,6 +14,7 @@ from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.lifecycle import LIVE, TERMINAL, Input
+from kite_hft.trading.pnl import CostBook, account
 
 STATUSES = st.sampled_from(
     [
@@ -34,7 +35,9 @@ class BookMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.book = Book(instruments())
+        self.table = instruments()
+        self.book = Book(self.table)
+        self.costs = CostBook(self.book, self.table, None)
         self.orders: list[Order] = []
         self.done: dict[int, list[tuple[int, int]]] = {}  # order -> executions (quantity, px)
         self.reported: dict[int, int] = {}  # order -> executions that the book was told of
@@ -162,7 +165,7 @@ class BookMachine(RuleBasedStateMachine):
 
     @invariant()
     def gross_is_cash_and_mark(self) -> None:
-        gross, _ = self.book.gross_paise(lambda slot: 12_345)
+        gross = account(self.book, self.table, self.costs, lambda slot: 12_345).gross
         cash = sum(-value for entries in self.fills.values() for _, _, value in entries)
         held = sum(quantity for entries in self.fills.values() for _, quantity, _ in entries)
         assert gross == cash + held * 12_345

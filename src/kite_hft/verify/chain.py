@@ -2,7 +2,8 @@
 
 Starts the simulator and the engine as a user would, waits until the server has sent everything,
 and compares the server's own count and checksum with those of each stage: sent = received =
-decoded = published = computed, 0 lost, 0 malformed.
+decoded = published = computed, 0 lost, 0 malformed. Counts and checksums are sums over all
+connections and workers.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--replay", type=Path, help="recorded data instead, played to its end")
     made.add_argument("--speed", type=float, default=0.0, help="of the replay; 0: as fast as it is taken")
     made.add_argument("--date", help="trading day of the replay, YYYY-MM-DD")
+    made.add_argument("--connections", type=int, help="websocket connections (default: as few as carry all)")
     made.add_argument("--packing", choices=("auto", "fused", "separate"), default="auto")
     made.add_argument("--ring", type=int, default=65536, help="slots of the tick ring")
     made.add_argument("--without-volume", action="append", default=[], metavar="KEY")
@@ -61,31 +65,63 @@ def main(argv: list[str]) -> int:
 
 def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """One run of simulator and engine; what was counted where, and what does not fit."""
-    simulator = subprocess.Popen(
-        simulator_command(options), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    done = run_pair(simulator_command(options), lambda told: configuration(options, told), folder)
+    return judge(done.stats, done.report, done.code) if done.started else {"wrong": [NOT_STARTED]}
+
+
+NOT_STARTED: Final = "the simulator did not start; what it said stands above"
+
+
+@dataclass(slots=True)
+class Done:
+    """A run that is over: the server's figures, the engine's report and exit code."""
+
+    started: bool
+    stats: dict[str, Any] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
+    code: int = 0
+
+
+Look = Callable[[dict[str, Any], int, int], None]
+"""Called every LOOK_S with the server's figures and the process ids of engine and simulator."""
+
+
+def run_pair(
+    simulator_argv: list[str],
+    configure: Callable[[dict[str, str]], dict[str, Any]],
+    folder: Path,
+    look: Look = lambda stats, engine, simulator: None,
+) -> Done:
+    """Simulator and engine as processes, until the server has sent all it has.
+
+    configure: from the words of the simulator's ready line to the engine's configuration. folder:
+    gets the configuration, report.json and the engine's run folder.
+    """
+    simulator = subprocess.Popen(simulator_argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert simulator.stdout is not None
         ready = simulator.stdout.readline()
         if not ready.startswith("ready "):
-            return {"wrong": ["the simulator did not start; what it said stands above"]}
+            return Done(False)
         told = dict(word.split("=", 1) for word in ready.split()[1:])
-        config = folder / "chain.yaml"
-        config.write_text(json.dumps(configuration(options, told)))  # JSON is YAML
+        config = folder / "config.yaml"
+        config.write_text(json.dumps(configure(told)))  # JSON is YAML
         report_path = folder / "report.json"
         command = [sys.executable, "-m", "kite_hft.engine", "--plain", "--config", str(config)]
         environment = {**os.environ, "XDG_STATE_HOME": str(folder.resolve())}
         engine = subprocess.Popen(
             [*command, "--report", str(report_path)], stdout=subprocess.DEVNULL, env=environment
         )
-        stats = wait_for_end(told["api"], engine)
-        engine.send_signal(signal.SIGTERM)
-        code = engine.wait(60)
+        try:
+            stats = wait_for_end(told["api"], engine, lambda stats: look(stats, engine.pid, simulator.pid))
+        finally:
+            engine.send_signal(signal.SIGTERM)
+            code = engine.wait(60)
     finally:
         simulator.terminate()
         simulator.communicate(timeout=30)
     report = json.loads(report_path.read_text()) if report_path.exists() else {}
-    return judge(stats, report, code)
+    return Done(True, stats, report, code)
 
 
 def simulator_command(options: argparse.Namespace) -> list[str]:
@@ -103,25 +139,33 @@ def configuration(options: argparse.Namespace, told: dict[str, str]) -> dict[str
     """The engine's configuration: the server's address, no strategy, bars kept."""
     return {
         "mode": "sim",
-        "account": "CHAIN",
+        "account": f"CHAIN_{os.getpid()}",  # one engine per account: campaigns may run side by side
         "kite": {
             "ws_url": told["ws"],
             "api_url": told["api"],
             "api_key": told["api_key"],
             "access_token": told["access_token"],
         },
-        "datafeed": {"mode": "full", "store_bars": True, "without_volume": options.without_volume},
+        "datafeed": {
+            "mode": "full",
+            "store_bars": True,
+            "without_volume": options.without_volume,
+            "connections": options.connections,
+        },
         "trading": {
             "date": options.date or "2026-11-20",
             "calendar": str(ROOT / "config/calendar/india.yaml"),
             "rules": str(ROOT / "config/rules/kite_2026-04-01.yaml"),
+            "charges": str(ROOT / "config/rules/charges_zerodha_2026-04-01.yaml"),
         },
         "performance": {"ring_buffer_size": options.ring, "packing": options.packing},
     }
 
 
-def wait_for_end(api: str, engine: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """The server's figures once its market has ended and nothing more leaves."""
+def wait_for_end(
+    api: str, engine: subprocess.Popen[bytes], look: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """The server's figures once its market has ended and nothing more leaves; empty: the engine ended."""
     quiet, before = 0, -1
     with Console(stderr=True).status("starting") as shown:  # nothing where stderr is no terminal
         while engine.poll() is None:
@@ -129,6 +173,7 @@ def wait_for_end(api: str, engine: subprocess.Popen[bytes]) -> dict[str, Any]:
             status, body = fetch(f"{api}/_sim/stats", [])
             stats: dict[str, Any] = json.loads(body) if status == 200 else {}
             shown.update(f"{stats.get('ticks', 0):,} ticks sent")
+            look(stats)
             quiet = quiet + 1 if stats.get("ended") and stats["ticks"] == before else 0
             before = stats.get("ticks", -1)
             if quiet >= QUIET_LOOKS:
