@@ -30,7 +30,7 @@ from kite_hft.net.http import HttpTransport, fetch
 from kite_hft.trading.broker import HttpRequest, TransportError
 
 ROOT: Final = Path(__file__).resolve().parents[3]
-ACCOUNT: Final = "VERIFYALERTS"
+ACCOUNT: Final = f"VERIFY{os.getpid()}"  # campaigns may run side by side
 START_S: Final = 90.0
 LOOK_S: Final = 0.05
 PATIENCE_S: Final = 10.0
