@@ -18,9 +18,9 @@ from kiteconnect import KiteTicker
 
 from kite_hft import _kite_decode
 from kite_hft.layout import TICK
-from kite_hft.sim.kite_frames import FULL, encode_frames
-from kite_hft.sim.market import SyntheticMarket
-from kite_hft.sim.universe import default_instruments
+from kite_hft.sim.kite.frames import FULL, encode_frames
+from kite_hft.sim.market.synthetic import SyntheticMarket
+from kite_hft.sim.market.universe import default_instruments
 
 PACKETS_PER_FRAME = 100
 SDK_FRAMES = 5

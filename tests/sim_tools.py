@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from kite_hft.layout import TICK, TickKind
-from kite_hft.sim.exchange import Exchange
-from kite_hft.sim.kite_api import Credentials, KiteApi, Response
-from kite_hft.sim.quota import UNLIMITED, RateLimits
-from kite_hft.sim.rules import ExchangeParams
+from kite_hft.sim.exchange.exchange import Exchange
+from kite_hft.sim.exchange.rules import ExchangeParams
+from kite_hft.sim.kite.api import Credentials, KiteApi, Response
+from kite_hft.sim.kite.quota import UNLIMITED, RateLimits
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 
 NOW = 1_765_771_368_000_000_000

@@ -17,7 +17,7 @@ from kite_hft.memory.counters import named
 from kite_hft.memory.generations import current, next_generation, point
 from kite_hft.memory.segment import create, make_directory
 from kite_hft.settings import Settings
-from kite_hft.sim.universe import default_instruments
+from kite_hft.sim.market.universe import default_instruments
 
 
 class Killed(BaseException):

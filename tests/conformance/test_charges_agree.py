@@ -14,9 +14,9 @@ from sim_tools import AUTH
 from kite_hft.layout import Product, Side
 from kite_hft.sessions import ist_midnight_ns
 from kite_hft.settings import load_yaml
-from kite_hft.sim.exchange import Exchange
-from kite_hft.sim.kite_api import Credentials, KiteApi
-from kite_hft.sim.quota import UNLIMITED
+from kite_hft.sim.exchange.exchange import Exchange
+from kite_hft.sim.kite.api import Credentials, KiteApi
+from kite_hft.sim.kite.quota import UNLIMITED
 from kite_hft.trading.costs import Schedule, schedule_from_mapping
 from kite_hft.trading.instruments import Instrument, InstrumentTable, scale_of_token
 from kite_hft.trading.positions import paise_of_units

@@ -16,10 +16,10 @@ from reference.ledger import Deal, cash_after, filled, positions
 from sim_tools import CURRENCY, EQUITY, MS, NOW, OPTION, TABLE, snapshot
 
 from kite_hft.layout import OrderType, Product, Side, Validity
-from kite_hft.sim.exchange import Exchange
-from kite_hft.sim.orders import NOT_YET_OPEN, TERMINAL, Change, NewOrder, Refusal
-from kite_hft.sim.rows import order_row
-from kite_hft.sim.rules import ExchangeParams
+from kite_hft.sim.exchange.exchange import Exchange
+from kite_hft.sim.exchange.orders import NOT_YET_OPEN, TERMINAL, Change, NewOrder, Refusal
+from kite_hft.sim.exchange.rules import ExchangeParams
+from kite_hft.sim.kite.rows import order_row
 from kite_hft.trading.instruments import InstrumentTable
 
 BASE = {0: 10_000, 3: 845_000_000}

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sim_tools import AUTH, EQUITY, MS, NOW, SECOND, TABLE, api_of, book_of
 
-from kite_hft.sim.account import Holding
-from kite_hft.sim.exchange import Exchange
-from kite_hft.sim.kite_api import KiteApi
-from kite_hft.sim.rules import ExchangeParams
+from kite_hft.sim.exchange.account import Holding
+from kite_hft.sim.exchange.exchange import Exchange
+from kite_hft.sim.exchange.rules import ExchangeParams
+from kite_hft.sim.kite.api import KiteApi
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
 STATUSES = {200, 302, 400, 403, 404, 405, 428}

@@ -26,21 +26,21 @@ from typing import Final
 import uvloop
 
 from kite_hft.sessions import ist_date
-from kite_hft.sim.defaults import default_market_rules
-from kite_hft.sim.exchange import Exchange
-from kite_hft.sim.fault_acts import check
-from kite_hft.sim.faults import Faults, described_kinds, load_faults
-from kite_hft.sim.hub import Hub
-from kite_hft.sim.injector import InjectionLog
-from kite_hft.sim.kite_api import Credentials, KiteApi
-from kite_hft.sim.kite_server import LOOPBACK, KiteServer, run
-from kite_hft.sim.market import SyntheticMarket
-from kite_hft.sim.opening import default_holdings
-from kite_hft.sim.quota import UNLIMITED, RateLimits
-from kite_hft.sim.replay import ReplayError, open_replay
-from kite_hft.sim.rules import ExchangeParams, Latency
-from kite_hft.sim.source import Source, Ticks, UntilSource
-from kite_hft.sim.universe import default_instruments
+from kite_hft.sim.exchange.defaults import default_market_rules
+from kite_hft.sim.exchange.exchange import Exchange
+from kite_hft.sim.exchange.opening import default_holdings
+from kite_hft.sim.exchange.rules import ExchangeParams, Latency
+from kite_hft.sim.faults.acts import check
+from kite_hft.sim.faults.injector import InjectionLog
+from kite_hft.sim.faults.schedule import Faults, described_kinds, load_faults
+from kite_hft.sim.kite.api import Credentials, KiteApi
+from kite_hft.sim.kite.quota import UNLIMITED, RateLimits
+from kite_hft.sim.market.replay import ReplayError, open_replay
+from kite_hft.sim.market.source import Source, Ticks, UntilSource
+from kite_hft.sim.market.synthetic import SyntheticMarket
+from kite_hft.sim.market.universe import default_instruments
+from kite_hft.sim.server.hub import Hub
+from kite_hft.sim.server.kite_server import LOOPBACK, KiteServer, run
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
 
 EXIT_CANNOT_START: Final = 1

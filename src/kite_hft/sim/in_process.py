@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from kite_hft.clock import Clock
 from kite_hft.layout import TEXT, TEXT_BYTES_MAX
-from kite_hft.sim.exchange import Exchange
-from kite_hft.sim.kite_api import Credentials, KiteApi
-from kite_hft.sim.quota import RateLimits
+from kite_hft.sim.exchange.exchange import Exchange
+from kite_hft.sim.kite.api import Credentials, KiteApi
+from kite_hft.sim.kite.quota import RateLimits
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.instruments import InstrumentTable
 

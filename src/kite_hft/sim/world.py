@@ -24,9 +24,9 @@ from kite_hft.memory.counters import named
 from kite_hft.memory.journal import Kind
 from kite_hft.memory.segment import Segment, attach, create, make_directory
 from kite_hft.sim.in_process import InProcessBroker, make_broker
-from kite_hft.sim.kite_frames import FULL, encode_frames
-from kite_hft.sim.market import SyntheticMarket
-from kite_hft.sim.universe import default_instruments
+from kite_hft.sim.kite.frames import FULL, encode_frames
+from kite_hft.sim.market.synthetic import SyntheticMarket
+from kite_hft.sim.market.universe import default_instruments
 from kite_hft.stages.compute import Compute
 from kite_hft.stages.orders import Orders
 from kite_hft.strategies.hosts import Batch, Host, new_batch

@@ -27,7 +27,7 @@ from typing import Any, Final
 import psutil
 
 from kite_hft.net.http import fetch
-from kite_hft.sim.universe import default_instruments
+from kite_hft.sim.market.universe import default_instruments
 from kite_hft.verify.supervise_meter import CampaignError, Meter, alive, compare
 
 ROOT: Final = Path(__file__).resolve().parents[3]

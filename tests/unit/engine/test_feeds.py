@@ -11,7 +11,7 @@ from kite_hft.brokers.kite.wire import MODES
 from kite_hft.clock import ManualClock
 from kite_hft.engine.feeds import MarketFeed, modes_at_start
 from kite_hft.settings import DatafeedSection, Settings
-from kite_hft.sim.universe import default_instruments
+from kite_hft.sim.market.universe import default_instruments
 from kite_hft.stages.feed import Feed
 from kite_hft.trading.instruments import InstrumentError
 

@@ -1,0 +1,1 @@
+"""Layer 4: broker and exchange in one: orders against the moving book, and the trading day."""

@@ -1,0 +1,1 @@
+"""Layer 4: sources of market data: synthetic, recorded, played back."""
