@@ -50,14 +50,14 @@ class Reconciler:
 
         Every connection carries each update: the same `text` again is a duplicate.
         """
+        if report.status_text == LABEL:
+            self._outbox.count("updates_label")  # each frame, as it came
         told = self._told.setdefault(report.order_id, set())
         words = hash(text)
         if words in told:
             self._outbox.count("updates_duplicate")
             return True
         told.add(words)
-        if report.status_text == LABEL:
-            self._outbox.count("updates_label")
         order = self._find(report, now_ns)
         if order is not None:
             self._fold(order, report, now_ns)
