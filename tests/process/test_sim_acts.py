@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fault_tools import wait
 from kiteconnect import KiteConnect
 from kiteconnect import exceptions as ex
 from raw_ticks import Client
@@ -28,14 +28,6 @@ def kite(running: Running) -> Iterator[KiteConnect]:
     made = KiteConnect(running.api_key, access_token=running.access_token, root=running.api)
     yield made
     made.reqsession.close()
-
-
-def wait(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 20
-    while not (met := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return met
 
 
 def inject(running: Running, **row: Any) -> None:

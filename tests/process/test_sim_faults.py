@@ -6,12 +6,12 @@ import contextlib
 import itertools
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import websocket
+from fault_tools import inject, logged, wait
 from kiteconnect import KiteConnect
 from raw_ticks import Client, checksum
 from sim_tools import Running, simulator
@@ -67,29 +67,6 @@ def kite(running: Running) -> Iterator[KiteConnect]:
     made = KiteConnect(running.api_key, access_token=running.access_token, root=running.api)
     yield made
     made.reqsession.close()
-
-
-def wait(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def inject(running: Running, **row: Any) -> int:
-    """Inject one row; how many rows the log had before."""
-    before = len(running.faults())
-    assert running.post("/_sim/inject", row) == {"injected": 1}
-    return before
-
-
-def logged(running: Running, before: int, kind: str, many: int = 1) -> list[dict[str, Any]]:
-    """The rows that the log has more than before: so many, of that kind."""
-    rows = running.faults()[before:]
-    assert [row["kind"] for row in rows] == [kind] * many
-    assert [row["seq"] for row in rows] == list(range(before + 1, before + many + 1))
-    assert all(abs(row["at_ns"] - time.time_ns()) < 60e9 for row in rows)
-    return rows
 
 
 # -- connections

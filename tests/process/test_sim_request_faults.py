@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
+from fault_tools import inject, logged, wait
 from kiteconnect import KiteConnect
 from kiteconnect import exceptions as ex
 from raw_ticks import Client
@@ -28,27 +29,6 @@ def kite(running: Running) -> Iterator[KiteConnect]:
     made = KiteConnect(running.api_key, access_token=running.access_token, root=running.api)
     yield made
     made.reqsession.close()
-
-
-def wait(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def inject(running: Running, **row: Any) -> int:
-    """Inject one row; how many rows the log had before."""
-    before = len(running.faults())
-    assert running.post("/_sim/inject", row) == {"injected": 1}
-    return before
-
-
-def logged(running: Running, before: int, kind: str, many: int = 1) -> list[dict[str, Any]]:
-    """The rows that the log has more than before: so many, of that kind."""
-    rows = running.faults()[before:]
-    assert [row["kind"] for row in rows] == [kind] * many
-    return rows
 
 
 def place(kite: KiteConnect, side: str = "BUY", quantity: int = 1, **terms: Any) -> str:
