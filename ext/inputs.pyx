@@ -68,7 +68,7 @@ cdef class InputLog:
         record.n = n
         record.lost = lost
         record.now_ns = now_ns
-        record.reserved[0] = room
+        record.room = room
         ring_publish(&self.ring, record, 1)
 
     @property

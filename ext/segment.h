@@ -39,7 +39,6 @@ KHFT_INLINE uint32_t segment_record_size(uint32_t kind) {
     case SEGMENT_KIND_FRAME_RING: return sizeof(khft_frame_t);
     case SEGMENT_KIND_INPUT_RING: return sizeof(khft_input_t);
     case SEGMENT_KIND_SLOT_STATS: return sizeof(khft_slot_stats_t);
-    case SEGMENT_KIND_SNAPSHOT: return 64;
     default: return 0;
     }
 }
@@ -51,7 +50,7 @@ KHFT_INLINE uint32_t segment_record_size(uint32_t kind) {
 #define SEGMENT_QUEUES (SEGMENT_KIND_BIT(SEGMENT_KIND_INTENT_QUEUE) | \
                         SEGMENT_KIND_BIT(SEGMENT_KIND_EVENT_QUEUE) | SEGMENT_KIND_BIT(SEGMENT_KIND_TEXT_QUEUE))
 #define SEGMENT_TABLES SEGMENT_KIND_BIT(SEGMENT_KIND_LATEST_TABLE)
-#define SEGMENT_ROWS (SEGMENT_KIND_BIT(SEGMENT_KIND_SLOT_STATS) | SEGMENT_KIND_BIT(SEGMENT_KIND_SNAPSHOT))
+#define SEGMENT_ROWS SEGMENT_KIND_BIT(SEGMENT_KIND_SLOT_STATS)
 #define SEGMENT_COUNTER_SETS SEGMENT_KIND_BIT(SEGMENT_KIND_COUNTERS)
 
 /* Bytes from one record to the next: a table row has a line of its own for its mark. */

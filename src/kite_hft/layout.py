@@ -41,7 +41,6 @@ class SegmentKind(enum.IntEnum):
     SLOT_STATS = 9  # plain rows of SLOT_STATS, one per slot
     FRAME_RING = 10
     INPUT_RING = 11
-    SNAPSHOT = 12  # bytes; what they hold is memory/snapshots.py's
 
 
 class SegmentState(enum.IntEnum):
@@ -106,6 +105,7 @@ class IntentKind(enum.IntEnum):
     PLACE = 1
     MODIFY = 2
     CANCEL = 3
+    PROBE = 4  # measures the way to ORDERS, which counts it and does nothing
 
 
 class IntentFlag(enum.IntFlag):
@@ -404,7 +404,8 @@ INPUT: Final = _record(
         ("kind", "<u2"),
         ("source", "<u2"),  # number of the connection, or of the queue
         ("lost", "<u8"),  # records of this ring that were lost before these
-        ("reserved", "<u8", (2,)),
+        ("room", "<u8"),  # of the intent queue
+        ("reserved", "<u8"),
     ],
 )
 """One entry of a worker's input log: replaying them from a snapshot gives the same state."""
@@ -621,6 +622,7 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
         "external_orders",  # seen, not ours
         "external_fills",
         "alerts",
+        "probes",
     ),
     "recorder": (
         "rows",
@@ -637,8 +639,23 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
 
 HISTOGRAMS: Final[dict[str, tuple[str, ...]]] = {
     "feed": ("read_to_decoded", "read_to_published"),
-    "compute": ("read_to_computed", "tick_to_intent", "send_to_intent"),
-    "orders": ("intent_to_sent", "tick_to_order", "order_ack"),
+    "compute": (
+        "read_to_drained",
+        "read_to_computed",
+        "tick_to_intent",
+        "send_to_computed",  # from the sender's intended time, where it stamps one
+        "send_to_intent",
+    ),
+    "orders": (
+        "intent_to_taken",  # the wake-up of ORDERS
+        "taken_to_judged",  # risk
+        "throttle_wait",
+        "journalled",  # building the request and its journal record
+        "written",  # the write call
+        "intent_to_sent",
+        "tick_to_order",
+        "order_ack",
+    ),
     "recorder": ("read_to_recorded",),
 }
 """Names of the latency histograms (ns) of each stage, in order."""

@@ -130,12 +130,27 @@ class TradingSection(_Section):
     positions_s: float = Field(15.0, gt=0, description="the broker's positions are compared this often")
 
 
+Wait = Literal["auto", "spin", "yield", "park", "adaptive"]
+
+
 class PerformanceSection(_Section):
     ring_buffer_size: int = Field(1_000_000, ge=1024, le=2**26, description="slots, rounded up to 2^n")
     queue_size: int = Field(4096, ge=64, le=2**20)
     batch_size: int = Field(1000, ge=1, le=65536)
     packing: Literal["auto", "fused", "separate"] = "auto"
-    wait: Literal["spin", "yield", "park", "adaptive"] = "adaptive"
+    wait: Wait = Field("auto", description="how stages wait for work; auto: by the number of cores")
+    waits: dict[Literal["feed", "compute", "orders"], Wait] = Field(
+        default_factory=dict, description="per stage, instead of `wait`"
+    )
+    pin: Literal["off", "auto"] | dict[str, int] = Field(
+        "off", description="processes to cores: {market-0: 2}, or auto by the plan"
+    )
+    realtime_priority: int | None = Field(None, ge=1, le=90, description="SCHED_FIFO priority")
+    lock_memory: bool = Field(False, description="mlockall: no page of ours is swapped out")
+    huge_pages: bool = Field(False, description="ask for transparent huge pages for the rings")
+    send_stamp: bool = Field(
+        False, description="load tests: the sender's intended time stands in oi_day_high, in µs"
+    )
 
 
 class SupervisionSection(_Section):

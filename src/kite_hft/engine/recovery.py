@@ -148,7 +148,7 @@ class Recovery:
     def _replay(self, again: Again, ticks: Records) -> None:
         for entry in self.earlier.inputs:
             first_seq, n = int(entry["first_seq"]), int(entry["n"])
-            room, now_ns = int(entry["reserved"][0]), int(entry["now_ns"])
+            room, now_ns = int(entry["room"]), int(entry["now_ns"])
             if entry["kind"] == InputKind.DRAIN:
                 again.counters["lost"] += int(entry["lost"])
                 got = self._ticks(int(entry["source"]), first_seq, ticks[:n])

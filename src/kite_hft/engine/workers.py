@@ -24,6 +24,7 @@ from kite_hft.clock import Clock, SystemClock
 from kite_hft.engine.children import Answers
 from kite_hft.engine.console import classic_voice
 from kite_hft.engine.days import session_arrays
+from kite_hft.engine.placing import wait_of
 from kite_hft.engine.recovery import Recovery, look_back, snapshot_name
 from kite_hft.engine.segments import Segments
 from kite_hft.engine.strategies import make_strategy
@@ -333,14 +334,14 @@ def _run_waiting(
     """
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    waiter, generations = _wait.Waiter(worker.wake_on(), settings.performance.wait), worker.generations()
+    waiter, generations = _wait.Waiter(worker.wake_on(), wait_of(settings, "compute")), worker.generations()
     beat_ns = 0
     answers.send(ready={})
     while not stopping.is_set():
         worker.step()
         if worker.generations() != generations:
             waiter, generations = (
-                _wait.Waiter(worker.wake_on(), settings.performance.wait),
+                _wait.Waiter(worker.wake_on(), wait_of(settings, "compute")),
                 worker.generations(),
             )
         waiter.wait_any(worker.positions(), WAIT_NS)

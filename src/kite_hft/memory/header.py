@@ -29,9 +29,8 @@ RECORD_SIZES: Final[dict[SegmentKind, int]] = {
     SegmentKind.LATEST_TABLE: layout.TICK.itemsize,
     SegmentKind.COUNTERS: 8,
     SegmentKind.SLOT_STATS: layout.SLOT_STATS.itemsize,
-    SegmentKind.SNAPSHOT: layout.CACHE_LINE,
 }
-ROWS: Final = frozenset({SegmentKind.SLOT_STATS, SegmentKind.SNAPSHOT})
+ROWS: Final = frozenset({SegmentKind.SLOT_STATS})
 """Kinds whose payload is `capacity` plain records, without marks."""
 PAYLOAD_OFFSET: Final = 2 * layout.PAGE
 CAPACITY_MAX: Final = 1 << 40

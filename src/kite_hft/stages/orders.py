@@ -245,7 +245,10 @@ class Orders:
             for intent in intents_of(self._intent_rows[:n]):
                 old = self._heads[at] > 0
                 self._heads[at] -= 1
-                if not (old and (intent.strategy, intent.strategy_seq) in self._found.seen):
+                if intent.kind == IntentKind.PROBE:
+                    self.outbox.count("probes")
+                    self.outbox.record("intent_to_taken", now_ns - intent.created_ns)
+                elif not (old and (intent.strategy, intent.strategy_seq) in self._found.seen):
                     self.outbox.count("intents")
                     self._take_intent(intent, now_ns, left_over=old)
         return taken
