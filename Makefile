@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DURATION ?= 40
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run build test check lint types tidy locks clean
+.PHONY: help run build test check lint types tidy bench instructions locks clean
 
 help:            ## list the targets
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  ' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -30,6 +30,13 @@ types:           ## mypy, strict
 
 tidy:            ## the structure of the source itself
 	@$(BIN)/python -m pytest tests/test_tidy.py
+
+bench:           ## ours beside every rival, the whole table (half an hour; BENCH=--quick for a short look)
+	@bash scripts/build.sh $(PYTHON) $(VENV) bench
+	@$(BIN)/python benchmarks/run.py $(BENCH)
+
+instructions:    ## instructions per tick of the hot code, against the committed figures (needs valgrind)
+	@$(BIN)/python benchmarks/instructions/count.py
 
 locks:           ## renew locks/ from pyproject.toml (needs uv)
 	@bash scripts/lock.sh

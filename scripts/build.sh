@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Virtual environment + locked packages + compiled modules; does only what is missing or changed.
-# usage: build.sh PYTHON VENV runtime|test
+# usage: build.sh PYTHON VENV runtime|test|bench
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 venv=$2 want=$3
