@@ -8,16 +8,17 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from kite_hft.layout import TICK, TickKind
+from kite_hft.sim.exchange.defaults import default_market_rules
 from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.exchange.rules import ExchangeParams
 from kite_hft.sim.kite.api import Credentials, KiteApi, Response
-from kite_hft.sim.kite.quota import UNLIMITED, RateLimits
+from kite_hft.sim.kite.quota import UNLIMITED, RateLimits, broker_limits
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 
 NOW = 1_765_771_368_000_000_000
@@ -92,6 +93,11 @@ def settle(exchange: Exchange, now: int = NOW) -> int:
     """Let every stage pass; returns the time after it."""
     exchange.step(now + SECOND)
     return now + SECOND
+
+
+def own_limits(**changed: Any) -> RateLimits:
+    """The broker's own limits of today's rules, some of them changed."""
+    return replace(broker_limits(default_market_rules()), **changed)
 
 
 def api_of(exchange: Exchange, limits: RateLimits = UNLIMITED) -> KiteApi:

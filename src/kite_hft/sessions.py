@@ -132,7 +132,7 @@ def phases_from_calendar(
     if day not in special and (day in row.get("holidays", ()) or day.weekday() >= 5):
         return ()
     wanted = row.get("cas_phases" if is_cas else "phases") or row.get("phases")
-    if not wanted:
+    if not wanted or day in special:
         session = session_from_calendar(rows, segment, day)
         return (Phase(CONTINUOUS, session.open_ns, session.close_ns, _ALL_ORDERS, CONTINUOUS),)
     try:

@@ -91,7 +91,7 @@ def test_ticker_modes_ticks_and_order_updates(running: Running, kite: KiteConnec
             "regular", "NSE", "RELIANCE", "BUY", 1, "MIS", "MARKET", market_protection=-1, tag="update"
         )
         update = until("order", lambda data: data["status"] == "COMPLETE")
-        assert (update["order_id"], update["tag"], update["unfilled_quantity"]) == (order_id, None, 0)
+        assert (update["order_id"], update["tag"], update["unfilled_quantity"]) == (order_id, "update", 0)
         assert update["tags"] == ["mktp", "mktp:0.50", "update"]
         # What the ticker is told is what the exchange has: a tick against the quote of its moment.
         deadline = time.monotonic() + 20

@@ -280,6 +280,8 @@ def test_instruments_have_the_official_columns(scene: Scene, data_dir: Path) -> 
     for exchange in ("NSE", "NFO", "BSE", "CDS", "MCX"):
         part = scene.kite.instruments(exchange)
         assert part == [r for r in rows if r["exchange"] == exchange] and part
+    for exchange in ("BFO", "BCD", "NCO"):  # exchanges of the broker without instruments here
+        assert scene.kite.instruments(exchange) == []
     with pytest.raises(ex.InputException):
         scene.kite.instruments("NASDAQ")
 

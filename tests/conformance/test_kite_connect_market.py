@@ -122,6 +122,19 @@ def test_history_is_whole_and_the_same_however_it_is_asked_for(kite: KiteConnect
     assert len(kite.historical_data(token, one.date(), one.date(), "60minute")) == -(-len(own) // 60)
 
 
+def test_history_keeps_the_calendar(kite: KiteConnect) -> None:
+    """No bars on a holiday, bars on the Budget's Sunday, and MCX in the evening of a holiday of shares."""
+
+    def bars(key: str, first: str, last: str, interval: str = "day", **more: Any) -> list[dict[str, Any]]:
+        return list(kite.historical_data(token_of(kite, key), first, last, interval, **more))
+
+    days = [b["date"].day for b in bars("NSE:INFY", "2026-01-23", "2026-02-03")]
+    assert days == [23, 27, 28, 29, 30, 1, 2, 3]
+    assert [b["date"].day for b in bars("NSE:NIFTY 50", "2026-11-09", "2026-11-11")] == [9, 11]
+    gold = bars("MCX:GOLDM26DECFUT", "2026-11-10", "2026-11-10", "60minute")
+    assert gold[0]["date"].strftime("%H:%M") == "17:00" and len(gold) == 7
+
+
 @pytest.mark.parametrize(
     ("interval", "days"),
     [("minute", 60), ("3minute", 100), ("5minute", 100), ("10minute", 100), ("15minute", 200),

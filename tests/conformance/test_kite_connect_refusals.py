@@ -55,7 +55,11 @@ def test_orders_that_are_wrong_in_themselves(kite: KiteConnect) -> None:
         terms = [*LIMIT]
         terms[place] = value
         refused(lambda t=terms: kite.place_order(*t, price=1400), ex.InputException, 400)
-    for price in (1400.01, -1, "NaN", 0):
+    for quantity in ("1_0", " 1", "\u0663", "+1", "1.0", "1e1"):  # what Python's int() or float() would take
+        terms = [*LIMIT]
+        terms[4] = quantity
+        refused(lambda t=terms: kite.place_order(*t, price=1400), ex.InputException, 400, "quantity")
+    for price in (1400.01, -1, "NaN", 0, "1_400", " 1400", "inf"):
         refused(lambda p=price: kite.place_order(*LIMIT, price=p), ex.InputException, 400)
     refused(lambda: kite.place_order(*LIMIT, price=1400, tag="x" * 21), ex.InputException, 400, "tag")
     refused(lambda: kite.place_order(*LIMIT, price=1400, validity="GTC"), ex.InputException, 400)
@@ -73,7 +77,7 @@ def test_orders_that_are_not_there_or_done(kite: KiteConnect) -> None:
         lambda: kite.order_history("1"),
         lambda: kite.order_trades("1"),
     ):
-        refused(call, ex.OrderException, 404, "order_id")
+        refused(call, ex.OrderException, 400, "Couldn't find that `order_id`.")
     order_id = kite.place_order(*LIMIT, price=1300)
     while kite.order_history(order_id)[-1]["status"] != "OPEN":
         time.sleep(0.01)
@@ -112,6 +116,9 @@ def test_triggers_that_are_wrong(kite: KiteConnect) -> None:
         return kite.place_gtt(kind, symbol, "NSE", values, last, list(orders))
 
     refused(lambda: place([low], order | {"order_type": "SL", "price": 0}), ex.InputException, 400)
+    for kind in ("MARKET", "SL", "SL-M"):
+        wrong = order | {"order_type": kind, "price": 0}
+        refused(lambda w=wrong: place([low], w), ex.InputException, 400, "Only LIMIT orders")
     refused(lambda: place([low], order | {"product": "MIS"}), ex.InputException, 400)
     refused(lambda: place([low], order, order), ex.InputException, 400)
     refused(lambda: place([low], order, symbol="NOSUCH"), ex.InputException, 400)
@@ -174,7 +181,8 @@ def test_orders_only_from_the_registered_address() -> None:
             lambda: client.modify_order("regular", "1", quantity=1),
             lambda: client.cancel_order("regular", "1"),
         ):
-            refused(call, ex.PermissionException, 403, "127.0.0.1")
+            told = refused(call, ex.PermissionException, 403, "IP (127.0.0.1) is not allowed to place orders")
+            assert told.endswith("Update allowed IPs on the Kite developer console.")
         last = client.ltp("NSE:INFY")["NSE:INFY"]["last_price"]
         low = round(last * 18) / 20
         order = {

@@ -68,8 +68,8 @@ def test_market_order_from_request_to_position(kite: KiteConnect) -> None:
     assert isinstance(order_id, str)
     row = last_state(kite, order_id, "COMPLETE")
     assert (row["order_type"], row["market_protection"], row["filled_quantity"]) == ("LIMIT", 0, 5)
-    # The client's tag stands behind the broker's own, and `tag` is null.
-    assert (row["tag"], row["tags"]) == (None, ["mktp", "mktp:0.50", "conformance"])
+    # The client's tag is echoed, and stands behind the broker's own marks too.
+    assert (row["tag"], row["tags"]) == ("conformance", ["mktp", "mktp:0.50", "conformance"])
     assert isinstance(row["order_timestamp"], dt.datetime)
     trades = kite.order_trades(order_id)
     assert sum(t["quantity"] for t in trades) == 5
@@ -83,6 +83,60 @@ def test_market_order_from_request_to_position(kite: KiteConnect) -> None:
         held["sell_value"] - held["buy_value"] + held["quantity"] * held["last_price"], abs=1e-6
     )
     assert before - kite.margins("equity")["available"]["cash"] == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("price", "shown"), [(1300.05 + 0.1, 1300.15), (1300.2 - 0.05, 1300.15), (0.1 * 13001, 1300.1)]
+)
+def test_prices_may_carry_the_noise_of_floats(kite: KiteConnect, price: float, shown: float) -> None:
+    order_id = kite.place_order("regular", "NSE", "INFY", "BUY", 1, "CNC", "LIMIT", price=price)
+    assert last_state(kite, order_id, "OPEN")["price"] == shown
+    kite.cancel_order("regular", order_id)
+    with pytest.raises(ex.InputException, match="Tick size"):
+        kite.place_order("regular", "NSE", "INFY", "BUY", 1, "CNC", "LIMIT", price=shown + 0.001)
+
+
+@pytest.mark.parametrize("tag", ["mktp", "autoslice:1", "a-b_c.d e"])
+def test_a_tag_is_echoed_whatever_it_says(kite: KiteConnect, tag: str) -> None:
+    order_id = kite.place_order("regular", "NSE", "INFY", "BUY", 1, "CNC", "LIMIT", price=1300, tag=tag)
+    row = last_state(kite, order_id, "OPEN")
+    assert (row["tag"], row["tags"]) == (tag, [tag])
+    kite.modify_order("regular", order_id, order_type="MARKET", market_protection=5)
+    row = last_state(kite, order_id, "COMPLETE")
+    assert (row["tag"], row["tags"]) == (tag, ["mktp", "mktp:5.00", tag])
+
+
+def test_funds_go_by_the_margin_call() -> None:
+    """What the calculator names is what an order takes: all of it is enough, a paisa less is not."""
+    with simulator("--instruments", "60", "--no-limits", "--latency-us", "0", "--cash", "3000") as small:
+        client = KiteConnect(small.api_key, access_token=small.access_token, root=small.api)
+        terms = {"exchange": "NSE", "tradingsymbol": "INFY", "order_type": "LIMIT", "variety": "regular"}
+
+        def total(**more: Any) -> float:
+            return float(client.order_margins([terms | more])[0]["total"])
+
+        def outcome(**more: Any) -> dict[str, Any]:
+            order_id = client.place_order(**(terms | more))
+            return last_state(client, order_id, "OPEN", "REJECTED")
+
+        for side, price in (("BUY", 1500.0), ("SELL", 1500.0)):
+            price = grid(price * (0.85 if side == "BUY" else 1.15))  # it waits
+            order = {"transaction_type": side, "price": price, "product": "MIS"}
+            fits = int(3000 // total(quantity=1, **order))
+            assert fits >= 8, "a fifth of the value"
+            row = outcome(quantity=fits + 1, **order)
+            assert row["status"] == "REJECTED"
+            assert f"Required margin is {total(quantity=fits + 1, **order):.2f} " in row["status_message"]
+            row = outcome(quantity=fits, **order)
+            assert row["status"] == "OPEN"
+            left = client.margins("equity")["net"]
+            assert left == pytest.approx(3000 - total(quantity=fits, **order), abs=0.011)
+            client.cancel_order("regular", row["order_id"])
+            last_state(client, row["order_id"], "CANCELLED")
+            assert client.margins("equity")["net"] == 3000
+        whole = {"transaction_type": "BUY", "price": 1300.0, "product": "CNC"}
+        assert [outcome(quantity=n, **whole)["status"] for n in (3, 2)] == ["REJECTED", "OPEN"]
+        client.reqsession.close()
 
 
 def test_limit_order_modified_and_cancelled(kite: KiteConnect) -> None:
@@ -229,7 +283,13 @@ def test_autoslice_splits_over_the_freeze_quantity(kite: KiteConnect) -> None:
         kite.place_autoslice_order(
             "regular", "NFO", symbol, "BUY", 1800 * 10 + lot, "NRML", "LIMIT", price=low
         )
-    # What the money does not suffice for is an error of its slice, not of the call.
+    # What the money does not suffice for is an error of its slice, not of the call: an order that
+    # waits takes most of it.
+    free = kite.margins("equity")["net"]
+    reserve = kite.place_order(
+        "regular", "NSE", "INFY", "BUY", int(free // 1300) - 300, "CNC", "LIMIT", price=1300
+    )
+    last_state(kite, reserve, "OPEN")
     answer = kite.place_autoslice_order("regular", "NFO", symbol, "BUY", 18000, "NRML", "LIMIT", price=low)
     errors = [child["error"] for child in answer["children"] if "error" in child]
     assert errors and {(e["code"], e["error_type"]) for e in errors} == {(400, "MarginException")}
@@ -239,11 +299,12 @@ def test_autoslice_splits_over_the_freeze_quantity(kite: KiteConnect) -> None:
             and last_state(kite, child["order_id"], "OPEN", "REJECTED")["status"] == "OPEN"
         ):
             kite.cancel_order("regular", child["order_id"])
+    kite.cancel_order("regular", reserve)
 
 
 def test_trigger_fires_once_and_names_its_order(kite: KiteConnect) -> None:
     last = quote(kite, "LT")["last_price"]
-    near = grid(last) - 0.05
+    near = round(grid(last) - 0.05, 2)
     order = {"transaction_type": "BUY", "quantity": 1, "order_type": "LIMIT", "product": "CNC", "price": near}
     fires = kite.place_gtt("single", "LT", "NSE", [near], max(last, near + 0.05), [order])["trigger_id"]
     gtt = eventually(lambda: kite.get_gtt(fires), lambda g: g["status"] == "triggered")

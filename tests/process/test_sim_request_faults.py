@@ -54,6 +54,8 @@ def status(kite: KiteConnect, order_id: str, wanted: str) -> None:
     ("row", "code", "error", "text"),
     [
         ({"kind": "http_429"}, 429, ex.NetworkException, "Too many requests"),
+        ({"kind": "http_403"}, 403, ex.GeneralException, "blocked"),  # the client has no UserException
+        ({"kind": "http_502", "processed": True}, 502, ex.DataException, "not understood"),
         ({"kind": "http_503"}, 503, ex.NetworkException, "unavailable"),
         ({"kind": "http_503", "processed": True}, 503, ex.NetworkException, "unavailable"),
         ({"kind": "http_504"}, 504, ex.DataException, "timed out"),

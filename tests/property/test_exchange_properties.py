@@ -17,7 +17,7 @@ from sim_tools import CURRENCY, EQUITY, MS, NOW, OPTION, TABLE, snapshot
 
 from kite_hft.layout import OrderType, Product, Side, Validity
 from kite_hft.sim.exchange.exchange import Exchange
-from kite_hft.sim.exchange.orders import NOT_YET_OPEN, TERMINAL, Change, NewOrder, Refusal
+from kite_hft.sim.exchange.orders import NOT_YET_OPEN, TERMINAL, Change, NewOrder, Order, Refusal
 from kite_hft.sim.exchange.rules import ExchangeParams
 from kite_hft.sim.kite.rows import order_row
 from kite_hft.trading.instruments import InstrumentTable
@@ -181,18 +181,30 @@ class Run:
             assert (
                 state.pending + state.filled + state.cancelled == state.quantity or state.status == "REJECTED"
             )
-            if order.request.side == Side.BUY and state.status not in NOT_YET_OPEN:
-                # px units of 1/scale rupee, multiplier units a lot: paise, rounded half to even.
-                row, px = order.request.instrument, state.px or state.trigger_px
-                value = round(Fraction(px * order.remaining * (row.multiplier or 1) * 100, row.scale))
-                assert order.reserved_paise == value
+            if state.status not in NOT_YET_OPEN:
+                self.check_reserve(order)
             if order.order_id in self.locked:
                 assert order.states == self.locked[order.order_id]
             elif state.status in TERMINAL:
                 self.locked[order.order_id] = list(order.states)
                 assert order.reserved_paise == 0
 
+        account = self.exchange.account
+        assert account.reserved_paise == sum(o.reserved_paise for o in self.exchange.orders.values())
         self.check_legs()
+
+    def check_reserve(self, order: Order) -> None:
+        """A delivery buy reserves its value, a delivery sale nothing; what is on margin a part of
+        its value at most: a fifth of a share's."""
+        request, state = order.request, order.now
+        row, px = request.instrument, state.px or state.trigger_px
+        value = Fraction(px * order.remaining * (row.multiplier or 1) * 100, row.scale)
+        if row.kind == "EQ" and request.product == Product.CNC:
+            assert order.reserved_paise == (value if request.side == Side.BUY else 0)
+        elif row.kind == "EQ":
+            assert 0 <= order.reserved_paise <= -(-value // 5)
+        else:
+            assert 0 <= order.reserved_paise <= 1.3 * value
 
     def check_legs(self) -> None:
         """Legs of icebergs come one after another and add up; a cover order has one stop, for

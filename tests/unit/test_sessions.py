@@ -14,6 +14,7 @@ from kite_hft.sessions import (
     ist_date,
     ist_midnight_ns,
     ist_text,
+    phases_from_calendar,
     seconds_of_day,
     session_from_calendar,
     session_on,
@@ -162,3 +163,12 @@ def test_phases_that_cannot_be_used(phases: list[dict[str, str]], text: str) -> 
            "open": "09:00", "close": "10:00", "phases": phases}  # fmt: skip
     with pytest.raises(CalendarError, match=text):
         Phases([row]).on("X", False, dt.date(2026, 6, 1))
+
+
+def test_a_special_session_is_one_continuous_phase() -> None:
+    day = dt.date(2026, 2, 1)  # a Sunday
+    phases = [{"name": "pre-open", "start": "09:00", "end": "09:08", "orders": ["LIMIT"], "kind": "auction"}]
+    special = [{"date": day, "open": "18:00", "close": "19:00"}]
+    row = {"from": dt.date(2026, 1, 1), "segments": ["NSE"], "open": "09:15", "close": "15:30"}
+    found = phases_from_calendar([row | {"phases": phases, "special": special}], "NSE", False, day)
+    assert [(p.name, p.end_ns - p.start_ns) for p in found] == [("continuous", 3600 * 10**9)]

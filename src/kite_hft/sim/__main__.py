@@ -34,7 +34,7 @@ from kite_hft.sim.faults.acts import check
 from kite_hft.sim.faults.injector import InjectionLog
 from kite_hft.sim.faults.schedule import Faults, described_kinds, load_faults
 from kite_hft.sim.kite.api import Credentials, KiteApi
-from kite_hft.sim.kite.quota import UNLIMITED, RateLimits
+from kite_hft.sim.kite.quota import UNLIMITED
 from kite_hft.sim.market.replay import ReplayError, open_replay
 from kite_hft.sim.market.source import Source, Ticks, UntilSource
 from kite_hft.sim.market.synthetic import SyntheticMarket
@@ -143,7 +143,7 @@ def build(options: argparse.Namespace) -> tuple[KiteServer, Credentials]:
     if opening is not None:
         exchange.on_ticks(opening, time.monotonic_ns() + offset)
     credentials = Credentials("simkey", secrets.token_hex(16), secrets.token_hex(16), user_id=params.user_id)
-    limits = UNLIMITED if options.no_limits else RateLimits()
+    limits = UNLIMITED if options.no_limits else None
     api = KiteApi(
         exchange, source.instruments, credentials, limits, allowed_ips=options.allow_ip, seed=options.seed
     )

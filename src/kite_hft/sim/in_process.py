@@ -21,7 +21,6 @@ from kite_hft.clock import Clock
 from kite_hft.layout import TEXT, TEXT_BYTES_MAX
 from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.kite.api import Credentials, KiteApi
-from kite_hft.sim.kite.quota import RateLimits
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.instruments import InstrumentTable
 
@@ -91,7 +90,7 @@ def make_broker(
 ) -> InProcessBroker:
     """A broker of its own for one account."""
     exchange = Exchange(instruments, cash_paise, seed)
-    api = KiteApi(exchange, instruments, CREDENTIALS, RateLimits())
+    api = KiteApi(exchange, instruments, CREDENTIALS)
     return InProcessBroker(exchange, api, clock, delay_ns, random.Random(seed))
 
 

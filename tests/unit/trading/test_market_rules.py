@@ -47,9 +47,10 @@ def test_recorded_days_run_under_their_own_rules() -> None:
 @pytest.mark.parametrize(
     ("row", "px", "percent"),
     [
-        (EQUITY, 99_99, 2.0), (EQUITY, 100_00, 1.0), (EQUITY, 499_95, 1.0), (EQUITY, 500_00, 0.5),
+        (EQUITY, 99_99, 2.0), (EQUITY, 100_00, 1.0), (EQUITY, 499_95, 1.0), (EQUITY, 500_00, 1.0),
+        (EQUITY, 500_05, 0.5),
         (OPTION, 9_95, 5.0), (OPTION, 10_00, 3.0), (OPTION, 99_95, 3.0), (OPTION, 100_00, 2.0),
-        (OPTION, 500_00, 1.0), (CURRENCY, 84 * 10**7, 2.0),
+        (OPTION, 500_00, 2.0), (OPTION, 500_05, 1.0), (CURRENCY, 84 * 10**7, 2.0),
     ],
 )  # fmt: skip
 def test_automatic_protection(row: Instrument, px: int, percent: float) -> None:

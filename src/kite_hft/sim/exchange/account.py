@@ -1,13 +1,14 @@
 """Layer 4, simulator, cold: cash, reserved cash, positions and holdings of the one simulated client.
 
-Integers only. Cash is opening - buys + sells, before charges; an open buy order reserves its
-value. No margin model: a buy needs its whole value in cash, a sale in F&O or MIS needs none.
+Integers only. Cash is opening - buys + sells, before charges. What may still be spent is cash less
+what open orders reserve and positions block (margin.py sets both).
 Fees of the broker (square-off) are noted apart and leave the cash alone, as on Kite, where they
 come with the contract note.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -101,6 +102,8 @@ class Account:
         self.opening_paise = cash_paise
         self.cash_paise = cash_paise
         self.reserved_paise = 0
+        self.blocked: Callable[[], int] = lambda: 0
+        """What positions block of the cash; negative: what they gave back of it."""
         self.positions: dict[tuple[int, Product], Position] = {}
         self.holdings: dict[int, Holding] = {}
         self.trades: list[Trade] = []
@@ -108,8 +111,8 @@ class Account:
 
     @property
     def available_paise(self) -> int:
-        """Cash that no open buy order has laid claim to."""
-        return self.cash_paise - self.reserved_paise
+        """What no open order and no position has laid claim to."""
+        return self.cash_paise - self.reserved_paise - self.blocked()
 
     def net(self, slot: int, product: Product) -> int:
         """Signed quantity held."""

@@ -114,8 +114,8 @@ class Chain:
         percent = self._rules.auto_protection(row, last_px) if percent in (0.0, -1.0) else percent
         px = protected_px(row, order.request.side, last_px, percent)
         order.states[-1] = state._replace(order_type=OrderType.LIMIT, px=px)
-        if "mktp" not in order.tags:
-            order.tags += ["mktp", f"mktp:{percent:.2f}"]
+        if "mktp" not in order.marks:
+            order.marks += ["mktp", f"mktp:{percent:.2f}"]
         return None
 
     def protect_triggered(self, order: Order) -> None:
@@ -145,12 +145,18 @@ class Chain:
         delivery = request.product in (Product.CNC, Product.MTF)
         others = self.open_sells(order.slot, request.product, order) if delivery else 0
         view = RiskView(
-            account, self._rules, self._conditions.band(order.slot), others, self._conditions.params.user_id
-        )
+            account, self._rules, self._conditions.band(order.slot), others,
+            self._conditions.params.user_id, self._required(order, px, state),
+        )  # fmt: skip
         account.reserved_paise -= order.reserved_paise
         verdict = rejection(request, px, state.quantity - state.filled, view)
         account.reserved_paise += order.reserved_paise
         return verdict
+
+    def _required(self, order: Order, px: int, state: OrderState) -> int:
+        request, quantity = order.request, state.quantity - state.filled
+        margins = self._desk.margins
+        return margins.order_paise(request.instrument, request.side, request.product, quantity, px)
 
     def check_authorised(self, request: NewOrder) -> None:
         """Settled shares may be sold for delivery only when the depository knows of it today.
@@ -180,7 +186,7 @@ class Chain:
         """
         order = self._desk.orders.get(order_id)
         if order is None:
-            raise Refusal("OrderException", NOT_FOUND, 404)
+            raise Refusal("OrderException", NOT_FOUND)
         if order.done:
             status = order.now.status.lower()
             raise Refusal("OrderException", f"Order cannot be {verb} as it is already {status}.")
@@ -201,6 +207,7 @@ class Chain:
         if order.now.status == o.AMO_RECEIVED:
             order.states.append(merged._replace(at_ns=now_ns))
             order.triggered = merged.order_type not in STOPS
+            self._desk.announce(order, o.UPDATE)
             return
         self._desk.move(order, o.MODIFY_VALIDATION_PENDING, now_ns)
 

@@ -11,9 +11,9 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from kite_hft.layout import Side
 from kite_hft.sim.exchange import orders as o
 from kite_hft.sim.exchange.account import Account
+from kite_hft.sim.exchange.margin import Margins
 from kite_hft.sim.exchange.orders import NewOrder, Order, OrderState, Refusal, Trade
 from kite_hft.sim.exchange.rules import STOPS, ExchangeParams, order_value_paise
 from kite_hft.sim.kite.rows import date_digits, order_row
@@ -26,14 +26,15 @@ Action = Callable[[int], object]
 class Desk:
     """Orders by id, in the order they came; the agenda of what is due when."""
 
-    def __init__(self, account: Account, params: ExchangeParams, seed: int) -> None:
+    def __init__(self, account: Account, params: ExchangeParams, seed: int, margins: Margins) -> None:
         self.account = account
+        self.margins = margins
         self.params = params
         self.orders: dict[str, Order] = {}
         self.rng = random.Random(seed)
         self.on_done: list[Callable[[Order, int], None]] = []
         """Told of every order that reaches a terminal state."""
-        self.on_trade: list[Callable[[Trade], None]] = []
+        self.on_trade: list[Callable[[Trade], None]] = [margins.traded]
         self.hold_order_ns = 0
         self.now_ns = 0
         cap = params.orders_per_day
@@ -117,8 +118,8 @@ class Desk:
         order = Order(
             self.new_id(now_ns), request, now_ns, [state], triggered=request.order_type not in STOPS, **fields
         )
-        if request.tag is not None and self.params.keep_tags:
-            order.tags.insert(0, request.tag)
+        if self.params.keep_tags:
+            order.tag = request.tag
         self.orders[order.order_id] = order
         return order
 
@@ -183,9 +184,7 @@ class Desk:
             self.announce(order, o.UPDATE)
 
     def reserve(self, order: Order) -> None:
-        """Keep the account's reserve equal to the value of what this buy may still cost."""
-        if order.request.side == Side.BUY:
-            px = order.now.px or order.now.trigger_px
-            value = order_value_paise(order.request.instrument, px, order.remaining)
-            self.account.reserved_paise += value - order.reserved_paise
-            order.reserved_paise = value
+        """Keep the account's reserve equal to what the order may still take."""
+        value = self.margins.remaining_paise(order)
+        self.account.reserved_paise += value - order.reserved_paise
+        order.reserved_paise = value

@@ -24,6 +24,7 @@ from kite_hft.sim.exchange.conditions import Conditions
 from kite_hft.sim.exchange.desk import Desk
 from kite_hft.sim.exchange.gtt import GttBook
 from kite_hft.sim.exchange.hours import Hours
+from kite_hft.sim.exchange.margin import Margins
 from kite_hft.sim.exchange.matching import Lock, Matching
 from kite_hft.sim.exchange.orders import Change, NewOrder, Order, Refusal
 from kite_hft.sim.exchange.risk import CLOSED_MARKET, HALTED
@@ -64,7 +65,9 @@ class Exchange:
         self.auctions = dict(auctions)
         self.latest: Ticks = np.zeros(len(instruments), TICK)
         self.latest["slot"] = np.arange(len(instruments))
-        self.desk = Desk(self.account, self.params, seed)
+        self.margins = Margins(self.account, instruments, self.latest)
+        self.account.blocked = self.margins.blocked_paise
+        self.desk = Desk(self.account, self.params, seed, self.margins)
         self.orders: dict[str, Order] = self.desk.orders
         self.matching = Matching(self.latest, self.desk, self.params.fills, self._mode, self._protect)
         self.seen = self.matching.seen
@@ -221,8 +224,9 @@ class Exchange:
             self.chain.margin_rejections -= 1
             raise Refusal("MarginException", "Insufficient funds to convert the position.")
         portfolio.convert(
-            self.account, self.params.market, row, old_product, new_product, side, position_type, quantity
-        )
+            self.account, self.margins, self.params.market, row, old_product, new_product, side,
+            position_type, quantity,
+        )  # fmt: skip
 
     def authorise(self, slots: Iterable[int] | None, now_ns: int) -> int:
         """Authorise today's sale of holdings (of some slots, or all); returns how many rows."""

@@ -278,9 +278,6 @@ def check_spec(spec: GttSpec, rules: GttRules) -> None:
         raise _input(f"{row.symbol} is an index and cannot be traded.")
     if spec.last_px <= 0:
         raise _input("Invalid `last_price`.")
-    for px in (*spec.trigger_px, *(order.px for order in spec.orders)):
-        if px <= 0 or px % max(row.tick_px, 1):
-            raise _input("Trigger values and prices must be positive multiples of the tick size.")
     for order in spec.orders:
         if order.order_type.name not in rules.order_types:
             raise _input(f"Only {', '.join(rules.order_types)} orders are allowed in triggers.")
@@ -288,6 +285,9 @@ def check_spec(spec: GttSpec, rules: GttRules) -> None:
             raise _input(f"Invalid `product`: triggers take {', '.join(rules.products)}.")
         if order.quantity <= 0 or order.quantity % max(row.lot_size, 1):
             raise _input(f"Quantity should be multiple of lot size {row.lot_size}.")
+    for px in (*spec.trigger_px, *(order.px for order in spec.orders)):
+        if px <= 0 or px % max(row.tick_px, 1):
+            raise _input("Trigger values and prices must be positive multiples of the tick size.")
     if spec.last_px in spec.trigger_px:
         raise _input("Trigger already met: the trigger value equals the last price.")
     if legs == 2:

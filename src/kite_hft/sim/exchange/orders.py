@@ -143,7 +143,10 @@ class Order:
     request: NewOrder
     placed_ns: int
     states: list[OrderState]
-    tags: list[str] = field(default_factory=list)
+    tag: str | None = None
+    """The client's own; None also where tags are forgotten."""
+    marks: list[str] = field(default_factory=list)
+    """Tags that the broker adds by himself: market protection, slices."""
     working: bool = False
     triggered: bool = True
     queue_ahead: int | None = None
@@ -166,6 +169,11 @@ class Order:
     @property
     def done(self) -> bool:
         return self.now.status in TERMINAL
+
+    @property
+    def tags(self) -> list[str]:
+        """All tags: the broker's first, the client's behind them."""
+        return [*self.marks, *([] if self.tag is None else [self.tag])]
 
     @property
     def slot(self) -> int:

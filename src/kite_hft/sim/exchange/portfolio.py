@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from kite_hft.layout import Product, Side
 from kite_hft.sim.exchange.account import Account
+from kite_hft.sim.exchange.margin import Margins, position_px
 from kite_hft.sim.exchange.orders import Refusal
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.market_rules import MarketRules
@@ -16,6 +17,7 @@ OVERNIGHT = "overnight"
 
 def convert(
     account: Account,
+    margins: Margins,
     rules: MarketRules,
     row: Instrument,
     old_product: Product,
@@ -26,8 +28,7 @@ def convert(
 ) -> None:
     """Move `quantity` of a position to another product at its average price.
 
-    Cash pays for every position whole, so a conversion costs nothing more; an account without
-    money left converts nothing.
+    What the new product takes beyond the old one must be there.
 
     Raises:
         Refusal: InputException (wrong terms), OrderException (nothing to convert),
@@ -51,9 +52,14 @@ def convert(
         held = max(0, min(sign * of_kind, sign * position.net))
     if position is None or quantity > held:
         raise Refusal("OrderException", f"Position to convert is not there: {quantity} wanted, {held} open.")
-    if account.available_paise < 0:
+    px = position_px(position, side)
+    more = margins.conversion_paise(row, side, old_product, new_product, quantity, px)
+    if more > 0 and more > account.available_paise:
         raise Refusal("MarginException", "Insufficient funds to convert the position.")
-    position.move(account.position(row, new_product), side, position_type, quantity)
+    other = account.position(row, new_product)
+    position.move(other, side, position_type, quantity)
+    margins.changed(position)
+    margins.changed(other)
 
 
 def authorise(account: Account, slots: Iterable[int] | None, now_ns: int) -> int:

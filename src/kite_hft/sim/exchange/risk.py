@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from kite_hft.layout import Product, Side
 from kite_hft.sim.exchange.account import Account
 from kite_hft.sim.exchange.orders import NewOrder
-from kite_hft.sim.exchange.rules import order_value_paise
 from kite_hft.trading.market_rules import MarketRules
 from kite_hft.units import price_text, rupees_text
 
@@ -26,13 +25,14 @@ HALTED: Rejection = ("The market is halted.", "RMS:Rule: Market halt, new orders
 @dataclass(frozen=True, slots=True)
 class RiskView:
     """What the risk system looks at beside the order: band (0, 0: unknown), quantity of other open
-    sales of the same instrument and product, and the client's id."""
+    sales of the same instrument and product, the client's id, and the margin that it takes."""
 
     account: Account
     rules: MarketRules
     band: tuple[int, int]
     open_sells: int
     user_id: str
+    required_paise: int
 
 
 def rejection(order: NewOrder, px: int, quantity: int, view: RiskView) -> Rejection | None:
@@ -40,7 +40,8 @@ def rejection(order: NewOrder, px: int, quantity: int, view: RiskView) -> Reject
     return (
         _restricted(order, quantity, view)
         or _size_and_band(order, px, quantity, view)
-        or (_funds(order, px, quantity, view) if order.side == Side.BUY else _stock(order, quantity, view))
+        or (_stock(order, quantity, view) if order.side == Side.SELL else None)
+        or _funds(view)
     )
 
 
@@ -89,10 +90,12 @@ def _size_and_band(order: NewOrder, px: int, quantity: int, view: RiskView) -> R
     return None
 
 
-def _funds(order: NewOrder, px: int, quantity: int, view: RiskView) -> Rejection | None:
-    required = order_value_paise(order.instrument, px, quantity)
-    available = view.account.available_paise
-    return margin_exceeded(required, available, view.user_id) if required > available else None
+def _funds(view: RiskView) -> Rejection | None:
+    """What takes no money passes, also when there is none left."""
+    required = view.required_paise
+    if not required or required <= (available := view.account.available_paise):
+        return None
+    return margin_exceeded(required, available, view.user_id)
 
 
 def _stock(order: NewOrder, quantity: int, view: RiskView) -> Rejection | None:

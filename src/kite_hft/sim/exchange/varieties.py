@@ -16,7 +16,7 @@ from kite_hft.sim.exchange.conditions import Conditions
 from kite_hft.sim.exchange.desk import DAY_CAP, Desk
 from kite_hft.sim.exchange.matching import Matching
 from kite_hft.sim.exchange.orders import Leg, NewOrder, Order, Refusal
-from kite_hft.sim.exchange.rules import MARKETS, order_value_paise, protected_px
+from kite_hft.sim.exchange.rules import MARKETS, protected_px
 from kite_hft.trading.market_rules import MarketRules
 from kite_hft.units import rupees_text
 
@@ -92,26 +92,26 @@ class Varieties:
                 continue
             claimed += need
             order = self._desk.new_order(part, now_ns)
-            order.tags += [AUTOSLICE, f"{AUTOSLICE}:{parent_id}"]
+            order.marks += [AUTOSLICE, f"{AUTOSLICE}:{parent_id}"]
             self._chain.start(order, now_ns)
             children.append(order.order_id)
         return parent_id, children
 
     def _needed_paise(self, request: NewOrder) -> int:
-        """Cash that a buy will need, at its limit or at the protection price."""
-        if request.side != Side.BUY:
-            return 0
+        """Money that an order will take, at its limit or at the protection price."""
         px, slot = request.px or request.trigger_px, request.instrument.slot
         if request.order_type in MARKETS and self._matching.seen[slot]:
             last_px, percent = int(self._matching.latest[slot]["last_px"]), request.protection_percent
             if percent in (0.0, -1.0):
                 percent = self._rules.auto_protection(request.instrument, last_px)
-            px = protected_px(request.instrument, Side.BUY, last_px, percent)
-        return order_value_paise(request.instrument, px, request.quantity)
+            px = protected_px(request.instrument, request.side, last_px, percent)
+        return self._desk.margins.order_paise(
+            request.instrument, request.side, request.product, request.quantity, px
+        )
 
     def _unaffordable(self, need_paise: int, claimed_paise: int) -> Refusal | None:
         have = self._desk.account.available_paise - claimed_paise
-        if need_paise <= have:
+        if not need_paise or need_paise <= have:
             return None
         return Refusal(
             "MarginException",

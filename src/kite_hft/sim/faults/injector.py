@@ -24,6 +24,8 @@ from kite_hft.units import NS_PER_S
 
 TIMED_OUT: Final = "Order request timed out. Please check the order book and confirm before placing again."
 _ANSWERS: Final[Mapping[str, Response]] = {
+    "http_403": error(403, "UserException", "Your account is blocked for this action."),
+    "http_502": error(502, "DataException", "The order management system's answer was not understood."),
     "http_429": error(429, "NetworkException", "Too many requests"),
     "http_503": error(503, "NetworkException", "Service unavailable. Please try again after some time."),
     "http_504": error(504, "DataException", "Gateway timed out. Please check the order book."),

@@ -85,6 +85,14 @@ FAULTS: Final[Mapping[str, Fault]] = {
         Hits.REQUEST, "429 Too many requests, nothing is done",
         parameters={"request": "order"}, choices=_ASKED,
     ),
+    "http_403": Fault(
+        Hits.REQUEST, "403 UserException, as for a blocked account; nothing is done, the token lives",
+        parameters={"request": "order"}, choices=_ASKED,
+    ),
+    "http_502": Fault(
+        Hits.REQUEST, "502 DataException, the order system is not understood; done or not by `processed`",
+        parameters={"request": "place", "processed": False}, choices=_ASKED,
+    ),
     "http_503": Fault(
         Hits.REQUEST, "503; done or not by `processed`",
         parameters={"request": "place", "processed": False}, choices=_ASKED,

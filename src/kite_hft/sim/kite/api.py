@@ -16,13 +16,13 @@ from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.exchange.orders import Refusal
 from kite_hft.sim.kite.alerts import AlertsDesk
 from kite_hft.sim.kite.calculators import CalculatorsDesk
-from kite_hft.sim.kite.candles import Array, Candles
+from kite_hft.sim.kite.candles import Array, Candles, odd_days
 from kite_hft.sim.kite.funds import FundsDesk
 from kite_hft.sim.kite.gtt import GttDesk
 from kite_hft.sim.kite.market import MarketDesk
 from kite_hft.sim.kite.orders import OrdersDesk
 from kite_hft.sim.kite.portfolio import PortfolioDesk
-from kite_hft.sim.kite.quota import Quota, RateLimits
+from kite_hft.sim.kite.quota import Quota, RateLimits, broker_limits
 from kite_hft.sim.kite.routes import JSON, Call, Query, Response, RouteTable, encode, error, success
 from kite_hft.sim.kite.session import BAD_TOKEN, Credentials, SessionDesk
 from kite_hft.trading.instruments import InstrumentTable
@@ -30,8 +30,10 @@ from kite_hft.trading.instruments import InstrumentTable
 __all__ = ["JSON", "Credentials", "KiteApi", "Response", "error", "success"]
 
 LOOPBACK: Final = "127.0.0.1"
-# Invented: nobody has published the broker's words.
-WRONG_IP: Final = "Orders from IP address {} are not allowed. Use the registered static IP."
+# The words as users quote them; type and code as most of them were told (HTTP 403 is its usual one).
+WRONG_IP: Final = (
+    "IP ({}) is not allowed to place orders for this app. Update allowed IPs on the Kite developer console."
+)
 ALERTS_EVERY_NS: Final = 1_000_000_000
 
 
@@ -50,12 +52,14 @@ class KiteApi:
         candles: Candles | None = None,
         flat_slices: bool = False,
     ) -> None:
-        """`limits` None: the broker's own; `quota.UNLIMITED` for load tests. `allowed_ips` None:
-        orders from any address. `seed`: of the made-up candles."""
+        """`limits` None: the broker's own on the rules' day; `quota.UNLIMITED` for load tests.
+        `allowed_ips` None: orders from any address. `seed`: of the made-up candles."""
         self.exchange = exchange
         self.credentials = credentials
-        self.quota = Quota(limits or RateLimits())
-        self.candles = candles or Candles(instruments, seed, cas=_closing_auction(exchange))
+        self.quota = Quota(limits or broker_limits(exchange.params.market))
+        self.candles = candles or Candles(
+            instruments, seed, odd_days(exchange.params.calendar), _closing_auction(exchange)
+        )
         self.allowed_ips = None if allowed_ips is None else frozenset(allowed_ips)
         self.session = SessionDesk(credentials)
         self.alerts = AlertsDesk(exchange, credentials.user_id)

@@ -21,9 +21,7 @@ class CalculatorsDesk:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        # The price of an underlying: the index or share that a derivative's name stands for.
-        self._underlyings = {row.symbol: row for row in exchange.instruments if row.kind == "EQ"}
-        self._underlyings |= {row.name: row for row in exchange.instruments if row.is_index}
+        self._margins = exchange.margins
 
     def routes(self) -> list[Route]:
         """The calculator calls; their bodies are JSON."""
@@ -85,8 +83,8 @@ class CalculatorsDesk:
         kind = kite_forms.choice(order, "order_type", kite_forms.TYPES)
         price = kite_forms.rupees(order, "price", 0.0) or kite_forms.rupees(order, "trigger_price", 0.0)
         if kind in (OrderType.MARKET, OrderType.SLM) or not price:
-            price = self._last(row)
-        return MarginLeg(row, side, product, _quantity(order), price, self._spot(row))
+            price = self._margins.last(row)
+        return self._margins.leg(row, side, product, _quantity(order), price)
 
     def _held(self) -> list[MarginLeg]:
         """Open positions as legs."""
@@ -95,19 +93,9 @@ class CalculatorsDesk:
             if net := position.net:
                 row = position.instrument
                 side = Side.BUY if net > 0 else Side.SELL
-                price = self._last(row)
-                legs.append(MarginLeg(row, side, position.product, abs(net), price, self._spot(row)))
+                price = self._margins.last(row)
+                legs.append(self._margins.leg(row, side, position.product, abs(net), price))
         return legs
-
-    def _last(self, row: Instrument) -> float:
-        return int(self._exchange.latest[row.slot]["last_px"]) / row.scale
-
-    def _spot(self, row: Instrument) -> float:
-        """Price of what a contract is on; where it is not listed, an option's strike and a future's own."""
-        underlying = self._underlyings.get(row.name)
-        if row.kind != "EQ" and underlying is not None and self._exchange.seen[underlying.slot]:
-            return self._last(underlying)
-        return row.strike_px / 100 if row.kind in ("CE", "PE") else self._last(row)
 
 
 def _quantity(order: Mapping[str, Any]) -> int:

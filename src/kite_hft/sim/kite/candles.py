@@ -9,12 +9,14 @@ ticks carry. Prices in the instrument's unit; times in epoch seconds.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from kite_hft.sessions import seconds_of_day
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
 
@@ -157,16 +159,38 @@ class TodayBars:
 
 
 @dataclass(slots=True)
+class OddDays:
+    """What the calendar says beyond the week, by exchange: days without trading, and days (weekends
+    too) with hours of their own, as (open, close) in IST seconds of the day."""
+
+    holidays: dict[str, set[dt.date]] = field(default_factory=dict)
+    special: dict[str, dict[dt.date, tuple[int, int]]] = field(default_factory=dict)
+
+
+def odd_days(calendar: Sequence[Mapping[str, Any]]) -> OddDays:
+    """The holidays and special sessions of the rows of config/calendar."""
+    found = OddDays()
+    for row in calendar:
+        for exchange in row["segments"]:
+            found.holidays.setdefault(exchange, set()).update(row.get("holidays", ()))
+            times = found.special.setdefault(exchange, {})
+            for s in row.get("special", ()):
+                times[s["date"]] = seconds_of_day(s["open"]), seconds_of_day(s["close"])
+    return found
+
+
+@dataclass(slots=True)
 class History:
     """Made-up bars of the days before `today`. `cas`: slots of the closing auction."""
 
     seed: int
-    holidays: frozenset[dt.date] = frozenset()
+    days: OddDays = field(default_factory=OddDays)
     cas: frozenset[int] = frozenset()
 
     def hours(self, row: Instrument, day: dt.date) -> tuple[int, int]:
         """(open, close) of an instrument's trading on a day, IST seconds of the day."""
-        return hours(row, day, cas=row.slot in self.cas)
+        special = self.days.special.get(row.exchange, {}).get(day)
+        return special or hours(row, day, cas=row.slot in self.cas)
 
     def trading_days(self, row: Instrument, today: dt.date, *, continuous: bool = False) -> list[dt.date]:
         """All days with bars before `today`, oldest first."""
@@ -174,7 +198,9 @@ class History:
         if row.expiry and not continuous:
             first = max(first, dt.date.fromisoformat(row.expiry) - dt.timedelta(LISTED_DAYS))
         days = (first + dt.timedelta(n) for n in range((today - first).days))
-        return [day for day in days if day.weekday() < 5 and day not in self.holidays]
+        closed = self.days.holidays.get(row.exchange, set())
+        special = self.days.special.get(row.exchange, {})
+        return [day for day in days if day in special or (day.weekday() < 5 and day not in closed)]
 
     def closes(self, row: Instrument, days: int, close_px: int) -> Array:
         """float[days]: closing prices, the last of them `close_px`; a walk backwards in time."""
@@ -222,12 +248,12 @@ class Candles:
         self,
         instruments: InstrumentTable,
         seed: int,
-        holidays: frozenset[dt.date] = frozenset(),
+        days: OddDays | None = None,
         cas: frozenset[int] = frozenset(),
     ) -> None:
         """`cas`: slots that take part in the closing auction."""
         self.today_bars = TodayBars(len(instruments))
-        self.history = History(seed, holidays, cas)
+        self.history = History(seed, days or OddDays(), cas)
 
     def on_ticks(self, ticks: Array) -> None:
         """The market moves: TICK rows in order."""
@@ -255,8 +281,10 @@ class Candles:
         if daily:
             parts.append(_day_bar_of_tick(row, tick, today))
         else:
-            own = self.today_bars.of(row.slot)
-            parts.append(_group(own[own["start_s"] >= day_start_s(today)], row, today, MINUTES[interval]))
+            own, opens = self.today_bars.of(row.slot), self.history.hours(row, today)[0]
+            parts.append(
+                _group(own[own["start_s"] >= day_start_s(today)], row, today, MINUTES[interval], opens)
+            )
         whole = np.concatenate(parts)
         return whole[(whole["start_s"] >= from_s) & (whole["start_s"] <= to_s)]
 
@@ -272,7 +300,7 @@ class Candles:
             if first <= day <= last:
                 bars = self.history.day_bars(row, day, float(closes[i]), float(closes[i + 1]))
                 minutes = DAY_S if interval == "day" else MINUTES[interval]
-                parts.append(_group(bars, row, day, minutes))
+                parts.append(_group(bars, row, day, minutes, self.history.hours(row, day)[0]))
         return parts
 
 
@@ -288,11 +316,12 @@ def _day_bar_of_tick(row: Instrument, tick: np.void, today: dt.date) -> Array:
     return bar
 
 
-def _group(bars: Array, row: Instrument, day: dt.date, minutes: int) -> Array:
-    """Minute bars of one day as longer ones, counted from the day's opening; DAY_S: one bar."""
+def _group(bars: Array, row: Instrument, day: dt.date, minutes: int, opens: int) -> Array:
+    """Minute bars of one day as longer ones, counted from the day's opening (IST second of the
+    day); DAY_S: one bar."""
     if minutes == 1 or not len(bars):
         return bars
-    midnight, opens = day_start_s(day), hours(row, day)[0]
+    midnight = day_start_s(day)
     if minutes == DAY_S:
         start = np.full(len(bars), midnight)
     else:

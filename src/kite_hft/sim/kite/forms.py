@@ -6,8 +6,9 @@ HTTP 400) for what is missing or unreadable: nothing is guessed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 from kite_hft.layout import Product, Side, Validity
@@ -24,6 +25,11 @@ PRODUCTS: Final = {product.name: product for product in Product}
 TYPES: Final = {text: order_type for order_type, text in ORDER_TYPES.items()}
 VALIDITIES: Final = {v.name: v for v in Validity}
 QUANTITY_MAX: Final = 10**9
+FLOAT_NOISE: Final = Decimal("1e-6")
+"""Of a unit."""
+# Python's own readers take 1_000, foreign digits and blanks too.
+_WHOLE: Final = re.compile(r"[0-9]{1,18}")
+_NUMBER: Final = re.compile(r"-?(?=\.?[0-9])[0-9]{0,18}(\.[0-9]{0,18})?([eE][-+]?[0-9]{1,2})?")
 NO_INSTRUMENT: Final = "The instrument you are placing an order for has either expired or does not exist."
 
 
@@ -121,11 +127,9 @@ def whole(form: Form, name: str, default: int | None = None) -> int:
     value = text_of(form, name)
     if not value and default is not None:
         return default
-    try:
-        number = int(value)
-    except ValueError:
-        raise (bad(f"Invalid `{name}`.") if value else missing(name)) from None
-    if not 0 <= number <= QUANTITY_MAX:
+    if not value:
+        raise missing(name)
+    if not _WHOLE.fullmatch(value) or (number := int(value)) > QUANTITY_MAX:
         raise bad(f"Invalid `{name}`.")
     return number
 
@@ -141,19 +145,19 @@ def flag(form: Form, name: str) -> bool:
 
 
 def px_of(form: Form, name: str, instrument: Instrument) -> int | None:
-    """Rupees to units, exactly; None when the field is absent or empty. Raises Refusal."""
+    """Rupees to units; None when the field is absent or empty. Raises Refusal.
+
+    Clients reckon in floats: 1499.9499999999998 is 1499.95, 1499.951 is no price of two decimals.
+    """
     value = text_of(form, name)
     if not value:
         return None
-    try:
-        units = Decimal(value) * instrument.scale
-        if not units.is_finite() or not 0 <= units <= PX_MAX:
-            raise bad(f"Invalid `{name}`.")
-    except InvalidOperation:
-        raise bad(f"Invalid `{name}`.") from None
-    if units != int(units):
+    if not _NUMBER.fullmatch(value) or not 0 <= (units := Decimal(value) * instrument.scale) <= PX_MAX:
+        raise bad(f"Invalid `{name}`.")
+    px = round(units)
+    if abs(units - px) > FLOAT_NOISE:
         raise bad(f"Tick size for this script is not met. Invalid `{name}`.")
-    return int(units)
+    return px
 
 
 def rupees(form: Form, name: str, default: float | None = None) -> float:
@@ -161,18 +165,15 @@ def rupees(form: Form, name: str, default: float | None = None) -> float:
     value = text_of(form, name)
     if not value and default is not None:
         return default
-    try:
-        amount = float(value)
-    except ValueError:
-        raise (bad(f"Invalid `{name}`.") if value else missing(name)) from None
-    if not 0 <= amount < 1e12:
+    if not value:
+        raise missing(name)
+    if not _NUMBER.fullmatch(value) or not 0 <= (amount := float(value)) < 1e12:
         raise bad(f"Invalid `{name}`.")
     return amount
 
 
 def _percent(form: Form) -> float:
     value = text_of(form, "market_protection")
-    try:
-        return float(value) if value else 0.0
-    except ValueError:
-        raise bad("Invalid `market_protection`.") from None
+    if value and not _NUMBER.fullmatch(value):
+        raise bad("Invalid `market_protection`.")
+    return float(value or 0)

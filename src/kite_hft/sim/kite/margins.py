@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kite_hft.layout import Product, Side
 from kite_hft.sim.kite.charges import NO_CHARGES, order_charges, sum_charges
@@ -114,20 +114,37 @@ def exposure_of(leg: MarginLeg) -> float:
     return abs(leg.units) * leg.spot * rates_of(leg.instrument)[1] / 100
 
 
+class Margin(NamedTuple):
+    """The parts of an order's margin, rupees; `var`: of shares."""
+
+    span: float = 0.0
+    exposure: float = 0.0
+    premium: float = 0.0
+    var: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All of it, without charges."""
+        return self.span + self.exposure + self.premium + self.var
+
+
+def margin_of(leg: MarginLeg) -> Margin:
+    """What one order on its own takes."""
+    if leg.is_cash:
+        return Margin(var=leg.value / LEVERAGE.get(leg.product, 1))
+    if leg.is_option and leg.side == Side.BUY:
+        return Margin(premium=leg.value)
+    return Margin(span=span_of([leg]), exposure=exposure_of(leg))
+
+
 def order_margin(leg: MarginLeg, day: dt.date) -> dict[str, Any]:
     """The margin row of one order on its own."""
-    row = leg.instrument
+    row, parts = leg.instrument, margin_of(leg)
     leverage = LEVERAGE.get(leg.product, 1) if leg.is_cash else 1
-    var = leg.value / leverage if leg.is_cash else 0.0
-    bought_option = leg.is_option and leg.side == Side.BUY
-    span = 0.0 if leg.is_cash or bought_option else span_of([leg])
-    premium = leg.value if bought_option else 0.0
-    exposure = exposure_of(leg)
     charges = order_charges(row, leg.side, leg.product, leg.quantity, leg.price, day)
     kind = "commodity" if row.exchange in ("MCX", "NCO") else "equity"
     return _row(
-        span, exposure, premium, var,
-        kind=kind, symbol=row.symbol, exchange=row.exchange, leverage=leverage, charges=charges,
+        *parts, kind=kind, symbol=row.symbol, exchange=row.exchange, leverage=leverage, charges=charges,
     )  # fmt: skip
 
 

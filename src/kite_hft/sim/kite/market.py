@@ -17,6 +17,8 @@ from kite_hft.trading.instruments import Instrument
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
 
 DAY: Final = "day"
+EXCHANGES: Final = ("NSE", "BSE", "NFO", "BFO", "CDS", "BCD", "MCX", "NCO")
+"""Each has a dump; of one without instruments here it is the heading alone."""
 SPAN_DAYS: Final = {
     "minute": 60, "3minute": 100, "5minute": 100, "10minute": 100, "15minute": 200, "30minute": 200,
     "60minute": 400, DAY: 2000,
@@ -62,7 +64,7 @@ class MarketDesk:
         key = (exchange, extended, packed)
         if key not in self._dumps:
             rows = [r for r in self._exchange.instruments if not exchange or r.exchange == exchange]
-            if not rows:
+            if exchange and exchange not in EXCHANGES:
                 raise Refusal("InputException", "Invalid exchange")
             text = kite_quotes.dump_csv(rows, extended=extended)
             self._dumps[key] = gzip.compress(text, 6, mtime=0) if packed else text

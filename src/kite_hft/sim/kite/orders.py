@@ -78,7 +78,7 @@ class OrdersDesk:
     def _known(self, order_id: str) -> Order:
         order = self._exchange.orders.get(order_id)
         if order is None:
-            raise Refusal("OrderException", NOT_FOUND, 404)
+            raise Refusal("OrderException", NOT_FOUND)
         return order
 
     def _history(self, call: Call) -> list[dict[str, Any]]:

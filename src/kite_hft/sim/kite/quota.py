@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from kite_hft.trading.market_rules import MarketRules
 from kite_hft.units import NS_PER_S
 
 ORDER: Final = "order"
@@ -24,17 +25,34 @@ class RateLimits:
     an iceberg's legs and fired triggers too. `cooldown_s`: how long a kind of request stays refused
     after its limit was passed; being refused meanwhile does not make it longer."""
 
-    orders_per_second: int = 10
-    orders_per_minute: int = 400
-    orders_per_day: int = 5_000
-    quotes_per_second: int = 1
-    others_per_second: int = 10
-    historical_per_second: int = 3
-    cooldown_s: float = 10.0
+    orders_per_second: int
+    orders_per_minute: int
+    orders_per_day: int
+    quotes_per_second: int
+    others_per_second: int
+    historical_per_second: int
+    cooldown_s: float
 
 
 UNLIMITED: Final = RateLimits(0, 0, 0, 0, 0, 0, 0.0)
 """For load tests of the client."""
+
+
+def broker_limits(rules: MarketRules) -> RateLimits:
+    """The broker's own limits of a day, from the dated rules.
+
+    Raises:
+        KeyError: the rules lack one.
+    """
+    return RateLimits(
+        orders_per_second=rules.limit("orders_per_second"),
+        orders_per_minute=rules.limit("orders_per_minute"),
+        orders_per_day=rules.limit("orders_per_day"),
+        quotes_per_second=rules.limit("quotes_per_second"),
+        others_per_second=rules.limit("others_per_second"),
+        historical_per_second=rules.limit("historical_per_second"),
+        cooldown_s=rules.limit("cooldown_after_429_s"),
+    )
 
 
 @dataclass(slots=True)

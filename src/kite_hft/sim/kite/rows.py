@@ -6,9 +6,7 @@ Field names and shapes follow the official mock responses.
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,8 +23,6 @@ ORDER_TYPES: Final = {
 }
 PRODUCTS: Final = {p: p.name for p in Product}
 VALIDITIES: Final = {v: v.name for v in Validity}
-_MARK: Final = re.compile(r"(mktp|autoslice)(:.*)?")
-"""Tags that the broker adds by himself."""
 
 
 def ist_text(ns: int) -> str | None:
@@ -44,7 +40,6 @@ def date_digits(ns: int) -> str:
 def order_row(order: Order, state: OrderState, user_id: str) -> dict[str, Any]:
     """One row of the order book or of an order's history."""
     request, row = order.request, order.request.instrument
-    tag, tags = tags_of(order.tags)
     average = state.filled_units / (state.filled * row.scale) if state.filled else 0
     # A cancelled order's row keeps what was never filled as pending, as in the official mock.
     pending = state.quantity - state.filled if state.status == CANCELLED else state.pending
@@ -81,18 +76,10 @@ def order_row(order: Order, state: OrderState, user_id: str) -> dict[str, Any]:
         "market_protection": 0,
         "auction_number": request.auction_number,
         "meta": {} if order.leg is None else {"iceberg": order.leg._asdict()},
-        "tag": tag,
-        "tags": tags,
+        "tag": order.tag,
+        "tags": order.tags,
         "guid": None,
     }
-
-
-def tags_of(tags: Sequence[str]) -> tuple[str | None, list[str]]:
-    """(`tag`, `tags`) of a row. Where the broker put marks of its own (market protection, slices),
-    they come first and `tag` is null: the client's tag stands behind them."""
-    marks = [tag for tag in tags if _MARK.fullmatch(tag)]
-    own = [tag for tag in tags if not _MARK.fullmatch(tag)]
-    return (own[0] if own and not marks else None), marks + own
 
 
 def trade_row(trade: Trade) -> dict[str, Any]:

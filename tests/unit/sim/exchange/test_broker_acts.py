@@ -161,10 +161,10 @@ def test_the_next_orders_are_rejected_for_funds() -> None:
 
 
 def test_the_stop_of_a_cover_order_is_not_rejected_for_funds() -> None:
-    short = exchange_at(quantity=50, cash_paise=0)
+    short = exchange_at(quantity=50, cash_paise=20_000)  # a fifth of ten at 100.00
     request = replace(LIMIT, side=Side.SELL, px=10_000, variety="co", trigger_px=10_100)
     short.place(request, NOW)
     short.reject_next_margin(1)
-    settle(short)  # filled without a rupee (a short sale), and covered by a buy beyond all cash
+    settle(short)  # sold short with all the money there is, and covered by a buy beyond it
     assert [order.now.status for order in short.orders.values()] == ["COMPLETE", "TRIGGER PENDING"]
     assert short.chain.margin_rejections == 1

@@ -215,9 +215,9 @@ def test_protected_market_order_becomes_a_limit_and_rests() -> None:
     # LTP 100.00: band of 100..500 rupees is 1 %.
     assert (order.now.order_type, order.now.px) == (OrderType.LIMIT, 10_100)
     assert (order.now.status, order.now.filled) == ("OPEN", 50)
-    assert order.tags == ["mine", "mktp", "mktp:1.00"]
+    assert order.tags == ["mktp", "mktp:1.00", "mine"]
     row = exchange.drain_updates()[-1]
-    assert (row["order_type"], row["market_protection"], row["tag"]) == ("LIMIT", 0, None)
+    assert (row["order_type"], row["market_protection"], row["tag"]) == ("LIMIT", 0, "mine")
 
 
 def test_market_order_in_an_option_without_a_trade_is_rejected() -> None:
@@ -271,13 +271,13 @@ def test_modification_to_a_reachable_price_trades_at_once() -> None:
 
 
 def test_modification_that_needs_more_cash_than_there_is_changes_nothing() -> None:
-    exchange = exchange_at(cash_paise=5 * 9_000)
+    exchange = exchange_at(cash_paise=9_000)  # MIS: a fifth of the value
     order = placed(exchange, limit(Side.BUY, 4, 9_000))
     exchange.modify(order.order_id, Change(quantity=6), NOW + 2 * SECOND)
     settle(exchange, NOW + 2 * SECOND)
     assert (order.now.status, order.now.quantity) == ("OPEN", 4)
     assert order.now.message_raw is not None and order.now.message_raw.startswith("RMS:Margin Exceeds")
-    assert exchange.account.reserved_paise == 4 * 9_000
+    assert exchange.account.reserved_paise == 4 * 9_000 // 5
 
 
 def test_fill_during_a_modification_wins() -> None:
@@ -332,11 +332,11 @@ def test_the_26th_modification_is_refused() -> None:
 
 
 def test_rejections_keep_cash_and_name_the_reason() -> None:
-    exchange = exchange_at(cash_paise=30_000)
+    exchange = exchange_at(cash_paise=7_999)
     funds = placed(exchange, limit(Side.BUY, 4, 10_000))
     assert funds.now.status == "REJECTED"
     assert funds.now.message == (
-        "Insufficient funds. Required margin is 400.00 but available margin is 300.00. "
+        "Insufficient funds. Required margin is 80.00 but available margin is 79.99. "
         "Check the orderbook for open orders."
     )
     assert placed(exchange, limit(Side.BUY, 2, 13_000)).now.status == "REJECTED"  # above the circuit
@@ -344,18 +344,18 @@ def test_rejections_keep_cash_and_name_the_reason() -> None:
     cnc = NewOrder(EQUITY, Side.SELL, OrderType.LIMIT, Product.CNC, 1, px=10_000)
     assert placed(exchange, cnc).now.status == "REJECTED"  # nothing held
     assert [u["status"] for u in exchange.drain_updates()] == ["REJECTED"] * 4
-    assert exchange.account.available_paise == 30_000
+    assert exchange.account.available_paise == 7_999
 
 
 def test_the_last_paisa_may_be_spent_and_no_more() -> None:
-    assert placed(exchange_at(cash_paise=20_000), limit(Side.BUY, 2, 10_000)).now.status == "OPEN"
-    assert placed(exchange_at(cash_paise=19_999), limit(Side.BUY, 2, 10_000)).now.status == "REJECTED"
+    assert placed(exchange_at(cash_paise=4_000), limit(Side.BUY, 2, 10_000)).now.status == "OPEN"
+    assert placed(exchange_at(cash_paise=3_999), limit(Side.BUY, 2, 10_000)).now.status == "REJECTED"
 
 
 def test_open_buys_reserve_cash() -> None:
-    exchange = exchange_at(cash_paise=30_000)
+    exchange = exchange_at(cash_paise=6_000)
     first = placed(exchange, limit(Side.BUY, 2, 9_500))
-    assert exchange.account.available_paise == 11_000
+    assert exchange.account.available_paise == 2_200
     assert placed(exchange, limit(Side.BUY, 2, 9_500)).now.status == "REJECTED"
     exchange.cancel(first.order_id, NOW + 2 * SECOND)
     settle(exchange, NOW + 2 * SECOND)

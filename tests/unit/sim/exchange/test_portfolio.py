@@ -75,9 +75,12 @@ def test_conversion_needs_money() -> None:
     for _ in (1, 2):
         with pytest.raises(Refusal) as refusal:
             exchange.convert("NSE:SBIN", P.MIS, P.CNC, Side.BUY, "day", 4, NOW + 2 * SECOND)
-        assert refusal.value.error_type == "MarginException"
-        exchange.account.cash_paise = -1
-    assert exchange.account.net(0, P.CNC) == 0
+        assert refusal.value.error_type == "MarginException" and exchange.account.net(0, P.CNC) == 0
+        # Four at 100.05 are paid whole in CNC; a fifth of that was blocked before.
+        exchange.account.cash_paise -= exchange.account.available_paise - (40_020 - 8_004 - 1)
+    exchange.account.cash_paise += 1
+    exchange.convert("NSE:SBIN", P.MIS, P.CNC, Side.BUY, "day", 4, NOW + 2 * SECOND)
+    assert exchange.account.net(0, P.CNC) == 4 and exchange.account.available_paise == 0
 
 
 def test_settled_shares_need_authorisation_of_the_day() -> None:

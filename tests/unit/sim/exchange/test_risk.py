@@ -20,12 +20,17 @@ SELL = replace(BUY, side=Side.SELL)
 
 
 def verdict(
-    order: NewOrder, rules: MarketRules = RULES, held: int = 0, others: int = 0, cash: int = 10**9
+    order: NewOrder,
+    rules: MarketRules = RULES,
+    held: int = 0,
+    others: int = 0,
+    cash: int = 10**9,
+    required: int = 0,
 ) -> str | None:
     account = Account(cash)
     if held:
         account.carry_in(order.instrument, order.product, held, 10_000)
-    view = RiskView(account, rules, (8_000, 12_000), others, "ME")
+    view = RiskView(account, rules, (8_000, 12_000), others, "ME", required)
     found = rejection(order, order.px, order.quantity, view)
     return None if found is None else found[1]
 
@@ -46,10 +51,16 @@ def test_freeze(quantity: int, fine: bool) -> None:
 
 
 def test_funds() -> None:
-    assert verdict(BUY, cash=100_000) is None
-    assert verdict(BUY, cash=99_999) == (
-        "RMS:Margin Exceeds,Required:1000.00, Available:999.99 for entity account-ME "
-        "across exchange across segment across product "
+    for order in (BUY, SELL):
+        assert verdict(order, cash=100_000, required=100_000) is None
+        assert verdict(order, cash=-1, required=0) is None  # what takes nothing passes without money
+    assert (
+        verdict(SELL, cash=99_999, required=100_000)
+        == verdict(BUY, cash=99_999, required=100_000)
+        == (
+            "RMS:Margin Exceeds,Required:1000.00, Available:999.99 for entity account-ME "
+            "across exchange across segment across product "
+        )
     )
 
 
@@ -65,7 +76,7 @@ def test_t1_shares_of_trade_to_trade_series_are_not_sold() -> None:
     account = Account(0)
     account.holdings[0] = Holding(EQUITY, 5, t1_quantity=5)
     sell = replace(SELL, product=Product.CNC)
-    view = RiskView(account, RULES, (0, 0), 0, "ME")
+    view = RiskView(account, RULES, (0, 0), 0, "ME", 0)
     assert rejection(sell, 10_000, 10, view) is None
     blocked = replace(view, rules=RULES.with_list("trade_to_trade", ["NSE:SBIN"]))
     assert rejection(sell, 10_000, 10, blocked) is not None

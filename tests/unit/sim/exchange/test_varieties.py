@@ -217,7 +217,7 @@ def test_a_big_order_is_split_over_the_freeze_quantity() -> None:
     settle(exchange)
     assert parent not in exchange.orders and children == list(exchange.orders)
     assert [order.now.quantity for order in orders(exchange)] == [1800, 1800, 900]
-    assert orders(exchange)[0].tags == ["mine", "autoslice", f"autoslice:{parent}"]
+    assert orders(exchange)[0].tags == ["autoslice", f"autoslice:{parent}", "mine"]
     assert {order.now.status for order in orders(exchange)} == {"COMPLETE"}
     assert exchange.desk.placed_today(NOW) == 3
 
@@ -281,6 +281,7 @@ def test_an_after_market_order_can_be_changed_and_cancelled() -> None:
     order = exchange.orders[exchange.place(replace(LIMIT, variety="amo"), NOW)]
     exchange.modify(order.order_id, Change(px=9_000, quantity=2), NOW + MS)
     assert (order.now.status, order.now.px, order.now.quantity) == ("AMO REQ RECEIVED", 9_000, 2)
+    assert [(row["status"], row["price"]) for row in exchange.drain_updates()] == [("UPDATE", 90.0)]
     exchange.cancel(order.order_id, NOW + SECOND)
     assert order.now.status == "CANCELLED"
     exchange.step(NOW + 86_400 * SECOND)

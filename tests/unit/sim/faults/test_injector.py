@@ -248,6 +248,9 @@ def answers(world: World, method: str = "POST", path: str = "/orders/regular") -
     ("row", "status", "handled"),
     [
         ({"kind": "http_429"}, 429, False),
+        ({"kind": "http_403"}, 403, False),
+        ({"kind": "http_502"}, 502, False),
+        ({"kind": "http_502", "processed": True}, 502, True),
         ({"kind": "http_503"}, 503, False),
         ({"kind": "http_503", "processed": True}, 503, True),
         ({"kind": "http_504", "processed": True}, 504, True),

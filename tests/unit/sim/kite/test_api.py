@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sim_tools import AUTH, NOW, SECOND, TABLE, api_of, ask, book_of, exchange_at, settle, told
+from sim_tools import AUTH, NOW, SECOND, TABLE, api_of, ask, book_of, exchange_at, own_limits, settle, told
 
 from kite_hft.sim.kite.api import KiteApi
-from kite_hft.sim.kite.quota import RateLimits
 from kite_hft.trading.instruments import parse_csv
 
 BUY = (
@@ -81,10 +80,10 @@ def test_modify_and_cancel() -> None:
         ("DELETE", "/orders", "", 405, "GeneralException"),
         ("POST", "/trades", "", 405, "GeneralException"),
         ("PUT", "/session/token", "", 405, "GeneralException"),
-        ("GET", "/orders/123", "", 404, "OrderException"),
-        ("GET", "/orders/123/trades", "", 404, "OrderException"),
-        ("PUT", "/orders/regular/123", "price=1", 404, "OrderException"),
-        ("DELETE", "/orders/regular/123", "", 404, "OrderException"),
+        ("GET", "/orders/123", "", 400, "OrderException"),
+        ("GET", "/orders/123/trades", "", 400, "OrderException"),
+        ("PUT", "/orders/regular/123", "price=1", 400, "OrderException"),
+        ("DELETE", "/orders/regular/123", "", 400, "OrderException"),
         ("POST", "/orders/co", BUY, 400, "InputException"),
         ("POST", "/orders/regular", "", 400, "InputException"),
         ("POST", "/orders/regular", "=;&;", 400, "InputException"),
@@ -110,7 +109,7 @@ def test_refused(method: str, path: str, form: str, status: int, kind: str) -> N
 
 
 def test_exact_bodies() -> None:
-    api = api_of(exchange_at(), RateLimits(orders_per_second=1))
+    api = api_of(exchange_at(), own_limits(orders_per_second=1))
     form = BUY.replace("LIMIT", "MARKET").encode()
     assert json.loads(api.handle("POST", "/orders/regular", [], AUTH, form, NOW).body) == {
         "status": "error",
@@ -149,7 +148,7 @@ def test_login_and_logout() -> None:
 
 
 def test_limits_by_kind() -> None:
-    limits = RateLimits(
+    limits = own_limits(
         orders_per_second=2, orders_per_minute=3, orders_per_day=4, quotes_per_second=1, others_per_second=2
     )
     api = api_of(exchange_at(), limits)
@@ -167,9 +166,8 @@ def test_limits_by_kind() -> None:
     assert codes("POST", "/orders/regular", BUY, 2, minute + 60 * SECOND) == [200, 200]
     status, kind = ask(api, "POST", "/orders/regular", BUY, minute + 120 * SECOND)
     assert (status, kind) == (400, "OrderException")  # the day's fifth
-    assert (
-        ask(api, "DELETE", "/orders/regular/1", "", minute + 120 * SECOND)[0] == 404
-    )  # not in the day's cap
+    cancel = api.handle("DELETE", "/orders/regular/1", [], AUTH, b"", minute + 120 * SECOND)
+    assert b"Couldn't find" in cancel.body  # not in the day's cap
     assert api.quota.refused == 4
 
 

@@ -11,7 +11,7 @@ import pytest
 from sim_tools import COMMODITY, CURRENCY, EQUITY, INDEX, SECOND, TABLE
 
 from kite_hft.layout import TICK
-from kite_hft.sim.kite.candles import DAY_S, MINUTES, Candles, day_of, day_start_s, hours
+from kite_hft.sim.kite.candles import DAY_S, MINUTES, Candles, day_of, day_start_s, hours, odd_days
 from kite_hft.sim.market.synthetic import SyntheticMarket
 from kite_hft.sim.market.universe import default_instruments
 from kite_hft.trading.instruments import Instrument
@@ -166,9 +166,15 @@ def test_a_contract_has_history_from_its_listing_and_the_continuous_series_befor
 def test_nothing_is_made_up_without_a_close_or_on_a_holiday() -> None:
     span = MIDNIGHT_S - 5 * DAY_S, MIDNIGHT_S - 1
     assert len(Candles(TABLE, 1).bars(EQUITY, "day", *span, quoted(0), OPEN_S)) == 0
-    closed = frozenset({dt.date(2026, 11, 18)})
-    bars = Candles(TABLE, 1, closed).bars(EQUITY, "day", *span, quoted(80_000), OPEN_S)
-    assert [day_of(int(s)).day for s in bars["start_s"]] == [16, 17, 19]
+    sunday = {"date": dt.date(2026, 11, 15), "open": "18:00:00", "close": "19:00:00"}
+    row = {"segments": ["NSE"], "holidays": [dt.date(2026, 11, 18)], "special": [sunday]}
+    candles = Candles(TABLE, 1, odd_days([row]))
+    bars = candles.bars(EQUITY, "day", *span, quoted(80_000), OPEN_S)
+    assert [day_of(int(s)).day for s in bars["start_s"]] == [15, 16, 17, 19]
+    evening = candles.bars(EQUITY, "30minute", *span, quoted(80_000), OPEN_S)[:2]
+    opens = day_start_s(sunday["date"]) + 18 * 3600
+    assert evening["start_s"].tolist() == [opens, opens + 1800]
+    assert len(candles.bars(FUTURE, "day", *span, quoted(50_000), OPEN_S)) == 4  # another exchange
 
 
 def test_hours_by_date() -> None:

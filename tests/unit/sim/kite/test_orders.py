@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from mock_shapes import differences, mock
-from sim_tools import MS, NOW, SECOND, TABLE, api_of, ask, book_of, exchange_at, settle
+from sim_tools import MS, NOW, SECOND, TABLE, api_of, ask, book_of, exchange_at, own_limits, settle
 
 from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.exchange.rules import ExchangeParams
 from kite_hft.sim.kite.api import Credentials, KiteApi
-from kite_hft.sim.kite.quota import UNLIMITED, RateLimits
+from kite_hft.sim.kite.quota import UNLIMITED
 
 BUY = "exchange=NSE&tradingsymbol=SBIN&transaction_type=BUY&product=CNC&order_type=LIMIT&price=95&quantity=1"
 OPTION = (
@@ -73,7 +73,7 @@ def test_the_books_order_is_not_that_of_time_and_the_trades_is() -> None:
 
 
 def test_the_days_cap_counts_orders_not_refused_requests() -> None:
-    api = api_of(exchange_at(), RateLimits(orders_per_day=4))
+    api = api_of(exchange_at(), own_limits(orders_per_day=4))
     iceberg = BUY.replace("quantity=1", "quantity=6") + "&iceberg_legs=3&iceberg_quantity=2"
     assert ask(api, "POST", "/orders/regular", BUY.replace("quantity=1", "quantity=0"))[0] == 400
     for form, path in ((BUY, "regular"), (iceberg, "iceberg"), (BUY, "regular"), (BUY, "regular")):
@@ -82,7 +82,7 @@ def test_the_days_cap_counts_orders_not_refused_requests() -> None:
     day = 86_400 * SECOND
     assert ask(api, "POST", "/orders/regular", BUY, NOW + day)[0] == 403  # the token died at six
     own = exchange_at(orders_per_day=1)
-    assert api_of(own, RateLimits()).exchange.desk.orders_per_day == 1  # the exchange's own knob counts
+    assert api_of(own, own_limits()).exchange.desk.orders_per_day == 1  # the exchange's own knob counts
 
 
 def test_a_variety_that_is_not_the_orders() -> None:

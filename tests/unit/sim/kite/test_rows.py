@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from mock_shapes import mock
-from sim_tools import EQUITY
+from sim_tools import EQUITY, NOW, exchange_at
 
-from kite_hft.layout import Product
+from kite_hft.layout import OrderType, Product, Side
 from kite_hft.sim.exchange.account import Position
-from kite_hft.sim.kite.rows import ist_text, position_row, tags_of
+from kite_hft.sim.exchange.orders import NewOrder
+from kite_hft.sim.kite.rows import ist_text, order_row, position_row
 
 LEAD = replace(EQUITY, symbol="LEADMINI17DECFUT", exchange="MCX", token=53496327, multiplier=1000)
 GOLD = replace(EQUITY, symbol="GOLDGUINEA17DECFUT", exchange="MCX", token=53505799)
@@ -56,18 +57,24 @@ def test_a_short_that_was_carried_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "tag", "shown"),
+    ("tag", "marks", "shown"),
     [
-        ([], None, []),
-        (["mine"], "mine", ["mine"]),
-        (["mine", "mktp", "mktp:2.00"], None, ["mktp", "mktp:2.00", "mine"]),
-        (["mktp", "mktp:0.50"], None, ["mktp", "mktp:0.50"]),
-        (["mine", "autoslice", "autoslice:12"], None, ["autoslice", "autoslice:12", "mine"]),
-        (["mktpoint"], "mktpoint", ["mktpoint"]),
+        (None, [], []),
+        ("mine", [], ["mine"]),
+        ("mine", ["mktp", "mktp:2.00"], ["mktp", "mktp:2.00", "mine"]),
+        (None, ["mktp", "mktp:0.50"], ["mktp", "mktp:0.50"]),
+        ("mktp:9", ["autoslice", "autoslice:12"], ["autoslice", "autoslice:12", "mktp:9"]),
+        ("autoslice", [], ["autoslice"]),
     ],
 )
-def test_tags_of_the_client_and_of_the_broker(tags: list[str], tag: str | None, shown: list[str]) -> None:
-    assert tags_of(tags) == (tag, shown)
+def test_tags_of_the_client_and_of_the_broker(tag: str | None, marks: list[str], shown: list[str]) -> None:
+    """The client's tag is echoed as it is, whatever marks the broker adds and whatever it says."""
+    exchange = exchange_at()
+    request = NewOrder(EQUITY, Side.BUY, OrderType.LIMIT, Product.MIS, 1, px=9_000, tag=tag)
+    order = exchange.orders[exchange.place(request, NOW)]
+    order.marks += marks
+    row = order_row(order, order.now, "ME")
+    assert (row["tag"], row["tags"]) == (tag, shown)
 
 
 def test_times() -> None:

@@ -148,7 +148,7 @@ def test_orders_come_from_the_registered_address_only() -> None:
     for path in ("/orders", "/trades", "/portfolio/positions", "/gtt/triggers", "/user/margins"):
         assert call("GET", path)[0] == 200
     assert call("POST", "/orders/regular", BUY, "10.0.0.1")[0] == 200
-    assert call("DELETE", "/orders/regular/1", b"", "10.0.0.1") == (404, "OrderException")
+    assert call("DELETE", "/orders/regular/1", b"", "10.0.0.1") == (400, "OrderException")
 
 
 @pytest.mark.data
