@@ -169,6 +169,6 @@ def test_a_special_session_is_one_continuous_phase() -> None:
     day = dt.date(2026, 2, 1)  # a Sunday
     phases = [{"name": "pre-open", "start": "09:00", "end": "09:08", "orders": ["LIMIT"], "kind": "auction"}]
     special = [{"date": day, "open": "18:00", "close": "19:00"}]
-    row = {"from": dt.date(2026, 1, 1), "segments": ["NSE"], "open": "09:15", "close": "15:30"}
+    row = {"valid_from": day, "valid_to": day, "segments": ["NSE"], "open": "09:15", "close": "15:30"}
     found = phases_from_calendar([row | {"phases": phases, "special": special}], "NSE", False, day)
     assert [(p.name, p.end_ns - p.start_ns) for p in found] == [("continuous", 3600 * 10**9)]
