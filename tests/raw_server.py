@@ -115,3 +115,17 @@ def certificate(folder: Path, host: str = "127.0.0.1") -> tuple[Path, Path]:
         )
     )
     return cert_file, key_file
+
+
+@contextlib.contextmanager
+def nobody_accepts() -> Iterator[int]:
+    """A port whose connects hang: it listens, nobody accepts, and the queue of waiting peers is full."""
+    with contextlib.ExitStack() as held:
+        server = held.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(8):
+            peer = held.enter_context(socket.socket())
+            peer.setblocking(False)
+            peer.connect_ex(server.getsockname())
+        yield server.getsockname()[1]

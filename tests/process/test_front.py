@@ -197,3 +197,10 @@ def test_without_any_run_the_message_says_what_to_do(tmp_path: Path) -> None:
     broken.parent.parent.joinpath("latest").symlink_to("2026-11-20/100000")
     done = kite_hft(env, "positions", "--account", "X")
     assert done.returncode == 1 and "ended before it could trade" in done.stderr
+
+
+def test_a_wrong_token_is_tried_at_once_and_said_to_be_wrong(tmp_path: Path) -> None:
+    with engine(tmp_path, "FRONTTOKEN") as made:
+        made.until(lambda status: bool(status["state"]["state"] == "ACTIVE"))
+        assert "the broker refuses it" in made.ask("token", stdin="rubbish\n", code=1)
+        assert made.json("status")["state"]["token_dead"]

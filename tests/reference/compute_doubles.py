@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+FULL = 5
+"""TICK.kind of a full packet."""
+
 
 class ListReader:
     """A RingReader over an array; `cut` bounds what one drain gives."""
@@ -64,6 +67,26 @@ class Counts:
 
     def record(self, histogram: int, ns: int, n: int = 1) -> None:
         self.recorded.setdefault(histogram, []).append((ns, n))
+
+    def record_reads(self, histogram: int, ticks: np.ndarray, n: int, now_ns: int) -> None:
+        for recv_ns in ticks["recv_ns"][:n].tolist():
+            self.record(histogram, now_ns - recv_ns)
+
+    def record_stamps(self, histogram: int, ticks: np.ndarray, n: int, now_ns: int) -> None:
+        for tick in ticks[:n]:
+            since_us = (now_ns // 1000 - int(tick["oi_day_high"])) % 2**32
+            if tick["kind"] == FULL and tick["oi_day_high"] and since_us < 2**31:
+                self.record(histogram, since_us * 1000)
+
+    def record_intents(
+        self, histogram: int, stamp_histogram: int, intents: np.ndarray, where: np.ndarray, n: int,
+        ticks: np.ndarray, now_ns: int,
+    ) -> None:  # fmt: skip
+        for intent, at in zip(intents[:n], where[:n].tolist(), strict=True):
+            if intent["tick_recv_ns"]:
+                self.record(histogram, now_ns - int(intent["tick_recv_ns"]))
+                if stamp_histogram >= 0 and 0 <= at < len(ticks):
+                    self.record_stamps(stamp_histogram, ticks[at : at + 1], 1, now_ns)
 
     def named(self, names: Any) -> dict[str, int]:
         return {name: self.values.get(index, 0) for index, name in enumerate(names)}

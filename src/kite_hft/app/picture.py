@@ -57,7 +57,7 @@ def selected(
     Raises:
         NoRun: none or several; the message says how to go on.
     """
-    return choose(accounts(root_of(state)), account, broker, must_run=must_run)
+    return choose(accounts(root_of(state), elsewhere=state is None), account, broker, must_run=must_run)
 
 
 def running_note(state: Path | None, account: str | None, broker: str | None) -> RunNote:
@@ -147,6 +147,10 @@ def open_picture(state: Path | None, account: str | None, broker: str | None) ->
     try:
         picture.ledger = read_ledger(folder, running=picture.running)
     except NoRun as error:
+        if picture.look is None and chosen.starting_pid:
+            raise NoRun(
+                f"the engine on {chosen.title} is still starting (process {chosen.starting_pid})"
+            ) from None
         if picture.look is None:
             raise
         picture.warnings.append(f"orders and positions are not known yet: {error}")

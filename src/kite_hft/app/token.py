@@ -20,6 +20,8 @@ from kite_hft.engine.look import Look
 from kite_hft.engine.runs import NoRun, RunNote
 
 LOOK_S: Final = 0.1
+TRIED: Final = 2
+"""Reads that ORDERS sends with a new token: the second only when the first was answered."""
 
 
 def read_token() -> str:
@@ -52,28 +54,40 @@ def token(
     """
     with told("token"):
         note = running_note(state, account, broker)
-        ask(Path(note.control), {"do": "token", "access_token": read_token()}, 10.0)
-        print("the engine has the new token")
-        if wait and not taken(note, wait):
-            print(
-                f"kite-hft token: the broker has not taken it within {wait:g} s; kite-hft status tells more",
-                file=sys.stderr,
-            )
+        word = read_token()
+        look = Look.open(note)
+        try:
+            polls, was_dead = asked_books(look), bool(look.state()["token_dead"])
+            ask(Path(note.control), {"do": "token", "access_token": word}, 10.0)
+            print("the engine has the new token")
+            why = refused(look, note, polls, was_dead, wait) if wait else ""
+        finally:
+            look.close()
+        if why:
+            print(f"kite-hft token: {why}; kite-hft status tells more", file=sys.stderr)
             raise typer.Exit(1)
         if wait:
             print("the broker takes it: all connections are up, orders can be sent")
 
 
-def taken(note: RunNote, wait_s: float) -> bool:
-    """Whether, within the time, every connection is up and no stage calls the token dead."""
-    look = Look.open(note)
-    try:
-        deadline = time.monotonic() + wait_s
-        while time.monotonic() < deadline and note.alive():
-            rows = look.connections(time.monotonic_ns())
-            if all(row["connected"] for row in rows) and not look.state()["token_dead"]:
-                return True
-            time.sleep(LOOK_S)
-        return False
-    finally:
-        look.close()
+def asked_books(look: Look) -> int:
+    """How often ORDERS has asked for one of the broker's books."""
+    return int(look.readings.values("orders")["polls"])
+
+
+def refused(look: Look, note: RunNote, polls: int, was_dead: bool, wait_s: float) -> str:
+    """Why the broker does not take the token; "": it does.
+
+    It does when every connection is up and ORDERS, which tries a new token at once by reading two
+    books one after the other, has come to the second. polls, was_dead: from before it was told.
+    """
+    deadline = time.monotonic() + wait_s
+    while time.monotonic() < deadline and note.alive():
+        time.sleep(LOOK_S)
+        dead = look.state()["token_dead"]
+        if dead and not was_dead:
+            return "the broker refuses it; give it another one"
+        up = all(row["connected"] for row in look.connections(time.monotonic_ns()))
+        if up and not dead and asked_books(look) >= polls + TRIED:
+            return ""
+    return f"the broker has not taken it within {wait_s:g} s"

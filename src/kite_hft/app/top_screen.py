@@ -13,7 +13,7 @@ from rich.text import Text
 
 from kite_hft.app import tables
 from kite_hft.app.status import CONNECTIONS, MIB, life, state_line
-from kite_hft.engine.sample import LATENCIES, Sample, ticks_per_second
+from kite_hft.engine.sample import Sample, recorded, ticks_per_second
 
 WIDE: Final = 110
 """From this width on things stand side by side."""
@@ -74,7 +74,7 @@ def screen(frame: Frame, width: int, height: int) -> RenderableType:
         (flow(frame), 3),
     ]
     connections = frame.now.connections
-    parts.append((latencies(frame.now), len(LATENCIES) + 1))
+    parts.append((latencies(frame.now), len(recorded(frame.now.latency_us)) + 1))
     parts.append((tables.table(CONNECTIONS, connections, width)[0], len(connections) + 1))
     processes = tables.table(PROCESSES, frame.processes, width)[0]
     parts.append((processes, len(frame.processes) + 1))
@@ -144,16 +144,21 @@ def flow(frame: Frame) -> Table:
 
 
 def latencies(sample: Sample) -> Table:
-    """Percentiles of every stage, in microseconds."""
+    """Percentiles of all that was timed, in microseconds."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("latency, µs")
     for heading in ("p50", "p90", "p99", "p99.9", "max", "n"):
         table.add_column(heading, justify="right")
-    for name in LATENCIES:
+    for name in recorded(sample.latency_us):
         row = sample.latency_us[name]
-        figures = (f"{row[p]:,.0f}" for p in ("p50", "p90", "p99", "p999", "max"))
-        table.add_row(name.replace("_", " "), *(figures if row["n"] else "-----"), f"{row['n']:,}")
+        figures = (latency_text(row[p]) for p in ("p50", "p90", "p99", "p999", "max"))
+        table.add_row(name.replace("_", " "), *figures, f"{row['n']:,}")
     return table
+
+
+def latency_text(us: float) -> str:
+    """Microseconds; a tenth of one counts below ten of them."""
+    return f"{us:,.1f}" if us < 10 else f"{us:,.0f}"
 
 
 def instruments(frame: Frame, width: int, room: int) -> list[tuple[RenderableType, int]]:

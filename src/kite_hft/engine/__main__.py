@@ -24,7 +24,7 @@ from kite_hft.engine.run_folder import AccountLocked, open_run, state_dir
 from kite_hft.engine.session import SessionError, day_instruments, open_session
 from kite_hft.engine.simulator import SimulatorFailed
 from kite_hft.engine.strategies import StrategyError, check_strategies
-from kite_hft.engine.supervisor import SHM, prepare, release, supervise, write_report
+from kite_hft.engine.supervisor import SHM, prepare, release, signals, supervise, write_report
 from kite_hft.memory.segment import SegmentError, make_directory
 from kite_hft.sessions import CalendarError
 from kite_hft.settings import Settings, SettingsError, load_settings
@@ -44,29 +44,38 @@ def run_engine(
     copies = [config, settings.trading.rules, settings.trading.charges]
     home = make_directory(SHM, f"kite_hft-{os.getuid()}")
     root = state_dir(os.environ)
-    folder = open_run(root, home, settings.broker, settings.account, clock.real_ns(), copies)
-    view = make_view(console, title, plain, open_log(folder.path / "engine.log"))
-    try:
+    with signals() as runs, contextlib.ExitStack() as held:
+        held.callback(remove_empty, home)
+        folder = open_run(root, home, settings.broker, settings.account, clock.real_ns(), copies)
+        held.callback(folder.release)
+        view = make_view(console, title, plain, open_log(folder.path / "engine.log"))
         session = open_session(settings, view.say)
-        try:
-            instruments = day_instruments(session, settings)
-            run = prepare(settings, session, instruments, folder, clock, view, os.cpu_count() or 1)
-            try:
-                view.say(f"{len(instruments)} instruments, {run.plan}")
-                code, result = supervise(run, duration)
-            finally:
-                release(run)
-        finally:
-            session.close()
-    finally:
-        folder.release()
-        with contextlib.suppress(OSError):  # another run of this user still uses it
-            home.rmdir()
+        held.callback(session.close)
+        instruments = day_instruments(session, settings)
+        run = prepare(settings, session, instruments, folder, clock, view, sorted(os.sched_getaffinity(0)))
+        held.callback(release, run)
+        runs.append(run)
+        view.say(f"{len(instruments)} instruments, {run.plan}")
+        code, result = supervise(run, duration)
     with contextlib.suppress(OSError):  # the terminal is gone; the report is written
         console.print(summary(result, str(folder.path)))
     if report is not None:
         write_report(report, result)
     return code
+
+
+def remove_empty(folder: Path) -> None:
+    """Unless another run of this user still uses it."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def hold_standard_streams() -> None:
+    """Whoever started us may have closed descriptors 0 to 2: no file of the run must get such a number,
+    or what some library prints would land in it."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def main(
@@ -87,6 +96,7 @@ def main(
 
     Exit codes: 0 in order, 2 wrong configuration, 3 machine or session not ready, 4 a process failed.
     """
+    hold_standard_streams()
     console = Terminal(stderr=True)
     try:
         settings = load_settings(config)

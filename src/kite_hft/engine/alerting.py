@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kite_hft.clock import Clock
+from kite_hft.engine.log import printable
 from kite_hft.layout import Severity
 from kite_hft.sessions import ist_text
 from kite_hft.settings import AlertSection
@@ -222,8 +223,7 @@ class Alerting:
         for secret in self.secrets:
             if secret:
                 text = text.replace(secret, "<secret>")
-        text = "".join(c if c.isprintable() else " " for c in text)
-        return " ".join(text.split())[:TEXT_CHARS_MAX]
+        return " ".join(printable(text).split())[:TEXT_CHARS_MAX]
 
     # The command
 

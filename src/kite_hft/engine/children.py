@@ -6,8 +6,8 @@ list or an environment: first `{"prepare": ...}` (no secret in it: what to impor
 `{"become": config}`, both behind their length, and from there on JSON lines that steer it (engine/
 control.py). A child that has prepared and waits is a spare: it becomes a process at once.
 
-It answers on a second descriptor with JSON lines: `{"prepared": ...}` and `{"ready": ...}` once,
-`{"log": ...}` and `{"alert": ...}` whenever, `{"part": ...}` at its end (its share of the report).
+It answers on a second descriptor with JSON lines: `{"prepared": ...}`, `{"placed": ...}` (how it
+waits and where it runs, engine/placing.py) and `{"ready": ...}` once, `{"log": ...}` and `{"alert": ...}` whenever, `{"part": ...}` at its end (its share of the report).
 A child dies with its supervisor (PR_SET_PDEATHSIG) and leads its own session, so that Ctrl-C in
 the terminal reaches the supervisor alone, which stops everything in order.
 """
@@ -25,9 +25,11 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
+
+from kite_hft.engine.placing import complaints, settle
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15
@@ -52,6 +54,7 @@ class Child:
     prepared: bool = False
     ready: dict[str, Any] | None = None
     part: dict[str, Any] | None = None
+    placed: dict[str, Any] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
 
@@ -73,6 +76,7 @@ class Child:
             self.prepared = self.prepared or "prepared" in message
             self.ready = message.get("ready", self.ready)
             self.part = message.get("part", self.part)
+            self.placed = message.get("placed", self.placed)
             if "alert" in message:
                 self.alerts.append(message["alert"])
             if "log" in message:
@@ -214,6 +218,13 @@ class Answers:
         """One line for people. Dropped when nobody reads: trading never waits for its log."""
         if self._heard():
             self.send(log=text[: LOG_BYTES_MAX // 6])  # six bytes a character at most, escaped
+
+    def placed(self, name: str, place: Mapping[str, Any]) -> None:
+        """Put the calling thread where its place in the plan is, and tell what it got."""
+        rows = settle(place)
+        for line in complaints(name, rows):
+            self.log(line)
+        self.send(placed=rows)
 
     def alert(self, code: str, key: str, text: str, severity: int) -> None:
         """One alert: what (`code`), of which instrument, process or order (`key`), in words.

@@ -8,6 +8,7 @@ from typing import Any, Final
 from rich.markup import escape
 from rich.table import Table
 
+from kite_hft.engine.sample import recorded
 from kite_hft.units import rupees_text
 
 POSITIONS_SHOWN: Final = 8
@@ -59,6 +60,8 @@ def _orders(report: Mapping[str, Any]) -> Iterator[Row]:
         f"{orders['intents']:,} intents, {orders['sent']:,} sent, {orders['filled']:,} filled "
         f"({orders.get('partial_fills', 0):,} partial fills), {orders['rejected']:,} rejected by exchange",
     )
+    if orders.get("probes"):
+        yield "probes", f"{orders['probes']:,} have come to the order process, which did nothing with them"
     if orders["ambiguous"]:
         yield "fate unknown", f"{orders['ambiguous']:,} orders, {orders['resolved']:,} of them found out"
     yield (
@@ -130,7 +133,7 @@ def _speed(report: Mapping[str, Any]) -> Iterator[Row]:
                 f"first tick after {start['first_tick_s']:.2f} s, {start['kernel_compilations']} kernels "
                 f"compiled, {start['kernels_from_cache']} from the cache",
             )
-    for name in ("read_to_computed", "tick_to_intent", "intent_to_sent"):
+    for name in recorded(report["latency_us"]):
         row = report["latency_us"][name]
         words = f"p50 {row['p50']:,.1f} µs, p99 {row['p99']:,.1f} µs, n {row['n']:,}"
         yield name.replace("_", " "), words

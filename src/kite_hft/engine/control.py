@@ -47,7 +47,7 @@ class Lines:
         for line in lines:
             try:
                 message = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ControlError(f"not JSON: {error}") from None
             if not isinstance(message, dict):
                 raise ControlError("a message is a JSON object")
@@ -109,16 +109,18 @@ class ControlServer:
 
     def serve(self) -> None:
         """Take in new clients and answer what they ask."""
-        while len(self._clients) < CLIENTS_MAX:
+        while True:
             try:
                 connection, _ = self._listener.accept()
             except BlockingIOError:
                 break
             connection.setblocking(False)
-            if _peer(connection) == os.geteuid():
-                self._clients.append(_Client(connection))
-            else:
+            if _peer(connection) != os.geteuid():
                 connection.close()
+                continue
+            if len(self._clients) == CLIENTS_MAX:  # who says nothing makes room for who may
+                self._clients.pop(0).connection.close()
+            self._clients.append(_Client(connection))
         for client in list(self._clients):
             if not self._serve_one(client):
                 self._clients.remove(client)
@@ -128,18 +130,21 @@ class ControlServer:
         """Whether the client stays."""
         try:
             chunk = client.connection.recv(READ_BYTES)
-            for message in client.lines.add(chunk):
-                client.connection.sendall(json.dumps(self._answer(message)).encode() + b"\n")
         except BlockingIOError:
             return True
-        except (OSError, ControlError):
+        except OSError:
+            return False
+        try:
+            for message in client.lines.add(chunk):
+                client.connection.sendall(json.dumps(self._answer(message)).encode() + b"\n")
+        except (OSError, ControlError):  # BlockingIOError: it asks on and on, and reads no answer
             return False
         return bool(chunk)
 
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         try:
             return self._handle(message)
-        except (ControlError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever a request is made of, it must not end the run
             return {"error": f"{error}" if isinstance(error, ControlError) else f"bad request: {error!r}"}
 
     def close(self) -> None:

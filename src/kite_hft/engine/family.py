@@ -15,12 +15,12 @@ from time import sleep
 from typing import Any, Final
 
 from kite_hft.engine.children import Child, start_child
-from kite_hft.engine.launch import FOLLOWED, Run, child_config, kind_of, prepare_config
+from kite_hft.engine.launch import FOLLOWED, Run, child_config, kind_of, make_huge, prepare_config
 from kite_hft.engine.plan import ProcessPlan
 from kite_hft.engine.restarts import Breaker, Restart
 from kite_hft.layout import SegmentKind
 from kite_hft.memory.generations import forget_parked, next_generation
-from kite_hft.memory.header import NoRoom
+from kite_hft.memory.header import NoRoom, SegmentError
 from kite_hft.memory.segment import attach, unlink
 from kite_hft.units import NS_PER_S
 
@@ -160,8 +160,8 @@ class Family:
 
     # Starting again
 
-    def restart(self, member: Member, why: str, now_ns: int) -> bool:
-        """Replace a process that died, or hangs and is killed here; False: too often, it stays down."""
+    def restart(self, member: Member, why: str, now_ns: int) -> str:
+        """Replace a process that died, or hangs and is killed here; returns why it stays down, or ""."""
         child = member.child
         code = child.kill()
         for line in child.listen():
@@ -172,13 +172,18 @@ class Family:
         if not self.breaker.allow(member.plan.name, now_ns):
             member.state, member.since_ns = ENDED, now_ns
             self.say(f"{words}; it is not started again")
-            return False
+            most, window_s = self.breaker.most, self.breaker.window_s
+            return f"{member.plan.name} {why} more than {most} times in {window_s:g} s"
         self.say(f"{words}; it is started again")
         member.pending = Restart(member.plan.name, (now_ns - self.started_ns) / 1e9, why, code)
         self.history.append(member.pending)
         member.noticed_ns = now_ns
-        self._launch_again(member)
-        return True
+        try:
+            self._launch_again(member)
+        except (SegmentError, OSError) as error:  # no room in shared memory, no process to be had
+            member.state, member.since_ns, member.pending = ENDED, now_ns, None
+            return f"{member.plan.name} {why} and cannot be started again: {error}"
+        return ""
 
     def revive(self, now_ns: int, stage: str) -> list[str]:
         """Start what stayed down, after a person has mended it; returns the names."""
@@ -233,7 +238,11 @@ class Family:
         for kind in sorted({kind_of(process) for process in self.run.plan.processes}):
             if kind not in self._spares:
                 self._spare_number += 1
-                self._spares[kind] = self._new(f"spare-{self._spare_number}", kind)
+                try:
+                    self._spares[kind] = self._new(f"spare-{self._spare_number}", kind)
+                except OSError as error:
+                    self._spare_failures += 1
+                    self.say(f"no process can be held in reserve: {error}")
                 return  # one at a time
 
     def _renew(self, plan: ProcessPlan) -> None:
@@ -262,6 +271,7 @@ class Family:
                 unlink(path)
             self._retired.clear()
             run.paths[name] = next_generation(old, kind, **times)
+        make_huge(run, run.paths[name])
         keep_ns = KEEP_INPUTS_NS if kind is SegmentKind.INPUT_RING else KEEP_NS
         self._retired.append((old, times["now_mono_ns"] + keep_ns))
 

@@ -1,7 +1,8 @@
 """Layer 5, market process, hot: one connection's feed, and its worker where both share a process.
 
 The process runs an event loop (uvloop) whose reads end in the compiled sink; a compute stage
-beside it is stepped at the end of each read, without any hop. What the supervisor says meanwhile
+beside it is stepped at the end of each read, without any hop. How the loop waits for the next read
+is in engine/spinning.py. What the supervisor says meanwhile
 (subscribe, unsubscribe, a new token) comes by the control pipe.
 """
 
@@ -24,6 +25,7 @@ from kite_hft.engine.children import Answers
 from kite_hft.engine.console import classic_greeting, classic_voice
 from kite_hft.engine.control import ControlPipe
 from kite_hft.engine.segments import Segments
+from kite_hft.engine.spinning import LoopSpinner
 from kite_hft.engine.warm import instruments_of
 from kite_hft.engine.workers import Worker, make_worker
 from kite_hft.layout import SegmentKind
@@ -189,11 +191,18 @@ async def _run_loop(
         control = ControlPipe(config["control_fd"])
         loop.add_reader(control.fileno(), lambda: market.obey(control.read()))
     failures: list[Exception] = []
+    spinner = LoopSpinner(loop, config["place"]["wait"], clock)
+    after_read: list[Callable[[], None]] = []
     if worker is not None:
         step = _guarded(worker, failures, market.link.stop)
-        market.sink.after_read = step
+        after_read.append(step)
         _step_on_events(loop, worker.events, step, config["wake_fds"][f"events-{config['worker']['number']}"])
+    if config["place"]["wait"] == "adaptive":
+        after_read.append(spinner.touch)
+    market.sink.after_read = _in_turn(after_read)
     timers = loop.create_task(_timers(market.feed, clock))
+    spinner.start()
+    answers.placed(config["name"], config["place"])
     answers.send(ready={})
     try:
         await market.link.run()
@@ -203,6 +212,18 @@ async def _run_loop(
     if failures:
         raise failures[0]
     return 0
+
+
+def _in_turn(acts: list[Callable[[], None]]) -> Callable[[], None] | None:
+    """All of them as one call; None: there is none."""
+    if len(acts) < 2:
+        return acts[0] if acts else None
+
+    def both() -> None:
+        for act in acts:
+            act()
+
+    return both
 
 
 def _guarded(worker: Worker, failures: list[Exception], stop: Callable[[], None]) -> Callable[[], None]:

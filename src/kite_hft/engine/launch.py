@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import sleep
@@ -20,6 +21,7 @@ from kite_hft.engine.control import SOCKET_NAME
 from kite_hft.engine.days import session_arrays, trading_day
 from kite_hft.engine.live import View
 from kite_hft.engine.order_settings import charges_of_day, orders_config
+from kite_hft.engine.placing import keep_off, unknown_pins
 from kite_hft.engine.plan import Plan, ProcessPlan, make_plan
 from kite_hft.engine.run_folder import RunFolder
 from kite_hft.engine.runs import RunNote, announce
@@ -28,6 +30,7 @@ from kite_hft.engine.warm import PLAIN, WORKER
 from kite_hft.layout import SegmentKind
 from kite_hft.memory.generations import point
 from kite_hft.memory.header import WriterAlive
+from kite_hft.memory.huge import HUGE_PAGE_BYTES, use_huge_pages
 from kite_hft.memory.segment import create, make_directory, require_room, segment_bytes, start_ticks
 from kite_hft.settings import Settings, StrategySection
 from kite_hft.trading.instruments import InstrumentTable, write_csv
@@ -58,6 +61,7 @@ class Run:
     stop_policy: str = ""
     hurry: bool = False
     next_seqs: dict[int, int] = field(default_factory=dict)  # strategy -> its next strategy_seq
+    huge_pages: dict[str, Any] = field(default_factory=dict)  # empty: not asked for
 
 
 def prepare(
@@ -67,9 +71,9 @@ def prepare(
     folder: RunFolder,
     clock: Clock,
     view: View,
-    cores: int,
+    core_numbers: Sequence[int],
 ) -> Run:
-    """Plan the run and create its shared memory.
+    """Plan the run and create its shared memory. core_numbers: the cores that it may use.
 
     Raises:
         PlanError, CalendarError, InstrumentError, SegmentError, SettingsError (charges): nothing was
@@ -82,9 +86,10 @@ def prepare(
         settings,
         len(instruments),
         [wanted_slots(section, instruments) for section in settings.strategies],
-        cores,
+        len(core_numbers),
         limits.instruments_per_connection,
         limits.connections,
+        core_numbers,
     )
     session_arrays(settings, instruments, clock.real_ns())  # the calendar must cover the day
     charges_of_day(settings, instruments, clock.real_ns())  # and the charges every instrument
@@ -97,12 +102,12 @@ def prepare(
     require_room(SHM, needed + len(plan.workers) * SNAPSHOT_ROOM * len(instruments))
     shm = make_directory(home, f"{folder.account_tag}-{folder.name}")
     run = Run(settings, session, instruments, folder, clock, view, plan, shm)
-    write_csv(instruments, folder.path / "instruments.csv")
-    api_url = session.api_config().get("url", "")
-    own = session.simulator is not None or settings.mode == "paper"
-    broker = broker_name(settings.mode, api_url, folder.name, own=own)
-    run.next_seqs = find_earlier(folder.path, folder.config_hash, broker, instruments).next_seqs()
     try:
+        write_csv(instruments, folder.path / "instruments.csv")
+        api_url = session.api_config().get("url", "")
+        own = session.simulator is not None or settings.mode == "paper"
+        broker = broker_name(settings.mode, api_url, folder.name, own=own)
+        run.next_seqs = find_earlier(folder.path, folder.config_hash, broker, instruments).next_seqs()
         for s in plan.segments:
             run.paths[s.name] = create(
                 shm, s.name, s.kind, s.capacity,
@@ -111,13 +116,33 @@ def prepare(
             )  # fmt: skip
             if s.kind in FOLLOWED:
                 point(run.paths[s.name])
+            make_huge(run, run.paths[s.name])
         announce(note_of(run))
     except BaseException:
         shutil.rmtree(shm)
         raise
+    for name in unknown_pins(settings, plan.processes):
+        known = ", ".join(process.name for process in plan.processes)
+        view.say(f"performance.pin: there is no process {name}; there are {known}")
+    keep_off(asdict(plan.places["orders"]))  # the supervisor, and what each process starts beside its work
     for name in ("orders", *(f"events-{worker.number}" for worker in plan.workers)):
         run.wake_fds[name] = os.eventfd(0, os.EFD_NONBLOCK)
     return run
+
+
+def make_huge(run: Run, path: Path) -> None:
+    """Put a new segment into huge pages, where that is asked for; what came of it is kept in `run`."""
+    if not run.settings.performance.huge_pages or path.stat().st_size < HUGE_PAGE_BYTES:
+        return
+    row = run.huge_pages or {"asked": True, "wanted_bytes": 0, "got_bytes": 0}
+    row["wanted_bytes"] += path.stat().st_size // HUGE_PAGE_BYTES * HUGE_PAGE_BYTES
+    try:
+        row["got_bytes"] += use_huge_pages(path)
+    except OSError as error:
+        if "why" not in row:
+            row["why"] = error.strerror
+            run.view.say(f"huge_pages are not given: {error.strerror}")
+    run.huge_pages = row
 
 
 def await_gone(stale: Path, clock: Clock) -> None:
@@ -217,6 +242,7 @@ def child_config(run: Run, process: ProcessPlan, restarts: int = 0) -> dict[str,
         "restarted": restarts > 0,
         "restarts": restarts,
         "connections": [asdict(connection) for connection in plan.connections],
+        "place": asdict(plan.places[process.name]),
     }
     if process.connection is not None:
         config["feed_url"] = run.session.feed_url

@@ -74,7 +74,8 @@ def read_ledger(folder: Path, *, running: bool) -> Ledger:
         instruments = read_csv(folder / "instruments.csv")
         found = scan(path.read_bytes())
     except FileNotFoundError as error:
-        raise NoRun(f"{error.filename} is not there: the run ended before it could trade") from None
+        why = "it is still starting" if running else "the run ended before it could trade"
+        raise NoRun(f"{error.filename} is not there: {why}") from None
     except (JournalError, InstrumentError, OSError) as error:
         raise NoRun(f"{path}: {error}") from None
     book = Book(instruments)

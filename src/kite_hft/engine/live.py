@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from rich.console import Console
 from rich.live import Live
 
+from kite_hft.engine.log import printable
 from kite_hft.engine.panels import panel, plain_line
 from kite_hft.engine.sample import Sample, ticks_per_second
 
@@ -43,6 +44,7 @@ class PlainView:
     before: Sample | None = None
 
     def say(self, text: str) -> None:
+        text = printable(text)
         self.log(text)
         with contextlib.suppress(OSError):  # the terminal is gone
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -70,6 +72,7 @@ class LiveView:
     live: Live | None = None
 
     def say(self, text: str) -> None:
+        text = printable(text)
         self.log(text)
         self.messages = [*self.messages[-MESSAGES_SHOWN + 1 :], text]
         if self.live is None:

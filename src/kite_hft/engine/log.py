@@ -12,9 +12,15 @@ import structlog
 from kite_hft.sessions import ist_text
 
 
+def printable(text: str) -> str:
+    """One line that a terminal can show: words of the broker's go there too, with whatever is in them."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def open_log(path: Path) -> Callable[[str], None]:
     """A function that writes one message; each line is on its way to the disk when it returns."""
-    file = path.open("a", buffering=1, encoding="utf-8")
+    # Half a surrogate pair may stand in words of the broker's; it must not end the run.
+    file = path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
 
     def with_time(
         _logger: Any, _method: str, event: structlog.typing.EventDict

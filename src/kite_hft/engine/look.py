@@ -127,8 +127,17 @@ class Look:
     # Connections and the engine's state
 
     def connections(self, now_ns: int) -> list[dict[str, Any]]:
-        """One row per websocket connection; ages in seconds, None: nothing has come yet."""
-        return connection_rows(self.readings, now_ns)
+        """One row per websocket connection; ages in seconds, None: nothing has come yet.
+
+        A process that died cannot say that its connection died with it.
+        """
+        gone = {
+            process.get("connection")
+            for process in self.note.processes
+            if "feed" in process["stages"] and self._process(process, now_ns)["state"] == "dead"
+        }
+        rows = connection_rows(self.readings, now_ns)
+        return [{**row, "connected": row["connected"] and row["connection"] not in gone} for row in rows]
 
     def state(self) -> dict[str, Any]:
         """ACTIVE, REDUCING, HALTED or NOT_ACTIVE, and what else holds orders back."""

@@ -28,10 +28,12 @@ from kite_hft.clock import Clock, SystemClock
 from kite_hft.engine.children import Answers
 from kite_hft.engine.continuing import Earlier, broker_name, chain_of, day_records, find_earlier
 from kite_hft.engine.control import ControlPipe
+from kite_hft.engine.days import open_for
 from kite_hft.engine.order_files import open_csv, open_run_journal, written
 from kite_hft.engine.order_settings import charges_of_day, orders_config
 from kite_hft.engine.paper import PaperTransport
 from kite_hft.engine.segments import Segments
+from kite_hft.engine.spinning import Lookout
 from kite_hft.layout import SLOT_STATS, SegmentKind
 from kite_hft.memory.counters import named
 from kite_hft.memory.follow import FollowingReader
@@ -79,14 +81,14 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
     with contextlib.ExitStack() as held:
         segments = Segments(config["segments"])
         held.callback(segments.close)
-        intents = [
-            _queue.QueueConsumer(segments.share(f"intents-{w['number']}", SegmentKind.INTENT_QUEUE).view)
-            for w in config["workers"]
-        ]
-        texts = [
-            _queue.QueueConsumer(segments.share(f"texts-{c['number']}", SegmentKind.TEXT_QUEUE).view)
-            for c in config["connections"]
-        ]
+        views = [
+            *(segments.share(f"intents-{w['number']}", SegmentKind.INTENT_QUEUE).view
+              for w in config["workers"]),
+            *(segments.share(f"texts-{c['number']}", SegmentKind.TEXT_QUEUE).view
+              for c in config["connections"]),
+        ]  # fmt: skip
+        queues = [_queue.QueueConsumer(view) for view in views]
+        intents, texts = queues[: len(config["workers"])], queues[len(config["workers"]) :]
         transport, extra_texts = make_transport(config, settings, instruments, segments, clock)
         held.callback(transport.close)
         ports = _ports(
@@ -105,13 +107,16 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
         waiting = Waiting(
             stage,
             transport,
-            [*intents, *texts],
+            queues,
+            views,
             config["wake_fds"]["orders"],
             clock,
             segments,
             control,
             answers,
+            config["place"]["wait"],
         )
+        answers.placed(config["name"], config["place"])
         return _run(stage, transport, clock, waiting, answers)
 
 
@@ -138,8 +143,6 @@ def _ports(
         earlier = Earlier(chain_of(folder), day_records(folder))
     else:
         earlier = find_earlier(folder, config["config_hash"], broker, instruments)
-        if earlier.refused:
-            tell(alert("RUN_NOT_CONTINUED", earlier.refused).fields())
     counters = segments.own("counters-orders", SegmentKind.COUNTERS)
     counted = _counters.CounterReader(counters.view).values() if restarted else np.zeros(0, np.int64)
 
@@ -165,6 +168,7 @@ def _ports(
         history=earlier.records,
         restarted=restarted,
         continues=earlier.names,
+        not_continued=earlier.refused,
         counted=named("orders", counted) if restarted else {},
         written=written([*earlier.folders, *([folder] if restarted else [])]),
         broker_name=broker,
@@ -172,6 +176,7 @@ def _ports(
         on_trade=open_csv(folder / "trades.csv", TRADE_COLUMNS, alarm, held),
         alert=tell,
         fresh=FreshOfAll(config["connections"], len(instruments), segments, config["segments"]),
+        open_for=open_for(settings, instruments, clock),
         use_token=use_token,
         workers={w["number"]: [n for n, _index, _slots in w["strategies"]] for w in config["workers"]},
     )
@@ -266,6 +271,8 @@ def _run(stage: Orders, transport: Transport, clock: Clock, waiting: Waiting, an
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     stage.start()
+    if isinstance(transport, PaperTransport):
+        transport.resume(stage.book)
     started_ns = clock.mono_ns()
     while not (stage.active or stage.states.token_dead or stopping.is_set()):
         waiting.round()
@@ -297,11 +304,13 @@ class Waiting:
         stage: Orders,
         transport: Transport,
         queues: Sequence[_queue.QueueConsumer],
+        views: Sequence[memoryview],
         wake_fd: int,
         clock: Clock,
         segments: Segments,
         control: ControlPipe | None,
         answers: Answers,
+        wait: str,
     ) -> None:
         self._stage, self._transport, self._queues, self._clock = stage, transport, queues, clock
         self._segments, self._wake_fd = segments, wake_fd
@@ -313,6 +322,7 @@ class Waiting:
             self._epoll.register(transport.fileno(), select.EPOLLIN)
         if control is not None:
             self._epoll.register(control.fileno(), select.EPOLLIN)
+        self._lookout = Lookout(wait, queues, views, self._serve, clock)
 
     def hear(self) -> None:
         """What the supervisor has said; a message that cannot be followed is told and left."""
@@ -323,7 +333,7 @@ class Waiting:
                 self._answers.log(f"orders: message {message.get('do')!r} not understood: {error!r}")
 
     def round(self) -> None:
-        """One step; then, when it found nothing, sleep until something arrives or is due."""
+        """One step; then, when it found nothing, look or sleep until something arrives or is due."""
         now_ns = self._clock.mono_ns()
         if now_ns >= self._beat_ns:
             self._beat_ns = now_ns + BEAT_NS
@@ -333,15 +343,23 @@ class Waiting:
             return
         times = (self._stage.next_deadline_ns(now_ns), self._transport.next_deadline_ns(), self._beat_ns)
         due_ns = min(t for t in times if t is not None)
+        if self._lookout.came(due_ns):
+            return
         parked = [queue for queue in self._queues if queue.park()]
         if len(parked) == len(self._queues):
-            for fd, _ in self._epoll.poll(max(0, due_ns - self._clock.mono_ns()) / 1e9):
-                if fd == self._wake_fd:
-                    os.eventfd_read(fd)
-                elif self._control is not None and fd == self._control.fileno():
-                    self.hear()
+            self._serve(max(0, due_ns - self._clock.mono_ns()) / 1e9)
         for queue in parked:
             queue.unpark()
+
+    def _serve(self, wait_s: float) -> bool:
+        """Wait for descriptors; whether one was ready. The transport's own are left to the next step."""
+        ready = self._epoll.poll(wait_s)
+        for fd, _ in ready:
+            if fd == self._wake_fd:
+                os.eventfd_read(fd)
+            elif self._control is not None and fd == self._control.fileno():
+                self.hear()
+        return bool(ready)
 
     def close(self) -> None:
         self._epoll.close()

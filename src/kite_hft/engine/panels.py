@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from kite_hft.engine.sample import LATENCIES, Sample, state_word
+from kite_hft.engine.sample import ORDER_LATENCIES, TICK_LATENCIES, Sample, recorded, state_word
 from kite_hft.layout import Severity
 from kite_hft.units import rupees_text
 
@@ -89,12 +90,24 @@ def _age(seconds: float | None) -> str:
     return "never" if seconds is None else "now" if seconds < 1 else f"{seconds:.0f} s ago"
 
 
-def latencies(sample: Sample) -> Table:
-    """p50, p99 and max of each stage, in microseconds."""
+def latencies(sample: Sample) -> Columns:
+    """p50, p99 and max of what was timed, in microseconds: ticks, and beside them orders if there is room."""
+    return Columns(
+        [
+            latency_table(f"{what}, µs", names, sample)
+            for what, group in (("ticks", TICK_LATENCIES), ("orders", ORDER_LATENCIES))
+            if (names := recorded(sample.latency_us, group))
+        ],
+        padding=(0, 4),
+    )
+
+
+def latency_table(title: str, names: Iterable[str], sample: Sample) -> Table:
+    """One line for each of `names`."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("latency, µs", "p50", "p99", "max", "n"):
-        table.add_column(heading, justify="left" if heading.startswith("lat") else "right")
-    for name in LATENCIES:
+    for heading in (title, "p50", "p99", "max", "n"):
+        table.add_column(heading, justify="left" if heading == title else "right", no_wrap=True)
+    for name in names:
         row = sample.latency_us[name]
         table.add_row(
             name.replace("_", " "),

@@ -1,23 +1,24 @@
 """Layer 5, supervisor, cold: which processes a run has, and which shared memory between them.
 
 Pure: from settings, instruments and the number of cores to a Plan. engine/deal.py says which
-connection carries which instruments. A stage is not a process: on few cores a feed and the worker
-of its connection share one (no wake-up between them), on more they get one each. A worker that
-drains several rings is always a process of its own. ORDERS is always alone: it is the only process
+connection carries which instruments, engine/placing.py how each process waits and where it runs. A
+stage is not a process: a feed and the worker of its connection share one (no wake-up between them)
+until there is a core for each and one left for the house. A worker that drains several rings is
+always a process of its own. ORDERS is always alone: it is the only process
 that may reach the broker's REST host.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from kite_hft.engine.deal import deal, owners, together
+from kite_hft.engine.placing import Place, describe, has_cores_of_their_own, is_hot, places_of
 from kite_hft.layout import COUNTERS, HISTOGRAMS, SegmentKind
 from kite_hft.settings import Settings
 
-FUSED_UP_TO_CORES: Final = 3
 TEXT_SLOTS: Final = 256
 FRAME_SLOTS: Final = 1024
 INPUT_SLOTS: Final = 1 << 14
@@ -71,17 +72,21 @@ class ProcessPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All of a run. Processes stand in the order of the flow: stopped so, started the other way."""
+    """All of a run. Processes stand in the order of the flow: stopped so, started the other way.
+
+    places: of each process, by its name.
+    """
 
     processes: tuple[ProcessPlan, ...]
     segments: tuple[SegmentPlan, ...]
     connections: tuple[ConnectionPlan, ...]
     workers: tuple[WorkerPlan, ...]
     why: str
+    places: Mapping[str, Place]
 
     def __str__(self) -> str:
         names = (f"{p.name} ({'+'.join(p.stages)})" for p in self.processes)
-        return f"{self.why}: {', '.join(names)}"
+        return f"{self.why}: {', '.join(names)}; {describe(self.places)}"
 
 
 def power_of_two(n: int) -> int:
@@ -96,12 +101,14 @@ def make_plan(
     cores: int,
     per_connection: int,
     connections_max: int,
+    core_numbers: Sequence[int] | None = None,
 ) -> Plan:
     """The plan of a run.
 
     wanted: per configured strategy the slots it subscribes to, or None for all. per_connection and
     connections_max: what the broker's rules allow. An instrument that starts in mode off keeps its
-    place, so that it can be subscribed at any time.
+    place, so that it can be subscribed at any time. core_numbers: which `cores` cores they are (0 to
+    cores - 1 by default).
 
     Raises:
         PlanError: more instruments than the connections may carry, or fewer than connections.
@@ -117,11 +124,14 @@ def make_plan(
     connections = tuple(ConnectionPlan(number, slots) for number, slots in enumerate(dealt))
     workers = _workers(settings, wanted, connections, owners(dealt, groups))
     packing = settings.performance.packing
-    if packing == "auto":
-        packing = "fused" if cores <= FUSED_UP_TO_CORES else "separate"
     processes = _processes(settings, connections, workers, fused=packing == "fused")
+    if packing == "auto":
+        enough = has_cores_of_their_own(sum(map(is_hot, processes)), cores)
+        packing = "separate" if enough else "fused"
+        processes = _processes(settings, connections, workers, fused=not enough)
     segments = _segments(settings, instruments, connections, workers)
-    return Plan(processes, segments, connections, workers, _why(packing, cores, workers))
+    places = places_of(settings, processes, core_numbers or range(cores))
+    return Plan(processes, segments, connections, workers, _why(packing, cores, workers), places)
 
 
 def _why(packing: str, cores: int, workers: Sequence[WorkerPlan]) -> str:

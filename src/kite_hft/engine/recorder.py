@@ -47,6 +47,7 @@ def run_recorder(config: dict[str, Any], answers: Answers) -> int:
         tracks = make_tracks(settings, config, clock, alert)
         stage = Recorder(tracks, counters, clock.mono_ns, clock.real_ns, alert)
         stage.start()
+        answers.placed(config["name"], config["place"])
         answers.send(ready={})
         beat_ns = 0
         while not stopping.is_set():

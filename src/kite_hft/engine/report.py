@@ -227,7 +227,10 @@ def connection_row(readings: Readings, name: str) -> dict[str, Any]:
 
 def counted_orders(counters: Mapping[str, int]) -> dict[str, Any]:
     """The orders part when ORDERS could not say it itself: counts stand, reasons are unknown."""
-    names = ("intents", "sent", "accepted", "filled", "partial_fills", "rejected", "ambiguous", "resolved")
+    names = (
+        "intents", "probes", "sent", "accepted", "filled", "partial_fills", "rejected", "ambiguous",
+        "resolved",
+    )  # fmt: skip
     refused = {"UNKNOWN": counters["refused"]} if counters["refused"] else {}
     return {name: counters[name] for name in names} | {"refused": refused}
 
@@ -265,11 +268,13 @@ def make_report(
     restarts: Sequence[Mapping[str, Any]] = (),
     alerts: Mapping[str, Any] | None = None,
     fills: Mapping[str, Any] | None = None,
+    placing: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The whole report. `parts`: what each process said at its end, by process name.
 
     restarts: one row each (engine/restarts.py). alerts: Alerting.report(). fills: by which rules the
-    simulated exchange filled orders; empty for a real one.
+    simulated exchange filled orders; empty for a real one. placing: by process how it waits and where
+    it runs: what was asked, what it got, and why not (engine/placing.py).
     """
     compute, orders = readings.values("compute"), readings.values("orders")
     told = parts.get("orders", {})
@@ -294,5 +299,6 @@ def make_report(
         "restarts": [dict(row) for row in restarts],
         "alerts": dict(alerts or {"by_code": {}, "standing": [], "hook": {}}),
         "fills": dict(told.get("fills") or fills or {}),
+        "placing": dict(placing or {}),
         "absence_horizon_s": absence_horizon_s,
     }

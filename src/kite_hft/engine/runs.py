@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from kite_hft.engine.run_folder import account_tag
 
 SHM: Final = Path("/dev/shm")
@@ -110,11 +112,17 @@ def announce(note: RunNote) -> None:
 
 
 def read_note(path: Path) -> RunNote | None:
-    """The note of a run; None: there is none, or it is of another version."""
+    """The note of a run; None: there is none, or it is damaged or of another version."""
     try:
-        return RunNote(**json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        note = msgspec.json.decode(path.read_bytes(), type=RunNote)
+    except (OSError, ValueError, msgspec.DecodeError):
         return None
+    whole = all(isinstance(row.get("name"), str) and _words(row.get("stages")) for row in note.processes)
+    return note if whole and all(number.isdecimal() for number in note.strategies) else None
+
+
+def _words(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(word, str) for word in found)
 
 
 def running(home: Path | None = None) -> list[RunNote]:
@@ -140,9 +148,10 @@ def lock_holder(lock: Path) -> int:
     return 0
 
 
-def accounts(root: Path, home: Path | None = None) -> list[Account]:
+def accounts(root: Path, home: Path | None = None, *, elsewhere: bool = True) -> list[Account]:
     """Accounts with runs below the state directory `root`; where there are none, accounts on which an
-    engine runs that was started with another state directory."""
+    engine runs that was started with another state directory. Not `elsewhere`: a person has named the
+    directory, and means no other engine."""
     home = home or shared_home()
     live = {(note.broker, note.account): note for note in running(home)}
     found: dict[tuple[str, str], Account] = {}
@@ -151,8 +160,10 @@ def accounts(root: Path, home: Path | None = None) -> list[Account]:
         if path.is_dir() and not path.is_symlink() and (path / "latest").is_symlink():
             note = live.get((broker, name))
             starting = 0 if note else lock_holder(home / f"{account_tag(broker, name)}.lock")
+            if note and not elsewhere and not Path(note.folder).resolve().is_relative_to(path.resolve()):
+                note = None
             found[broker, name] = Account(broker, name, path, note, starting)
-    if not found:
+    if not found and elsewhere:
         return [Account(n.broker, n.account, Path(n.folder).parent.parent, n) for n in live.values()]
     return list(found.values())
 

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kite_hft.engine.report import Readings, connection_row
 from kite_hft.trading.alerts import Alert
 
-LATENCIES: Final = (
+TICK_LATENCIES: Final = (
     "read_to_decoded",
     "read_to_published",
+    "read_to_drained",
     "read_to_computed",
     "tick_to_intent",
+    "send_to_computed",
+    "send_to_intent",
+)
+ORDER_LATENCIES: Final = (
+    "intent_to_taken",
+    "taken_to_judged",
+    "throttle_wait",
+    "journalled",
+    "written",
     "intent_to_sent",
     "tick_to_order",
     "order_ack",
 )
-"""What people see of latency_us, in the order of the way of a tick."""
+LATENCIES: Final = (*TICK_LATENCIES, *ORDER_LATENCIES)
+"""What people see of latency_us, in the order of the way of a tick and of its order."""
+
+
+def recorded(latency_us: Mapping[str, Mapping[str, float]], names: Sequence[str] = LATENCIES) -> list[str]:
+    """Those of `names` of which at least one duration was counted: the others say nothing."""
+    return [name for name in names if latency_us.get(name, {}).get("n")]
 
 
 @dataclass(slots=True)

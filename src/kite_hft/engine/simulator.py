@@ -76,22 +76,30 @@ def start_simulator(section: SimulatorSection) -> Simulator:
         start_new_session=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
+    told = _await_ready(process)
+    if told:
+        return Simulator(process, told["ws"], told["api"], told["api_key"], told["access_token"])
+    raise SimulatorFailed(f"the simulator ended before it was ready (exit code {process.returncode})")
+
+
+def _await_ready(process: subprocess.Popen[str]) -> dict[str, str]:
+    """What the `ready` line says; {} when it never came: the process has ended then."""
     assert process.stdout is not None
     deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline:
-        readable, _, _ = select.select([process.stdout], [], [], 0.2)
-        if readable:
-            line = process.stdout.readline()
+    told: dict[str, str] = {}
+    try:
+        while not told and time.monotonic() < deadline:
+            readable, _, _ = select.select([process.stdout], [], [], 0.2)
+            line = process.stdout.readline() if readable else ""
             if line.startswith("ready "):
                 told = dict(word.split("=", 1) for word in line.split()[1:])
-                return Simulator(process, told["ws"], told["api"], told["api_key"], told["access_token"])
-            if not line:
+            elif not line and (readable or process.poll() is not None):
                 break
-        elif process.poll() is not None:
-            break
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
-    raise SimulatorFailed(f"the simulator ended before it was ready (exit code {process.returncode})")
+    finally:  # a stop may be asked for meanwhile
+        if not told:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+    return told

@@ -26,14 +26,13 @@ from typing import Any, Final
 
 from kite_hft.engine.alerting import Alerting
 from kite_hft.engine.control import SOCKET_NAME, ControlServer
-from kite_hft.engine.days import session_arrays
+from kite_hft.engine.days import sessions_now
 from kite_hft.engine.family import RUNNING, Family, Member, StartFailed, StopAsked, last_words
 from kite_hft.engine.judges import feed_trouble
 from kite_hft.engine.launch import SHM, Run, child_config, prepare, release, wanted_slots
 from kite_hft.engine.report import Readings, make_report, processes
 from kite_hft.engine.sample import take_sample
 from kite_hft.engine.steering import Steering
-from kite_hft.sessions import ist_text
 from kite_hft.trading.alerts import Alert
 from kite_hft.trading.market_halt import HaltWatch, sample_of
 
@@ -41,7 +40,8 @@ __all__ = ["SHM", "Run", "child_config", "prepare", "release", "supervise", "wan
 
 STOP_S: Final = 20.0
 FLATTEN_S: Final = 60.0
-LOOK_MS: Final = 20
+LOOK_MS: Final = 50
+ENDING_S: Final = 0.02
 JUDGE_EVERY_NS: Final = 500_000_000
 SHOW_EVERY_NS: Final = 250_000_000
 
@@ -69,10 +69,8 @@ class Watch:
     def __post_init__(self) -> None:
         settings = self.run.settings
         self.halts = HaltWatch(round(settings.alerts.market_halt_s * 1e9))
-        today = ist_text(self.run.clock.real_ns())[:10]
-        if settings.trading.date is None or settings.trading.date.isoformat() == today:
-            opens, closes = session_arrays(settings, self.run.instruments, self.run.clock.real_ns())
-            self.hours = int(opens.min()), int(closes.max())
+        if sessions := sessions_now(settings, self.run.instruments, self.run.clock.real_ns()):
+            self.hours = int(sessions[0].min()), int(sessions[1].max())
 
     def until_the_end(self, duration_s: float | None) -> int:
         """Until the time is over, a stop is asked for, or nothing can go on; returns the exit code."""
@@ -102,7 +100,7 @@ class Watch:
         for fd in [*self.family.filenos(), *self.control.filenos()]:
             poll.register(fd, select.POLLIN)
         if any(flags & ~select.POLLIN for _fd, flags in poll.poll(LOOK_MS)):
-            sleep(LOOK_MS / 1e3)  # a process that has closed its pipe is about to end
+            sleep(ENDING_S)  # a process that has closed its pipe is about to end
 
     def _look(self, now_ns: int) -> int | None:
         """One round; an exit code when the run cannot go on."""
@@ -150,18 +148,18 @@ class Watch:
         name, chosen = member.plan.name, self.run.settings.supervision
         if not chosen.restart:
             return self._end_with(member, why)
-        if self.family.restart(member, why, now_ns):
+        down = self.family.restart(member, why, now_ns)
+        if not down:
             what = "gave no sign of life" if why == "hung" else "died"
             code = "PROCESS_HUNG" if why == "hung" else "PROCESS_RESTARTED"
             ended = self.family.history[-1].exit_code
             self.alerting.raise_(code, name, f"{name} {what} (exit code {ended}); it is started again")
             return None
-        often = f"{name} {why} more than {chosen.restarts_max} times in {chosen.restarts_window_s:g} s"
-        self.alerting.raise_("CRASH_LOOP", name, often)
+        self.alerting.raise_("CRASH_LOOP", name, down)
         if "orders" in member.plan.stages:
             self.run.view.say("without its order process the run ends; what rests at the broker stays there")
             return EXIT_FAILED
-        self.family.tell("orders", {"do": "halt", "reason": often})
+        self.family.tell("orders", {"do": "halt", "reason": down})
         return None
 
     def _end_with(self, member: Member, why: str) -> int:
@@ -210,16 +208,22 @@ class Watch:
 
 
 @contextlib.contextmanager
-def signals(run: Run) -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP (the terminal was closed) ask for an orderly stop; a second one hurries."""
+def signals() -> Iterator[list[Run]]:
+    """SIGINT, SIGTERM and SIGHUP (the terminal was closed) ask for an orderly stop; a second one hurries.
+
+    What is yielded gets the run as soon as there is one; before that they raise KeyboardInterrupt.
+    """
+    runs: list[Run] = []
 
     def ask(number: int, _frame: FrameType | None) -> None:
-        run.hurry = bool(run.stop_asked)
-        run.stop_asked = signal.Signals(number).name
+        if not runs:
+            raise KeyboardInterrupt
+        runs[0].hurry = bool(runs[0].stop_asked)
+        runs[0].stop_asked = signal.Signals(number).name
 
     before = {number: signal.signal(number, ask) for number in STOPPING}
     try:
-        yield
+        yield runs
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -249,27 +253,26 @@ def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
     code = EXIT_FAILED
     memory: dict[str, Any] = {}
     cpu: dict[str, Any] = {}
-    with signals(run):
-        try:
-            family.start()
-            started_ns = family.started_ns = run.clock.mono_ns()
-            code = Watch(run, family, readings, alerting, control).until_the_end(duration_s)
-        except StopAsked:
-            run.view.say(f"stopping: {run.stop_asked}")
-            code = EXIT_OK
-        except StartFailed as error:
-            run.view.say(f"not started: {error}")
-        finally:
-            duration = (run.clock.mono_ns() - started_ns) / 1e9
-            memory, cpu = processes(family.pids())
-            run.view.end()
-            control.close()
-            if not stop(run, family):
-                code = EXIT_FAILED
-            for fields in family.listen():
-                alerting.take(fields)
-            family.release()
-            alerting.close(sleep)
+    try:
+        family.start()
+        started_ns = family.started_ns = run.clock.mono_ns()
+        code = Watch(run, family, readings, alerting, control).until_the_end(duration_s)
+    except StopAsked:
+        run.view.say(f"stopping: {run.stop_asked}")
+        code = EXIT_OK
+    except StartFailed as error:
+        run.view.say(f"not started: {error}")
+    finally:
+        duration = (run.clock.mono_ns() - started_ns) / 1e9
+        memory, cpu = processes(family.pids())
+        run.view.end()
+        control.close()
+        if not stop(run, family):
+            code = EXIT_FAILED
+        for fields in family.listen():
+            alerting.take(fields)
+        family.release()
+        alerting.close(sleep)
     report = make_report(
         readings,
         {name: member.child.part or {} for name, member in family.members.items()},
@@ -282,6 +285,7 @@ def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
         restarts=[restart.row() for restart in family.history],
         alerts=alerting.report(),
         fills=run.session.fills,
+        placing=placing_part(run, family),
     )
     readings.close()
     try:
@@ -290,6 +294,12 @@ def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
         run.view.say(f"report.json could not be written: {error.strerror}")
         code = EXIT_FAILED
     return code, report
+
+
+def placing_part(run: Run, family: Family) -> dict[str, Any]:
+    """How the processes wait and where they run, as they said; and what was tried for the memory."""
+    rows: dict[str, Any] = {name: member.child.placed for name, member in family.members.items()}
+    return rows | ({"shared memory": {"huge_pages": run.huge_pages}} if run.huge_pages else {})
 
 
 def stop(run: Run, family: Family) -> bool:

@@ -24,7 +24,6 @@ from kite_hft.clock import Clock, SystemClock
 from kite_hft.engine.children import Answers
 from kite_hft.engine.console import classic_voice
 from kite_hft.engine.days import session_arrays
-from kite_hft.engine.placing import wait_of
 from kite_hft.engine.recovery import Recovery, look_back, snapshot_name
 from kite_hft.engine.segments import Segments
 from kite_hft.engine.strategies import make_strategy
@@ -54,7 +53,7 @@ def run_compute(config: dict[str, Any], answers: Answers) -> int:
     worker = None
     try:
         worker = make_worker(settings, instruments, segments, clock, config, answers)
-        return _run_waiting(settings, segments, clock, answers, worker)
+        return _run_waiting(config, segments, clock, answers, worker)
     finally:
         if worker is not None:
             worker.close(answers)
@@ -229,6 +228,7 @@ def make_worker(
         on_halt=partial(_halted, answers),
         bars_sink=bars.write if bars is not None else None,
         intent_deadline_ns=round(settings.trading.intent_deadline_s * 1e9),
+        send_stamp=settings.performance.send_stamp,
         inputs=inputs,
         sources=list(rings),
         queue=me,
@@ -326,7 +326,7 @@ def make_host(
 
 
 def _run_waiting(
-    settings: Settings, segments: Segments, clock: Clock, answers: Answers, worker: Worker
+    config: dict[str, Any], segments: Segments, clock: Clock, answers: Answers, worker: Worker
 ) -> int:
     """Compute alone: wait on ring and event queue, step, until SIGTERM.
 
@@ -334,16 +334,15 @@ def _run_waiting(
     """
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    waiter, generations = _wait.Waiter(worker.wake_on(), wait_of(settings, "compute")), worker.generations()
+    wait = config["place"]["wait"]
+    waiter, generations = _wait.Waiter(worker.wake_on(), wait), worker.generations()
     beat_ns = 0
+    answers.placed(config["name"], config["place"])
     answers.send(ready={})
     while not stopping.is_set():
         worker.step()
         if worker.generations() != generations:
-            waiter, generations = (
-                _wait.Waiter(worker.wake_on(), wait_of(settings, "compute")),
-                worker.generations(),
-            )
+            waiter, generations = _wait.Waiter(worker.wake_on(), wait), worker.generations()
         waiter.wait_any(worker.positions(), WAIT_NS)
         now_ns = clock.mono_ns()
         if now_ns >= beat_ns:

@@ -237,6 +237,10 @@ def create(
         os.pwrite(fd, seal_header(page), 0)
     except OSError as error:
         path.unlink()
+        if error.errno == errno.EFBIG:
+            raise NoRoom(
+                f"{path.name} needs a file of {total:,} bytes: raise the limit (ulimit -f)"
+            ) from None
         if error.errno != errno.ENOSPC:
             raise
         free = os.statvfs(directory)

@@ -1,7 +1,7 @@
 """Layer 3, orders process, hot: one keep-alive HTTP/1.1 connection, non-blocking, TCP or TLS.
 
 TLS runs over memory buffers (ssl.MemoryBIO), so that reading, writing and waiting look the same
-with and without it. h11 parses the answers. A connection carries one call at a time; after any
+with and without it. Requests come as whole bytes; h11 parses the answers. A connection carries one call at a time; after any
 doubt (time-out, garbage, more bytes than asked for) it is closed, never used again.
 """
 
@@ -56,11 +56,19 @@ class Exchange:
 
     request_id: int
     deadline_ns: int
+    method: str
+    heard: bool = False  # its answer has begun: the parser knows of it
     sent: bool = False  # at least one byte may have left
     sent_ns: int = 0
     status: int = 0
     body: bytearray = field(default_factory=bytearray)
 
+
+_SPOKEN: Final = {
+    method: h11.Request(method=method, target="/", headers=[("Host", "-")])
+    for method in ("GET", "POST", "PUT", "DELETE")
+}
+"""What the parser is told of a request before it reads the answer: how one ends depends on the method."""
 
 Done = tuple[int, HttpResponse | TransportError]
 
@@ -149,15 +157,10 @@ class Connection:
 
     # A call
 
-    def start(self, request_id: int, head: h11.Request, body: bytes, deadline_ns: int) -> None:
-        """Write one call on an IDLE connection; its end comes by `finished`."""
-        self._exchange = exchange = Exchange(request_id, deadline_ns)
+    def start(self, request_id: int, method: str, data: bytes, deadline_ns: int) -> None:
+        """Write one call, a whole HTTP/1.1 request, on an IDLE connection; its end comes by `finished`."""
+        self._exchange = exchange = Exchange(request_id, deadline_ns, method)
         self.phase = Phase.BUSY
-        parser = self._parser
-        data = parser.send(head) or b""
-        if body:
-            data += parser.send(h11.Data(data=body)) or b""
-        data += parser.send(h11.EndOfMessage()) or b""
         try:
             if self._tls is not None:
                 self._tls.write(data)
@@ -171,7 +174,13 @@ class Connection:
 
     def fresh(self) -> bool:
         """True when an IDLE connection still stands: the peer has neither closed it nor spoken."""
-        if self.phase is Phase.IDLE:
+        if self.phase is Phase.IDLE and self._socket is not None:
+            try:
+                self._socket.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                return True
+            except OSError:
+                pass  # told by the read below
             self.ready(select.EPOLLIN)
         return self.phase is Phase.IDLE
 
@@ -180,7 +189,14 @@ class Connection:
         if sock is None or self.phase is Phase.CONNECTING:
             return
         if self._outbox.pending:
-            self._out += self._outbox.read()
+            data = self._outbox.read()
+            if not self._out:
+                with contextlib.suppress(BlockingIOError, InterruptedError):
+                    n = sock.send(data)
+                    if self._exchange is not None and n:
+                        self._exchange.sent = True
+                    data = data[n:]
+            self._out += data
         while self._out:
             try:
                 n = sock.send(self._out)
@@ -235,6 +251,15 @@ class Connection:
         if exchange is None:
             self.fail("closed by the server" if not data else "the server spoke unasked", calm=not data)
             return
+        if not data and not exchange.status:
+            begun = bool(self._parser.trailing_data[0])
+            words = "in the middle of its answer" if begun else "without an answer"
+            self.fail(f"the server closed the connection {words}")
+            return
+        if not exchange.heard:
+            exchange.heard = True
+            self._parser.send(_SPOKEN[exchange.method])
+            self._parser.send(h11.EndOfMessage())
         self._parser.receive_data(data)
         while True:
             event = self._parser.next_event()
@@ -249,9 +274,6 @@ class Connection:
                     return
             elif isinstance(event, h11.EndOfMessage):
                 self._finish(exchange)
-                return
-            elif isinstance(event, h11.ConnectionClosed):
-                self.fail("closed by the server before it answered")
                 return
 
     def _finish(self, exchange: Exchange) -> None:
@@ -305,6 +327,8 @@ class Connection:
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, h11.RemoteProtocolError):
+        return f"the server's answer is no whole HTTP: {error}"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate refused: {error.verify_message}"
     if isinstance(error, OSError) and error.strerror:

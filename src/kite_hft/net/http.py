@@ -10,6 +10,7 @@ followed, nothing is ever sent twice. Credentials are handed in as headers and s
 from __future__ import annotations
 
 import ipaddress
+import re
 import select
 import socket
 import ssl
@@ -29,6 +30,9 @@ from kite_hft.units import NS_PER_S
 WAITING_MAX: Final = 1024
 EVENTS_PER_POLL: Final = 64
 BODY_MAX: Final = 16 << 20
+_NEVER_NS: Final = 2**62
+_PLAIN: Final = re.compile(r"[!-~]+")
+"""Of these characters a target or a content type is made: nothing in it ends the line."""
 
 
 class TransportConfigError(ValueError):
@@ -51,8 +55,8 @@ class HttpSettings:
 @dataclass(slots=True)
 class _Waiting:
     request_id: int
-    head: h11.Request
-    body: bytes
+    method: str
+    data: bytes
     give_up_ns: int
 
 
@@ -85,6 +89,7 @@ class HttpTransport:
         self._fixed = (("Host", host), ("User-Agent", "kite_hft"), ("Accept-Encoding", "identity"))
         self.use_headers(headers)
         self._turn = 0
+        self._due_ns = 0  # before then `poll` has nothing to do but what the sockets say
         self._done: list[Done] = []
         self._epoll = select.epoll()
         self._orders = _Lane([self._connection() for _ in range(self._settings.order_connections)])
@@ -96,7 +101,9 @@ class HttpTransport:
 
     def use_headers(self, headers: Sequence[tuple[str, str]]) -> None:
         """Credentials of the calls from now on; what is under way keeps its own."""
-        self._headers = [(name.encode(), value.encode()) for name, value in (*self._fixed, *headers)]
+        pairs = [*self._fixed, *headers]
+        h11.Request(method="GET", target="/", headers=pairs)  # refuses what is no header
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in pairs)
 
     def _connection(self) -> Connection:
         connect_ns = round(self._settings.connect_timeout_s * NS_PER_S)
@@ -111,25 +118,30 @@ class HttpTransport:
     def submit(self, request_id: int, request: HttpRequest) -> None:
         """Send a call, now if a connection is free. Its one answer comes from `poll`."""
         now_ns = self._clock.mono_ns()
-        head = self._head(request)
+        self._due_ns = 0  # there will be another time to keep
+        data = self._encode(request)
         lane = self._reads if request.method == "GET" else self._orders
         if not lane.waiting:
             for connection in lane.connections:
                 if connection.fresh():
-                    connection.start(request_id, head, request.body, self._deadline_ns(now_ns))
+                    connection.start(request_id, request.method, data, self._deadline_ns(now_ns))
                     return
         if len(lane.waiting) >= WAITING_MAX:
             self._done.append((request_id, TransportError("too many calls wait", False, now_ns)))
             return
         give_up_ns = now_ns + round(self._settings.queue_s * NS_PER_S)
-        lane.waiting.append(_Waiting(request_id, head, request.body, give_up_ns))
+        lane.waiting.append(_Waiting(request_id, request.method, data, give_up_ns))
 
     def poll(self) -> list[tuple[int, HttpResponse | TransportError]]:
         """Handle what happened on the sockets; the answers since the last call."""
-        ready = dict(self._epoll.poll(0, EVENTS_PER_POLL))
+        ready = self._epoll.poll(0, EVENTS_PER_POLL)
+        now_ns = self._clock.mono_ns()
+        if not ready and now_ns < self._due_ns:
+            return []
+        events = dict(ready)
         for connection in self._all:
-            if connection.fd in ready:
-                connection.ready(ready[connection.fd])
+            if connection.fd in events:
+                connection.ready(events[connection.fd])
         now_ns = self._clock.mono_ns()
         for connection in self._all:
             connection.expire(now_ns)
@@ -139,6 +151,8 @@ class HttpTransport:
             self._serve(lane, now_ns)
         done = self._done[:]
         self._done.clear()
+        due_ns = self.next_deadline_ns()
+        self._due_ns = _NEVER_NS if due_ns is None else due_ns
         return done
 
     def next_deadline_ns(self) -> int | None:
@@ -172,13 +186,15 @@ class HttpTransport:
     def _deadline_ns(self, now_ns: int) -> int:
         return now_ns + round(self._settings.timeout_s * NS_PER_S)
 
-    def _head(self, request: HttpRequest) -> h11.Request:
-        headers = list(self._headers)
-        if request.method in ("POST", "PUT") or request.body:
-            headers.append((b"Content-Length", str(len(request.body)).encode()))
-        if request.content_type:
-            headers.append((b"Content-Type", request.content_type.encode()))
-        return h11.Request(method=request.method, target=self._base + request.path, headers=headers)
+    def _encode(self, request: HttpRequest) -> bytes:
+        """The whole request; only its first line, length, type and body differ between calls."""
+        method, path, body, content_type = request.method, request.path, request.body, request.content_type
+        if not (_PLAIN.fullmatch(path) and _PLAIN.fullmatch(content_type or "-")):
+            raise ValueError(f"{method} {path!r} of {content_type!r}: not fit for a head")
+        sized = f"Content-Length: {len(body)}\r\n" if body or method in ("POST", "PUT") else ""
+        typed = f"Content-Type: {content_type}\r\n" if content_type else ""
+        head = f"{method} {self._base}{path} HTTP/1.1\r\n{self._headers}{sized}{typed}\r\n"
+        return head.encode("ascii") + body
 
     def _serve(self, lane: _Lane, now_ns: int) -> None:
         """Let waiting calls go on free connections; give up those that waited too long."""
@@ -193,7 +209,7 @@ class HttpTransport:
             if free is None:
                 return
             call = lane.waiting.popleft()
-            free.start(call.request_id, call.head, call.body, self._deadline_ns(now_ns))
+            free.start(call.request_id, call.method, call.data, self._deadline_ns(now_ns))
 
 
 def _targets(url: str, context: ssl.SSLContext | None, bind: str) -> tuple[str, list[Target]]:

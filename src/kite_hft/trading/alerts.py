@@ -86,7 +86,8 @@ CODES: Final[dict[str, Code]] = {
     "PROCESS_RESTARTED": _once(WARNING, "A process died and was started again: see the log for its reason."),
     "PROCESS_HUNG": _once(WARNING, "A process gave no sign of life and was killed and started again."),
     "CRASH_LOOP": Code(
-        CRITICAL, "A process died again and again: HALTED; read its .crash file in the run folder."
+        CRITICAL,
+        "A process stays down: HALTED; read why, and its .crash file, then start the engine anew.",
     ),
     "JOURNAL_FAILED": Code(CRITICAL, "The order journal cannot be written: HALTED; make room on the disk."),
     "FILE_FAILED": Code(WARNING, "A file of the run folder is not written any more: make room on the disk."),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from kite_hft.layout import NO_SLOT, OrderStatus, Side
 from kite_hft.trading.broker import OrderReport, TradeReport
@@ -70,8 +70,7 @@ class Order:
         return self.quantity - self.filled if self.status in LIVE else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What one input did to one order."""
 
     order: Order
@@ -120,6 +119,7 @@ class Book:
         self._live: dict[int, Order] = {}
         self.positions: dict[tuple[int, int, int], Position] = {}
         self._slots: dict[int, list[Position]] = {}
+        self._touched: set[int] = set()  # slots that may hold a position or a live order
         self.traded: set[int] = set()  # orders whose fills changed; whoever settles costs empties it
         self.cuts: list[Cut] = []
 
@@ -297,6 +297,7 @@ class Book:
         """The position of (strategy, slot, product), flat when nothing happened yet."""
         key = (strategy, slot, product)
         found = self.positions.get(key)
+        self._touched.add(slot)  # it may change in the caller's hands
         if found is None:
             found = self.positions[key] = Position(strategy, slot, product)
             self._slots.setdefault(slot, []).append(found)
@@ -341,7 +342,22 @@ class Book:
 
     def slots_in_play(self) -> set[int]:
         """Slots with a position or a live order."""
-        return {p.slot for p in self.positions.values() if p.quantity or p.open_buy or p.open_sell}
+        return set(self.in_play())
+
+    def in_play(self) -> dict[int, int]:
+        """Slots with a position or a live order, each with its `worst_case`."""
+        found = {}
+        for slot in self._touched:
+            held = buys = sells = busy = 0
+            for position in self._slots[slot]:
+                quantity, buy, sell = position.quantity, position.open_buy, position.open_sell
+                busy |= quantity | buy | sell
+                held, buys, sells = held + quantity, buys + buy, sells + sell
+            if busy:
+                found[slot] = max(abs(held + buys), abs(held - sells))
+        if len(found) < len(self._touched):
+            self._touched = set(found)
+        return found
 
     def working_count(self) -> int:
         return sum(1 for order in self._live.values() if order.status in WORKING)

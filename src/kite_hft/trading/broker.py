@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
 from kite_hft.trading.instruments import Instrument
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(NamedTuple):
     """One call, without host and credentials: the transport adds both."""
 
     method: str
@@ -42,8 +42,7 @@ class TransportError:
     at_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRequest:
+class OrderRequest(NamedTuple):
     """What is to be placed, in engine terms. Prices in the instrument's unit."""
 
     instrument: Instrument

@@ -27,13 +27,17 @@ from kite_hft.trading.lifecycle import TERMINAL, WORKING
 from kite_hft.trading.positions import CASH_EXCHANGES, multiplier_of
 from kite_hft.units import price_text, rupees_text, value_paise
 
+PAISE_SCALE: Final = 100
+"""Units per rupee of a price in paise: its value needs no rounding."""
 CUT_QUIET_NS: Final = 1_000_000_000
 """So long may a strategy not know yet that the broker has closed a part of its position."""
-_KINDS: Final = frozenset(int(k) for k in IntentKind)
+_KINDS: Final = frozenset({int(IntentKind.PLACE), int(IntentKind.MODIFY), int(IntentKind.CANCEL)})
+_PLACE: Final = int(IntentKind.PLACE)
 _SIDES: Final = frozenset(int(s) for s in Side)
 _ORDER_TYPES: Final = frozenset(int(t) for t in OrderType)
 _PRODUCTS: Final = frozenset(int(p) for p in Product)
 _VALIDITIES: Final = frozenset(int(v) for v in Validity)
+_EXIT: Final = int(IntentFlag.EXIT)
 _FLAGS: Final = int(sum(IntentFlag))
 _PRICED: Final = frozenset({int(OrderType.LIMIT), int(OrderType.SL)})
 _TRIGGERED: Final = frozenset({int(OrderType.SL), int(OrderType.SLM)})
@@ -83,6 +87,7 @@ class Context:
     market_halted: bool = False
     fresh: bool = True  # a tick has come since the instrument's connection was made
     cut_age_ns: int = -1  # since the broker closed a part of this very position; -1: it did not
+    in_play: dict[int, int] | None = None  # book.in_play(), once a check has asked for it
 
 
 def resulting(intent: Intent, target: Order | None) -> tuple[int, int]:
@@ -124,7 +129,7 @@ def fresh(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
 
 def exit_left(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     """What was meant to close a position must not open one: what it closes may be closed already."""
-    if intent.flags & IntentFlag.EXIT:
+    if intent.flags & _EXIT:
         held = context.book.standing(intent.strategy, intent.slot, intent.product)
         return f"an exit of {intent.qty}: {held.quantity} held, {held.open_buy + held.open_sell} under way"
     if 0 <= context.cut_age_ns < CUT_QUIET_NS:
@@ -145,14 +150,13 @@ def kind(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
 
 
 def fields(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
-    for name, value, known in (
-        ("side", intent.side, _SIDES),
-        ("order type", intent.order_type, _ORDER_TYPES),
-        ("product", intent.product, _PRODUCTS),
-        ("validity", intent.validity, _VALIDITIES),
+    if not (
+        intent.side in _SIDES
+        and intent.order_type in _ORDER_TYPES
+        and intent.product in _PRODUCTS
+        and intent.validity in _VALIDITIES
     ):
-        if value not in known:
-            return f"{name} {value} does not exist" if value else f"{name} is missing"
+        return _strange_word(intent)
     if intent.flags & ~_FLAGS:
         return f"flags {intent.flags:#x} hold unknown bits"
     if intent.order_type not in limits.order_types:
@@ -162,12 +166,24 @@ def fields(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     return None
 
 
+def _strange_word(intent: Intent) -> str:
+    for name, value, known in (
+        ("side", intent.side, _SIDES),
+        ("order type", intent.order_type, _ORDER_TYPES),
+        ("product", intent.product, _PRODUCTS),
+        ("validity", intent.validity, _VALIDITIES),
+    ):
+        if value not in known:
+            return f"{name} {value} does not exist" if value else f"{name} is missing"
+    raise ValueError("every word of the intent exists")
+
+
 def numbers(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     if intent.px < 0 or intent.trigger_px < 0:
         return f"negative price: px {intent.px}, trigger_px {intent.trigger_px}"
     if math.isnan(intent.signal):
         return "signal is not a number"
-    if intent.kind == IntentKind.PLACE:
+    if intent.kind == _PLACE:
         if intent.qty <= 0:
             return "quantity is 0"
         if intent.order_type in _PRICED and intent.px == 0:
@@ -240,7 +256,17 @@ def collar(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
 
 
 def _value(px: int, quantity: int, instrument: Instrument) -> int:
-    return value_paise(px, quantity, multiplier_of(instrument) or 1, instrument.scale)
+    multiplier = instrument.multiplier or 1  # unknown: a share's, see multiplier_of; others are refused
+    if instrument.scale == PAISE_SCALE:
+        return px * quantity * multiplier
+    return value_paise(px, quantity, multiplier, instrument.scale)
+
+
+def _in_play(context: Context) -> dict[int, int]:
+    """Worst case of every slot with a position or a live order, gathered once for an intent."""
+    if context.in_play is None:
+        context.in_play = context.book.in_play()
+    return context.in_play
 
 
 def order_value(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
@@ -277,18 +303,21 @@ def exposure(intent: Intent, context: Context, limits: RiskLimits) -> str | None
     assert context.instrument is not None
     worst = context.book.worst_case(intent.slot, *_more(intent, context))
     total = _value(max(intent.px, context.ref_px), worst, context.instrument)
-    for slot in context.book.slots_in_play() - {intent.slot}:
-        px = context.mark(slot)
+    rows, mark = context.instruments.rows, context.mark
+    for slot, other in _in_play(context).items():
+        if slot == intent.slot:
+            continue
+        px = mark(slot)
         if px <= 0:
-            return f"no price for {context.instruments[slot].key}, where a position or an order stands"
-        total += _value(px, context.book.worst_case(slot), context.instruments[slot])
+            return f"no price for {rows[slot].key}, where a position or an order stands"
+        total += _value(px, other, rows[slot])
     if total <= limits.max_exposure * 100:
         return None
     return f"worst case of all instruments {rupees_text(total)} > max_exposure {limits.max_exposure:.2f}"
 
 
 def positions(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
-    slots = context.book.slots_in_play()
+    slots = _in_play(context)
     if intent.slot in slots or len(slots) < limits.max_positions:
         return None
     return f"{len(slots)} instruments in play >= max_positions {limits.max_positions}"

@@ -14,7 +14,7 @@ from typing import Final
 
 from kite_hft.layout import IntentKind, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Book, BookError, Order
+from kite_hft.trading.book import Book, BookError, Change, Order
 from kite_hft.trading.broker import (
     Ambiguous,
     Confirmed,
@@ -73,6 +73,7 @@ class Desk:
         self._submit, self._regather, self._look_up = submit, regather, look_up
         self.throttle: Throttle[Work] = Throttle(config.limits)
         self._gate = EgressGate(config.limits.order_windows)
+        self._entry_wait_ns = round(config.entry_wait_s * NS_PER_S)
         self.last_order_no = 0
         self.cancelling: dict[int, Cancel] = {}
         self.modifying: set[int] = set()
@@ -169,8 +170,9 @@ class Desk:
             self.cancelling[order.order_no] = Cancel.UNDER_WAY
 
     def _offer(self, work: Work, now_ns: int) -> str:
+        work.offered_ns = self._ports.clock.mono_ns()
         urgent = work.context is None or work.context.reducing
-        deadline_ns = now_ns + round(self._config.entry_wait_s * NS_PER_S)
+        deadline_ns = now_ns + self._entry_wait_ns
         if work.intent is not None and work.intent.deadline_ns:
             deadline_ns = min(deadline_ns, work.intent.deadline_ns)
         return self.throttle.offer(
@@ -242,6 +244,7 @@ class Desk:
 
     def _dispatch(self, waiting: Waiting[Work], now_ns: int) -> None:
         work, order = waiting.item, waiting.item.order
+        work.let_out_ns = self._ports.clock.mono_ns()
         if work.kind is CANCEL and order.status not in WORKING:
             self.progressed(order, now_ns)
             return
@@ -283,23 +286,34 @@ class Desk:
         order, broker = work.order, self._ports.broker
         instrument = self._ports.instruments[order.slot]
         work.sent_ns = now_ns
+        change: Change | None = None
         if work.kind is MODIFY:
             wish = work.intent
             assert wish is not None
-            self._submit(work, broker.modify(order.order_id, instrument, wish.qty, wish.px, wish.trigger_px))
-            return
-        if work.kind is CANCEL:
-            self._submit(work, broker.cancel(order.order_id))
-            return
-        change = self._book.enter(order, Input.SUBMIT, now_ns)
-        order.sent_ns, order.sent_real_ns = now_ns, self._ports.clock.real_ns()
-        self._submit(work, broker.place(request_of(order, instrument)))
-        after_ns = self._ports.clock.mono_ns()
-        if order.created_ns:
-            self._outbox.record("intent_to_sent", after_ns - order.created_ns)
-        if order.tick_recv_ns:
-            self._outbox.record("tick_to_order", after_ns - order.tick_recv_ns)
-        self._outbox.tell(change, now_ns)
+            request = broker.modify(order.order_id, instrument, wish.qty, wish.px, wish.trigger_px)
+        elif work.kind is CANCEL:
+            request = broker.cancel(order.order_id)
+        else:
+            change = self._book.enter(order, Input.SUBMIT, now_ns)
+            order.sent_ns, order.sent_real_ns = now_ns, self._ports.clock.real_ns()
+            request = broker.place(request_of(order, instrument))
+        before_ns = self._ports.clock.mono_ns()
+        self._submit(work, request)
+        self._time(work, before_ns, self._ports.clock.mono_ns())
+        if change is not None:
+            self._outbox.tell(change, now_ns)
+
+    def _time(self, work: Work, before_ns: int, after_ns: int) -> None:
+        """Times of a call that has left, written down when they can hold nothing up any more."""
+        record = self._outbox.record
+        record("throttle_wait", work.let_out_ns - work.offered_ns)
+        record("journalled", before_ns - work.let_out_ns)
+        record("written", after_ns - before_ns)
+        if work.kind is PLACE:
+            if work.order.created_ns:
+                record("intent_to_sent", after_ns - work.order.created_ns)
+            if work.order.tick_recv_ns:
+                record("tick_to_order", after_ns - work.order.tick_recv_ns)
 
     # Answers
 
@@ -308,6 +322,8 @@ class Desk:
         outcome: Outcome | None = None  # None: no byte of it left
         if isinstance(result, HttpResponse):
             outcome = self._ports.broker.parse_outcome(result)
+            if work.kind is PLACE and result.status == 404:  # it named no order that could be missing
+                outcome = Ambiguous(f"HTTP 404 to a new order: {result.body[:200]!r}")
             received_ns = result.received_ns or now_ns
             self._outbox.record("order_ack", received_ns - (result.sent_ns or work.sent_ns))
         elif result.sent:

@@ -4,7 +4,8 @@ All working orders are cancelled, exits too, or they could fill beside ours; the
 back, then longs sold, each position in its own product, in slices within the freeze quantity. A
 protected MARKET order becomes a LIMIT whose rest stays open: every `reprice_s` it is cancelled and
 placed anew at the market. Over only when the broker's positions, read while nothing fills, show
-nothing of ours. What the account held beyond our orders is not ours to close.
+nothing of ours. A short that the broker lets nobody buy back keeps long derivatives, which may cover it,
+and nothing else. What the account held beyond our orders is not ours to close.
 """
 
 from __future__ import annotations
@@ -54,15 +55,14 @@ class Flatten:
     def wishes(self, last_seq: dict[int, int], now_ns: int) -> list[Intent]:
         """Closing orders to place now. `last_seq`: highest strategy_seq of each strategy, counted up here."""
         open_ = self.open_positions()
-        closing_shorts = any(p.quantity < 0 for p in open_)
+        closing_shorts = any(p.quantity < 0 and not self._given_up(p) for p in open_)
         found = []
         for position in open_:
-            key = (position.strategy, position.slot, position.product)
             if position.open_buy or position.open_sell:
                 continue  # an order of ours is live: its end comes first
             if closing_shorts and position.quantity > 0:
                 continue
-            if self._given_up(key):
+            if self._stays(position, open_):
                 continue
             seq = last_seq[position.strategy] = last_seq.get(position.strategy, 0) + 1
             found.append(self._intent(position, seq, now_ns))
@@ -76,7 +76,19 @@ class Flatten:
         if order is not None:
             self._placed[key], self._placed_ns[order.order_no] = order, now_ns
 
-    def _given_up(self, key: tuple[int, int, int]) -> bool:
+    def _stays(self, position: Position, open_: list[Position]) -> bool:
+        """It cannot be closed, or must not be: a long derivative may cover a short one that cannot."""
+        if self._given_up(position):
+            return True
+        return (position.quantity > 0 and self._is_derivative(position)) and any(
+            p.quantity < 0 and self._is_derivative(p) and self._given_up(p) for p in open_
+        )
+
+    def _is_derivative(self, position: Position) -> bool:
+        return self._ports.instruments[position.slot].kind != "EQ"
+
+    def _given_up(self, position: Position) -> bool:
+        key = (position.strategy, position.slot, position.product)
         last = self._placed.get(key)
         if last is not None and last.order_id and last.status is not OrderStatus.REJECTED:
             self._refused[key] = 0  # it was taken: it only rested too long
@@ -84,8 +96,8 @@ class Flatten:
 
     def done(self, now_ns: int) -> bool:
         """Nothing of ours is open, and the broker's positions, read since, agree."""
-        open_ = [p for p in self.open_positions() if not self._given_up((p.strategy, p.slot, p.product))]
-        if open_ or self._book.live_count():
+        held = self.open_positions()
+        if any(not self._stays(p, held) for p in held) or self._book.live_count():
             self._checks = -1
             return False
         if self._checks < 0:

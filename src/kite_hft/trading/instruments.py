@@ -171,25 +171,25 @@ def parse_csv(lines: Iterable[str], where: str = "instruments") -> InstrumentTab
         InstrumentError: a missing column, an unreadable cell or a doubled token, with its line.
     """
     reader = csv.DictReader(lines)
-    missing = [c for c in CSV_COLUMNS if c not in (reader.fieldnames or ())]
-    if missing:
-        raise InstrumentError(f"{where}: columns missing: {', '.join(missing)}")
     try:
+        missing = [c for c in CSV_COLUMNS if c not in (reader.fieldnames or ())]
+        if missing:
+            raise InstrumentError(f"{where}: columns missing: {', '.join(missing)}")
         rows = tuple(_row(i, cells, f"{where}, line {i + 2}") for i, cells in enumerate(reader))
-    except csv.Error as error:
+    except (csv.Error, UnicodeDecodeError) as error:
         raise InstrumentError(f"{where}: {error}") from error
     return InstrumentTable(rows)
 
 
 def read_csv(path: Path) -> InstrumentTable:
     """`parse_csv` of a file."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return parse_csv(file, str(path))
 
 
 def write_csv(table: InstrumentTable, path: Path) -> None:
     """The table in Kite's columns plus multiplier and freeze_quantity; `read_csv` reads it back."""
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*CSV_COLUMNS, *EXTRA_COLUMNS])
         writer.writerows(csv_row(row) for row in table)

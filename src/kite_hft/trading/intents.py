@@ -5,7 +5,7 @@ One `tolist()` of a drained batch is several times cheaper than reading fields o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -62,10 +62,11 @@ def base36(number: int, width: int) -> str:
     """
     digits = ""
     rest = number
-    for _ in range(width):
+    while rest > 0:
         rest, digit = divmod(rest, 36)
         digits = BASE36[digit] + digits
-    if rest:
+    digits = digits.rjust(width, "0")
+    if number < 0 or len(digits) > width:
         raise ValueError(f"{number} does not fit {width} base-36 digits")
     return digits
 
@@ -81,16 +82,18 @@ class Tags:
 
     install: str  # 3 characters of this installation
     run: int  # 0 .. 36**4 - 1, another one for each run of the day
+    _begun: tuple[str, int] = field(init=False, repr=False, compare=False)  # what all tags begin with, its sum
 
     def __post_init__(self) -> None:
         if len(self.install) != 3 or any(c not in BASE36 for c in self.install):
             raise ValueError(f"install prefix {self.install!r} is not three of 0-9 a-z")
-        base36(self.run, 4)
+        prefix = self.install + base36(self.run, 4)
+        object.__setattr__(self, "_begun", (prefix, _sum(prefix)))
 
     def tag(self, order_no: int) -> str:
         """The tag of our order `order_no`."""
-        body = self.install + base36(self.run, 4) + base36(order_no, 11)
-        return body + _check(body)
+        prefix, total = self._begun
+        return prefix + (number := base36(order_no, 11)) + base36(_sum(number, total), 2)
 
     def order_no(self, tag: str) -> int | None:
         """Our order number in `tag`, or None when this run did not make it."""
@@ -108,8 +111,15 @@ class Tags:
         )
 
 
+_DIGIT: Final = {character: at for at, character in enumerate(BASE36)}
+
+
+def _sum(text: str, total: int = 0) -> int:
+    """The check of `text` behind what adds up to `total`."""
+    for character in text:
+        total = (total * 37 + _DIGIT[character] + 1) % 1291  # a prime below 36 ** 2
+    return total
+
+
 def _check(body: str) -> str:
-    total = 0
-    for character in body:
-        total = (total * 37 + BASE36.index(character) + 1) % 1291  # a prime below 36 ** 2
-    return base36(total, 2)
+    return base36(_sum(body), 2)

@@ -7,7 +7,7 @@ marked hung; it opens nothing more until it has been told everything anew (telli
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from typing import Any, Final
 
 from kite_hft.layout import COUNTERS, HISTOGRAMS, OrderStatus, Reason, Severity
@@ -41,6 +41,8 @@ _COUNTED: Final = {
     OrderStatus.AMBIGUOUS: "ambiguous",
 }
 _NAMED: Final = ("code", "key", "text")
+OWN_ALERTS: Final = 256
+"""So many of our own alerts are known again when the supervisor hands them back."""
 _NEVER: Final = 2**62
 """Reminders are the supervisor's business."""
 
@@ -74,6 +76,7 @@ class Outbox:
         self.halted = ""
         self.journalled: set[tuple[int, int]] = set()  # (strategy, strategy_seq) since last cleared
         self._standing = Standing(_NEVER)
+        self._own: deque[tuple[str, ...]] = deque(maxlen=OWN_ALERTS)
 
     def count(self, name: str, n: int = 1) -> None:
         """Add to a counter of layout.COUNTERS["orders"]."""
@@ -129,14 +132,14 @@ class Outbox:
         if told is None:
             return
         self.count("alerts")
+        self._own.append(_name_of(raised.code, raised.key, raised.text))
         if journal:
             self.journal(Kind.ALERT, raised.fields())
         self._ports.alert(raised.fields())
 
     def forwarded(self, fields: dict[str, Any]) -> None:
         """Journal an alert of another process; one that we raised ourselves is journalled already."""
-        alerts = self._standing.standing()
-        if not any((a.code, a.key, a.text) == tuple(fields.get(k) for k in _NAMED) for a in alerts):
+        if _name_of(*(str(fields.get(name, "")) for name in _NAMED)) not in self._own:
             self.journal(Kind.ALERT, {name: value for name, value in fields.items() if name != "do"})
 
     def clear(self, code: str, key: str = "") -> None:
@@ -235,6 +238,11 @@ class Outbox:
                 f"strategy {strategy}",
             )
         return False
+
+
+def _name_of(code: str, key: str, text: str) -> tuple[str, ...]:
+    """What is left of an alert's words on its way to people and back: cut, and without odd characters."""
+    return code, key, "".join(c for c in text[:400] if c.isalnum())
 
 
 def refused_payload(intent: Intent, reason: Reason, text: str) -> dict[str, Any]:

@@ -60,7 +60,14 @@ class Polls:
         """
         if not live:
             self._orders_ns = now_ns
-        if self.in_flight or self.paused or now_ns < self._free_ns(now_ns):
+        if self.in_flight or self.paused:
+            return None
+        quiet = not (self.starting or self.checking or self.check_wanted)
+        quiet = quiet and not (self.orders_wanted or self.trades_wanted)
+        if quiet and now_ns < self._checked_ns + self.positions_ns:
+            if not live or now_ns < self._orders_ns + self.period_ns:
+                return None
+        if now_ns < self._free_ns(now_ns):
             return None
         if self.starting:
             return self.starting

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from kite_hft.trading.intents import Tags
 from kite_hft.trading.lookup import HORIZON_S_MIN
 
 Records = npt.NDArray[np.void]
+ALWAYS_NS: Final = 2**62
+"""So long is a session open that knows no hours."""
 
 
 class Source(Protocol):
@@ -87,8 +89,9 @@ class Ports:
 
     history: records of the journals of runs that this one continues, oldest first, then those of
     this run's own journal, when the process was `restarted` in it. alert: gets the fields of an
-    alert (see alerts.py). fresh(slot): a tick has come since its connection was made. use_token: the
-    transport goes on with another access token.
+    alert (see alerts.py). fresh(slot): a tick has come since its connection was made. open_for(slot): for
+    how many ns its session is open, -1: it is closed. use_token: the transport goes on with another
+    access token.
     """
 
     instruments: InstrumentTable
@@ -105,6 +108,7 @@ class Ports:
     history: Iterable[Record] = ()
     restarted: bool = False
     continues: Sequence[str] = ()  # names of those runs
+    not_continued: str = ""  # why an earlier run of the day, although unfinished, is not
     counted: Mapping[str, int] = field(default_factory=dict)  # counters of this run so far
     written: Written = field(default_factory=Written)
     broker_name: str = ""  # the broker that the journal is about, by address; for its START record
@@ -112,6 +116,7 @@ class Ports:
     on_trade: Callable[[dict[str, Any]], None] = lambda row: None
     alert: Callable[[dict[str, Any]], None] = lambda fields: None
     fresh: Callable[[int], bool] = lambda slot: True
+    open_for: Callable[[int], int] = lambda slot: ALWAYS_NS
     use_token: Callable[[str], None] = lambda access_token: None
     workers: Mapping[int, Sequence[int]] = field(default_factory=dict)  # worker -> its strategies
 

@@ -83,7 +83,7 @@ def replay(records: Iterable[Record], book: Book, instruments: InstrumentTable, 
         try:
             data = record.data() | {"time_ns": record.time_ns}
             handler(data, book, instruments, state)
-        except (KeyError, ValueError, TypeError, msgspec.DecodeError) as error:
+        except (LookupError, ValueError, TypeError, msgspec.DecodeError) as error:
             raise RecoveryError(f"journal record {record.seq} ({record.kind.name}): {error!r}") from error
         if "no" in data:
             state.touched[data["no"]] = record.time_ns

@@ -120,3 +120,5 @@ def begin(found: Recovered, ports: Ports, config: OrdersConfig, outbox: Outbox) 
     if ports.continues and not ports.restarted:
         text = f"{found.placed} orders of {', '.join(ports.continues)} were taken over"
         outbox.alert("RUN_CONTINUED", text)
+    if ports.not_continued:
+        outbox.alert("RUN_NOT_CONTINUED", ports.not_continued)

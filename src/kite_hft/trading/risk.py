@@ -98,6 +98,18 @@ CHECKS: Final = (
 )
 """In order: the first that refuses gives the reason. `checks.kind` stands before the table."""
 
+_APPLYING: Final = {
+    (kind, reducing, again): tuple(
+        (row.check, row.reason)
+        for row in CHECKS
+        if kind in row.kinds and (row.reducing or not reducing) and (row.again or not again)
+    )
+    for kind in _ALL
+    for reducing in (False, True)
+    for again in (False, True)
+}
+"""(kind, reducing, again) -> the lines of CHECKS that apply then."""
+
 
 def judge(intent: Intent, context: Context, limits: RiskLimits, *, again: bool = False) -> Verdict | None:
     """The refusal of `intent`, or None. Sets `context.reducing` on the first call.
@@ -109,13 +121,9 @@ def judge(intent: Intent, context: Context, limits: RiskLimits, *, again: bool =
         if text := checks.kind(intent, context, limits):
             return Verdict(Reason.BAD_INTENT, text)
         context.reducing = is_reducing(intent, context.book, context.target)
-    for row in CHECKS:
-        if intent.kind not in row.kinds or (again and not row.again):
-            continue
-        if context.reducing and not row.reducing:
-            continue
-        if text := row.check(intent, context, limits):
-            return Verdict(row.reason, text)
+    for check, reason in _APPLYING[intent.kind, context.reducing, again]:
+        if text := check(intent, context, limits):
+            return Verdict(reason, text)
     return None
 
 
@@ -142,23 +150,24 @@ def gather(
     """
     slot = intent.slot
     target = book.by_strategy(intent.strategy, intent.target_seq) if intent.kind in (MODIFY, CANCEL) else None
-    cut_ns = book.standing(intent.strategy, slot, intent.product).cut_ns
-    return Context(
-        instrument=instruments[slot] if slot < len(instruments) else None,
-        instruments=instruments,
-        book=book,
-        active=active,
-        halted=halted,
-        ref_px=tick[0],
-        tick_seq=tick[1],
-        age_ns=tick[2],
-        mark=mark,
-        target=target,
-        modifications_max=modifications_max,
-        last_seq=last_seq,
-        token_dead=token_dead,
-        reducing_only=reducing_only,
-        market_halted=market_halted,
-        fresh=fresh,
-        cut_age_ns=now_ns - cut_ns if cut_ns else -1,
+    position = book.positions.get((intent.strategy, slot, intent.product))
+    cut_ns = position.cut_ns if position else 0
+    rows = instruments.rows
+    return Context(  # in the order of its fields: by name takes twice as long
+        rows[slot] if slot < len(rows) else None,
+        instruments,
+        book,
+        active,
+        halted,
+        *tick,
+        mark,
+        target,
+        modifications_max,
+        last_seq,
+        False,
+        token_dead,
+        reducing_only,
+        market_halted,
+        fresh,
+        now_ns - cut_ns if cut_ns else -1,
     )

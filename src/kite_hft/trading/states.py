@@ -52,13 +52,16 @@ class States:
         self._outbox.journal(Kind.STATE, {"halted": self._outbox.halted, "reducing": ""})
 
     def ended(self, change: Change) -> None:
-        """Counts rejections in a row; what the exchange took, or filled, ends the row."""
+        """Counts rejections in a row; what the exchange took, or filled, ends the row.
+
+        While the market is halted the exchange rejects everything: that says nothing of our orders.
+        """
         order = change.order
         if order.strategy == EXTERNAL or not change.status_changed:
             return
         if order.status in _TAKEN or change.fill_quantity:
             self._rejected = 0
-        elif order.status is OrderStatus.REJECTED:
+        elif order.status is OrderStatus.REJECTED and not self.market_halted:
             self._rejected += 1
             if self._rejected >= self._reject_storm:
                 self.reduce(f"{self._rejected} orders rejected in a row, the last one: {order.message}")
@@ -86,4 +89,5 @@ class States:
         """The supervisor says that the whole market is silent, or no more."""
         if on != self.market_halted:
             self.market_halted = on
+            self._rejected = 0  # what was rejected since the silence began was the halt's
             self._outbox.journal(Kind.STATE, {"halted": self._outbox.halted, "market_halted": on})

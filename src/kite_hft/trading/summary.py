@@ -14,6 +14,7 @@ from kite_hft.trading.positions import Position, divide_half_even, paise_of_unit
 from kite_hft.trading.records import name_of
 
 _TOTALS: Final = (
+    "probes",
     "sent",
     "accepted",
     "filled",

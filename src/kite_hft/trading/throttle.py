@@ -36,8 +36,9 @@ class Window:
 
     def free_at(self, now_ns: int, urgent: bool) -> int:
         """The first time from `now_ns` on at which one more call fits."""
+        over_ns = now_ns - self.span_ns
         for times in (self._all, self._entries):
-            while times and times[0] <= now_ns - self.span_ns:
+            while times and times[0] <= over_ns:
                 times.popleft()
         at = now_ns
         if len(self._all) >= self.limit.calls:
@@ -99,7 +100,8 @@ class Throttle(Generic[T]):
 
     def expired(self, now_ns: int) -> list[T]:
         """Entries whose deadline has passed; they leave the queue."""
-        return self._drop([w for w in self._entries if w.deadline_ns <= now_ns])
+        late = [w for w in self._entries if w.deadline_ns <= now_ns]
+        return self._drop(late) if late else []
 
     def take(self, now_ns: int) -> Waiting[T] | None:
         """The next call that may leave now; the windows count it as sent from here on."""
@@ -144,7 +146,9 @@ class Throttle(Generic[T]):
         return max(now_ns, min(times)) if times else None
 
     def _free_at(self, now_ns: int, waiting: Waiting[T]) -> int:
-        at = max([now_ns, *(w.free_at(now_ns, waiting.urgent) for w in self._windows)])
+        at = now_ns
+        for window in self._windows:
+            at = max(at, window.free_at(now_ns, waiting.urgent))
         if at < self._cool_until_ns:
             if not waiting.urgent:
                 return self._cool_until_ns

@@ -43,7 +43,9 @@ class Watch:
 
     def _positions(self, now_ns: int) -> None:
         held = {p.slot for p in self._book.positions.values() if p.quantity and p.strategy != EXTERNAL}
-        ages = {slot: self._age_ns(slot, now_ns) for slot in held}
+        open_ns = {slot: self._ports.open_for(slot) for slot in held}
+        # In a closed session no price is due; in one that has just opened the first is still to come.
+        ages = {s: min(self._age_ns(s, now_ns), since) for s, since in open_ns.items() if since >= 0}
         self._without = {s: self._without.get(s, now_ns) for s, age_ns in ages.items() if age_ns < 0}
         waited = {slot: now_ns - since_ns for slot, since_ns in self._without.items()}
         stale = {s: age_ns for s, age_ns in (ages | waited).items() if age_ns > self._stale_ns}

@@ -20,8 +20,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
-from kite_hft.net.http import fetch
+from kite_hft.brokers.kite.rest import auth_headers
+from kite_hft.clock import SystemClock
+from kite_hft.net.http import HttpTransport, fetch
+from kite_hft.trading.broker import HttpRequest, TransportError
 from kite_hft.verify.alerts import (
     ACCOUNT,
     ROOT,
@@ -37,6 +41,8 @@ from kite_hft.verify.alerts import (
 
 CASH: Final = 50_000_000
 LOOK_S: Final = 0.5
+STOPPED: Final = "NSE:INFY"
+FORM: Final = "application/x-www-form-urlencoded"
 AFTER_S: Final = 25.0
 """From the last fault to the end: what was stuck or ambiguous must have come to its end."""
 
@@ -101,6 +107,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             engine = subprocess.Popen([sys.executable, *words], stdout=out, env=environment)
         bench = Bench(told["api"], folder, engine)
         bench.until(lambda s: bool(s) and s["state"]["state"] == "ACTIVE", "state ACTIVE", START_S)
+        lay_stop(told)
         token = live_through(bench, options.duration) or told["access_token"]
         end(engine)
         stats = json.loads(fetch(f"{told['api']}/_sim/stats")[1])
@@ -126,6 +133,31 @@ def steady(told: dict[str, str], folder: Path) -> dict[str, Any]:
     made["risk"] = {"max_positions": 30, "max_exposure": 20_000_000, "max_position_size": 1_000_000}
     made["alerts"]["reject_storm"] = 1000  # a storm ends openings: it has a campaign of its own
     return made
+
+
+def lay_stop(told: dict[str, str]) -> None:
+    """A stop that a hand lays at the broker, far below the market: `stops_cancelled` has it to hit.
+
+    Raises:
+        CampaignError: the broker does not take it.
+    """
+    headers = auth_headers(told["api_key"], told["access_token"])
+    quote = json.loads(fetch(f"{told['api']}/quote?i={STOPPED}", headers)[1])["data"][STOPPED]
+    low = float(quote["lower_circuit_limit"])
+    exchange, symbol = STOPPED.split(":")
+    words = {"exchange": exchange, "tradingsymbol": symbol, "transaction_type": "SELL", "quantity": 1}
+    words |= {"order_type": "SL", "product": "MIS", "validity": "DAY", "price": low, "trigger_price": low + 1}
+    request = HttpRequest("POST", "/orders/regular", urlencode(words).encode(), FORM)
+    transport = HttpTransport(told["api"], SystemClock(), headers)
+    try:
+        transport.submit(1, request)
+        while not (done := transport.poll()):
+            time.sleep(0.01)
+    finally:
+        transport.close()
+    answer = done[0][1]
+    if isinstance(answer, TransportError) or answer.status != 200:
+        raise CampaignError(f"the broker takes no stop: {answer}")
 
 
 def live_through(bench: Bench, duration_s: float) -> str:
@@ -183,7 +215,7 @@ def judge(
         wrong.append(f"tags that stand twice at the broker: {doubled}")
     if accounts["exit_code"]:
         wrong.append("the independent script found the accounts to differ")
-    missing = sorted(set(KINDS_OF_THE_DAY) - set(struck))
+    missing = sorted(kind for kind in KINDS_OF_THE_DAY if not struck[kind])
     if missing:
         wrong.append(f"never struck: {missing}")
     orders = report["orders"]
@@ -209,7 +241,8 @@ def own_tags(order: dict[str, Any]) -> list[str]:
 KINDS_OF_THE_DAY: Final = (
     "drop", "reset", "silence", "half_open", "slow_consumer", "truncate", "wrong_count", "unknown_packet",
     "update_double", "update_late", "update_reorder", "update_lost", "update_label", "http_429", "http_503",
-    "http_504", "http_400_timed_out", "accept_then_drop", "slow_answer", "stuck_order", "token_death",
+    "http_504", "http_400_timed_out", "accept_then_drop", "slow_answer", "stuck_order", "stops_cancelled",
+    "token_death",
 )  # fmt: skip
 
 

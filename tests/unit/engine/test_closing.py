@@ -46,6 +46,15 @@ def test_the_least_report_has_a_summary() -> None:
         assert absent not in text, absent
 
 
+def test_what_was_timed_is_told_and_probes_are_counted() -> None:
+    found = report()
+    found["latency_us"] = {"written": {"p50": 7.5, "p99": 12.25, "n": 1234}, "order_ack": ROW}
+    found["orders"] |= {"probes": 4321}
+    text = drawn(found)
+    assert "p50 7.5 µs, p99 12.2 µs, n 1,234" in text and "4,321 have come" in text
+    assert "order ack" not in text and "probes" not in drawn(report())
+
+
 def test_what_went_wrong_is_said() -> None:
     found = report(
         state={"halted": "feed-0 died more than 5 times", "reducing": "", "token_dead": True},

@@ -88,3 +88,47 @@ def test_lines_are_bounded_and_objects() -> None:
         lines.add(b"x" * (control.LINE_BYTES_MAX + 1))
     with pytest.raises(ControlError, match="JSON object"):
         Lines().add(b"[1]\n")
+
+
+@pytest.mark.parametrize(
+    "error", [OverflowError("inf"), RuntimeError("x"), OSError(28, "full"), StopIteration()]
+)
+def test_a_request_that_cannot_be_handled_is_answered_and_ends_nothing(
+    tmp_path: Path, error: Exception
+) -> None:
+    def fails(message: dict[str, Any]) -> dict[str, Any]:
+        raise error
+
+    made = ControlServer(tmp_path / "control.sock", fails)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "control.sock"))
+        client.sendall(b'{"do": "subscribe", "tokens": [1e999]}\n')
+        made.serve()
+        assert "bad request" in json.loads(client.recv(1000))["error"]
+    made.close()
+
+
+def test_json_without_a_bottom_is_no_message() -> None:
+    with pytest.raises(ControlError, match="not JSON"):
+        Lines().add(b"[" * 200_000 + b"\n")
+
+
+def test_clients_that_say_nothing_make_room_for_one_that_asks(tmp_path: Path, server: ControlServer) -> None:
+    idle = [socket.socket(socket.AF_UNIX) for _ in range(2 * control.CLIENTS_MAX)]
+    try:
+        for client in idle[: control.CLIENTS_MAX]:
+            client.connect(str(tmp_path / "control.sock"))
+        assert ask(tmp_path / "control.sock", {"do": "status"})["ok"]
+    finally:
+        for client in idle:
+            client.close()
+
+
+def test_a_client_that_asks_on_and_on_and_reads_nothing_is_hung_up_on(tmp_path: Path) -> None:
+    made = ControlServer(tmp_path / "control.sock", lambda message: {"long": "x" * 100_000})
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.connect(str(tmp_path / "control.sock"))
+        deaf.sendall(b'{"do": "status"}\n' * 100)
+        made.serve()
+    assert len(made.filenos()) == 1
+    made.close()

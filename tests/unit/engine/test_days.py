@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kite_hft.engine.days import session_arrays, trading_day
+from kite_hft.clock import ManualClock
+from kite_hft.engine.days import open_for, session_arrays, sessions_now, trading_day
 from kite_hft.sessions import CalendarError, ist_text
 from kite_hft.settings import Settings, TradingSection
 from kite_hft.trading.instruments import CSV_COLUMNS, parse_csv
+from kite_hft.trading.ports import ALWAYS_NS
 
 TABLE = parse_csv(
     [
@@ -44,3 +46,19 @@ def test_the_configured_day_and_hours_win() -> None:
 def test_a_closed_day_is_an_error() -> None:
     with pytest.raises(CalendarError, match="closed on 2026-11-22"):
         session_arrays(settings(date=dt.date(2026, 11, 22)), TABLE, NOW_NS)
+
+
+def test_hours_bind_only_the_market_of_today() -> None:
+    day = dt.date(2026, 11, 20)
+    opens, closes = session_arrays(settings(), TABLE, NOW_NS)
+    clock = ManualClock(0, int(opens[0]) + 7)
+    since = open_for(settings(), TABLE, clock)
+    assert (since(0), since(1)) == (7, 7)
+    clock.real = int(closes[0])
+    assert since(0) == -1 and since(1) == int(closes[0] - opens[1])  # derivatives trade longer
+    clock.real = int(opens[0]) - 1
+    assert since(0) == -1
+    assert sessions_now(settings(date=day), TABLE, NOW_NS) is not None
+    replayed = settings(date=dt.date(2025, 12, 15))  # a simulator's market
+    assert sessions_now(replayed, TABLE, NOW_NS) is None
+    assert open_for(replayed, TABLE, clock)(0) == ALWAYS_NS

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from kite_hft.engine.live import LiveView, PlainView, make_view
+from kite_hft.engine.log import open_log
 from kite_hft.engine.sample import LATENCIES, Sample
 from kite_hft.layout import COUNTERS
 
@@ -48,3 +51,19 @@ def test_lines_where_lines_are_wanted(terminal: bool, plain: bool, kind: type) -
     console = Console(file=io.StringIO(), force_terminal=terminal)
     assert isinstance(make_view(console, "t", plain, print), kind)
     assert isinstance(make_view(Console(file=io.StringIO()), "t", False, print), PlainView)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_words_of_the_broker_cannot_steer_a_terminal_or_break_the_log(tmp_path: Path) -> None:
+    out = io.StringIO()
+    for view in (
+        PlainView(Console(file=out, width=200), open_log(tmp_path / "engine.log")),
+        LiveView(Console(file=out, width=200), open_log(tmp_path / "engine.log"), "t"),
+    ):
+        view.say("the broker says \x1b[2J\x9b31m\ud800\r\nover")
+    text = out.getvalue() + (tmp_path / "engine.log").read_text("utf-8")
+    assert not [c for c in text if not c.isprintable() and c != "\n"] and text.count("over") == 4
+    open_log(tmp_path / "raw.log")("half a pair: \ud800")
+    assert "half a pair" in (tmp_path / "raw.log").read_text("utf-8")
+    del view
+    gc.collect()  # a run's log stays open until its process ends

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kite_hft import _counters, _table
+from kite_hft.engine import look as looking
 from kite_hft.engine.look import Look, segment_files, stage_segments
 from kite_hft.engine.runs import RunNote
 from kite_hft.layout import COUNTERS, HISTOGRAMS, SLOT_STATS, TICK, SegmentKind
@@ -131,3 +132,12 @@ def test_the_newest_generation_of_a_segment_counts(tmp_path: Path) -> None:
 def test_the_counters_that_a_process_writes() -> None:
     assert list(stage_segments(MARKET)) == ["counters-feed-0", "counters-compute-0"]
     assert list(stage_segments(ORDERS)) == ["counters-orders"]
+
+
+def test_a_connection_is_down_when_its_process_is_dead(
+    memory: Memory, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.count("feed-0", connected=1)
+    assert [row["connected"] for row in look.connections(NOW)] == [True]
+    monkeypatch.setattr(looking, "lives", lambda pid, ticks: False)
+    assert [row["connected"] for row in look.connections(NOW)] == [False]

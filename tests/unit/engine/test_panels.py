@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from kite_hft.engine.panels import panel, plain_line
-from kite_hft.engine.sample import LATENCIES, Sample
+from kite_hft.engine.sample import LATENCIES, ORDER_LATENCIES, Sample
 from kite_hft.layout import COUNTERS
 from kite_hft.trading.alerts import alert
 
@@ -67,6 +67,17 @@ def test_the_panel_shows_numbers_connections_state_and_alerts() -> None:
         "FEED_DEAD feed-0 silent [0]", "and 2 more alerts", "read to computed", "said before",
     ):  # fmt: skip
         assert words in text, (words, text)
+
+
+def test_latencies_stand_side_by_side_and_those_without_a_figure_are_left_out() -> None:
+    shown = sample()
+    shown.latency_us = {**shown.latency_us, "send_to_intent": dict.fromkeys(("p50", "p99", "max", "n"), 0)}
+    text = drawn(shown)
+    assert "send to computed" in text and "send to intent" not in text
+    assert any("read to decoded" in line and "intent to taken" in line for line in text.splitlines())
+    for name in ORDER_LATENCIES:
+        del shown.latency_us[name]
+    assert "orders, µs" not in drawn(shown)
 
 
 def test_states_are_words() -> None:

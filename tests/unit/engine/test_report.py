@@ -140,7 +140,8 @@ SCHEMA = {
     "bars": int,
     "signals": int,
     "orders": {"intents": int, "refused": dict, "sent": int, "accepted": int, "filled": int,
-               "partial_fills": int, "rejected": int, "ambiguous": int, "resolved": int},
+               "partial_fills": int, "rejected": int, "ambiguous": int, "resolved": int,
+               "probes": int},
     "pnl_paise": {**PNL, "realised": int, "unrealised": int, "by_strategy": dict, "by_product": dict},
     "positions": list,
     "open_at_end": dict,
@@ -152,6 +153,7 @@ SCHEMA = {
     "restarts": list,
     "alerts": {"by_code": dict, "standing": list, "hook": dict},
     "fills": dict,
+    "placing": dict,
     "absence_horizon_s": float,
 }  # fmt: skip
 """report.json: every key, whose values are of that type; those who read it rely on each."""

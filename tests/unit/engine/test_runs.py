@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -146,3 +147,33 @@ def test_a_note_of_another_version_is_no_note(tmp_path: Path) -> None:
     for text in ("{", "[]", '{"broker": "kite"}', '{"unknown": 1}'):
         path.write_text(text)
         assert read_note(path) is None
+
+
+def test_a_named_state_directory_means_no_other_engine(places: tuple[Path, Path], tmp_path: Path) -> None:
+    """`kite-hft stop --state DIR` must never stop an engine of another directory."""
+    root, home = places
+    note(tmp_path / "elsewhere", home, "A")
+    assert accounts(root, home, elsewhere=False) == []
+    down = note(root, home / "other", "A")
+    (account,) = accounts(root, home, elsewhere=False)
+    assert account.running is None and account.folder == Path(down.folder).parent.parent
+    (account,) = accounts(tmp_path / "elsewhere", home, elsewhere=False)
+    assert account.running is not None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"pid": "x"}, {"pid": None}, {"start_ticks": 1.5}, {"strategies": []}, {"strategies": {"x": "y"}},
+        {"processes": None}, {"processes": [{}]}, {"processes": [{"name": "a", "stages": None}]},
+        {"connections": ["a"]}, {"shm": 3},
+    ],
+)  # fmt: skip
+def test_a_damaged_note_is_none(places: tuple[Path, Path], damage: dict[str, object]) -> None:
+    made = note(*places, "A")
+    path = Path(made.folder) / "run.json"
+    assert read_note(path) == made
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    assert read_note(path) is None
+    path.write_bytes(b"\xff{")
+    assert read_note(path) is None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kite_hft._kalman import kalman1, kalman2, kalman2_step
-from kite_hft._kernels import BAR_BY_TIME, BAR_CUT, Kernels, read_runs
+from kite_hft._kernels import BAR_BY_TIME, BAR_CUT, Kernels
 from kite_hft.layout import BAR, KERNEL_ROW, TICK, TickFlag
 
 S = 10**9
@@ -205,12 +205,3 @@ def test_series_with_real_steps_and_empty_ones():
     assert len(kalman1(np.zeros(0))) == 0
     price, velocity = kalman2(100 + 2.0 * np.arange(400) * 0.5, np.full(400, 0.5), x0=np.nan)
     assert abs(velocity[-1] - 2.0) < 1e-3 and abs(price[-1] - 499.0) < 0.05  # 2 per second
-
-
-def test_runs_of_one_read():
-    ticks = np.zeros(6, TICK)
-    ticks["recv_ns"] = [5, 5, 9, 5, 5, 5]
-    at, counts = np.zeros(6, np.int64), np.zeros(6, np.int64)
-    assert read_runs(ticks, 6, at, counts) == 3
-    assert (at[:3].tolist(), counts[:3].tolist()) == ([5, 9, 5], [2, 1, 3])
-    assert read_runs(ticks, 0, at, counts) == 0

@@ -155,7 +155,7 @@ def test_sizes(kind: SegmentKind, arguments: tuple[int, ...], size: int) -> None
 @pytest.mark.parametrize("kind", list(SegmentKind))
 @pytest.mark.parametrize("capacity", [0, -2, 3, (1 << 40) + 1])
 def test_unusable_capacities(kind: SegmentKind, capacity: int) -> None:
-    rows = (SegmentKind.LATEST_TABLE, SegmentKind.COUNTERS, SegmentKind.SLOT_STATS, SegmentKind.SNAPSHOT)
+    rows = (SegmentKind.LATEST_TABLE, SegmentKind.COUNTERS, SegmentKind.SLOT_STATS)
     if kind in rows and capacity == 3:
         assert segment.segment_bytes(kind, 3, 3) > 8192
         return

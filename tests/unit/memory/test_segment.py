@@ -46,7 +46,6 @@ def test_every_kind_can_be_created_and_attached(tmp_path: Path, kind: SegmentKin
             SegmentKind.LATEST_TABLE: _table.TableWriter,
             SegmentKind.COUNTERS: _counters.CounterWriter,
             SegmentKind.SLOT_STATS: len,  # plain rows: no class of their own
-            SegmentKind.SNAPSHOT: len,
         }
         default = _queue.QueueProducer if kind.name.endswith("QUEUE") else _ring.RingWriter
         makers.get(kind, default)(held.view)

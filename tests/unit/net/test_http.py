@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from raw_server import answer, certificate, read_request, serve
+from raw_server import answer, certificate, nobody_accepts, read_request, serve
 
 from kite_hft.clock import SystemClock
 from kite_hft.net.http import HttpSettings, HttpTransport, TransportConfigError, fetch
@@ -311,3 +311,32 @@ def test_fetch() -> None:
         assert fetch(f"http://127.0.0.1:{port}/instruments?x=1") == (200, b"/instruments?x=1")
     with pytest.raises(ConnectionError, match="ECONNREFUSED"):
         fetch(f"http://127.0.0.1:{port}/", timeout_s=0.3)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (b"", "the server closed the connection without an answer"),
+        (b"HTTP/1.1 20", "the server closed the connection in the middle of its answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "no whole HTTP: peer closed connection"),
+        (b"rubbish\r\n\r\n", "no whole HTTP: illegal status line"),
+    ],
+)
+def test_why_there_was_no_answer_is_said_plainly(said: bytes, words: str) -> None:
+    def script(peer: socket.socket) -> None:
+        read_request(peer)
+        peer.sendall(said)
+
+    result = failure(with_server(script, POST)[0])
+    assert result.sent and words in result.reason and "Error" not in result.reason
+
+
+def test_a_connect_that_hangs_is_given_up_and_nothing_was_sent() -> None:
+    quick = HttpSettings(timeout_s=5.0, connect_timeout_s=0.2, queue_s=0.6)
+    with nobody_accepts() as port:
+        transport = HttpTransport(f"http://127.0.0.1:{port}", CLOCK, settings=quick)
+        result = failure(call(transport, POST)[0])
+        transport.close()
+        assert not result.sent and "timed out while connecting" in result.reason
+        with pytest.raises(ConnectionError, match="timed out while connecting"):
+            fetch(f"http://127.0.0.1:{port}/instruments", timeout_s=0.2)

@@ -326,3 +326,20 @@ def test_run_time_messages_go_out_on_a_living_connection_only(tmp_path: Path) ->
     asyncio.run(scenario())
     assert json.loads(server.heard[2]) == {"a": "unsubscribe", "v": [TOKENS[1]]}
     assert json.loads(server.heard[3]) == {"a": "subscribe", "v": [TOKENS[0]]}
+
+
+def test_a_connect_that_hangs_is_given_up_said_and_tried_again(tmp_path: Path) -> None:
+    with raw_server.nobody_accepts() as port:
+        feed = FeedUnderTest(tmp_path, f"ws://127.0.0.1:{port}/?access_token=secret")
+        feed.link.connect_s = 0.1
+        asyncio.run(feed.run(lambda: feed.counts()["unreachable"] >= 2))
+    assert feed.counts()["connects"] == 0 and "secret" not in " ".join(feed.log)
+    assert any("cannot reach 127.0.0.1: TimeoutError" in line for line in feed.log)
+
+
+def test_a_stop_does_not_wait_for_a_connect_that_hangs(tmp_path: Path) -> None:
+    with raw_server.nobody_accepts() as port:
+        feed = FeedUnderTest(tmp_path, f"ws://127.0.0.1:{port}/")
+        feed.link.connect_s = 600.0
+        asyncio.run(feed.run(lambda: feed.link._connecting is not None))
+    assert feed.counts()["unreachable"] == feed.counts()["connects"] == 0

@@ -22,6 +22,7 @@ from kite_hft.layout import (
     SegmentKind,
     Side,
     TickFlag,
+    TickKind,
 )
 from kite_hft.memory import segment
 from kite_hft.stages.compute import COUNTER, HISTOGRAM, Compute, QueueContractError
@@ -284,3 +285,53 @@ def test_kalman_simple_before_the_open_and_without_an_end():
     assert len(day(KalmanSimple(), prices, [-600] * 121)) == 0
     assert len(day(KalmanSimple(), prices, [22_600] * 121)) == 0
     assert len(day(KalmanSimple(flatten_at=""), prices, [22_600] * 121)) == 1
+
+
+@pytest.mark.parametrize("send_stamp", [False, True])
+def test_what_is_timed_from_where_to_where(send_stamp):
+    """The clock moves while the ring is drained (200), in each call of the strategy (1,000), on a push (70)."""
+    now = [10_000]
+
+    class SlowReader(ListReader):
+        first_seq = lost_last = 0
+
+        def drain(self, out):
+            now[0] += 200
+            return super().drain(out)
+
+    class SlowBuyer(BuyOnce):
+        def on_tick(self, tick):
+            now[0] += 1_000
+            super().on_tick(tick)
+
+    class SlowQueue(ListQueue):
+        def push(self, records, n=-1):
+            now[0] += 70
+            return super().push(records, n)
+
+    ticks = ticks_of(5)
+    ticks["recv_ns"] = [9_000, 9_000, 9_000, 9_500, 9_500]
+    ticks["slot"] = 1
+    ticks["kind"], ticks["oi_day_high"] = TickKind.FULL, [3, 2**32 - 1, 0, 9, 8]  # µs; the third bears none
+    counts, intents = Counts(), SlowQueue(INTENT)
+    batch = new_batch(64, TOKENS, SCALES)
+    stage = Compute(
+        readers=[SlowReader(ticks)], kernels=Kernels(SLOTS, scale=SCALES, token=TOKENS), batch=batch,
+        hosts=[PythonHost(SlowBuyer(), 1, batch)], intents=intents, events=ListQueue(ORDER_EVENT),
+        counters=counts, clock=lambda: now[0], send_stamp=send_stamp,
+    )  # fmt: skip
+    stage.start()
+    stage.step(0)
+    found = {name: sorted(counts.recorded.get(index, [])) for name, index in HISTOGRAM.items()}
+    drained, intent = 10_200, 15_200
+    computed = intent + 70
+    assert found["read_to_drained"] == sorted([(drained - 9_000, 1)] * 3 + [(drained - 9_500, 1)] * 2)
+    assert found["read_to_computed"] == sorted([(computed - 9_000, 1)] * 3 + [(computed - 9_500, 1)] * 2)
+    assert found["tick_to_intent"] == [(intent - 9_000, 1)]
+    assert intents.all()["created_ns"].tolist() == [intent]
+    stamped = {
+        "send_to_computed": [(6_000, 1), (7_000, 1), (12_000, 1), (16_000, 1)],  # of whole microseconds
+        "send_to_intent": [(12_000, 1)],
+    }
+    for name, values in stamped.items():
+        assert found[name] == (values if send_stamp else []), name

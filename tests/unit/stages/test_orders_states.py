@@ -1,13 +1,13 @@
-"""ACTIVE, REDUCING, HALTED, a dead token, a silent market; alerts; and how the stage is stopped."""
+"""ACTIVE, REDUCING, HALTED, a dead token, a silent market; alerts."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from orders_world import PX, World, error, filled
+from orders_world import PX, S, World, error, filled
 
-from kite_hft.layout import IntentKind, OrderStatus, OrderType, Severity, Side
+from kite_hft.layout import IntentKind, OrderStatus, Severity, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.lifecycle import WORKING
@@ -209,102 +209,93 @@ def test_a_refusal_and_a_call_that_never_left_are_no_faults_of_the_broker() -> N
     assert gauge(world, "http_400_timed_out") == gauge(world, "transport_errors") == 0
 
 
-def stoppable() -> World:
-    """10 held long, 5 short in another instrument, an exit and an entry at rest."""
+def test_what_a_halted_market_rejects_is_no_storm() -> None:
     world = World().start()
     world.send(1)
     filled(world, 10)
-    world.send(2, slot=1, side=Side.SELL, qty=5)
-    filled(world, 5)
-    world.send(3, side=Side.SELL, px=PX + 100, qty=4)
-    world.send(4, px=PX - 100, qty=1)
-    return world
+    world.broker.on_call = lambda request: error(400, "OrderException", "The market is halted.")
+    for seq in range(2, 6):  # before anybody knows
+        world.run(0.2)
+        world.send(seq)
+    world.do("market_halt", on=True)
+    for seq in range(6, 14):  # exits pass, and are rejected
+        world.run(0.2)
+        world.send(seq, side=Side.SELL)
+    world.do("market_halt", on=False)
+    for seq in range(14, 18):
+        world.run(0.2)
+        world.send(seq)
+    assert not world.stage.states.reducing and "REJECT_STORM" not in world.codes()
+    world.run(0.2)
+    world.send(18)
+    assert "REJECT_STORM" in world.codes()
 
 
-def test_keep_leaves_everything() -> None:
-    world = stoppable()
-    world.do("stop_policy", policy="keep")
-    world.stage.begin_stop(world.clock.mono)
-    world.run(3.0)
-    assert world.stage.idle and not world.broker.calls("DELETE")
-    assert len(world.stage.close()["orders"]) == 2
-
-
-def fills_at_once(world: World, share: float = 1.0) -> None:
-    """Every placement fills (partly) as it arrives."""
-
-    def call(request: HttpRequest) -> HttpResponse:
-        answer = world.broker.accept(request)
-        if request.method == "POST":
-            row = world.row()
-            row["filled_quantity"] = max(1, int(row["quantity"] * share))
-            row["average_price"] = 100.0
-            if row["filled_quantity"] == row["quantity"]:
-                row["status"] = "COMPLETE"
-        return answer
-
-    world.broker.on_call = call
-
-
-def test_flatten_cancels_all_buys_back_shorts_first_and_ends_flat() -> None:
-    world = stoppable()
-    fills_at_once(world)
-    before = len(world.broker.calls("POST"))
-    world.do("stop_policy", policy="flatten")
-    world.stage.begin_stop(world.clock.mono)
-    assert not world.stage.idle
-    world.run(6.0)
-    assert world.stage.idle
-    assert world.status(3) is world.status(4) is OrderStatus.CANCELLED
-    placed = [o for o in world.stage.book.orders.values()][before:]
-    assert [(o.side, o.quantity, o.slot) for o in placed] == [(Side.BUY, 5, 1), (Side.SELL, 10, 0)]
-    assert all(o.order_type == OrderType.MARKET and o.product == 3 for o in placed)
-    assert world.stage.close() == {"orders": [], "positions": []}
-    assert "NOT_FLAT" not in world.codes()
-
-
-def test_flatten_replaces_the_rest_of_a_closing_order_until_it_is_flat() -> None:
-    world = World().start()
+def test_a_position_is_not_stale_while_its_session_is_closed() -> None:
+    since_ns = {0: 2**62}
+    world = World(more={"open_for": lambda slot: since_ns[slot]}).start()
     world.send(1)
     filled(world, 10)
-    fills_at_once(world, 0.5)
-    world.stage.begin_stop(world.clock.mono, "flatten")
-    world.run(40.0)
-    assert world.stage.idle and world.quantity() == 0
-    assert world.stage.close()["positions"] == []
+    since_ns[0] = -1  # the session has ended
+    world.run(60.0, fresh=False)
+    assert "STALE_POSITION" not in world.codes()
+    since_ns[0] = 5 * S  # it has just begun: the first price is still to come
+    world.run(1.0, fresh=False)
+    assert "STALE_POSITION" not in world.codes()
+    since_ns[0] = 20 * S
+    world.run(1.0, fresh=False)
+    assert "STALE_POSITION" in world.codes()
+    since_ns[0] = -1
+    world.run(1.0, fresh=False)
+    assert world.alert_fields[-1]["code"] == "STALE_POSITION" and world.alert_fields[-1]["cleared"]
 
 
-def test_flatten_says_what_it_could_not_close() -> None:
-    world = World().start()
-    world.send(1)
-    filled(world, 10)
-    world.broker.on_call = lambda request: error(400, "OrderException", "circuit")
-    world.stage.begin_stop(world.clock.mono, "flatten")
-    world.run(30.0)
-    refused = len(world.broker.calls("POST")) - 1
-    assert 1 <= refused <= 5
-    world.stage.close()
-    assert any(text.startswith("NOT_FLAT") and "NSE:SHARE0 10" in text for text in world.alerts)
-
-
-def test_flatten_leaves_what_is_not_ours() -> None:
-    world = World()
-    world.broker.held = [
-        {"exchange": "NSE", "tradingsymbol": "SHARE1", "instrument_token": 1001 * 256 + 1, "product": "MIS",
-         "quantity": 7, "average_price": 99.0, "multiplier": 1}
-    ]  # fmt: skip
+def test_an_alert_that_comes_back_from_the_supervisor_is_journalled_once() -> None:
+    world = World(more={"not_continued": "run 1 ran with another configuration"})
+    words = {"exchange": "NSE", "tradingsymbol": "SHARE0", "average_price": 100.0, "quantity": 5}
+    world.broker.held = [{"instrument_token": 1000 * 256 + 1, "product": "MIS"} | words]
     world.start()
-    world.stage.begin_stop(world.clock.mono, "flatten")
-    world.run(3.0)
-    assert world.stage.idle and not world.broker.calls("POST")
+    for fields in list(world.alert_fields):  # one line, as a terminal may show it
+        world.do("alert", **fields | {"text": "  ".join(str(fields["text"]).split())[:500]})
+    world.do("alert", code="PROCESS_RESTARTED", key="feed-0", text="feed-0 died", severity=2)
+    told = [record.data()["code"] for record in world.journal.records if record.kind is Kind.ALERT]
+    assert sorted(told) == ["EXTERNAL_POSITION", "PROCESS_RESTARTED", "RUN_NOT_CONTINUED"]
 
 
-def test_flatten_sells_nothing_long_while_a_short_is_open() -> None:
-    world = stoppable()
-    world.stage.begin_stop(world.clock.mono, "flatten")
-    world.run(2.0)
-    closing = [o for o in world.stage.book.live()]
-    assert [(o.side, o.quantity, o.slot) for o in closing] == [(Side.BUY, 5, 1)]
-    filled(world, 5)
+def unknown(request: HttpRequest) -> HttpResponse:
+    return error(404, "OrderException", "Couldn't find that `order_id`.")
+
+
+def test_an_order_that_the_broker_does_not_know_was_not_modified() -> None:
+    world = World().start()
+    world.send(1, qty=10)
+    world.broker.on_call = unknown
+    world.send(2, kind=IntentKind.MODIFY, target_seq=1, qty=20, px=PX)
+    assert world.reason(2) == "BROKER" and world.order(1).open_quantity == 10
+    assert "AMBIGUOUS_ORDER" not in world.codes()
+
+
+def test_an_order_that_the_broker_does_not_know_cannot_be_cancelled_and_that_is_said() -> None:
+    world = World().start()
+    world.send(1)
+    world.broker.on_call = unknown
+    world.broker.rows.clear()
+    world.send(2, kind=IntentKind.CANCEL, target_seq=1)
+    world.run(5.0)
+    assert "CANCEL_FAILED" in world.codes() and len(world.broker.calls("DELETE")) == 1
+    assert world.status(1) in WORKING  # silence about it is no proof
+
+
+def test_a_new_order_answered_with_404_is_ambiguous() -> None:
+    world = World().start()
+    world.broker.on_call = unknown
+    world.send(1)
+    assert world.status(1) is OrderStatus.AMBIGUOUS
+
+
+def test_a_new_token_is_tried_at_once_with_two_reads() -> None:
+    world = World().start()
+    world.do("token", access_token="next")
+    before = len(world.broker.calls("GET"))
     world.run(1.0)
-    assert [(o.side, o.quantity, o.slot) for o in world.stage.book.live()] == [(Side.SELL, 10, 0)]
+    assert [request.path for request in world.broker.calls("GET")[before:]] == ["/orders", "/trades"]

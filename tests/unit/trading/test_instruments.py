@@ -83,3 +83,11 @@ def test_the_real_derivatives_master_loads(data_dir: Path) -> None:
 def test_the_official_mock_dump_loads(data_dir: Path) -> None:
     table = read_csv(data_dir / "kite/instruments_nse.csv")
     assert table.resolve("NSE:CENTRALBK-BE").token == 3813889
+
+
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "instruments.csv"
+    for damage in (b"\xff\xfe", b"instrument_token\0,", b""):
+        path.write_bytes(damage)
+        with pytest.raises(InstrumentError, match=r"instruments\.csv"):
+            read_csv(path)

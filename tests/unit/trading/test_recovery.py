@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from orders_world import PX, S, ScriptedBroker, World, error, ok
+from orders_world import PX, S, ScriptedBroker, World, error, instruments, ok
 
 from kite_hft.layout import IntentKind, OrderStatus, Side
 from kite_hft.memory.journal import Kind, Record
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpRequest, HttpResponse
+from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.lifecycle import LIVE, WORKING
-from kite_hft.trading.recovery import RecoveryError
+from kite_hft.trading.recovery import RecoveryError, replay
 
 
 def again(world: World, upto: int | None = None) -> World:
@@ -198,3 +200,11 @@ def test_refused_numbers_are_remembered() -> None:
     fresh.send(6)
     assert fresh.stage.report()["orders"]["refused"] == {"DUPLICATE_INTENT": 1}
     assert fresh.status(6) in LIVE
+
+
+def test_a_journal_of_another_instrument_list_is_refused_by_name() -> None:
+    world = World().start()
+    world.send(1, slot=1)
+    fewer = InstrumentTable(tuple(instruments())[:1])
+    with pytest.raises(RecoveryError, match="INTENT"):
+        replay(world.journal.records, Book(fewer), fewer, 0)

@@ -147,12 +147,17 @@ def test_a_market_order_is_valued_at_the_last_price(desk: Desk) -> None:
 def test_not_active_and_duplicate_refuse_everything(desk: Desk) -> None:
     desk.order(1)
     desk.active = False
-    for kind in IntentKind:
+    for kind in (IntentKind.PLACE, IntentKind.MODIFY, IntentKind.CANCEL):
         assert desk.reason(kind=kind, target_seq=1) is Reason.NOT_ACTIVE
     desk.active, desk.last_seq = True, 100
-    for kind in IntentKind:
+    for kind in (IntentKind.PLACE, IntentKind.MODIFY, IntentKind.CANCEL):
         assert desk.reason(kind=kind, target_seq=1) is Reason.DUPLICATE_INTENT
     assert desk.judge(strategy_seq=101) is None
+
+
+@pytest.mark.parametrize("kind", [0, int(IntentKind.PROBE), 99])
+def test_what_is_no_order_call_is_refused(desk: Desk, kind: int) -> None:
+    assert desk.reason(kind=kind) is Reason.BAD_INTENT
 
 
 OPENING_ONLY: list[tuple[Reason, dict[str, Any]]] = [

@@ -16,7 +16,7 @@ from urllib.parse import quote, quote_plus
 
 import msgspec
 
-from kite_hft.layout import OrderStatus, OrderType, Product, Side
+from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
 from kite_hft.trading.broker import (
     Ambiguous,
     Broker,
@@ -35,6 +35,7 @@ from kite_hft.units import price_text
 
 FORM: Final = "application/x-www-form-urlencoded"
 VARIETY: Final = "regular"
+_PLACE_PATH: Final = f"/orders/{VARIETY}"
 ORDER_TYPES: Final = {
     OrderType.MARKET: "MARKET",
     OrderType.LIMIT: "LIMIT",
@@ -70,12 +71,14 @@ _REFUSALS: Final[dict[int, frozenset[str]]] = {
     | frozenset({"UserException", "PermissionException"}),
     401: frozenset({"TokenException", "UserException", "PermissionException"}),
     403: frozenset({"TokenException", "UserException", "PermissionException", "TwoFAException"}),
+    404: frozenset({"OrderException"}),
     428: frozenset({"HoldingException", "OrderException", "InputException"}),
 }
 """HTTP status -> error types that prove that no order came of the call.
 
 NetworkException, DataException and GeneralException tell of trouble between API and order system:
-no proof under any status. 428 is the missing holdings authorisation.
+no proof under any status. 404: there is no such order, so nothing was modified or cancelled (a
+placement names none: see trading/desk.py). 428 is the missing holdings authorisation.
 """
 _UNSURE: Final = re.compile(r"tim(?:ed?|ing)[\s-]*out|before placing again|check the order book", re.I)
 """Words of a refusal that takes it back: the order system did not answer in time."""
@@ -87,32 +90,44 @@ class AnswerError(ValueError):
 
 def place(request: OrderRequest) -> HttpRequest:
     """POST /orders/regular. MARKET and SL-M always carry market_protection: without it they are refused."""
-    scale = request.instrument.scale
-    form: dict[str, str] = {
+    instrument, side, kind, product, validity, quantity, px, trigger_px, percent, tag = request
+    form = f"{_place_form(instrument.exchange, instrument.symbol, side, kind, product, validity)}{quantity}"
+    if kind in _PRICED:
+        form += f"&price={price_text(px, instrument.scale)}"
+    if kind in _TRIGGERED:
+        form += f"&trigger_price={price_text(trigger_px, instrument.scale)}"
+    if kind in _PROTECTED:
+        form += f"&market_protection={_protection(percent)}"
+    if tag:
+        form += f"&tag={_word(tag)}"
+    return HttpRequest("POST", _PLACE_PATH, form.encode(), FORM)
+
+
+@functools.lru_cache(4096)
+def _place_form(
+    exchange: str, symbol: str, side: Side, kind: OrderType, product: Product, validity: Validity
+) -> str:
+    """What is the same in all placements of one kind on one instrument, up to the quantity."""
+    form = {
         "variety": VARIETY,
-        "exchange": request.instrument.exchange,
-        "tradingsymbol": request.instrument.symbol,
-        "transaction_type": request.side.name,
-        "quantity": str(request.quantity),
-        "product": request.product.name,
-        "order_type": ORDER_TYPES[request.order_type],
-        "validity": request.validity.name,
+        "exchange": exchange,
+        "tradingsymbol": symbol,
+        "transaction_type": side.name,
+        "product": product.name,
+        "order_type": ORDER_TYPES[kind],
+        "validity": validity.name,
+        "quantity": "",
     }
-    if request.order_type in _PRICED:
-        form["price"] = price_text(request.px, scale)
-    if request.order_type in _TRIGGERED:
-        form["trigger_price"] = price_text(request.trigger_px, scale)
-    if request.order_type in _PROTECTED:
-        form["market_protection"] = _protection(request.protection_percent)
-    if request.tag:
-        form["tag"] = request.tag
-    return HttpRequest("POST", f"/orders/{VARIETY}", _encode(form), FORM)
+    return _encode(form).decode()
 
 
 def _encode(form: Mapping[str, str]) -> bytes:
     """application/x-www-form-urlencoded; most values are plain words and numbers, quoted in no time."""
-    pairs = (f"{key}={v if v.isascii() and v.isalnum() else _quoted(v)}" for key, v in form.items())
-    return "&".join(pairs).encode()
+    return "&".join(f"{key}={_word(value)}" for key, value in form.items()).encode()
+
+
+def _word(value: str) -> str:
+    return value if value.isascii() and value.isalnum() else _quoted(value)
 
 
 _quoted = functools.lru_cache(4096)(quote_plus)

@@ -164,6 +164,7 @@ def test_confirmed() -> None:
 
 
 REFUSED = [
+    (404, fault("OrderException", "Couldn't find that `order_id`.")),
     (400, fault("InputException")),
     (400, fault("MarginException", "Insufficient funds. Check the orderbook for open orders.")),
     (400, fault("OrderException")),
@@ -197,7 +198,7 @@ AMBIGUOUS = [
     (400, fault("NewException")),
     (400, {"status": "success", "error_type": "InputException"}),
     (403, b"<html>Forbidden"),
-    (404, fault("OrderException")),
+    (404, fault("GeneralException")),
     (405, fault("InputException")),
     (408, fault("InputException")),
     (410, fault("InputException")),

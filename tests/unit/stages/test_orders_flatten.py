@@ -1,0 +1,149 @@
+"""How the stage is stopped: everything stays, or everything is closed."""
+
+from __future__ import annotations
+
+from orders_world import PX, World, error, filled
+
+from kite_hft.layout import OrderStatus, OrderType, Product, Side
+from kite_hft.trading.broker import HttpRequest, HttpResponse
+
+
+def stoppable() -> World:
+    """10 held long, 5 short in another instrument, an exit and an entry at rest."""
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    world.send(2, slot=1, side=Side.SELL, qty=5)
+    filled(world, 5)
+    world.send(3, side=Side.SELL, px=PX + 100, qty=4)
+    world.send(4, px=PX - 100, qty=1)
+    return world
+
+
+def test_keep_leaves_everything() -> None:
+    world = stoppable()
+    world.do("stop_policy", policy="keep")
+    world.stage.begin_stop(world.clock.mono)
+    world.run(3.0)
+    assert world.stage.idle and not world.broker.calls("DELETE")
+    assert len(world.stage.close()["orders"]) == 2
+
+
+def fills_at_once(world: World, share: float = 1.0) -> None:
+    """Every placement fills (partly) as it arrives."""
+
+    def call(request: HttpRequest) -> HttpResponse:
+        answer = world.broker.accept(request)
+        if request.method == "POST":
+            row = world.row()
+            row["filled_quantity"] = max(1, int(row["quantity"] * share))
+            row["average_price"] = 100.0
+            if row["filled_quantity"] == row["quantity"]:
+                row["status"] = "COMPLETE"
+        return answer
+
+    world.broker.on_call = call
+
+
+def test_flatten_cancels_all_buys_back_shorts_first_and_ends_flat() -> None:
+    world = stoppable()
+    fills_at_once(world)
+    before = len(world.broker.calls("POST"))
+    world.do("stop_policy", policy="flatten")
+    world.stage.begin_stop(world.clock.mono)
+    assert not world.stage.idle
+    world.run(6.0)
+    assert world.stage.idle
+    assert world.status(3) is world.status(4) is OrderStatus.CANCELLED
+    placed = [o for o in world.stage.book.orders.values()][before:]
+    assert [(o.side, o.quantity, o.slot) for o in placed] == [(Side.BUY, 5, 1), (Side.SELL, 10, 0)]
+    assert all(o.order_type == OrderType.MARKET and o.product == 3 for o in placed)
+    assert world.stage.close() == {"orders": [], "positions": []}
+    assert "NOT_FLAT" not in world.codes()
+
+
+def test_flatten_replaces_the_rest_of_a_closing_order_until_it_is_flat() -> None:
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    fills_at_once(world, 0.5)
+    world.stage.begin_stop(world.clock.mono, "flatten")
+    world.run(40.0)
+    assert world.stage.idle and world.quantity() == 0
+    assert world.stage.close()["positions"] == []
+
+
+def test_flatten_says_what_it_could_not_close() -> None:
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    world.broker.on_call = lambda request: error(400, "OrderException", "circuit")
+    world.stage.begin_stop(world.clock.mono, "flatten")
+    world.run(30.0)
+    refused = len(world.broker.calls("POST")) - 1
+    assert 1 <= refused <= 5
+    world.stage.close()
+    assert any(text.startswith("NOT_FLAT") and "NSE:SHARE0 10" in text for text in world.alerts)
+
+
+def test_flatten_leaves_what_is_not_ours() -> None:
+    world = World()
+    world.broker.held = [
+        {"exchange": "NSE", "tradingsymbol": "SHARE1", "instrument_token": 1001 * 256 + 1, "product": "MIS",
+         "quantity": 7, "average_price": 99.0, "multiplier": 1}
+    ]  # fmt: skip
+    world.start()
+    world.stage.begin_stop(world.clock.mono, "flatten")
+    world.run(3.0)
+    assert world.stage.idle and not world.broker.calls("POST")
+
+
+def test_flatten_sells_nothing_long_while_a_short_is_open() -> None:
+    world = stoppable()
+    world.stage.begin_stop(world.clock.mono, "flatten")
+    world.run(2.0)
+    closing = [o for o in world.stage.book.live()]
+    assert [(o.side, o.quantity, o.slot) for o in closing] == [(Side.BUY, 5, 1)]
+    filled(world, 5)
+    world.run(1.0)
+    assert [(o.side, o.quantity, o.slot) for o in world.stage.book.live()] == [(Side.SELL, 10, 0)]
+
+
+def refusing_buys(request: HttpRequest, world: World) -> HttpResponse:
+    """Nothing can be bought back; what is sold fills."""
+    if b"transaction_type=BUY" in request.body:
+        return error(400, "OrderException", "circuit")
+    answer = world.broker.accept(request)
+    if request.method == "POST":
+        row = world.row()
+        row |= {"filled_quantity": row["quantity"], "average_price": 100.0, "status": "COMPLETE"}
+    return answer
+
+
+def test_a_short_that_nobody_sells_back_keeps_no_share_from_being_closed() -> None:
+    world = stoppable()
+    world.broker.on_call = lambda request: refusing_buys(request, world)
+    world.stage.begin_stop(world.clock.mono, "flatten")
+    world.run(20.0)
+    assert (world.quantity(), world.quantity(slot=1)) == (0, -5)
+    world.stage.close()
+    (told,) = [text for text in world.alerts if text.startswith("NOT_FLAT")]
+    assert "NSE:SHARE1 -5" in told and "SHARE0" not in told
+
+
+def test_a_short_derivative_that_nobody_sells_back_keeps_the_long_one_that_may_cover_it() -> None:
+    world = World().start()
+    world.send(1, slot=3, qty=75)
+    filled(world, 75)
+    world.send(2, slot=3, side=Side.SELL, qty=75, product=Product.NRML)
+    filled(world, 75)
+    world.send(3)
+    filled(world, 10)
+    assert (world.quantity(slot=3), world.quantity(slot=3, product=Product.NRML)) == (75, -75)
+    world.broker.on_call = lambda request: refusing_buys(request, world)
+    world.stage.begin_stop(world.clock.mono, "flatten")
+    world.run(20.0)
+    assert world.quantity() == 0 and world.quantity(slot=3) == 75
+    world.stage.close()
+    (told,) = [text for text in world.alerts if text.startswith("NOT_FLAT")]
+    assert "SHARE3 75" in told and "SHARE3 -75" in told
