@@ -4,10 +4,10 @@ Names and indexes come from layout.COUNTERS and layout.HISTOGRAMS (memory/counte
 """
 
 from cpython.buffer cimport Py_buffer, PyBuffer_Release
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from counters cimport *
-from khft_layout cimport KHFT_HISTOGRAM_BUCKETS
+from khft_layout cimport KHFT_HISTOGRAM_BUCKETS, TICK_KIND_FULL, khft_intent_t, khft_tick_t
 from segment cimport *
 
 import numpy as np
@@ -55,6 +55,93 @@ cdef class CounterWriter:
         """Count a duration of `ns` in histogram `histogram`, `n` times."""
         self.check(histogram, self.counters.histograms)
         histogram_record_many(&self.counters, histogram, ns, n)
+
+
+    def record_reads(self, int histogram, ticks: np.ndarray, Py_ssize_t n, int64_t now_ns) -> None:
+        """Count now_ns - recv_ns of each of ticks[:n] (TICK).
+
+        Ticks of one socket read stand together and carry one recv_ns: one bucket is looked up for all
+        of them. Raises ValueError: another record, or fewer of them.
+        """
+        self.check(histogram, self.counters.histograms)
+        cdef Py_buffer view
+        cdef const khft_tick_t* tick = <const khft_tick_t*> self.records(
+            ticks, &view, sizeof(khft_tick_t), n
+        )
+        cdef Py_ssize_t start = 0, end
+        while start < n:
+            end = start + 1
+            while end < n and tick[end].recv_ns == tick[start].recv_ns:
+                end += 1
+            histogram_record_many(&self.counters, histogram, now_ns - tick[start].recv_ns, end - start)
+            start = end
+        PyBuffer_Release(&view)
+
+    def record_stamps(self, int histogram, ticks: np.ndarray, Py_ssize_t n, int64_t now_ns) -> None:
+        """Count the time from the sender's stamp to `now_ns` of each of ticks[:n] that bears one.
+
+        The stamp is CLOCK_MONOTONIC in microseconds modulo 2^32 in oi_day_high of a full packet. More
+        than 2^31 us ago: no stamp. Raises ValueError: another record, or fewer of them.
+        """
+        self.check(histogram, self.counters.histograms)
+        cdef Py_buffer view
+        cdef const khft_tick_t* tick = <const khft_tick_t*> self.records(
+            ticks, &view, sizeof(khft_tick_t), n
+        )
+        cdef Py_ssize_t i
+        for i in range(n):
+            self.stamp(histogram, tick + i, now_ns)
+        PyBuffer_Release(&view)
+
+    def record_intents(
+        self, int histogram, int stamp_histogram, intents: np.ndarray, where: np.ndarray, Py_ssize_t n,
+        ticks: np.ndarray, int64_t now_ns,
+    ) -> None:
+        """Count now_ns - tick_recv_ns of each of intents[:n] (INTENT) that a tick caused.
+
+        where: int64, the index of that tick in `ticks`; stamp_histogram: where to count the time from
+        the tick's stamp as well, as in record_stamps, or -1. Raises ValueError: another record, or
+        fewer of them.
+        """
+        self.check(histogram, self.counters.histograms)
+        if stamp_histogram >= 0:
+            self.check(stamp_histogram, self.counters.histograms)
+        cdef Py_buffer wishes, places, view
+        cdef const khft_intent_t* intent = <const khft_intent_t*> self.records(
+            intents, &wishes, sizeof(khft_intent_t), n
+        )
+        cdef const int64_t* place
+        cdef const khft_tick_t* tick
+        cdef Py_ssize_t i, held
+        try:
+            place = <const int64_t*> self.records(where, &places, sizeof(int64_t), n)
+            try:
+                tick = <const khft_tick_t*> self.records(ticks, &view, sizeof(khft_tick_t), 0)
+                held = view.len // <Py_ssize_t> sizeof(khft_tick_t)
+                for i in range(n):
+                    if intent[i].tick_recv_ns == 0:
+                        continue
+                    histogram_record(&self.counters, histogram, now_ns - intent[i].tick_recv_ns)
+                    if stamp_histogram >= 0 and 0 <= place[i] < held:
+                        self.stamp(stamp_histogram, tick + place[i], now_ns)
+                PyBuffer_Release(&view)
+            finally:
+                PyBuffer_Release(&places)
+        finally:
+            PyBuffer_Release(&wishes)
+
+    cdef const void* records(self, object array, Py_buffer* view, size_t size, Py_ssize_t n) except NULL:
+        """The first of at least n records; the caller releases `view`."""
+        cdef Py_ssize_t held = records_in(array, view, size, False)
+        if not 0 <= n <= held:
+            PyBuffer_Release(view)
+            raise ValueError(f"{n} records asked for, the array holds {held}")
+        return view.buf
+
+    cdef inline void stamp(self, int histogram, const khft_tick_t* tick, int64_t now_ns) noexcept:
+        cdef uint32_t since_us = <uint32_t> <uint64_t> (now_ns // 1000) - tick.oi_day_high
+        if tick.kind == TICK_KIND_FULL and tick.oi_day_high != 0 and since_us < (1u << 31):
+            histogram_record(&self.counters, histogram, <int64_t> since_us * 1000)
 
 
 cdef class CounterReader:

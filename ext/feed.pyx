@@ -32,11 +32,16 @@ cdef extern from "checksum.h" nogil:
 
 cdef extern from "atomics.h" nogil:
     int64_t monotonic_ns()
+    void prefetch_for_write(const uint8_t* record, size_t size)
 
 cdef extern from "segment.h" nogil:
     int segment_check(const void* base, size_t size, uint32_t kinds)
 
 DEF_BATCH = 2048
+
+cdef enum:
+    AHEAD = 4  # so many ticks before its turn the rows of a slot are asked for
+
 # A text frame that starts so is an order update; all others are also told to `after_text`.
 cdef bytes ORDER_START = b'{"type":"order"'
 cdef const uint8_t* order_start = ORDER_START
@@ -52,11 +57,14 @@ cdef enum:
     SEEN = 1
     NEW_HERE = 2   # subscribed a moment ago: its silence before that is no gap
 
-# Words of the feed's counters that the decoder counts.
+# Words of the feed's counters that the decoder counts: its checksum is taken of what it has written,
+# with the token of the wire; that of what is published goes by the token of the slot.
+cdef enum:
+    DECODER_COUNTS = 10
 DECODER_WORDS = (
     FEED_RECEIVED, FEED_DECODED, FEED_UNKNOWN_INSTRUMENT, FEED_MALFORMED_SHORT_FRAME,
     FEED_MALFORMED_WRONG_COUNT, FEED_MALFORMED_UNKNOWN_LENGTH, FEED_MALFORMED_CUT_PACKET,
-    FEED_MALFORMED_TRAILING_BYTES, FEED_MALFORMED_PRICE_RANGE,
+    FEED_MALFORMED_TRAILING_BYTES, FEED_MALFORMED_PRICE_RANGE, FEED_CHECKSUM_DECODED,
 )
 
 
@@ -89,9 +97,9 @@ cdef class FeedSink(FrameSink):
     cdef uint8_t* seen
     cdef uint32_t* tokens
     cdef uint32_t slots
-    cdef uint64_t sum_decoded, sum_published
+    cdef uint64_t sum_published
     cdef uint64_t* decoder_counts
-    cdef int decoder_words[9]
+    cdef int decoder_words[DECODER_COUNTS]
     cdef khft_slot_stats_t* stats
     cdef khft_text_t text
     cdef khft_frame_t* raw
@@ -118,7 +126,7 @@ cdef class FeedSink(FrameSink):
         self.decoder_counts = <uint64_t*> <size_t> live.ctypes.data
         self.tokens = <uint32_t*> <size_t> own_tokens.ctypes.data
         self.slots = len(own_tokens)
-        for i in range(9):
+        for i in range(DECODER_COUNTS):
             self.decoder_words[i] = DECODER_WORDS[i]
         self.batch = <khft_tick_t*> calloc(batch, sizeof(khft_tick_t))
         self.seen = <uint8_t*> calloc(max(1, self.slots), 1)
@@ -158,9 +166,8 @@ cdef class FeedSink(FrameSink):
     cdef int _go_on(self, uint64_t generation) except -1:
         """Start from what stands in the counters: the process may be the successor of a dead one."""
         cdef counters_t* c = &self.counters
-        for i in range(9):
+        for i in range(DECODER_COUNTS):
             self.decoder_counts[self.decoder_words[i]] += <uint64_t> counter_value(c, self.decoder_words[i])
-        self.sum_decoded = <uint64_t> counter_value(c, FEED_CHECKSUM_DECODED)
         self.sum_published = <uint64_t> counter_value(c, FEED_CHECKSUM_PUBLISHED)
         counter_set(c, FEED_RESTARTS, generation - 1)
         # What the dead process published, or announced and never finished, stands in the numbering,
@@ -204,7 +211,7 @@ cdef class FeedSink(FrameSink):
         self, const uint8_t* frame, size_t size, int64_t recv_ns, bint last
     ) except -1:
         cdef size_t cursor = 0
-        cdef int i, n
+        cdef int n
         self.last_frame_ns = recv_ns
         counter_set(&self.counters, FEED_LAST_FRAME_NS, recv_ns)
         if self.has_frames:
@@ -218,8 +225,6 @@ cdef class FeedSink(FrameSink):
                 n = self.decoder.decode(
                     frame, size, recv_ns, self.batch + self.staged, self.capacity - self.staged, &cursor
                 )
-                for i in range(self.staged, self.staged + n):
-                    self.sum_decoded += self._checksum(self.batch + i)
                 self.staged += n
                 if cursor == size:
                     break
@@ -267,7 +272,7 @@ cdef class FeedSink(FrameSink):
         cdef int64_t decoded_ns = monotonic_ns() if self.timed else 0
         cdef khft_tick_t* tick
         cdef uint64_t first
-        for i in range(9):
+        for i in range(DECODER_COUNTS):
             counter_set(&self.counters, self.decoder_words[i],
                         <int64_t> self.decoder_counts[self.decoder_words[i]])
         if n == 0:
@@ -286,6 +291,8 @@ cdef class FeedSink(FrameSink):
             histogram_record_many(&self.counters, FEED_HIST_READ_TO_PUBLISHED,
                                   monotonic_ns() - self.batch[0].recv_ns, n)
         for i in range(n):
+            if i + AHEAD < n:
+                self._fetch(self.batch[i + AHEAD].slot)
             tick = self.batch + i
             tick.seq = first + i
             table_put(&self.latest, tick.slot, tick)
@@ -294,11 +301,17 @@ cdef class FeedSink(FrameSink):
             # Of what stands in shared memory, not of what was meant to stand there.
             tick = <khft_tick_t*> (self.ring.slots + ((first + i) & self.ring.mask) * sizeof(khft_tick_t))
             self.sum_published += self._checksum(tick)
-        counter_set(&self.counters, FEED_CHECKSUM_DECODED, <int64_t> self.sum_decoded)
         counter_set(&self.counters, FEED_CHECKSUM_PUBLISHED, <int64_t> self.sum_published)
         counter_add(&self.counters, FEED_PUBLISHED, n)
         counter_set(&self.counters, FEED_LAST_TICK_NS, self.batch[n - 1].recv_ns)
         self.staged = 0
+
+    cdef inline void _fetch(self, uint32_t slot) noexcept:
+        """Ask early for what a tick of this slot is written to: its rows were used long ago."""
+        cdef uint8_t* row = self.latest.rows + slot * self.latest.stride
+        prefetch_for_write(row, self.latest.stride)
+        if self.stats != NULL:
+            prefetch_for_write(<uint8_t*> (self.stats + slot), sizeof(khft_slot_stats_t))
 
     cdef inline void _know(self, const khft_tick_t* tick) noexcept:
         """One tick into the row of its slot: plain words, each whole, together no snapshot."""

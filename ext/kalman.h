@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
 
 static inline void kalman1_update(double *x, double *p, double q, double r, double z)
 {
@@ -85,6 +86,33 @@ KALMAN_WIDE static void kalman2_vector(const double *restrict z, size_t n, doubl
 {
     for (size_t i = 0; i < n; i++)
         kalman2_update(&x[i], &v[i], &p00[i], &p01[i], &p11[i], q, r, 1.0, z[i]);
+}
+
+KALMAN_WIDE static uint32_t highest(const uint32_t *values, size_t n)
+{
+    uint32_t most = 0;
+    for (size_t i = 0; i < n; i++)
+        most = values[i] > most ? values[i] : most;
+    return most;
+}
+
+/* One 2-state filter on a cache line of its own: state, then the upper triangle of P. */
+typedef struct {
+    double x, v, p00, p01, p11, unused[3];
+} kalman2_t;
+
+/* Measurements of any of the filters, in the order in which they came (dt = 1); out: price and
+ * velocity after each. Every slot is within `filters`. */
+KALMAN_WIDE static void kalman2_ticks(const uint32_t *restrict slots, const double *restrict z,
+                                      size_t n, double q, double r,
+                                      kalman2_t *restrict filters, double *restrict out)
+{
+    for (size_t i = 0; i < n; i++) {
+        kalman2_t *f = &filters[slots[i]];
+        kalman2_update(&f->x, &f->v, &f->p00, &f->p01, &f->p11, q, r, 1.0, z[i]);
+        out[2 * i] = f->x;
+        out[2 * i + 1] = f->v;
+    }
 }
 
 #endif

@@ -6,6 +6,9 @@ where the CPU has them, with the same bits on every path.
 
 import numpy as np
 
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport uint32_t
+
 cdef extern from "kalman.h" nogil:
     void kalman1_series(
         const double* z, size_t n, double q, double r, double p0, double x0, double* estimate
@@ -18,6 +21,12 @@ cdef extern from "kalman.h" nogil:
     void kalman2_vector(
         const double* z, size_t n, double q, double r,
         double* x, double* v, double* p00, double* p01, double* p11
+    )
+    ctypedef struct kalman2_t:
+        double x
+    uint32_t highest(const uint32_t* values, size_t n)
+    void kalman2_ticks(
+        const uint32_t* slots, const double* z, size_t n, double q, double r, kalman2_t* filters, double* out
     )
 
 
@@ -63,6 +72,28 @@ def kalman2(
     return price, velocity
 
 
+def kalman2_stream(
+    slots: np.ndarray, z: np.ndarray, state: np.ndarray, out: np.ndarray, double q=1e-4, double r=1e-2
+) -> None:
+    """Measurements of n independent 2-state filters in the order in which they came (dt = 1).
+
+    slots: (m,) uint32, whose filter; z: (m,) float64; state: (n, 8) float64, changed in place: price,
+    velocity, P00, P01, P11 and three unused, so that a filter is one cache line where the array is
+    aligned to 64 bytes; out: (m, 2) float64, price and velocity after each measurement.
+
+    Raises ValueError: other shapes or types. IndexError: a slot that does not exist; nothing is changed.
+    """
+    cdef size_t m = z.size, n = len(state)
+    cdef const uint32_t* whose = <const uint32_t*> _elements(slots, b"I", False, m)
+    cdef const double* measured = <const double*> _elements(z, b"d", False, m)
+    cdef kalman2_t* filters = <kalman2_t*> _elements(state, b"d", True, n * 8)
+    cdef double* found = <double*> _elements(out, b"d", True, m * 2)
+    if m and highest(whose, m) >= n:
+        raise IndexError(f"slot {slots.max()} of {n}")
+    with nogil:
+        kalman2_ticks(whose, measured, m, q, r, filters, found)
+
+
 def kalman1_step(z: np.ndarray, state: np.ndarray, double q=1e-4, double r=1e-2) -> None:
     """One step of n independent 1-state filters.
 
@@ -71,9 +102,8 @@ def kalman1_step(z: np.ndarray, state: np.ndarray, double q=1e-4, double r=1e-2)
     Raises ValueError: other shapes or types.
     """
     cdef size_t n = z.size
-    _check_step(z, state, 2)
-    cdef double* s = <double*> _address(state)
-    cdef const double* measured = <const double*> _address(z)
+    cdef double* s = <double*> _elements(state, b"d", True, 2 * n)
+    cdef const double* measured = <const double*> _elements(z, b"d", False, n)
     with nogil:
         kalman1_vector(measured, n, q, r, s, s + n)
 
@@ -86,17 +116,22 @@ def kalman2_step(z: np.ndarray, state: np.ndarray, double q=1e-4, double r=1e-2)
     Raises ValueError: other shapes or types.
     """
     cdef size_t n = z.size
-    _check_step(z, state, 5)
-    cdef double* s = <double*> _address(state)
-    cdef const double* measured = <const double*> _address(z)
+    cdef double* s = <double*> _elements(state, b"d", True, 5 * n)
+    cdef const double* measured = <const double*> _elements(z, b"d", False, n)
     with nogil:
         kalman2_vector(measured, n, q, r, s, s + n, s + 2 * n, s + 3 * n, s + 4 * n)
 
 
-cdef int _check_step(z, state, int rows) except -1:
-    for array in (z, state):
-        if array.dtype != np.float64 or not array.flags.c_contiguous:
-            raise ValueError("need contiguous float64 arrays")
-    if state.shape != (rows, z.size) or not state.flags.writeable:
-        raise ValueError(f"state {state.shape}, need a writable ({rows}, {z.size})")
-    return 0
+cdef void* _elements(array, bytes code, bint writable, size_t needed) except NULL:
+    """First element of a contiguous array of `needed` elements of one type (struct's code), alive at the caller."""
+    cdef Py_buffer view
+    try:
+        PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
+    except (BufferError, TypeError) as error:
+        raise ValueError("need contiguous arrays, writable where they are written") from error
+    cdef bint fits = view.format == code and <size_t> view.len == needed * view.itemsize
+    cdef void* first = view.buf
+    PyBuffer_Release(&view)
+    if not fits:
+        raise ValueError(f"array {array.shape} {array.dtype}, need {needed} values of type {code.decode()!r}")
+    return first

@@ -76,6 +76,7 @@ typedef struct { KERNEL_WINDOW_FIELDS(KERNEL_MEMBER) } kernel_window_t;
 
 _Static_assert(sizeof(kernel_state_t) == 128, "state: two cache lines");
 _Static_assert(sizeof(kernel_params_t) == 64, "parameters: one cache line");
+_Static_assert(offsetof(khft_tick_t, open_px) == 64, "tick: the kernels read its first line only");
 _Static_assert(sizeof(kernel_sum_t) == 40, "sum of a long bar");
 
 static const char KERNEL_STATE_DESCR[] = KERNEL_STATE_FIELDS(KERNEL_DESCRIBE);
@@ -312,19 +313,26 @@ static inline void kernel_blank_row(khft_kernel_row_t *row)
     row->estimate = row->estimate2 = row->velocity2 = row->rel_diff = NAN;
 }
 
-/* `bars` must hold KERNEL_PERIODS records per tick; returns how many were written. */
-static size_t kernels_run(kernels_t *k, const khft_tick_t *ticks, size_t n,
-                          khft_kernel_row_t *rows, khft_bar_t *bars)
+/* The tick number i; only its first cache line is read, so that compact rows do as well. */
+static inline const khft_tick_t *kernel_tick(const void *ticks, size_t stride, size_t i)
 {
-    enum { AHEAD = 6 };
+    return (const khft_tick_t *)((const char *)ticks + i * stride);
+}
+
+static inline __attribute__((always_inline)) size_t kernel_batch(kernels_t *k, const void *ticks,
+                                                                 size_t stride, size_t n, int filters,
+                                                                 khft_kernel_row_t *rows, khft_bar_t *bars)
+{
+    enum { AHEAD = 8 };
     kernel_out_t out = {bars, 0, 0, 0, 0};
     uint64_t sum = 0;
     for (size_t i = 0; i < n; i++) {
-        const khft_tick_t *tick = &ticks[i];
+        const khft_tick_t *tick = kernel_tick(ticks, stride, i);
         khft_kernel_row_t *row = &rows[i];
-        if (i + AHEAD < n && ticks[i + AHEAD].slot < k->n_slots) {
-            const char *next = (const char *)&k->state[ticks[i + AHEAD].slot];
-            __builtin_prefetch(next, 1);
+        if (i + AHEAD < n && kernel_tick(ticks, stride, i + AHEAD)->slot < k->n_slots) {
+            const char *next = (const char *)&k->state[kernel_tick(ticks, stride, i + AHEAD)->slot];
+            if (filters)
+                __builtin_prefetch(next, 1);
             __builtin_prefetch(next + 64, 1);
         }
         if (tick->slot >= k->n_slots) {
@@ -346,12 +354,32 @@ static size_t kernels_run(kernels_t *k, const khft_tick_t *ticks, size_t n,
         row->late = 0;
         row->time_ns = t;
         row->reserved = 0;
-        kernel_filters(k, s, kernel_params(k, tick->slot), tick, row);
+        if (filters) {
+            kernel_filters(k, s, kernel_params(k, tick->slot), tick, row);
+        } else {
+            row->estimate = row->estimate2 = row->velocity2 = row->rel_diff = NAN;
+            row->tick_no = s->tick_no += 1;
+        }
         kernel_bars(k, s, tick, t, row, &out);
         row->closed_mask = out.mask;
     }
     k->checksum += sum;
     return out.n;
+}
+
+/* ticks: TICK records, or their first 64 bytes only: `stride` bytes apart. `bars` must hold
+ * KERNEL_PERIODS records per tick; returns how many were written. */
+KALMAN_WIDE static size_t kernels_run(kernels_t *k, const void *ticks, size_t stride, size_t n,
+                                      khft_kernel_row_t *rows, khft_bar_t *bars)
+{
+    return kernel_batch(k, ticks, stride, n, 1, rows, bars);
+}
+
+/* The same without the filters: estimates are NaN, ticks are counted. */
+KALMAN_WIDE static size_t kernels_run_bars(kernels_t *k, const void *ticks, size_t stride, size_t n,
+                                           khft_kernel_row_t *rows, khft_bar_t *bars)
+{
+    return kernel_batch(k, ticks, stride, n, 0, rows, bars);
 }
 
 /* By time: close what has ended by now_ns and call older ticks late from here on. `bars` must

@@ -21,6 +21,7 @@ from libc.string cimport memcpy, memset
 from khft_layout cimport *
 
 from kite_hft.layout import BAR, KERNEL_ROW, TICK
+from kite_hft.memory.recording import ROW
 
 cdef extern from "kernels.h" nogil:
     const char* KERNEL_STATE_DESCR
@@ -61,7 +62,12 @@ cdef extern from "kernels.h" nogil:
         uint64_t unknown_slot
         uint64_t no_price
 
-    size_t kernels_run(kernels_t*, const khft_tick_t*, size_t n, khft_kernel_row_t*, khft_bar_t*)
+    size_t kernels_run(
+        kernels_t*, const void* ticks, size_t stride, size_t n, khft_kernel_row_t*, khft_bar_t*
+    )
+    size_t kernels_run_bars(
+        kernels_t*, const void* ticks, size_t stride, size_t n, khft_kernel_row_t*, khft_bar_t*
+    )
     size_t kernels_close_through(kernels_t*, int64_t now_ns, int all, int64_t recv_ns, khft_bar_t*)
 
 
@@ -79,6 +85,7 @@ SNAPSHOT = np.dtype([("state", STATE), ("sums", SUM, (KERNEL_LONG_PERIODS,))])
 PERIODS: int = KERNEL_PERIODS
 BAR_BY_TIME: int = KERNEL_BAR_BY_TIME
 BAR_CUT: int = KERNEL_BAR_CUT
+cdef size_t ROW_BYTES = ROW.itemsize
 
 
 cdef object _aligned(shape, dtype):
@@ -110,6 +117,13 @@ cdef int _records(object array, Py_buffer* view, size_t record, size_t needed, b
     return 0
 
 
+cdef size_t _stride(object ticks) except 0:
+    """Bytes from one tick to the next: those of TICK, or of a compact row."""
+    if ticks.itemsize == ROW_BYTES and (ticks.dtype is ROW or ticks.dtype == ROW):
+        return ROW_BYTES
+    return sizeof(khft_tick_t)
+
+
 cdef object _column(values, n_slots, dtype, name):
     """A scalar for all slots (length 1) or one value per slot."""
     column = np.atleast_1d(np.asarray(values, dtype))
@@ -133,6 +147,7 @@ cdef class Kernels:
     periods_s: the three longer periods, each a multiple of the one before.
     epoch_offset_ns: added to recv_ns for the time of a message that carries no exchange time.
     emit_mask: bit i: bars of period i (0: 1 s) are written out and set in closed_mask.
+    filters: False: bars only; estimates and velocity are NaN, ticks are counted.
 
     Raises ValueError: a shape or value that makes no sense.
     """
@@ -140,13 +155,14 @@ cdef class Kernels:
     cdef kernels_t k
     cdef readonly int n_slots
     cdef readonly object periods_s
+    cdef bint filters
     cdef object state_array, sums_array, params_array, windows_array
 
     def __init__(
         self, n_slots: int, *, scale=100, token=0, q=1e-4, r=1e-2, p0=1.0, x0=0.0,
         q2=1e-4, r2=1e-2, p02=1.0, x02=0.0, dt_seconds: bool = False,
         open_ns=0, close_ns=2**63 - 1, has_volume=1, periods_s: tuple[int, ...] = (60, 300, 900),
-        epoch_offset_ns: int = 0, emit_mask: int = 0xF,
+        epoch_offset_ns: int = 0, emit_mask: int = 0xF, filters: bool = True,
     ) -> None:
         if not 0 < n_slots < 2**31:
             raise ValueError(f"n_slots {n_slots}")
@@ -158,8 +174,8 @@ cdef class Kernels:
             raise ValueError(f"periods_s {periods_s}: need three, each a multiple of the one before")
         self.state_array = _aligned((n_slots,), STATE)
         self.sums_array = _aligned((KERNEL_LONG_PERIODS, n_slots), SUM)
-        filters = {"q": q, "r": r, "p0": p0, "x0": x0, "q2": q2, "r2": r2, "p02": p02, "x02": x02}
-        self.params_array = self._table(PARAMS, filters, np.float64)
+        noises = {"q": q, "r": r, "p0": p0, "x0": x0, "q2": q2, "r2": r2, "p02": p02, "x02": x02}
+        self.params_array = self._table(PARAMS, noises, np.float64)
         for name in ("q", "r", "p0", "q2", "r2", "p02"):
             if not np.all(np.isfinite(self.params_array[name]) & (self.params_array[name] > 0)):
                 raise ValueError(f"{name} must be positive and finite")
@@ -180,6 +196,7 @@ cdef class Kernels:
         self.k.epoch_offset_ns = epoch_offset_ns
         self.k.dt_seconds = dt_seconds
         self.k.emit_mask = emit_mask
+        self.filters = filters
         self.set_session(open_ns, close_ns)
 
     def _table(self, dtype, columns, kind):
@@ -208,22 +225,22 @@ cdef class Kernels:
     def run(self, ticks: np.ndarray, n: int, rows: np.ndarray, bars: np.ndarray) -> int:
         """Take in ticks[:n]; write rows[:n] and the bars that closed; returns how many closed.
 
-        ticks: TICK, rows: KERNEL_ROW, bars: BAR, contiguous; bars holds at least 4 x n records.
+        ticks: TICK, or compact rows (its first 64 bytes); rows: KERNEL_ROW, bars: BAR; all contiguous;
+        bars holds at least 4 x n records.
 
         Raises ValueError: a buffer of another record or too short.
         """
         cdef Py_buffer t, r, b
-        cdef size_t count = n, closed
-        _records(ticks, &t, sizeof(khft_tick_t), count, False, "ticks")
+        cdef size_t count = n, closed, stride = _stride(ticks)
+        _records(ticks, &t, stride, count, False, "ticks")
         try:
             _records(rows, &r, sizeof(khft_kernel_row_t), count, True, "rows")
             try:
                 _records(bars, &b, sizeof(khft_bar_t), KERNEL_PERIODS * count, True, "bars")
                 try:
                     with nogil:
-                        closed = kernels_run(
-                            &self.k, <const khft_tick_t*> t.buf, count,
-                            <khft_kernel_row_t*> r.buf, <khft_bar_t*> b.buf,
+                        closed = (kernels_run if self.filters else kernels_run_bars)(
+                            &self.k, t.buf, stride, count, <khft_kernel_row_t*> r.buf, <khft_bar_t*> b.buf
                         )
                 finally:
                     PyBuffer_Release(&b)
@@ -367,36 +384,3 @@ cdef class Kernels:
     def no_price(self) -> int:
         """Ticks with last_px <= 0."""
         return self.k.no_price
-
-
-def read_runs(ticks: np.ndarray, n: int, recv_ns: np.ndarray, counts: np.ndarray) -> int:
-    """Runs of equal recv_ns in ticks[:n] (one per socket read), for histograms.
-
-    recv_ns, counts: (>= n,) int64, filled in front; returns the number of runs.
-    """
-    cdef Py_buffer t, r, c
-    cdef size_t count = n, i
-    cdef Py_ssize_t runs = -1
-    cdef const khft_tick_t* tick
-    cdef int64_t* to_ns
-    cdef int64_t* to_count
-    _records(ticks, &t, sizeof(khft_tick_t), count, False, "ticks")
-    try:
-        _records(recv_ns, &r, sizeof(int64_t), count, True, "recv_ns")
-        try:
-            _records(counts, &c, sizeof(int64_t), count, True, "counts")
-            tick = <const khft_tick_t*> t.buf
-            to_ns = <int64_t*> r.buf
-            to_count = <int64_t*> c.buf
-            for i in range(count):
-                if i == 0 or tick[i].recv_ns != to_ns[runs]:
-                    runs += 1
-                    to_ns[runs] = tick[i].recv_ns
-                    to_count[runs] = 0
-                to_count[runs] += 1
-            PyBuffer_Release(&c)
-        finally:
-            PyBuffer_Release(&r)
-    finally:
-        PyBuffer_Release(&t)
-    return runs + 1

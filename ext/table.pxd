@@ -1,5 +1,5 @@
 # The latest record of every slot, one seqlock per row (table.h has the code).
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 
 
 cdef extern from "table.h" nogil:
@@ -7,7 +7,9 @@ cdef extern from "table.h" nogil:
         TABLE_GOOD
         TABLE_UNSTABLE
     ctypedef struct table_t:
+        uint8_t* rows
         uint64_t capacity
+        uint64_t stride
         uint64_t record_size
 
     int table_open(table_t* table, void* base, size_t size)

@@ -15,6 +15,9 @@ PX_MAX: Final = 2**31 - 1
 OFF_GRID_MAX: Final = 1e-6
 """A price further than this (in units) from a whole unit is malformed."""
 
+_PLACES: Final = {10**places: places for places in range(2, 10)}
+"""Scales that are powers of ten, as all are that exist: their decimals are digits of the integer."""
+
 NS_PER_S: Final = 1_000_000_000
 IST_OFFSET_S: Final = 19_800
 """India has one time zone and no summer time: UTC + 5:30."""
@@ -47,6 +50,11 @@ def price_from_px(px: int, scale: int) -> float:
 
 def price_text(px: int, scale: int) -> str:
     """Units as an exact decimal for a request body: at least two places, no exponent."""
+    places = _PLACES.get(scale)
+    if places is not None and px >= 0:
+        rupees, rest = divmod(px, scale)
+        digits = f"{rest:0{places}d}"
+        return f"{rupees}.{digits[:2]}{digits[2:].rstrip('0')}"
     places = max(2, len(str(scale)) - 1)
     value = Decimal(px) / Decimal(scale)
     text = f"{value:.{places}f}"

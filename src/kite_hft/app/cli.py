@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from kite_hft.app.alerts import alerts
+from kite_hft.app.convert import convert
 from kite_hft.app.halt import halt
 from kite_hft.app.journal import journal
 from kite_hft.app.orders import orders
@@ -19,7 +20,7 @@ from kite_hft.app.top import top
 
 LOOK = (status, top, positions, orders, pnl, alerts)
 STEER = (stop, halt, subscribe, unsubscribe, token)
-FILES = (journal, recording)
+FILES = (journal, recording, convert)
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -24,7 +24,7 @@ _COUNTS: Final = (
     "connections",
 )
 _SECONDS: Final = ("cooldown_after_429_s", "cooldown_urgent_gap_s")
-_KNOWN: Final = {*_REQUIRED, *_COUNTS, *_SECONDS, "other_windows", "extras"}
+_KNOWN: Final = {*_REQUIRED, *_COUNTS, *_SECONDS, "other_windows", "extras", "loopback_only"}
 _WINDOW_KEYS: Final = {"calls", "window_s", "reserved", "source"}
 
 
@@ -53,6 +53,9 @@ def limits_from_mapping(mapping: Mapping[str, Any]) -> Limits:
         raise LimitsError("extras is no mapping")
     optional: dict[str, Any] = {key: _count(mapping, key) for key in _COUNTS[2:] if key in mapping}
     optional |= {key: _number(mapping, key) for key in _SECONDS if key in mapping}
+    loopback_only = mapping.get("loopback_only", False)
+    if not isinstance(loopback_only, bool):
+        raise LimitsError(f"loopback_only {loopback_only!r} is neither true nor false")
     return Limits(
         name=str(mapping["name"]),
         valid_from=str(mapping["valid_from"]),
@@ -61,6 +64,7 @@ def limits_from_mapping(mapping: Mapping[str, Any]) -> Limits:
         entry_share_of_day=share,
         modifications_per_order=_count(mapping, "modifications_per_order"),
         other_windows=_windows(mapping, "other_windows") if "other_windows" in mapping else (),
+        loopback_only=loopback_only,
         extras={str(key): _number(extras, key) for key in extras},
         **optional,
     )

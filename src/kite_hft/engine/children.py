@@ -7,7 +7,8 @@ list or an environment: first `{"prepare": ...}` (no secret in it: what to impor
 control.py). A child that has prepared and waits is a spare: it becomes a process at once.
 
 It answers on a second descriptor with JSON lines: `{"prepared": ...}`, `{"placed": ...}` (how it
-waits and where it runs, engine/placing.py) and `{"ready": ...}` once, `{"log": ...}` and `{"alert": ...}` whenever, `{"part": ...}` at its end (its share of the report).
+waits and where it runs, engine/placing.py) and `{"ready": ...}` once, `{"log": ...}` and
+`{"alert": ...}` whenever, `{"part": ...}` at its end (its share of the report).
 A child dies with its supervisor (PR_SET_PDEATHSIG) and leads its own session, so that Ctrl-C in
 the terminal reaches the supervisor alone, which stops everything in order.
 """

@@ -20,7 +20,7 @@ from kite_hft.engine.continuing import broker_name, find_earlier
 from kite_hft.engine.control import SOCKET_NAME
 from kite_hft.engine.days import session_arrays, trading_day
 from kite_hft.engine.live import View
-from kite_hft.engine.order_settings import charges_of_day, orders_config
+from kite_hft.engine.order_settings import charges_of_day, check_reach, orders_config
 from kite_hft.engine.placing import keep_off, unknown_pins
 from kite_hft.engine.plan import Plan, ProcessPlan, make_plan
 from kite_hft.engine.run_folder import RunFolder
@@ -76,10 +76,11 @@ def prepare(
     """Plan the run and create its shared memory. core_numbers: the cores that it may use.
 
     Raises:
-        PlanError, CalendarError, InstrumentError, SegmentError, SettingsError (charges): nothing was
-            started, nothing is left behind.
+        PlanError, CalendarError, InstrumentError, SegmentError, SettingsError (charges, limits): nothing
+            was started, nothing is left behind.
     """
     limits = orders_config(settings, loopback=settings.mode != "live").limits
+    check_reach(limits, settings.trading.rules, session.ws_url, session.api_url)
     for key in settings.datafeed.modes:
         instruments.resolve(key)  # a wrong name is told before anything starts
     plan = make_plan(

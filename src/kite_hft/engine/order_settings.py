@@ -5,9 +5,12 @@ The supervisor makes it once before anything starts, only to see whether it can 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.engine.days import trading_day
-from kite_hft.settings import Settings, SettingsError, load_yaml
+from kite_hft.settings import Settings, SettingsError, is_loopback, load_yaml
+from kite_hft.trading.broker import Limits
 from kite_hft.trading.checks import RiskLimits
 from kite_hft.trading.costs import ChargesError, Schedule, schedule_from_mapping
 from kite_hft.trading.instruments import InstrumentTable
@@ -40,6 +43,20 @@ def orders_config(settings: Settings, *, loopback: bool, charges: Schedule | Non
         raise
     except (ValueError, TypeError) as error:
         raise SettingsError(f"order settings ({trading.rules.name}, risk, trading): {error}") from error
+
+
+def check_reach(limits: Limits, rules: Path, *urls: str) -> None:
+    """Limits that no broker grants are for servers on this machine.
+
+    Raises:
+        SettingsError: `rules` says loopback_only, and one of `urls` is elsewhere.
+    """
+    elsewhere = [url for url in urls if not is_loopback(url)]
+    if limits.loopback_only and elsewhere:
+        raise SettingsError(
+            f"{rules}: no broker grants these limits, they are for servers on this machine; {elsewhere[0]} "
+            "is none: name the broker's own rules file in trading.rules"
+        )
 
 
 def charges_of_day(settings: Settings, instruments: InstrumentTable, now_real_ns: int) -> Schedule:

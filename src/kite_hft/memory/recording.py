@@ -187,6 +187,20 @@ def last_commit(page: bytes | memoryview | mmap.mmap) -> np.void:
     return newest
 
 
+def gap_rows(rows: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
+    """Where gaps stand among rows of a file."""
+    found: npt.NDArray[np.intp] = np.flatnonzero(rows["kind"] == GAP)
+    gaps: npt.NDArray[np.intp] = found[rows["slot"][found] == NO_SLOT]
+    return gaps
+
+
+def without_blank(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """The rows before the first that was never written to the disk (power was lost): a row has a time."""
+    found = np.flatnonzero(rows["kind"] == GAP)
+    blank = found[(rows["recv_ns"][found] == 0) & (rows["slot"][found] != NO_SLOT)]
+    return rows[: blank[0]] if len(blank) else rows
+
+
 class Recording:
     """A recording to read, also while it is written or after a crash: what it held when opened.
 
@@ -243,11 +257,8 @@ class Recording:
 
     def _read_rows(self) -> npt.NDArray[np.void]:
         whole = np.frombuffer(self._mapping, ROW, self.size // ROW_BYTES, DATA_OFFSET)
-        # Never written to the disk (power was lost): a row has a time.
-        blank = np.flatnonzero((whole["recv_ns"] == 0) & (whole["kind"] == GAP) & (whole["slot"] != NO_SLOT))
-        if len(blank):
-            whole = whole[: blank[0]]
-        holes = np.flatnonzero((whole["kind"] == GAP) & (whole["slot"] == NO_SLOT))
+        whole = without_blank(whole)
+        holes = gap_rows(whole)
         for index, at in enumerate(holes.tolist()):
             row = whole[at]
             self._note_gap(int(row["recv_ns"]), int(row["volume"]), int(row["flags"]), at - index,

@@ -1,7 +1,8 @@
 """Layer 3, orders process, hot: one keep-alive HTTP/1.1 connection, non-blocking, TCP or TLS.
 
 TLS runs over memory buffers (ssl.MemoryBIO), so that reading, writing and waiting look the same
-with and without it. Requests come as whole bytes; h11 parses the answers. A connection carries one call at a time; after any
+with and without it. Requests come as whole bytes. An answer that comes whole and plain is read at once,
+h11 parses every other. A connection carries one call at a time; after any
 doubt (time-out, garbage, more bytes than asked for) it is closed, never used again.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
+import re
 import select
 import socket
 import ssl
@@ -64,6 +66,16 @@ class Exchange:
     body: bytearray = field(default_factory=bytearray)
 
 
+_PLAIN_HEAD: Final = re.compile(
+    rb"HTTP/1\.1 ([245]\d\d)(?: [ -~]*)?(?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~]*)+"
+)
+_FRAMING: Final = re.compile(
+    rb"^HTTP/1\.1 204|\r\n(?:Transfer-Encoding|Upgrade|Connection:(?![ \t]*keep-alive[ \t]*(?:\r|$))"
+    rb"|Content-Length:(?![ \t]*\d{1,9}[ \t]*(?:\r|$)))",
+    re.I,
+)
+"""What makes an answer end otherwise than after its length, or the connection with it."""
+_LENGTH: Final = re.compile(rb"\r\nContent-Length:[ \t]*(\d{1,9})[ \t]*(?=\r|$)", re.I)
 _SPOKEN: Final = {
     method: h11.Request(method=method, target="/", headers=[("Host", "-")])
     for method in ("GET", "POST", "PUT", "DELETE")
@@ -174,7 +186,7 @@ class Connection:
 
     def fresh(self) -> bool:
         """True when an IDLE connection still stands: the peer has neither closed it nor spoken."""
-        if self.phase is Phase.IDLE and self._socket is not None:
+        while self.phase is Phase.IDLE and self._socket is not None:
             try:
                 self._socket.recv(1, socket.MSG_PEEK)
             except BlockingIOError:
@@ -182,7 +194,7 @@ class Connection:
             except OSError:
                 pass  # told by the read below
             self.ready(select.EPOLLIN)
-        return self.phase is Phase.IDLE
+        return False
 
     def _flush(self) -> None:
         sock = self._socket
@@ -191,11 +203,13 @@ class Connection:
         if self._outbox.pending:
             data = self._outbox.read()
             if not self._out:
-                with contextlib.suppress(BlockingIOError, InterruptedError):
+                try:
                     n = sock.send(data)
-                    if self._exchange is not None and n:
-                        self._exchange.sent = True
-                    data = data[n:]
+                except (BlockingIOError, InterruptedError):
+                    n = 0
+                if n and self._exchange is not None:
+                    self._exchange.sent = True
+                data = data[n:] if n < len(data) else b""
             self._out += data
         while self._out:
             try:
@@ -224,8 +238,8 @@ class Connection:
                 self._parse(data)
             else:
                 self._decrypt(self._tls, data)
-            if not data:
-                return
+            if len(data) < READ_BYTES:
+                return  # what comes later makes the socket readable again
 
     def _decrypt(self, tls: ssl.SSLObject, data: bytes) -> None:
         if data:
@@ -241,7 +255,7 @@ class Connection:
             except ssl.SSLZeroReturnError:
                 plain = b""
             self._parse(plain)
-            if not plain:
+            if not plain or (data and not self._inbox.pending and not tls.pending()):
                 return
         if not data:
             self.fail("closed by the server")
@@ -257,6 +271,12 @@ class Connection:
             self.fail(f"the server closed the connection {words}")
             return
         if not exchange.heard:
+            plain = None if self._out else whole_answer(data)
+            if plain is not None and len(plain[1]) <= self._body_max:
+                self._exchange, self._failures, self.phase = None, 0, Phase.IDLE
+                response = HttpResponse(*plain, exchange.sent_ns, self._now())
+                self._finished((exchange.request_id, response))
+                return
             exchange.heard = True
             self._parser.send(_SPOKEN[exchange.method])
             self._parser.send(h11.EndOfMessage())
@@ -324,6 +344,22 @@ class Connection:
         self.retry_ns = now_ns + round(wait_s * NS_PER_S)
         if exchange is not None:
             self._finished((exchange.request_id, TransportError(reason, exchange.sent, now_ns)))
+
+
+def whole_answer(data: bytes) -> tuple[int, bytes] | None:
+    """(status, body) of `data` if that is one whole HTTP/1.1 answer of the plainest kind.
+
+    That is: its length is told once and is what came, nothing says how else it is framed or that the
+    connection ends, and no line is odd. None: it may be anything, a parser must look.
+    """
+    head, _, body = data.partition(b"\r\n\r\n")
+    found = _PLAIN_HEAD.fullmatch(head)
+    if found is None or _FRAMING.search(head):
+        return None
+    lengths = _LENGTH.findall(head)
+    if len(lengths) != 1 or int(lengths[0]) != len(body):
+        return None
+    return int(found[1]), body
 
 
 def _words(error: Exception) -> str:

@@ -138,21 +138,29 @@ class HttpTransport:
         now_ns = self._clock.mono_ns()
         if not ready and now_ns < self._due_ns:
             return []
-        events = dict(ready)
-        for connection in self._all:
-            if connection.fd in events:
-                connection.ready(events[connection.fd])
-        now_ns = self._clock.mono_ns()
+        if ready:
+            events = dict(ready)
+            for connection in self._all:
+                if connection.fd in events:
+                    connection.ready(events[connection.fd])
+            if self._done:  # an answer does not wait for the housekeeping: that is the next call's
+                self._due_ns = 0
+                return self._answers()
+            now_ns = self._clock.mono_ns()
         for connection in self._all:
             connection.expire(now_ns)
             if connection.phase is Phase.CLOSED and now_ns >= connection.retry_ns:
                 self._open(connection)
         for lane in self._lanes:
             self._serve(lane, now_ns)
-        done = self._done[:]
-        self._done.clear()
+        done = self._answers()
         due_ns = self.next_deadline_ns()
         self._due_ns = _NEVER_NS if due_ns is None else due_ns
+        return done
+
+    def _answers(self) -> list[Done]:
+        done = self._done[:]
+        self._done.clear()
         return done
 
     def next_deadline_ns(self) -> int | None:

@@ -24,8 +24,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from kite_hft._kernels import SNAPSHOT, Kernels, read_runs
-from kite_hft.layout import COUNTERS, HISTOGRAMS, ORDER_EVENT, IntentFlag, IntentKind
+from kite_hft._intents import stamp
+from kite_hft._kernels import SNAPSHOT, Kernels
+from kite_hft.layout import COUNTERS, HISTOGRAMS, ORDER_EVENT
 from kite_hft.stages.compute_ports import (
     Again,
     CounterSink,
@@ -34,7 +35,7 @@ from kite_hft.stages.compute_ports import (
     IntentProducer,
     TickReader,
 )
-from kite_hft.strategies.hosts import Batch, Host, PythonHost, Slots, signals
+from kite_hft.strategies.hosts import Batch, Host, PythonHost, Slots
 
 Records = npt.NDArray[np.void]
 
@@ -45,17 +46,16 @@ REPLAYED: Final = (
     "events", "checksum_computed", "strategies_halted",
 )  # fmt: skip
 """Counters that a replay brings to the same values."""
+C_COMPUTED: Final = COUNTER["computed"]
+C_BATCHES: Final = COUNTER["batches"]
+C_CHECKSUM: Final = COUNTER["checksum_computed"]
+H_DRAINED: Final = HISTOGRAM["read_to_drained"]
+H_COMPUTED: Final = HISTOGRAM["read_to_computed"]
+H_INTENT: Final = HISTOGRAM["tick_to_intent"]
+H_SEND_COMPUTED: Final = HISTOGRAM["send_to_computed"]
+H_SEND_INTENT: Final = HISTOGRAM["send_to_intent"]
 EVENTS_PER_DRAIN: Final = 256
 EVENT_DRAINS_MAX: Final = 64
-
-
-def signed(word: int) -> int:
-    """The same 64 bits as the signed number that a counter word takes."""
-    return word - 2**64 if word >= 2**63 else word
-
-
-def _events(records: Records, n: int, host: Host) -> None:
-    host.events(records, n)
 
 
 def _not_queued(records: Records, again: Again) -> Records:
@@ -80,6 +80,7 @@ class Compute:
     bars_sink: called with the BARs closed by each batch, valid during the call (None: nobody).
     on_halt: told (strategy name, exception) when a strategy is halted.
     intent_deadline_ns: added to created_ns as the deadline of new orders that are no exits; 0: none.
+    send_stamp: full packets carry when their sender meant to send them (load tests): record that too.
     """
 
     name = "compute"
@@ -98,6 +99,7 @@ class Compute:
         bars_sink: Callable[[Records], None] | None = None,
         on_halt: Callable[[str, Exception], None] | None = None,
         intent_deadline_ns: int = 0,
+        send_stamp: bool = False,
         inputs: InputSink | None = None,
         sources: Sequence[int] = (),
         queue: int = 0,
@@ -122,9 +124,9 @@ class Compute:
         self._bars_sink = bars_sink
         self._on_halt = on_halt
         self._intent_deadline_ns = intent_deadline_ns
+        self._send_stamp = send_stamp
         self._event_records: Records = np.zeros(EVENTS_PER_DRAIN, ORDER_EVENT)
-        self._run_ns = np.zeros(len(batch.ticks), np.int64)
-        self._run_counts = np.zeros(len(batch.ticks), np.int64)
+        self._times_ns = batch.rows["time_ns"]  # a view: taking a field costs more than its value
         self._last_time_ns = 0
         self._checked_late = 0
         self._lost = 0
@@ -142,15 +144,18 @@ class Compute:
         for index, reader in enumerate(self._readers):
             n = reader.drain(self._batch.ticks)
             if n:
+                drained_ns = self._clock()
                 room = self._intents.free() if self._hosts else 0
                 if self._inputs is not None:
                     self._inputs.drained(
                         self._sources[index], getattr(reader, "generation", 1), reader.first_seq, n,
                         reader.lost_last, now_ns, room,
                     )  # fmt: skip
-                self._take_ticks(n, room)
+                self._take_ticks(n, room, drained_ns)
                 work += n
-        lost = sum(reader.lost for reader in self._readers)
+        lost = 0
+        for reader in self._readers:
+            lost += reader.lost
         if lost != self._lost:
             self._lost = lost
             self._counters.set(COUNTER["lost"], self._lost_before + lost)
@@ -258,7 +263,7 @@ class Compute:
         if self._again is not None:
             self._again.now_ns = now_ns
             self._again.ticks += n
-        self._take_ticks(n, room)
+        self._take_ticks(n, room, now_ns)
 
     def again_events(self, events: Records, room: int, now_ns: int) -> None:
         """The same for order events."""
@@ -293,29 +298,34 @@ class Compute:
 
     def _work_on_events(self, events: Records, room: int) -> None:
         self._counters.add(COUNTER["events"], len(events))
-        self._with_hosts(partial(_events, events, len(events)), room)
+        n = len(events)
+        self._with_hosts(lambda host: host.events(events, n), room)
 
-    def _take_ticks(self, n: int, room: int) -> None:
-        batch, counters = self._batch, self._counters
-        bars = self._kernels.run(batch.ticks, n, batch.rows, batch.bars)
-        self._with_hosts(lambda host: host.run(n), room)
+    def _take_ticks(self, n: int, room: int, drained_ns: int) -> None:
+        """Kernels, strategies, counters. A read of 30 ticks leaves 200 ns for each: every call counts."""
+        batch, counters, kernels = self._batch, self._counters, self._kernels
+        bars = kernels.run(batch.ticks, n, batch.rows, batch.bars)
+        if self._hosts:
+            self._with_hosts(lambda host: host.run(n), room)
         done_ns = self._clock()
-        counters.add(COUNTER["computed"], n)
-        counters.add(COUNTER["batches"])
-        counters.set(COUNTER["checksum_computed"], signed(self._kernels.checksum))
-        if self._kernels.late != self._checked_late:
-            self._checked_late = self._kernels.late
-            counters.set(COUNTER["late"], self._checked_late)
+        counters.add(C_COMPUTED, n)
+        counters.add(C_BATCHES)
+        counters.set(C_CHECKSUM, kernels.checksum)
+        late = kernels.late
+        if late != self._checked_late:
+            self._checked_late = late
+            counters.set(COUNTER["late"], late)
         if bars:
             counters.add(COUNTER["bars"], bars)
             if self._bars_sink is not None:
                 self._bars_sink(batch.bars[:bars])
-        if self._again is None:
-            runs = read_runs(batch.ticks, n, self._run_ns, self._run_counts)
-            read, count = self._run_ns[:runs].tolist(), self._run_counts[:runs].tolist()
-            for recv_ns, ticks in zip(read, count, strict=True):
-                counters.record(HISTOGRAM["read_to_computed"], done_ns - recv_ns, ticks)
-        self._last_time_ns = max(self._last_time_ns, int(batch.rows["time_ns"][n - 1]))
+        counters.record_reads(H_DRAINED, batch.ticks, n, drained_ns)
+        counters.record_reads(H_COMPUTED, batch.ticks, n, done_ns)
+        if self._send_stamp:
+            counters.record_stamps(H_SEND_COMPUTED, batch.ticks, n, done_ns)
+        time_ns = self._times_ns.item(n - 1)
+        if time_ns > self._last_time_ns:
+            self._last_time_ns = time_ns
 
     def _bars_by_time(self, n: int) -> int:
         if n:
@@ -332,51 +342,59 @@ class Compute:
         """
         if not self._hosts:
             return
-        for host in list(self._hosts):
-            host.outbox.begin(room)
-            self._guarded(host, partial(action, host))
-            room -= host.outbox.n
-        self._push([host for host in self._hosts if host.outbox.n or host.outbox.refused])
+        speaking = []
+        for host in self._hosts.copy():  # a host that raises leaves
+            outbox = host.outbox
+            outbox.begin(room)
+            try:
+                action(host)
+            except Exception as error:  # whatever a user's code may raise
+                self._halt(host, error)
+            if outbox.n or outbox.refused:
+                room -= outbox.n
+                speaking.append(host)
+        if speaking:
+            self._push(speaking)
 
     def _guarded(self, host: Host, action: Callable[[], object]) -> None:
         try:
             action()
         except Exception as error:  # whatever a user's code may raise
-            # Nothing that the failing call asked for goes out: it may be half a decision.
-            host.outbox.begin(0)
-            self._hosts.remove(host)
-            self._counters.add(COUNTER["strategies_halted"])
-            self.halted[host.name] = f"{type(error).__name__}: {error}"
-            if self._on_halt is not None:
-                self._on_halt(host.name, error)
+            self._halt(host, error)
+
+    def _halt(self, host: Host, error: Exception) -> None:
+        """Nothing that the failing call asked for goes out: it may be half a decision."""
+        host.outbox.begin(0)
+        self._hosts.remove(host)
+        self._counters.add(COUNTER["strategies_halted"])
+        self.halted[host.name] = f"{type(error).__name__}: {error}"
+        if self._on_halt is not None:
+            self._on_halt(host.name, error)
 
     def _push(self, hosts: list[Host]) -> None:
-        if not hosts:
-            return
+        """The intents of all strategies in tick order, stamped, counted, queued."""
+        counters, box = self._counters, hosts[0].outbox
         refused = sum(host.outbox.refused for host in hosts)
-        self._counters.add(COUNTER["signals"], sum(signals(host.outbox) for host in hosts))
-        if refused:
-            self._counters.add(COUNTER["intents_refused_full"], refused)
-        records = hosts[0].outbox.records[: hosts[0].outbox.n]
+        records, where, n = box.records, box.tick_index, box.n
         if len(hosts) > 1:
-            records = np.concatenate([host.outbox.records[: host.outbox.n] for host in hosts])
-            index = np.concatenate([host.outbox.tick_index[: host.outbox.n] for host in hosts])
-            records = records[np.argsort(index, kind="stable")]
-        self._counters.add(COUNTER["intents"], len(records))
+            where = np.concatenate([host.outbox.tick_index[: host.outbox.n] for host in hosts])
+            order = np.argsort(where, kind="stable")
+            records = np.concatenate([host.outbox.records[: host.outbox.n] for host in hosts])[order]
+            where, n = where[order], len(order)
+        # Of what is made again: from when it should have been made. What is too old is refused.
+        now_ns = self._clock()
+        since_ns = now_ns if self._again is None else self._again.now_ns
+        deadline_ns = since_ns + self._intent_deadline_ns if self._intent_deadline_ns else 0
+        counters.add(COUNTER["signals"], stamp(records, n, now_ns, deadline_ns) + refused)
+        if refused:
+            counters.add(COUNTER["intents_refused_full"], refused)
+        counters.add(COUNTER["intents"], n)
         if self._again is not None:
-            records = _not_queued(records, self._again)
-        n = len(records)
+            records = _not_queued(records[:n], self._again)
+            n = len(records)
         if n == 0:
             return
-        now_ns = self._clock()
-        records["created_ns"] = now_ns
-        if self._intent_deadline_ns:
-            # Of what is made again: from when it should have been made. What is too old is refused.
-            since_ns = now_ns if self._again is None else self._again.now_ns
-            opening = (records["kind"] == IntentKind.PLACE) & (records["flags"] & IntentFlag.EXIT == 0)
-            records["deadline_ns"][opening] = since_ns + self._intent_deadline_ns
         if self._intents.push(records, n) != n:
             raise QueueContractError(f"{n} intents did not go into a queue with room for them")
-        for recv_ns in records["tick_recv_ns"].tolist():
-            if recv_ns:
-                self._counters.record(HISTOGRAM["tick_to_intent"], now_ns - recv_ns)
+        at_send = H_SEND_INTENT if self._send_stamp else -1
+        counters.record_intents(H_INTENT, at_send, records, where, n, self._batch.ticks, now_ns)

@@ -58,7 +58,13 @@ class CounterSink(Protocol):
 
     def set(self, index: int, value: int) -> None: ...
 
-    def record(self, histogram: int, ns: int, n: int = ...) -> None: ...
+    def record_reads(self, histogram: int, ticks: Any, n: int, now_ns: int) -> None: ...
+
+    def record_stamps(self, histogram: int, ticks: Any, n: int, now_ns: int) -> None: ...
+
+    def record_intents(
+        self, histogram: int, stamp_histogram: int, intents: Any, where: Any, n: int, ticks: Any, now_ns: int
+    ) -> None: ...
 
 
 @dataclass(slots=True)
@@ -83,5 +89,12 @@ class Again:
     def set(self, index: int, value: int) -> None:
         self.counters[self._names[index]] = value
 
-    def record(self, histogram: int, ns: int, n: int = 1) -> None:
+    def record_reads(self, histogram: int, ticks: Any, n: int, now_ns: int) -> None:
         """Latencies were counted the first time."""
+
+    record_stamps = record_reads
+
+    def record_intents(
+        self, histogram: int, stamp_histogram: int, intents: Any, where: Any, n: int, ticks: Any, now_ns: int
+    ) -> None:
+        """Those of intents too; what is queued only now waited for the restart and tells nothing."""

@@ -80,6 +80,7 @@ class Orders:
         self._intent_rows = np.zeros(INTENTS_PER_STEP, INTENT)
         self._text_rows = np.zeros(TEXTS_PER_STEP, TEXT)
         self._tick = np.zeros(1, TICK)
+        self._tick_px, self._tick_seq, self._tick_ns = (self._tick[f] for f in ("last_px", "seq", "recv_ns"))
         self._gauges_ns = -GAUGE_PERIOD_NS
         self._fills_seen = 0
         self.stop_policy = "cancel"
@@ -218,8 +219,9 @@ class Orders:
         self.desk.drop_all(Reason.TOKEN_DEAD, self.states.token_dead, now_ns)
 
     def _take_token(self, access_token: str) -> None:
-        """Go on with a new token: the first read of a whole reconciliation is the probe."""
+        """Go on with a new token: the next reads are its trial; after a dead one, a whole reconciliation."""
         self._ports.use_token(access_token)
+        self.reader.polls.orders_wanted = self.reader.polls.trades_wanted = True
         if self.states.token_dead:
             self.reader.polls.paused = False
             self.reader.start_anew()
@@ -238,19 +240,22 @@ class Orders:
         """How many were taken from each queue; they stay in it until `_commit`."""
         if self._ports.restarted and not (self.active or self.states.token_dead or self.stopping):
             return []  # they wait: a second of reading books is no reason to refuse them
-        taken = []
+        taken, clock, outbox = [], self._ports.clock, self.outbox
         for at, source in enumerate(self._ports.intents):
             n = source.peek(self._intent_rows)
             taken.append(n)
-            for intent in intents_of(self._intent_rows[:n]):
+            taken_ns = n and clock.mono_ns()
+            for intent in intents_of(self._intent_rows[:n]) if n else ():
                 old = self._heads[at] > 0
                 self._heads[at] -= 1
+                if not old:  # else it waited for this process
+                    outbox.record("intent_to_taken", taken_ns - intent.created_ns)
                 if intent.kind == IntentKind.PROBE:
-                    self.outbox.count("probes")
-                    self.outbox.record("intent_to_taken", now_ns - intent.created_ns)
+                    outbox.count("probes")
                 elif not (old and (intent.strategy, intent.strategy_seq) in self._found.seen):
-                    self.outbox.count("intents")
+                    outbox.count("intents")
                     self._take_intent(intent, now_ns, left_over=old)
+                    outbox.record("taken_to_judged", clock.mono_ns() - taken_ns)
         return taken
 
     def _commit(self, taken: list[int]) -> None:
@@ -300,8 +305,7 @@ class Orders:
         known = intent.slot < len(self._ports.instruments)
         tick = (0, 0, -1)
         if known and self._ports.latest.get(intent.slot, self._tick):
-            row = self._tick[0]
-            tick = (int(row["last_px"]), int(row["seq"]), max(0, now_ns - int(row["recv_ns"])))
+            tick = (self._tick_px.item(), self._tick_seq.item(), max(0, now_ns - self._tick_ns.item()))
         return gather(
             intent,
             self._ports.instruments,
@@ -390,13 +394,13 @@ class Orders:
 
     def _mark(self, slot: int) -> int:
         if slot != NO_SLOT and self._ports.latest.get(slot, self._tick):
-            return int(self._tick[0]["last_px"])
+            return int(self._tick_px.item())
         return 0
 
     def _age_ns(self, slot: int, now_ns: int) -> int:
         if not self._ports.latest.get(slot, self._tick):
             return -1
-        return max(0, now_ns - int(self._tick[0]["recv_ns"]))
+        return max(0, now_ns - int(self._tick_ns.item()))
 
     def _set_gauges(self) -> None:
         pnl = account(self.book, self._ports.instruments, self.costs, self._mark)

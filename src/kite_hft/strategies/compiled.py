@@ -106,10 +106,12 @@ def addresses_of(*arrays: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return np.array([array.ctypes.data for array in arrays], np.int64)
 
 
-def load(strategy: CompiledStrategy, cache_dir: Path) -> Loop:
+def load(strategy: CompiledStrategy, cache_dir: Path, ticks: np.dtype[np.void] = TICK) -> Loop:
     """Compile (or fetch from the cache) the loops of `strategy`, ready to run.
 
     cache_dir: a folder of our own, made with mode 0700; numba keeps its files in it.
+    ticks: the records of the batch: TICK, or compact rows (memory.recording.ROW), which have its
+    first 64 bytes only: a strategy that reads other fields cannot be compiled for them.
 
     Raises:
         CompiledStrategyError: the folder is not ours alone, or numba cannot compile the strategy.
@@ -118,19 +120,19 @@ def load(strategy: CompiledStrategy, cache_dir: Path) -> Loop:
 
     _own_folder(cache_dir)
     source = Path(__file__).with_name("loop.py").read_text()
-    path = cache_dir / f"{_loop_name(strategy, source)}.py"
+    path = cache_dir / f"{_loop_name(strategy, source, ticks)}.py"
     if path in _LOADED:
         return _LOADED[path]
     config: Any = numba.config  # its members are made at run time
     config.CACHE_DIR = str(cache_dir)
     module: Any = _loop_module(path, source)
     options = {"nogil": True, "error_model": "numpy"}
-    module.PARAMS, module.STATE = strategy.PARAMS, strategy.STATE
+    module.PARAMS, module.STATE, module.TICK = strategy.PARAMS, strategy.STATE, ticks
     module.on_tick = _dispatcher(numba, strategy.on_tick, options)
     module.on_order = _dispatcher(numba, strategy.on_order, options)
     loop = Loop(module.run_ticks, module.run_events)
     try:
-        _compile(loop, strategy)
+        _compile(loop, strategy, ticks)
     except numba.core.errors.NumbaError as error:
         raise CompiledStrategyError(f"{strategy.name} cannot be compiled: {error}") from error
     _LOADED[path] = loop
@@ -148,11 +150,12 @@ def _dispatcher(numba: Any, function: Any, options: dict[str, Any]) -> Any:
     return function if hasattr(function, "py_func") else numba.njit(**options)(function)
 
 
-def _loop_name(strategy: CompiledStrategy, source: str) -> str:
+def _loop_name(strategy: CompiledStrategy, source: str, ticks: np.dtype[np.void]) -> str:
     """A module name that changes with anything the machine code depends on."""
     digest = hashlib.sha256(source.encode())
     digest.update(
-        f"{LAYOUT_FINGERPRINT} {strategy.PARAMS.descr} {strategy.STATE.descr} {POSITION.descr}".encode()
+        f"{LAYOUT_FINGERPRINT} {ticks.itemsize} {strategy.PARAMS.descr} {strategy.STATE.descr} "
+        f"{POSITION.descr}".encode()
     )
     for function in (strategy.on_tick, strategy.on_order):
         digest.update(_described(function, set()).encode())
@@ -192,12 +195,12 @@ def _described(function: Any, seen: set[int]) -> str:
     return "\n".join(text)
 
 
-def _compile(loop: Loop, strategy: CompiledStrategy) -> None:
+def _compile(loop: Loop, strategy: CompiledStrategy, ticks: np.dtype[np.void]) -> None:
     """Run both loops over nothing: the types are those of every later call."""
-    one = {dtype: np.zeros(1, dtype) for dtype in (TICK, KERNEL_ROW, INTENT, ORDER_EVENT)}
+    one = {dtype: np.zeros(1, dtype) for dtype in (ticks, KERNEL_ROW, INTENT, ORDER_EVENT)}
     out = np.zeros(2 * MAX_PER_TICK, INTENT)
     arrays = (
-        one[TICK],
+        one[ticks],
         one[KERNEL_ROW],
         np.zeros(1, np.uint8),
         np.zeros(1, strategy.STATE),
@@ -209,5 +212,5 @@ def _compile(loop: Loop, strategy: CompiledStrategy) -> None:
         one[ORDER_EVENT],
     )
     addresses = addresses_of(*arrays)
-    loop.run_ticks(addresses, 1, 0, 0, 0, 0, 1)
+    loop.run_ticks(addresses, 1, 0, 1, 0, 0, 0, 1)
     loop.run_events(addresses, 1, one[ORDER_EVENT].ctypes.data, 0, 0)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kite_hft._views import BarView, TickView
-from kite_hft.layout import BAR, KERNEL_ROW, ORDER_EVENT, TICK, IntentKind
+from kite_hft.layout import BAR, KERNEL_ROW, ORDER_EVENT, TICK
 from kite_hft.strategies.base import POSITION, BaseStrategy
 from kite_hft.strategies.compiled import CompiledStrategy, Loop, addresses_of, load
 from kite_hft.strategies.intents import Outbox, Records
@@ -25,8 +25,8 @@ from kite_hft.strategies.intents import Outbox, Records
 class Batch:
     """The arrays of one compute stage, made once; every batch is written into them.
 
-    ticks: TICK and rows: KERNEL_ROW, equally long; bars: BAR, 4 x as long, or 4 x n_slots if that
-    is more. tokens: (n_slots,) uint32; scales: (n_slots,) float64, price units per currency unit.
+    ticks: TICK (or compact rows, which form B and the kernels take as well) and rows: KERNEL_ROW,
+    equally long; bars: BAR, 4 x as long, or 4 x n_slots if that is more. tokens: (n_slots,) uint32; scales: (n_slots,) float64, price units per currency unit.
     """
 
     ticks: Records
@@ -36,11 +36,16 @@ class Batch:
     scales: npt.NDArray[np.float64]
 
 
-def new_batch(size: int, tokens: npt.NDArray[np.uint32], scales: npt.NDArray[np.float64]) -> Batch:
-    """Arrays for batches of up to `size` ticks over len(tokens) instruments."""
+def new_batch(
+    size: int,
+    tokens: npt.NDArray[np.uint32],
+    scales: npt.NDArray[np.float64],
+    ticks: np.dtype[np.void] = TICK,
+) -> Batch:
+    """Arrays for batches of up to `size` ticks (records `ticks`) over len(tokens) instruments."""
     room = 4 * max(size, len(tokens))
     return Batch(
-        np.zeros(size, TICK),
+        np.zeros(size, ticks),
         np.zeros(size, KERNEL_ROW),
         np.zeros(room, BAR),
         np.ascontiguousarray(tokens, np.uint32),
@@ -224,7 +229,7 @@ class CompiledHost:
         self.subscribed = subscription(len(batch.tokens), slots)
         self.positions: Records = np.zeros(len(batch.tokens), POSITION)
         self.states: Records = np.zeros(len(batch.tokens), strategy.STATE)
-        self.loop: Loop = load(strategy, cache_dir)
+        self.loop: Loop = load(strategy, cache_dir, batch.ticks.dtype)
         self._n_slots = len(batch.tokens)
         self._kept = (
             batch.ticks,
@@ -239,15 +244,37 @@ class CompiledHost:
             np.zeros(1, ORDER_EVENT),
         )
         self._addresses = addresses_of(*self._kept)
+        self._no_row: Records = np.zeros(1, KERNEL_ROW)
+        for estimate in ("estimate", "estimate2", "velocity2", "rel_diff"):
+            self._no_row[estimate] = np.nan
+        self._no_row["tick_no"] = 1
+        self._elsewhere = self._addresses.copy()
+        self._elsewhere[1] = self._no_row.ctypes.data
         self._size = len(batch.ticks)
 
     def start(self) -> None:
         pass
 
     def run(self, n: int) -> None:
+        self._run(self._addresses, min(n, self._size), 1)
+
+    def run_without_kernels(self, ticks: Records) -> None:
+        """Ticks that lie elsewhere, such as a mapped recording, in place and without kernels.
+
+        ticks: contiguous, of the batch's record. Each kernel row is blank: NaN, and tick_no 1.
+
+        Raises:
+            ValueError: other records.
+        """
+        if ticks.dtype != self._kept[0].dtype or ticks.ndim != 1 or not ticks.flags.c_contiguous:
+            raise ValueError(f"ticks {ticks.shape} of {ticks.itemsize} B, need the batch's records")
+        self._elsewhere[0] = ticks.ctypes.data
+        self._run(self._elsewhere, len(ticks), 0)
+
+    def _run(self, addresses: npt.NDArray[np.int64], n: int, row_step: int) -> None:
         box = self.outbox
         box.n, box.next_seq, refused = self.loop.run_ticks(
-            self._addresses, self._n_slots, min(n, self._size), box.budget, self.number, box.n, box.next_seq
+            addresses, self._n_slots, n, row_step, box.budget, self.number, box.n, box.next_seq
         )
         box.refused += refused
 
@@ -275,9 +302,3 @@ class CompiledHost:
         _put_back(self.positions, saved["positions"], slots, "positions")
         _put_back(self.states, saved["states"], slots, "states")
         return True
-
-
-def signals(outbox: Outbox) -> int:
-    """Decisions to trade in this step: placed ones, and those that the full queue refused."""
-    placed = outbox.records["kind"][: outbox.n] == IntentKind.PLACE
-    return int(np.count_nonzero(placed)) + outbox.refused

@@ -68,6 +68,9 @@ class Outbox:
         self._bytes = self.records.view(np.uint8).reshape(-1, INTENT.itemsize)
         self._blank_bytes = self.blank.view(np.uint8)
         self._bytes[:] = self._blank_bytes
+        # Most steps make no intent: then only the spare may have been written to.
+        self._spare = self._bytes.reshape(-1).data[: 2 * MAX_PER_TICK * INTENT.itemsize]
+        self._blank_spare = bytes(self._spare)
         self.next_seq = next_seq
         self.n = 0
         self.budget = 0
@@ -75,10 +78,13 @@ class Outbox:
 
     def begin(self, room: int) -> None:
         """A new step: `room` more intents go into the queue."""
-        self._bytes[: self.n + 2 * MAX_PER_TICK] = self._blank_bytes
-        self.n = 0
+        if self.n:
+            self._bytes[: self.n + 2 * MAX_PER_TICK] = self._blank_bytes
+            self.n = 0
+        else:
+            self._spare[:] = self._blank_spare
         self.refused = 0
-        self.budget = max(0, min(room, self.capacity))
+        self.budget = min(room, self.capacity) if room > 0 else 0
 
     def put(self, tick_index: int, fields: dict[str, Any]) -> Placed:
         """Append one intent with these INTENT fields; refused when the queue has no more room."""

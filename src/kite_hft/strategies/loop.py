@@ -1,23 +1,25 @@
 """Layer 2, compute, hot: the loops around a compiled strategy.
 
 Never imported where it stands: compiled.py copies this file into the strategy's cache folder,
-loads the copy, and gives it on_tick, on_order, PARAMS and STATE of the strategy. Arrays come in
-by address, because numba takes longer to recognise ten record arrays (0.3 ms) than to run a
-thousand ticks.
+loads the copy, and gives it on_tick, on_order, PARAMS and STATE of the strategy, and the record of
+a tick (TICK, or its first 64 bytes). Arrays come in by address, because numba takes longer to
+recognise ten record arrays (0.3 ms) than to run a thousand ticks.
 """
 # mypy: ignore-errors
 
+from llvmlite import ir
 from numba import carray, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kite_hft.layout import INTENT, KERNEL_ROW, NO_SLOT, ORDER_EVENT, TICK, EventKind, OrderStatus, Reason
+from kite_hft.layout import INTENT, KERNEL_ROW, NO_SLOT, ORDER_EVENT, EventKind, OrderStatus, Reason
 from kite_hft.strategies.base import POSITION
 from kite_hft.strategies.intents import MAX_PER_TICK
 
 KIND_REFUSED = int(EventKind.REFUSED)
 STATUS_REFUSED = int(OrderStatus.REFUSED)
 QUEUE_FULL = int(Reason.QUEUE_FULL)
+TICKS_AHEAD, STATES_AHEAD = 24, 8
 
 
 @intrinsic
@@ -28,6 +30,22 @@ def pointer(typing_context, address):
         return builder.inttoptr(args[0], cgutils.voidptr_t)
 
     return types.voidptr(address), generate
+
+
+@intrinsic
+def prefetch(typing_context, address):
+    """Ask for the cache line at an integer address. Any address will do: nothing is read."""
+
+    def generate(context, builder, signature, args):
+        line = builder.inttoptr(args[0], cgutils.voidptr_t)
+        i32 = ir.IntType(32)
+        name = builder.module.declare_intrinsic(
+            "llvm.prefetch", [cgutils.voidptr_t], ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
+        )
+        builder.call(name, [line, i32(0), i32(3), i32(1)])  # to read, keep near, data
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
 
 
 @njit(nogil=True)
@@ -53,12 +71,13 @@ def refuse(event, intent, strategy, state, position):
 
 
 @njit(nogil=True, cache=True)
-def run_ticks(addresses, n_slots, n, budget, strategy, made, next_seq):
+def run_ticks(addresses, n_slots, n, row_step, budget, strategy, made, next_seq):
     """Ticks in order through on_tick; returns (intents in out, next number, refused).
 
-    out[made:] is blank, apart from the numbers. Addresses in the order of compiled.ARRAYS.
+    out[made:] is blank, apart from the numbers. Addresses in the order of compiled.addresses_of.
+    row_step: 1: a kernel row for each tick; 0: the first one stands for all.
     """
-    ticks = carray(pointer(addresses[0]), n, TICK)
+    ticks = carray(pointer(addresses[0]), n, TICK)  # noqa: F821
     rows = carray(pointer(addresses[1]), n, KERNEL_ROW)
     subscribed = carray(pointer(addresses[2]), n_slots, types.uint8)
     states = carray(pointer(addresses[3]), n_slots, STATE)  # noqa: F821
@@ -71,11 +90,16 @@ def run_ticks(addresses, n_slots, n, budget, strategy, made, next_seq):
     refused = 0
     number(out, made, next_seq)
     for i in range(n):
+        # Ticks follow one another, their states do not; both are asked for early.
+        prefetch(addresses[0] + (i + TICKS_AHEAD) * ticks.itemsize)
+        if i + STATES_AHEAD < n:
+            prefetch(addresses[3] + types.int64(ticks[i + STATES_AHEAD].slot) * states.itemsize)
         slot = ticks[i].slot
-        if slot >= n_slots or subscribed[slot] == 0 or rows[i].tick_no == 0:
+        row = rows[i * row_step]
+        if slot >= n_slots or subscribed[slot] == 0 or row.tick_no == 0 or ticks[i].last_px <= 0:
             continue
         wanted = on_tick(  # noqa: F821
-            ticks[i], rows[i], states[slot], positions[slot], params, out[made : made + MAX_PER_TICK]
+            ticks[i], row, states[slot], positions[slot], params, out[made : made + MAX_PER_TICK]
         )
         if wanted <= 0:
             continue

@@ -1,6 +1,7 @@
 """Layer 2, compute, cold: a strategy's name in the configuration -> its class.
 
-Built in: kalman_simple. A user's own: `package.module:Class` or `path/to/file.py:Class`.
+Built in: kalman_simple, and probe (form B only), which measures. A user's own:
+`package.module:Class` or `path/to/file.py:Class`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from kite_hft.strategies.compiled import CompiledStrategy
 BUILT_IN: Final = {
     ("kalman_simple", "A"): "kite_hft.strategies.kalman_simple:KalmanSimple",
     ("kalman_simple", "B"): "kite_hft.strategies.kalman_simple:KalmanSimpleCompiled",
+    ("probe", "B"): "kite_hft.strategies.probe:ProbeCompiled",
 }
 
 

@@ -173,6 +173,7 @@ class Limits:
     cooldown_urgent_gap_s: float = 1.0
     instruments_per_connection: int = 3000
     connections: int = 3
+    loopback_only: bool = False  # no broker's limits: for load tests against this machine
     extras: dict[str, float] = field(default_factory=dict)
 
 

@@ -310,7 +310,11 @@ def exposure(intent: Intent, context: Context, limits: RiskLimits) -> str | None
         px = mark(slot)
         if px <= 0:
             return f"no price for {rows[slot].key}, where a position or an order stands"
-        total += _value(px, other, rows[slot])
+        row = rows[slot]
+        if row.scale == PAISE_SCALE:
+            total += px * other * (row.multiplier or 1)  # _value, without a call for each slot
+        else:
+            total += _value(px, other, row)
     if total <= limits.max_exposure * 100:
         return None
     return f"worst case of all instruments {rupees_text(total)} > max_exposure {limits.max_exposure:.2f}"

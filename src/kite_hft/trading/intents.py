@@ -82,7 +82,7 @@ class Tags:
 
     install: str  # 3 characters of this installation
     run: int  # 0 .. 36**4 - 1, another one for each run of the day
-    _begun: tuple[str, int] = field(init=False, repr=False, compare=False)  # what all tags begin with, its sum
+    _begun: tuple[str, int] = field(init=False, repr=False, compare=False)  # start of all tags, its sum
 
     def __post_init__(self) -> None:
         if len(self.install) != 3 or any(c not in BASE36 for c in self.install):

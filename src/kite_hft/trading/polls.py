@@ -62,12 +62,7 @@ class Polls:
             self._orders_ns = now_ns
         if self.in_flight or self.paused:
             return None
-        quiet = not (self.starting or self.checking or self.check_wanted)
-        quiet = quiet and not (self.orders_wanted or self.trades_wanted)
-        if quiet and now_ns < self._checked_ns + self.positions_ns:
-            if not live or now_ns < self._orders_ns + self.period_ns:
-                return None
-        if now_ns < self._free_ns(now_ns):
+        if not self._wanted(now_ns, live) or now_ns < self._free_ns(now_ns):
             return None
         if self.starting:
             return self.starting
@@ -78,6 +73,14 @@ class Polls:
         if self.orders_wanted or (live and now_ns >= self._orders_ns + self.period_ns):
             return Read.ORDERS
         return Read.TRADES if self.trades_wanted else None
+
+    def _wanted(self, now_ns: int, live: bool) -> bool:
+        """Whether there is anything to read at all: asked before the windows, for it is mostly no."""
+        if self.starting or self.checking or self.check_wanted or self.orders_wanted or self.trades_wanted:
+            return True
+        return now_ns >= self._checked_ns + self.positions_ns or (
+            live and now_ns >= self._orders_ns + self.period_ns
+        )
 
     def sent(self, read: Read, now_ns: int) -> None:
         """`read` has left."""

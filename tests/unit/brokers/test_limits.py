@@ -37,6 +37,7 @@ WRONG: list[dict[str, Any]] = [
     {"order_windows": [{"calls": 10, "window_s": 1, "burst": 3}]},
     {"cooldown_after_429_s": -1},
     {"extras": 3},
+    {"loopback_only": "yes"},
     {"orders_per_dya": 5000},
 ]
 

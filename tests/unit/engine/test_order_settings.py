@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kite_hft.engine.order_settings import charges_of_day, orders_config
+from kite_hft.engine.order_settings import charges_of_day, check_reach, orders_config
 from kite_hft.settings import Settings, SettingsError
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 
@@ -41,3 +41,17 @@ def test_what_does_not_fit_is_named_with_its_file(tmp_path: Path) -> None:
     broken.write_text("name: x\nvalid_from: 2026-01-01\nbrokerage: [{exchanges: [NSE]}]\n")
     with pytest.raises(SettingsError, match=r"broken\.yaml: brokerage\[0\]: a row needs"):
         charges_of_day(settings(charges=broken, date="2026-11-20"), TABLE, 0)
+
+
+def test_limits_that_no_broker_grants_stay_on_this_machine() -> None:
+    rules = CONFIG / "rules/loopback_limits.yaml"
+    large = orders_config(settings(rules=rules), loopback=True).limits
+    kites = orders_config(settings(), loopback=True).limits
+    assert (large.connections, large.instruments_per_connection) == (16, 50_000)
+    assert large.order_windows == kites.order_windows and large.orders_per_day == kites.orders_per_day
+    here, there = "ws://127.0.0.1:1", "wss://ws.kite.trade"
+    check_reach(large, rules, here, "http://localhost:2")
+    check_reach(kites, rules, there, "https://api.kite.trade")
+    for urls in ((there, here), (here, "https://api.kite.trade")):
+        with pytest.raises(SettingsError, match=r"loopback_limits\.yaml: no broker grants"):
+            check_reach(large, rules, *urls)

@@ -24,7 +24,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         names = ("seq", "now_ns", "first_seq", "generation", "n", "kind", "source", "lost")
         assert [int(out[0][name]) for name in names] == [0, 77, 100, 3, 30, InputKind.DRAIN, 2, 5]
         assert [int(out[1][name]) for name in names] == [1, 78, 8, 0, 2, InputKind.EVENTS, 1, 0]
-        assert out["reserved"][:2, 0].tolist() == [4096, 4000]
+        assert out["room"][:2].tolist() == [4096, 4000]
         for number in range(9):
             log.events(1, number, 1, 0, 0)
         assert reader.drain(out) == 4 and reader.lost == 5 and out["first_seq"][:4].tolist() == [5, 6, 7, 8]

@@ -1,0 +1,227 @@
+"""The load harness: its frames are Kite's, its figures add up, and nothing is left behind. No times."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from kite_hft._kite_decode import KiteDecoder
+from kite_hft.kernels.checksum import tick_checksum
+from kite_hft.sim.market.synthetic import SyntheticMarket
+from kite_hft.sim.market.universe import default_instruments
+
+BENCHMARKS = Path("benchmarks").resolve()
+HARNESS = [sys.executable, str(BENCHMARKS / "load_test.py")]
+sys.path.append(str(BENCHMARKS))
+from load import lag  # noqa: E402
+from load.frames import HEARTBEAT, Frames  # noqa: E402
+from load.look import growth  # noqa: E402
+from load.peer import Peer, PeerGone  # noqa: E402
+
+
+def run(folder: Path, *words: str) -> tuple[int, dict[str, Any], str]:
+    """(exit code, JSON, output) of one run."""
+    path = folder / "load.json"
+    done = subprocess.run(
+        [*HARNESS, *words, "--json", str(path)], capture_output=True, text=True, timeout=120
+    )
+    assert path.exists(), done.stderr
+    return done.returncode, json.loads(path.read_text()), done.stdout + done.stderr
+
+
+def mine() -> list[str]:
+    """What lies in shared memory of harness runs that live no more."""
+    home = Path(f"/dev/shm/kite_hft-{os.getuid()}")
+    notes = (json.loads(note.read_text()) for note in home.glob("*/run.json"))
+    found = [n for n in notes if n["account"].startswith("LOAD_")]
+    return [n["shm"] for n in found if not psutil.pid_exists(int(n["account"].removeprefix("LOAD_")))]
+
+
+@pytest.fixture(scope="module")
+def market() -> tuple[np.ndarray, np.ndarray]:
+    instruments, base_px = default_instruments(100, 1)
+    return SyntheticMarket(instruments, base_px, 1.0, 1, 0).opening(), instruments.tokens()
+
+
+@pytest.mark.parametrize(("mode", "packets"), [("full", 30), ("full", 1), ("quote", 100), ("ltp", 7)])
+def test_frames_are_what_a_decoder_reads(
+    market: tuple[np.ndarray, np.ndarray], mode: str, packets: int
+) -> None:
+    """Two rounds and a bit: tokens in turn, moving prices, each frame's stamp, counts and checksum."""
+    opening, tokens = market
+    frames = Frames(opening, tokens, mode, packets)
+    decoder = KiteDecoder(tokens, np.arange(len(tokens), dtype=np.uint32))
+    seen, number, wanted = [], 0, 2 * frames.count + 1
+    while number < wanted:
+        n, within, data, part = frames.take(number, min(wanted - number, 4))
+        frames.write(number, n, within, part, (np.arange(number, number + n) + 5000).astype(">u4"))
+        for i in range(n):
+            frame = bytes(data[i * part.frame_bytes : (i + 1) * part.frame_bytes])
+            length = frame[1] if frame[1] < 126 else int.from_bytes(frame[2:4], "big")
+            ticks = decoder.decode_frame(frame[2 if frame[1] < 126 else 4 :][:length], recv_ns=1)
+            assert len(ticks) == part.packets and frame[0] == 0x82
+            if mode == "full":
+                assert set(ticks["oi_day_high"].tolist()) == {5000 + number + i}
+            seen.append(ticks)
+        number += n
+    ticks = np.concatenate(seen)
+    assert ticks["slot"].tolist() == [i % 100 for i in range(len(ticks))]
+    assert len(ticks) == frames.ticks(wanted) and not any(decoder.malformed.values())
+    assert (ticks["last_px"][:100] != ticks["last_px"][100:200]).sum() > 80
+    assert frames.checksum(wanted) == tick_checksum(tokens[ticks["slot"]], ticks["last_px"], ticks["volume"])
+    assert len(HEARTBEAT) == 3
+
+
+def test_a_frame_knows_its_time_and_the_exchange_its_second(market: tuple[np.ndarray, np.ndarray]) -> None:
+    opening, tokens = market
+    frames = Frames(opening, tokens, "full", 30)
+    frames.set_time(1_795_149_123)
+    ticks = KiteDecoder(tokens, np.arange(100, dtype=np.uint32)).decode_frame(bytes(frames.data[4:5586]))
+    assert set((ticks["exch_ns"] // 10**9).tolist()) == {1_795_149_123}
+
+
+@pytest.mark.parametrize(
+    ("first_ns", "step_ns", "n"), [(5, 0.0, 3), (10**6, 1e4, 5), (10**7, 123.4, 900), (9, 3, 20)]
+)
+def test_many_lags_count_as_one_by_one(first_ns: int, step_ns: float, n: int) -> None:
+    found, slow = lag.empty(), lag.empty()
+    lag.record(found, first_ns, step_ns, n)
+    for i in range(n):
+        slow[lag.bucket_of(max(0, int(first_ns - i * step_ns)))] += 1
+    assert found.sum() == slow.sum() == n
+    assert np.abs(found.astype(int) - slow.astype(int)).sum() <= 2  # of a border, by rounding
+    for ns in (0, 1, 31, 32, 1000, 10**6, 10**9):
+        assert (
+            lag.UPPER_US[lag.bucket_of(ns)] * 1000 >= ns > lag.UPPER_US[lag.bucket_of(ns) - 1] * 1000
+            or ns == 0
+        )
+
+
+class Socket:
+    """Gives what a client said, keeps what it is told."""
+
+    def __init__(self, said: bytes) -> None:
+        self.said, self.told = said, b""
+
+    def recv(self, _size: int) -> bytes:
+        found, self.said = self.said[:7], self.said[7:]
+        return found
+
+    def send(self, data: bytes) -> int:
+        self.told += data
+        return len(data)
+
+
+def client_frame(opcode: int, payload: bytes) -> bytes:
+    mask = b"\x01\x02\x03\x04"
+    size = bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+    masked = bytes(byte ^ mask[i & 3] for i, byte in enumerate(payload))
+    return bytes((0x80 | opcode,)) + size + mask + masked
+
+
+def test_a_peer_upgrades_subscribes_and_pongs() -> None:
+    head = b"GET /?api_key=a&access_token=b HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    tokens = list(range(1000, 1060))
+    said = head + client_frame(1, json.dumps({"a": "subscribe", "v": tokens}).encode())
+    said += client_frame(1, json.dumps({"a": "mode", "v": ["full", tokens[:50]]}).encode())
+    said += client_frame(1, json.dumps({"a": "unsubscribe", "v": [1059]}).encode()) + client_frame(9, b"hi")
+    peer = Peer(Socket(said))  # type: ignore[arg-type]
+    with pytest.raises(PeerGone, match="closed"):
+        while True:
+            peer.read()
+    assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in peer.answer  # the example of RFC 6455, 1.3
+    assert peer.answer.endswith(b"\x8a\x02hi")
+    assert list(peer.modes) == tokens[:-1] and peer.modes[1049] == "full" and peer.modes[1058] == "quote"
+
+
+def test_a_peer_without_keys_is_refused() -> None:
+    socket = Socket(b"GET / HTTP/1.1\r\nSec-WebSocket-Key: x\r\n\r\n")
+    with pytest.raises(PeerGone, match="refused with 403"):
+        while True:
+            Peer(socket, _input=bytearray(b"")).read() if len(socket.said) > 100 else _whole(socket)
+    assert socket.told.startswith(b"HTTP/1.1 403")
+
+
+def _whole(socket: Socket) -> None:
+    peer = Peer(socket)  # type: ignore[arg-type]
+    while True:
+        peer.read()
+
+
+def test_the_slope_of_memory() -> None:
+    samples = [
+        {"at_s": t, "memory": {"market-0": {"pss": 1000 + t}, "generator": {"pss": 10**6 * t}}}
+        for t in range(9)
+    ]
+    found = growth(samples, "pss", 2)
+    assert found is not None and found["n"] == 7 and abs(found["per_hour"] - 3600) < 1
+    assert growth(samples, "pss", 7) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--instruments", "9001"], "--limits loopback allows 50,000"),
+        (["--connections", "1", "--instruments", "5000"], "ask for 2"),
+        (["--rate", "0"], "--rate 0"),
+        (["--profile", "nope"], "invalid choice: 'nope'"),
+        (["--mode", "ltp", "--bare"], "--bare"),
+    ],
+)
+def test_flags_that_do_not_fit(words: list[str], said: str) -> None:
+    done = subprocess.run([*HARNESS, *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_pools_load_in_small(tmp_path: Path) -> None:
+    """Three connections with instruments of their own, probes, stamps, and the bare receiver."""
+    words = ["--profile", "pool", "--instruments", "600", "--connections", "3", "--rate", "5"]
+    code, told, said = run(tmp_path, *words, "--duration", "2", "--warm-up", "0.5", "--probe-every", "50")
+    assert code == 0, said
+    assert told["sent"] == told["ticks"]["computed"] == told["ticks"]["received"] > 600 * 5 * 2
+    assert told["generator"]["by_connection"] == [told["sent"] // 3] * 3
+    assert [c["instruments"] for c in told["ticks"]["by_connection"]] == [200] * 3
+    steady = told["steady"]
+    assert 0 < steady["latency_us"]["send_to_computed"]["n"] <= told["sent"]
+    assert steady["latency_us"]["send_to_intent"]["n"] > 0 and told["latency_us"]["send_to_intent"]["n"] > 0
+    assert told["orders"] and steady["ticks"]["probes"] > 0
+    assert told["bare"]["frames"] > 0 and told["bare"]["send_to_callback"]["n"] > 0
+    assert {"market-0", "market-1", "market-2", "orders", "generator"} <= set(told["memory"]["by process"])
+    assert steady["cpu"]["engine"]["s"] > 0 and told["machine"]["cores"]
+    assert "intended send to computed" in said and not mine()
+
+
+def test_a_search_in_small(tmp_path: Path) -> None:
+    """What it finds depends on the machine; that it counts right does not."""
+    words = ["--profile", "flood", "--instruments", "500", "--rate", "400", "--warm-up", "0.1"]
+    _code, told, said = run(tmp_path, *words, "--duration", "0.5")
+    assert told["flood"]["trials"] and not [w for w in told["wrong"] if w != "no rate held"], said
+    assert told["sent"] == told["ticks"]["published"] == told["ticks"]["computed"] + told["ticks"]["lost"]
+    assert told["generator"]["alone"]["ticks_per_s"] > 0
+
+
+def test_ctrl_c_ends_everything_and_prints(tmp_path: Path) -> None:
+    path = tmp_path / "load.json"
+    words = ["--profile", "burst", "--instruments", "300", "--duration", "60", "--warm-up", "0"]
+    process = subprocess.Popen(
+        [*HARNESS, *words, "--json", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    while not (line := process.stderr.readline()).startswith("load:"):
+        assert line, "ended early"
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    told = json.loads(path.read_text())
+    assert process.returncode == 130 and "interrupted: SIGINT" in said
+    assert told["interrupted"] == "SIGINT" and told["sent"] == told["ticks"]["computed"]
+    assert children and not any(child.is_running() for child in children) and not mine()
