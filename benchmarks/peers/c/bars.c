@@ -92,6 +92,8 @@ size_t bars_run(const khft_tick_t *ticks, size_t n, bar_t *state, sum_t (*sums)[
         const khft_tick_t *tick = &ticks[i];
         bar_t *b = &state[tick->slot];
         int64_t t = tick->exch_ns, traded;
+        if (i + 8 < n)
+            __builtin_prefetch(&state[ticks[i + 8].slot], 1);
         if (tick->last_px <= 0)
             continue;
         if (!b->has_baseline) {
