@@ -140,7 +140,7 @@ cdef class CounterWriter:
 
     cdef inline void stamp(self, int histogram, const khft_tick_t* tick, int64_t now_ns) noexcept:
         cdef uint32_t since_us = <uint32_t> <uint64_t> (now_ns // 1000) - tick.oi_day_high
-        if tick.kind == TICK_KIND_FULL and tick.oi_day_high != 0 and since_us < (1u << 31):
+        if tick.kind == TICK_KIND_FULL and tick.oi_day_high != 0 and since_us >> 31 == 0:
             histogram_record(&self.counters, histogram, <int64_t> since_us * 1000)
 
 

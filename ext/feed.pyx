@@ -229,6 +229,9 @@ cdef class FeedSink(FrameSink):
                 if cursor == size:
                     break
                 self._publish()
+                # A read may bring more than the ring holds: whoever works beside us takes it in parts.
+                if self.after_read is not None:
+                    self.after_read()
         if last:
             self.end_of_read()
         return 0

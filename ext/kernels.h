@@ -326,21 +326,23 @@ static inline __attribute__((always_inline)) size_t kernel_batch(kernels_t *k, c
     enum { AHEAD = 8 };
     kernel_out_t out = {bars, 0, 0, 0, 0};
     uint64_t sum = 0;
+    kernel_state_t *const state = k->state; /* what is stored below may alias *k */
+    const size_t n_slots = k->n_slots;
     for (size_t i = 0; i < n; i++) {
         const khft_tick_t *tick = kernel_tick(ticks, stride, i);
         khft_kernel_row_t *row = &rows[i];
-        if (i + AHEAD < n && kernel_tick(ticks, stride, i + AHEAD)->slot < k->n_slots) {
-            const char *next = (const char *)&k->state[kernel_tick(ticks, stride, i + AHEAD)->slot];
+        if (i + AHEAD < n && kernel_tick(ticks, stride, i + AHEAD)->slot < n_slots) {
+            const char *next = (const char *)&state[kernel_tick(ticks, stride, i + AHEAD)->slot];
             if (filters)
                 __builtin_prefetch(next, 1);
             __builtin_prefetch(next + 64, 1);
         }
-        if (tick->slot >= k->n_slots) {
+        if (tick->slot >= n_slots) {
             k->unknown_slot += 1;
             kernel_blank_row(row);
             continue;
         }
-        kernel_state_t *s = &k->state[tick->slot];
+        kernel_state_t *s = &state[tick->slot];
         sum += khft_tick_checksum(s->token, tick->last_px, tick->volume);
         if (tick->last_px <= 0) { /* never traded: nothing to filter, no bar */
             k->no_price += 1;

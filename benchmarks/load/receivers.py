@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+from cython_peers import extension
 
 from kite_hft.sim.market.universe import default_instruments
 from load import lag
@@ -51,6 +52,7 @@ class Receivers:
 @contextlib.contextmanager
 def receivers(rig: Rig, connections: int) -> Iterator[Receivers]:
     """So many receivers that share the load's instruments, and a new generator for them."""
+    extension("stamp_listener")  # built once, not by each of them
     rig.start_generator()
     tokens = default_instruments(rig.load.instruments, rig.load.seed)[0].tokens()
     made = Receivers()

@@ -131,9 +131,7 @@ def show(load: Load, told: dict[str, Any]) -> None:
         console.print(_published(told["published"]))
     compiled = sum(part.get("kernel_compilations", 0) for part in told.get("start", {}).values())
     if compiled:
-        console.print(
-            f"{compiled} kernels were compiled in this run: memory is that of a first start, run again"
-        )
+        console.print(f"{compiled} kernels were compiled: memory is that of a first start, run again")
     for line in told["wrong"]:
         console.print(f"WRONG: {line}", markup=False)
 

@@ -2,10 +2,11 @@
 
     strategy_nautilus.py FOLDER INSTRUMENTS TICKS
 
-The ticks are dealt out over INSTRUMENTS: its simulated exchange looks at all of them at each tick, so that
-one instrument is what it is fastest with. Its back-test engine gives trades to a Strategy whose on_trade_tick takes them into two of the package's own
-compiled averages an instrument. figure: million ticks per CPU second of the measuring
-thread over BacktestEngine.run, which neither reads files nor makes objects.
+The ticks are dealt out over INSTRUMENTS: its simulated exchange looks at all of them at each tick,
+so that one instrument is what it is fastest with. The back-test engine gives trades to a Strategy
+whose on_trade_tick takes them into two of the package's own compiled averages an instrument.
+figure: million ticks per CPU second of the measuring thread over BacktestEngine.run, which neither
+reads files nor makes objects.
 """
 
 import importlib.metadata

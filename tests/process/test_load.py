@@ -20,6 +20,7 @@ from kite_hft.sim.market.synthetic import SyntheticMarket
 from kite_hft.sim.market.universe import default_instruments
 
 BENCHMARKS = Path("benchmarks").resolve()
+Market = tuple[np.ndarray, np.ndarray]  # opening state, tokens
 HARNESS = [sys.executable, str(BENCHMARKS / "load_test.py")]
 sys.path.append(str(BENCHMARKS))
 from load import lag  # noqa: E402
@@ -38,24 +39,21 @@ def run(folder: Path, *words: str) -> tuple[int, dict[str, Any], str]:
     return done.returncode, json.loads(path.read_text()), done.stdout + done.stderr
 
 
-def mine() -> list[str]:
-    """What lies in shared memory of harness runs that live no more."""
+def left() -> list[str]:
+    """Shared memory of harness runs whose engine lives no more."""
     home = Path(f"/dev/shm/kite_hft-{os.getuid()}")
     notes = (json.loads(note.read_text()) for note in home.glob("*/run.json"))
-    found = [n for n in notes if n["account"].startswith("LOAD_")]
-    return [n["shm"] for n in found if not psutil.pid_exists(int(n["account"].removeprefix("LOAD_")))]
+    return [n["shm"] for n in notes if n["account"].startswith("LOAD_") and not psutil.pid_exists(n["pid"])]
 
 
 @pytest.fixture(scope="module")
-def market() -> tuple[np.ndarray, np.ndarray]:
+def market() -> Market:
     instruments, base_px = default_instruments(100, 1)
     return SyntheticMarket(instruments, base_px, 1.0, 1, 0).opening(), instruments.tokens()
 
 
 @pytest.mark.parametrize(("mode", "packets"), [("full", 30), ("full", 1), ("quote", 100), ("ltp", 7)])
-def test_frames_are_what_a_decoder_reads(
-    market: tuple[np.ndarray, np.ndarray], mode: str, packets: int
-) -> None:
+def test_frames_are_what_a_decoder_reads(market: Market, mode: str, packets: int) -> None:
     """Two rounds and a bit: tokens in turn, moving prices, each frame's stamp, counts and checksum."""
     opening, tokens = market
     frames = Frames(opening, tokens, mode, packets)
@@ -81,7 +79,7 @@ def test_frames_are_what_a_decoder_reads(
     assert len(HEARTBEAT) == 3
 
 
-def test_a_frame_knows_its_time_and_the_exchange_its_second(market: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_frame_knows_its_time_and_the_exchange_its_second(market: Market) -> None:
     opening, tokens = market
     frames = Frames(opening, tokens, "full", 30)
     frames.set_time(1_795_149_123)
@@ -100,10 +98,8 @@ def test_many_lags_count_as_one_by_one(first_ns: int, step_ns: float, n: int) ->
     assert found.sum() == slow.sum() == n
     assert np.abs(found.astype(int) - slow.astype(int)).sum() <= 2  # of a border, by rounding
     for ns in (0, 1, 31, 32, 1000, 10**6, 10**9):
-        assert (
-            lag.UPPER_US[lag.bucket_of(ns)] * 1000 >= ns > lag.UPPER_US[lag.bucket_of(ns) - 1] * 1000
-            or ns == 0
-        )
+        bucket = lag.bucket_of(ns)
+        assert lag.UPPER_US[bucket] * 1000 >= ns and (not bucket or ns > lag.UPPER_US[bucket - 1] * 1000)
 
 
 class Socket:
@@ -129,7 +125,8 @@ def client_frame(opcode: int, payload: bytes) -> bytes:
 
 
 def test_a_peer_upgrades_subscribes_and_pongs() -> None:
-    head = b"GET /?api_key=a&access_token=b HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    head = b"GET /?api_key=a&access_token=b HTTP/1.1\r\nHost: x\r\n"
+    head += b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     tokens = list(range(1000, 1060))
     said = head + client_frame(1, json.dumps({"a": "subscribe", "v": tokens}).encode())
     said += client_frame(1, json.dumps({"a": "mode", "v": ["full", tokens[:50]]}).encode())
@@ -145,16 +142,11 @@ def test_a_peer_upgrades_subscribes_and_pongs() -> None:
 
 def test_a_peer_without_keys_is_refused() -> None:
     socket = Socket(b"GET / HTTP/1.1\r\nSec-WebSocket-Key: x\r\n\r\n")
+    peer = Peer(socket)  # type: ignore[arg-type]
     with pytest.raises(PeerGone, match="refused with 403"):
         while True:
-            Peer(socket, _input=bytearray(b"")).read() if len(socket.said) > 100 else _whole(socket)
-    assert socket.told.startswith(b"HTTP/1.1 403")
-
-
-def _whole(socket: Socket) -> None:
-    peer = Peer(socket)  # type: ignore[arg-type]
-    while True:
-        peer.read()
+            peer.read()
+    assert socket.told.startswith(b"HTTP/1.1 403") and not peer.is_open
 
 
 def test_the_slope_of_memory() -> None:
@@ -188,7 +180,8 @@ def test_the_pools_load_in_small(tmp_path: Path) -> None:
     code, told, said = run(tmp_path, *words, "--duration", "2", "--warm-up", "0.5", "--probe-every", "50")
     assert code == 0, said
     assert told["sent"] == told["ticks"]["computed"] == told["ticks"]["received"] > 600 * 5 * 2
-    assert told["generator"]["by_connection"] == [told["sent"] // 3] * 3
+    each = told["generator"]["by_connection"]  # they take turns, in frames of 30
+    assert sum(each) == told["sent"] and len(each) == 3 and max(each) - min(each) <= 30
     assert [c["instruments"] for c in told["ticks"]["by_connection"]] == [200] * 3
     steady = told["steady"]
     assert 0 < steady["latency_us"]["send_to_computed"]["n"] <= told["sent"]
@@ -197,12 +190,12 @@ def test_the_pools_load_in_small(tmp_path: Path) -> None:
     assert told["bare"]["frames"] > 0 and told["bare"]["send_to_callback"]["n"] > 0
     assert {"market-0", "market-1", "market-2", "orders", "generator"} <= set(told["memory"]["by process"])
     assert steady["cpu"]["engine"]["s"] > 0 and told["machine"]["cores"]
-    assert "intended send to computed" in said and not mine()
+    assert "intended send to computed" in said and not left()
 
 
 def test_a_search_in_small(tmp_path: Path) -> None:
     """What it finds depends on the machine; that it counts right does not."""
-    words = ["--profile", "flood", "--instruments", "500", "--rate", "400", "--warm-up", "0.1"]
+    words = ["--profile", "flood", "--instruments", "500", "--rate", "8000", "--warm-up", "0.1"]
     _code, told, said = run(tmp_path, *words, "--duration", "0.5")
     assert told["flood"]["trials"] and not [w for w in told["wrong"] if w != "no rate held"], said
     assert told["sent"] == told["ticks"]["published"] == told["ticks"]["computed"] + told["ticks"]["lost"]
@@ -224,4 +217,4 @@ def test_ctrl_c_ends_everything_and_prints(tmp_path: Path) -> None:
     told = json.loads(path.read_text())
     assert process.returncode == 130 and "interrupted: SIGINT" in said
     assert told["interrupted"] == "SIGINT" and told["sent"] == told["ticks"]["computed"]
-    assert children and not any(child.is_running() for child in children) and not mine()
+    assert children and not any(child.is_running() for child in children) and not left()

@@ -13,6 +13,7 @@ from reference.kalman import Kalman1, Kalman2
 from kite_hft import _kalman, _kernels
 from kite_hft.kernels.checksum import tick_checksum
 from kite_hft.layout import BAR, KERNEL_ROW, TICK, TickFlag
+from kite_hft.memory.recording import ROW
 
 OPEN_NS, CLOSE_NS = 1_000_000 * 10**9 + 800 * 10**9, 1_000_000 * 10**9 + 3_800 * 10**9
 SLOTS = 4
@@ -175,6 +176,38 @@ def test_research_functions(prices, chosen):
             two.update(price)
         assert state1[:, i].tolist() == [one.x, one.p]
         assert state2[:, i].tolist() == [two.x, two.v, two.p00, two.p01, two.p11]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(1, 1e5)), min_size=1, max_size=80), params)
+@settings(max_examples=50, deadline=None)
+def test_a_mixed_stream_is_one_filter_for_each_slot(measured, chosen):
+    slots, z = np.array([m[0] for m in measured], np.uint32), np.array([m[1] for m in measured])
+    state, out = np.zeros((4, 8)), np.zeros((len(z), 2))
+    state[:, 2] = state[:, 4] = chosen["p02"]
+    cut = len(z) // 2
+    for part in (slice(0, cut), slice(cut, len(z))):
+        _kalman.kalman2_stream(slots[part], z[part], state, out[part], chosen["q2"], chosen["r2"])
+    twins = [Kalman2(chosen["q2"], chosen["r2"], chosen["p02"]) for _ in range(4)]
+    expected = np.array([twins[slot].update(price) for slot, price in measured])
+    assert out.tobytes() == expected.tobytes()
+    assert state[:, :5].tolist() == [[t.x, t.v, t.p00, t.p01, t.p11] for t in twins]
+
+
+@given(ticks_of)
+@settings(max_examples=60, deadline=None)
+def test_compact_rows_and_bars_alone_change_nothing(steps):
+    ticks = stream(steps)
+    hot = np.ascontiguousarray(ticks.view(np.uint8).reshape(len(ticks), -1)[:, : ROW.itemsize])
+    rows, bars = run(_kernels.Kernels(SLOTS), ticks, 7)
+    rows_compact, bars_compact = run(_kernels.Kernels(SLOTS), hot.view(ROW).reshape(-1), 7)
+    assert rows_compact.tobytes() == rows.tobytes() and bars_compact.tobytes() == bars.tobytes()
+    alone = _kernels.Kernels(SLOTS, filters=False)
+    rows_alone, bars_alone = run(alone, ticks, 7)
+    assert bars_alone.tobytes() == bars.tobytes()
+    for name in ("estimate", "estimate2", "velocity2", "rel_diff"):
+        assert np.isnan(rows_alone[name]).all()
+    for name in ("tick_no", "closed_mask", "bar_index", "late", "time_ns"):
+        assert rows_alone[name].tobytes() == rows[name].tobytes()
 
 
 def test_two_state_form_is_the_textbook_one():

@@ -44,7 +44,7 @@ class RowFile:
     """One ROWS recording, read from front to back: what it held when opened.
 
     `count`: rows and gaps that are committed. `gaps`, `rows` (taken so far), `steps_back` (rows whose
-    clock is behind that of the row before) and `cut` (it ends in blank rows: power was lost) grow
+    clock is behind that of an earlier row) and `cut` (it ends in blank rows: power was lost) grow
     while it is read. `Gap.at_ns` is real time here.
     """
 
@@ -73,7 +73,7 @@ class RowFile:
         self.gaps: list[Gap] = []
         self.rows, self.steps_back, self.cut = 0, 0, False
         self._offset_ns = self.origin.offset_ns
-        self._at, self._newest_ns = 0, np.iinfo(np.int64).min
+        self._at, self._newest_ns = 0, int(np.iinfo(np.int64).min)
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -103,10 +103,10 @@ class RowFile:
             if not taken:
                 continue
             recv_ns = np.ascontiguousarray(rows["recv_ns"][:taken])
-            self.steps_back += int(np.count_nonzero(np.diff(recv_ns, prepend=self._newest_ns) < 0))
             np.maximum.accumulate(recv_ns, out=order_ns[:taken])
             np.maximum(order_ns[:taken], self._newest_ns, out=order_ns[:taken])
-            self._newest_ns = order_ns[taken - 1]
+            self.steps_back += int(np.count_nonzero(recv_ns < order_ns[:taken]))
+            self._newest_ns = int(order_ns[taken - 1])
             self.rows += taken
             return taken
         return 0
@@ -174,16 +174,18 @@ def in_time_order(files: Sequence[RowFile], limit: int) -> Iterator[dict[str, Ar
     parts = [slice(limit * number, limit * (number + 1)) for number in range(len(files))]
     held = [0] * len(files)
     while True:
-        bound_ns = np.iinfo(np.int64).max  # what comes later may be older than what other files hold
+        # What comes later is not older than the last row held of a full part. Of the same time as that
+        # it may be: files behind the first such one wait with theirs.
+        bound_ns, first = int(np.iinfo(np.int64).max), len(files)
         for number, (file, part) in enumerate(zip(files, parts, strict=True)):
             arrays = [array[part] for array in (rows, order_ns, real_ns)]
             while held[number] < limit and (got := file.read(*(array[held[number] :] for array in arrays))):
                 held[number] += got
-            if held[number] == limit:
-                bound_ns = min(bound_ns, order_ns[part][-1])
+            if held[number] == limit and order_ns[part][-1] < bound_ns:
+                bound_ns, first = int(order_ns[part][-1]), number
         due = [
-            int(np.searchsorted(order_ns[part][:n], bound_ns, "right"))
-            for part, n in zip(parts, held, strict=True)
+            int(np.searchsorted(order_ns[part][:n], bound_ns, "right" if number <= first else "left"))
+            for number, (part, n) in enumerate(zip(parts, held, strict=True))
         ]
         if not any(due):
             return

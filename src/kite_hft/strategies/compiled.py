@@ -135,6 +135,11 @@ def load(strategy: CompiledStrategy, cache_dir: Path, ticks: np.dtype[np.void] =
         _compile(loop, strategy, ticks)
     except numba.core.errors.NumbaError as error:
         raise CompiledStrategyError(f"{strategy.name} cannot be compiled: {error}") from error
+    except KeyError as error:  # numba's word for a field that a record does not have
+        raise CompiledStrategyError(
+            f"{strategy.name} cannot be compiled: no field {error} in the record it is read from"
+            + (" (compact rows have the first 64 bytes of a TICK only)" if ticks != TICK else "")
+        ) from error
     _LOADED[path] = loop
     return loop
 

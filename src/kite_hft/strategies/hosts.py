@@ -26,7 +26,8 @@ class Batch:
     """The arrays of one compute stage, made once; every batch is written into them.
 
     ticks: TICK (or compact rows, which form B and the kernels take as well) and rows: KERNEL_ROW,
-    equally long; bars: BAR, 4 x as long, or 4 x n_slots if that is more. tokens: (n_slots,) uint32; scales: (n_slots,) float64, price units per currency unit.
+    equally long; bars: BAR, 4 x as long, or 4 x n_slots if that is more. tokens: (n_slots,) uint32;
+    scales: (n_slots,) float64, price units per currency unit.
     """
 
     ticks: Records

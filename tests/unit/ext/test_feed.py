@@ -297,6 +297,16 @@ def test_after_read_is_called_once_per_read(feed: Memory) -> None:
     assert calls == [2]
 
 
+def test_after_read_is_also_called_where_a_read_fills_the_batch(feed: Memory) -> None:
+    """Else a read that is larger than the ring would lap whoever computes in the same process."""
+    calls = []
+    feed.sink.after_read = lambda: calls.append(len(drain(feed)))
+    frame = ltp_frame(*((408065, px) for px in range(1, 6)))
+    feed.sink.feed_bytes(frame, 1, False)
+    feed.sink.feed_bytes(frame, 1, True)
+    assert calls == [4, 4, 2] and feed.counts()["published"] == 10
+
+
 def test_a_wrong_segment_is_refused_by_name(tmp_path: Path) -> None:
     folder = make_directory(tmp_path, "shm")
     path = create(folder, "q", SegmentKind.INTENT_QUEUE, 4, now_mono_ns=1, now_real_ns=1)

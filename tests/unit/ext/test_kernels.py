@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kite_hft._kalman import kalman1, kalman2, kalman2_step
+from kite_hft._kalman import kalman1, kalman2, kalman2_step, kalman2_stream
 from kite_hft._kernels import BAR_BY_TIME, BAR_CUT, Kernels
 from kite_hft.layout import BAR, KERNEL_ROW, TICK, TickFlag
 
@@ -199,6 +199,30 @@ def test_wrong_buffers_are_refused():
         kalman2(np.ones(3), np.ones(2))
     with pytest.raises(ValueError):
         kalman2_step(np.ones(3), np.ones((4, 3)))
+    with pytest.raises(ValueError):
+        kalman2_step(np.ones(3, np.float32), np.ones((5, 3)))
+    fixed = np.ones((5, 3))
+    fixed.flags.writeable = False
+    with pytest.raises(ValueError):
+        kalman2_step(np.ones(3), fixed)
+
+
+def test_a_stream_with_wrong_arrays_changes_nothing():
+    state, out = np.zeros((2, 8)), np.zeros((3, 2))
+    slots, z = np.array([0, 1, 2], np.uint32), np.ones(3)
+    with pytest.raises(IndexError, match="slot 2 of 2"):
+        kalman2_stream(slots, z, state, out)
+    for arguments in (
+        (slots.astype(np.int64), z, state, out),
+        (slots[:2], z, state, out),
+        (slots, z, state[:, :5], out),
+        (slots, z, state, out[:2]),
+        (slots, z[::-1], state, out),
+    ):
+        with pytest.raises(ValueError):
+            kalman2_stream(*arguments)
+    assert not state.any() and not out.any()
+    kalman2_stream(slots[:0], z[:0], state, out[:0])
 
 
 def test_series_with_real_steps_and_empty_ones():

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kite_hft.layout import BAR, INTENT, ORDER_EVENT, IntentKind, OrderStatus
+from kite_hft.layout import BAR, INTENT, ORDER_EVENT, TICK, IntentKind, OrderStatus
+from kite_hft.memory.recording import ROW
 from kite_hft.strategies.compiled import CompiledStrategy, CompiledStrategyError, addresses_of, load
 from kite_hft.strategies.hosts import CompiledHost, new_batch
 from kite_hft.strategies.kalman_simple import KalmanSimpleCompiled
@@ -104,6 +105,52 @@ def test_each_refusal_names_its_own_slot(cache_dir):
     host.outbox.begin(0)
     host.run(3)
     assert host.outbox.refused == 2 and host.states["last_slot"].tolist() == [0, 1, 2]
+
+
+def test_compact_rows_in_place_and_without_kernels(cache_dir):
+    """The same decisions on a tick's first 64 bytes, in the batch and elsewhere."""
+    tokens, scales = np.arange(3, dtype=np.uint32), np.full(3, 100.0)
+    host = CompiledHost(Eager(wanted=1), 5, new_batch(8, tokens, scales, ROW), [1, 2], cache_dir=cache_dir)
+    ticks = np.zeros(12, ROW)
+    ticks["slot"] = [0, 1, 2, 3] * 3
+    ticks["seq"] = np.arange(12) + 100
+    ticks["last_px"] = 777
+    ticks["last_px"][5] = 0  # never traded
+    host.outbox.begin(100)
+    host.run_without_kernels(ticks)
+    assert host.outbox.records["tick_seq"][: host.outbox.n].tolist() == [101, 102, 106, 109, 110]
+    assert host.outbox.records["ref_px"][: host.outbox.n].tolist() == [777] * 5
+    with pytest.raises(ValueError, match="records"):
+        host.run_without_kernels(np.zeros(2, TICK))
+    with pytest.raises(ValueError, match="records"):
+        host.run_without_kernels(ticks[::2])
+
+    def deep(tick, row, state, position, params, out):
+        return tick.bid_qty[0]
+
+    class Deep(Eager):
+        on_tick = staticmethod(deep)
+
+    load(Deep(wanted=0), cache_dir)
+    with pytest.raises(CompiledStrategyError, match="bid_qty"):
+        load(Deep(wanted=0), cache_dir, ROW)
+
+
+def test_without_kernels_rows_are_blank(cache_dir):
+    def look(tick, row, state, position, params, out):
+        state.ticks += 1
+        if np.isnan(row.rel_diff) and np.isnan(row.velocity2) and row.closed_mask == 0:
+            state.events += row.tick_no
+        return 0
+
+    class Look(Eager):
+        on_tick = staticmethod(look)
+
+    host = host_of(Look(wanted=0), cache_dir)
+    ticks = np.zeros(5, TICK)
+    ticks["last_px"] = 1
+    host.run_without_kernels(ticks)
+    assert host.states["ticks"][0] == host.states["events"][0] == 5
 
 
 def test_events_set_the_position(cache_dir):
