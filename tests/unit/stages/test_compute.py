@@ -289,7 +289,7 @@ def test_kalman_simple_before_the_open_and_without_an_end():
 
 @pytest.mark.parametrize("send_stamp", [False, True])
 def test_what_is_timed_from_where_to_where(send_stamp):
-    """The clock moves while the ring is drained (200), in each call of the strategy (1,000), on a push (70)."""
+    """The clock moves while the ring is drained (200), in each strategy call (1,000), on a push (70)."""
     now = [10_000]
 
     class SlowReader(ListReader):
