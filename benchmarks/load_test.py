@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--strategy", choices=("kalman_simple", "probe", "none"), help="runs in form B beside each connection"
     )
+    add("--strategies", type=int, metavar="N", help="so many of them on every tick (default 1)")
     add("--probe-every", type=int, metavar="N", help="probe: an intent each N ticks (default 100)")
     add(
         "--bare",

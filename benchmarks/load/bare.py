@@ -22,7 +22,7 @@ import psutil
 import uvloop
 from cython_peers import extension
 
-from kite_hft.net.ws import FRAME_BYTES_MAX, READ_BUFFER_BYTES, websocket_url
+from kite_hft.net.ws import FRAME_BYTES_MAX, READ_BUFFER_BYTES
 from kite_hft.stages.feed import subscription
 
 
@@ -38,7 +38,7 @@ async def receive(url: str, tokens: list[int]) -> dict[str, Any]:
             transport.send(picows.WSMsgType.TEXT, message)
 
     transport, listener = await picows.ws_connect(
-        lambda: made(connected, ended.set), websocket_url(url, "key", "token"),
+        lambda: made(connected, ended.set), f"{url}?api_key=key&access_token=token",
         max_frame_size=FRAME_BYTES_MAX, read_buffer_init_size=READ_BUFFER_BYTES,
     )  # fmt: skip
 

@@ -36,6 +36,7 @@ class Load:
     packets: int = 30
     mode: str = "full"
     strategy: str = "kalman_simple"
+    strategies: int = 1
     every: int = 100
     threshold: float = 0.05
     warmup: int = 50
@@ -113,7 +114,7 @@ def resolved(options: argparse.Namespace) -> Load:
         "connections": options.connections, "packets": options.packets_per_frame, "mode": options.mode,
         "strategy": options.strategy, "every": options.probe_every, "warm_s": options.warm_up,
         "packing": options.packing, "wait": options.wait, "seed": options.seed, "bare": options.bare,
-        "limits": options.limits,
+        "limits": options.limits, "strategies": options.strategies,
     }  # fmt: skip
     load = replace(load, **{name: value for name, value in given.items() if value is not None})
     check(load)
@@ -148,6 +149,8 @@ def check(load: Load) -> None:
         raise LoadError(f"--rate {load.rate:g}: ticks a second and instrument, above 0")
     if not 1 <= load.packets <= 3000:
         raise LoadError(f"--packets-per-frame {load.packets}: between 1 and 3000")
+    if not 0 <= load.strategies <= 64:
+        raise LoadError(f"--strategies {load.strategies}: 0 to 64")
     if load.every < 1:
         raise LoadError(f"--probe-every {load.every}: at least 1")
     if load.bare and load.mode != "full":

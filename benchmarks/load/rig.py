@@ -341,7 +341,7 @@ def configuration(load: Load, account: str, told: dict[str, str]) -> dict[str, A
             "access_token": told["access_token"],
         },
         "datafeed": {"mode": load.mode, "connections": load.connections},
-        "strategies": [] if load.strategy == "none" else [strategy],
+        "strategies": [] if load.strategy == "none" else [strategy] * load.strategies,
         "risk": {"max_order_value": 200_000, "max_positions": 20},
         "trading": {
             "date": "2026-11-20",
