@@ -23,6 +23,11 @@ FILES = {
 }
 
 
+def own(account: str) -> str:
+    """An account of this test process alone: one account has one engine on a machine."""
+    return f"{account}{os.getpid()}"
+
+
 def demo_config(folder: Path, account: str, extra: str = "") -> Path:
     """config/demo.yaml under an account of its own; `extra`: further sections as YAML.
 

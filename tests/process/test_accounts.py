@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from engine_tools import own
 
 CASH = 400_000
 
@@ -34,7 +35,7 @@ def run_engine(tmp_path: Path, server: dict[str, str], mode: str, seconds: int) 
     strategy = {"name": "kalman_simple", "params": {"threshold": 0.0005, "warmup": 50, "quantity": 150}}
     settings = {
         "mode": mode,
-        "account": "ACCOUNTS",
+        "account": own("ACCOUNTS"),
         "kite": {
             "ws_url": server["ws"],
             "api_url": server["api"],
@@ -61,7 +62,7 @@ def run_engine(tmp_path: Path, server: dict[str, str], mode: str, seconds: int) 
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
-    return (tmp_path / "kite_hft/kite-ACCOUNTS/latest").resolve()
+    return (tmp_path / f"kite_hft/kite-{own('ACCOUNTS')}/latest").resolve()
 
 
 def dump_journal(folder: Path, to: Path) -> list[dict]:

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from engine_tools import Engine, engine, kite_hft
+from engine_tools import Engine, engine, kite_hft, own
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One engine for the tests that only look; it has traded."""
-    with engine(tmp_path_factory.mktemp("front"), "FRONTUP") as found:
+    with engine(tmp_path_factory.mktemp("front"), own("FRONTUP")) as found:
         found.until(lambda status: status["pnl_paise"] and status["pnl_paise"]["charges"] > 0, 60)
         yield found
 
@@ -42,7 +42,7 @@ def test_status_says_all_of_a_running_engine(running: Engine) -> None:
     assert {"drops", "watchdog_trips", "refused_403", "refused_429", "gaps"} <= set(link)
     assert status["ticks"]["published"] > 500 and status["ticks"]["lost"] == 0
     text = running.ask("status", columns=80)
-    for words in ("FRONTUP", "engine runs", "ACTIVE", "orders", "connection", "net"):
+    for words in (own("FRONTUP"), "engine runs", "ACTIVE", "orders", "connection", "net"):
         assert words in text, text
     assert max(len(line) for line in text.splitlines()) <= 80
 
@@ -75,7 +75,7 @@ def test_top_shows_one_picture(running: Engine) -> None:
 
 def test_top_on_a_terminal_ends_with_q(running: Engine) -> None:
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "kite_hft.app.cli", "top", "--account", "FRONTUP"]
+    command = [sys.executable, "-m", "kite_hft.app.cli", "top", "--account", own("FRONTUP")]
     env = {**running.env, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
     top = subprocess.Popen(command, env=env, stdin=follower, stdout=follower, stderr=follower)
     os.close(follower)
@@ -118,7 +118,7 @@ def test_stop_says_what_is_open_and_asks_before_it_stops(running: Engine) -> Non
 def test_a_token_comes_by_standard_input_only(running: Engine) -> None:
     assert "no token was given" in running.ask("token", code=1)
     assert "no access token" in running.ask("token", stdin="two words\n", code=1)
-    done = kite_hft(running.env, "token", "secret", "--account", "FRONTUP")
+    done = kite_hft(running.env, "token", "secret", "--account", own("FRONTUP"))
     assert (
         done.returncode == 2
         and "secret" not in Path(running.json("status")["run"]["folder"]).joinpath("engine.log").read_text()
@@ -136,7 +136,7 @@ def test_looking_leaves_no_trace_in_the_engine(running: Engine) -> None:
 
 
 def test_stop_shows_the_end_and_the_verbs_go_on_with_the_engine_down(tmp_path: Path) -> None:
-    with engine(tmp_path, "FRONTEND") as run:
+    with engine(tmp_path, own("FRONTEND")) as run:
         run.until(lambda status: status["positions"] != [], 60)
         told = run.ask("stop", "--keep", "--yes")
         assert "Summary" in told and "stopping: asked by the command line (keep)" in told
@@ -160,10 +160,10 @@ def test_stop_shows_the_end_and_the_verbs_go_on_with_the_engine_down(tmp_path: P
 
 
 def test_after_a_kill_the_journal_still_answers_and_says_so(tmp_path: Path) -> None:
-    with engine(tmp_path, "FRONTKILL") as run:
+    with engine(tmp_path, own("FRONTKILL")) as run:
         run.until(lambda status: status["pnl_paise"] and status["pnl_paise"]["charges"] > 0, 60)
         top = subprocess.Popen(
-            [sys.executable, "-m", "kite_hft.app.cli", "top", "--plain", "--account", "FRONTKILL"],
+            [sys.executable, "-m", "kite_hft.app.cli", "top", "--plain", "--account", own("FRONTKILL")],
             env=run.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert "is HALTED: a test" in run.ask("halt", "a test")
@@ -200,7 +200,7 @@ def test_without_any_run_the_message_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_wrong_token_is_tried_at_once_and_said_to_be_wrong(tmp_path: Path) -> None:
-    with engine(tmp_path, "FRONTTOKEN") as made:
+    with engine(tmp_path, own("FRONTTOKEN")) as made:
         made.until(lambda status: bool(status["state"]["state"] == "ACTIVE"))
         assert "the broker refuses it" in made.ask("token", stdin="rubbish\n", code=1)
         assert made.json("status")["state"]["token_dead"]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from engine_tools import own
 
 from kite_hft.memory.journal import Kind, scan
 
@@ -39,7 +40,7 @@ def engine(tmp_path: Path, server: dict[str, str], seconds: int) -> subprocess.P
     rules = Path("config").resolve()
     settings = {
         "mode": "sim",
-        "account": "KILLED",
+        "account": own("KILLED"),
         "kite": {
             "ws_url": server["ws"], "api_url": server["api"],
             "api_key": server["api_key"], "access_token": server["access_token"],
@@ -76,7 +77,7 @@ def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
 
 def runs(tmp_path: Path) -> list[Path]:
     """Run folders with a journal, oldest first."""
-    found = (tmp_path / "kite_hft/kite-KILLED").glob("*/*/journal.bin")
+    found = (tmp_path / f"kite_hft/kite-{own('KILLED')}").glob("*/*/journal.bin")
     return sorted((p.parent for p in found if not p.parent.is_symlink()), key=lambda p: p.name)
 
 

@@ -18,7 +18,7 @@ def test_the_pools_configuration() -> None:
 
 
 def test_nine_thousand_instruments_on_three_connections(capsys: pytest.CaptureFixture[str]) -> None:
-    code = pool.main(["--duration", "6"])
+    code = pool.main(["--duration", "6", "--late", "60"])
     result = json.loads(capsys.readouterr().out)
     assert code == 0, result["wrong"]
     assert result["paced_ticks"] >= 0.99 * 108_000

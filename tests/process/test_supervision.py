@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from engine_tools import own
 from process.test_engine import ENGINE, demo, latest, segments_of
 
 from kite_hft.engine.control import ControlError, ask
@@ -83,14 +84,14 @@ def configured(tmp_path: Path, account: str, supervision: str) -> Path:
 
 
 def test_whoever_dies_or_hangs_is_started_again(tmp_path: Path, env: dict[str, str]) -> None:
-    engine = Engine(configured(tmp_path, "AGAIN", "{hung_s: 1.5}"), env)
+    engine = Engine(configured(tmp_path, own("AGAIN"), "{hung_s: 1.5}"), env)
     struck = [("feed-0", signal.SIGKILL), ("compute-0", signal.SIGKILL), ("orders", signal.SIGKILL),
               ("compute-0", signal.SIGSTOP), ("feed-0", signal.SIGSTOP)]  # fmt: skip
     for name, number in struck:
         engine.strike(name, number)
     said = engine.end()
     assert engine.process.returncode == 0, said
-    folder = latest(env, "AGAIN")
+    folder = latest(env, own("AGAIN"))
     report = json.loads((folder / "report.json").read_text())
     found = [(row["process"], row["why"], row["signal"]) for row in report["restarts"]]
     assert found == [(n, "hung" if s == signal.SIGSTOP else "died", signal.SIGKILL) for n, s in struck]
@@ -106,7 +107,7 @@ def test_whoever_dies_or_hangs_is_started_again(tmp_path: Path, env: dict[str, s
 
 def test_restarts_leave_nothing_behind(tmp_path: Path, env: dict[str, str]) -> None:
     """Fifty deaths: descriptors, files and memory of the supervisor stay where they were."""
-    engine = Engine(configured(tmp_path, "LEAKS", "{restarts_max: 1000}"), env)
+    engine = Engine(configured(tmp_path, own("LEAKS"), "{restarts_max: 1000}"), env)
     supervisor = psutil.Process(engine.process.pid)
     sizes = []
     for number in range(50):
@@ -126,7 +127,7 @@ def test_restarts_leave_nothing_behind(tmp_path: Path, env: dict[str, str]) -> N
 
 
 def test_a_crash_loop_halts(tmp_path: Path, env: dict[str, str]) -> None:
-    engine = Engine(configured(tmp_path, "LOOPS", "{restarts_max: 2}"), env)
+    engine = Engine(configured(tmp_path, own("LOOPS"), "{restarts_max: 2}"), env)
     for _ in range(2):
         engine.strike("feed-0", signal.SIGKILL)
     os.kill(engine.rows()["feed-0"]["pid"], signal.SIGKILL)
@@ -134,7 +135,7 @@ def test_a_crash_loop_halts(tmp_path: Path, env: dict[str, str]) -> None:
     engine.until(lambda: any(a["code"] == "CRASH_LOOP" for a in engine.status().get("alerts", [])))
     said = engine.end()
     assert engine.process.returncode == 0 and "it is not started again" in said, said
-    report = json.loads((latest(env, "LOOPS") / "report.json").read_text())
+    report = json.loads((latest(env, own("LOOPS")) / "report.json").read_text())
     assert "feed-0 died more than 2 times" in report["orders"]["halted"]
 
 
@@ -148,7 +149,7 @@ def test_without_its_order_process_the_run_ends(tmp_path: Path, env: dict[str, s
 
 
 def test_the_control_socket_stops_halts_and_refuses(tmp_path: Path, env: dict[str, str]) -> None:
-    engine = Engine(configured(tmp_path, "STEERED", "{}"), env)
+    engine = Engine(configured(tmp_path, own("STEERED"), "{}"), env)
     for request, words in (
         ({"do": "dance"}, "unknown request"),
         ({"do": "stop", "policy": "panic"}, "choose one of keep, cancel, flatten"),
@@ -164,5 +165,5 @@ def test_the_control_socket_stops_halts_and_refuses(tmp_path: Path, env: dict[st
     said = engine.process.communicate(timeout=60)[0]
     assert engine.process.returncode == 0 and "asked by the command line (keep)" in said
     assert not engine.control.exists()
-    report = json.loads((latest(env, "STEERED") / "report.json").read_text())
+    report = json.loads((latest(env, own("STEERED")) / "report.json").read_text())
     assert "by test" in report["orders"]["halted"]
