@@ -7,8 +7,12 @@ readers), once without a strategy and once with a numba strategy beside each con
 of the run every process of the engine is taken apart by /proc/<pid>/smaps: PSS, which counts a page
 that n processes share as 1/n in each. The tick rings are apart, since their size is a setting; all
 other shared memory (latest prices, counters, queues, journals' pages) counts as the engine's. The
-simulator is not the engine and is left out. Spares, the processes held in reserve for a fast restart,
-are part of the sum; without them is shown as well.
+simulator is not the engine and is left out. The picture is taken when nothing has grown for SETTLED_S:
+spares import for a while after the start. Strangers who have the same libraries mapped (another
+engine on the machine) make PSS smaller than it is: their number is told, and a figure counts only
+where it is 0. "not shared with strangers" holds for any number: code counts as if nobody else had it,
+the simulator neither. Spares, the processes held in reserve for a fast restart, are part of the sum;
+without them is shown as well.
 
 Rings are sized by the plan; each row of `rings` tells slots, bytes, and for how long the rated load,
 and five million ticks a second, fill it. Design 004 publishes 133 MB, and means by it rings of 20
@@ -17,6 +21,7 @@ bytes a tick; it cannot be run, so it stands beside ours as a published figure.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -29,7 +34,7 @@ from typing import Any
 import kit
 import psutil
 
-from kite_hft.layout import TICK
+from kite_hft.layout import PAGE, TICK
 from kite_hft.settings import load_settings
 from kite_hft.verify import pool
 from kite_hft.verify.chain import run_pair
@@ -39,6 +44,9 @@ CALM_MB, NUMBA_MB = 250.0, 90.0
 PUBLISHED = "design 004, published"
 PUBLISHED_MB = 133.0
 FLOOD = 5e6
+SETTLED_S, SETTLED_SHARE = 3.0, 0.005
+LONGEST_S = 25.0
+"""After the wanted time, until nothing grows any more."""
 HELD_S = 0.05
 """For so long a ring must take what comes."""
 
@@ -83,6 +91,45 @@ def engine(pid: int) -> dict[str, dict[str, int]]:
     return found
 
 
+def family(pid: int) -> set[int]:
+    """A process and all its descendants."""
+    return {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
+
+
+def strangers(*programs: int) -> int:
+    """Processes besides these programs and this one that have our Python's library or binary mapped."""
+    own = {os.getpid()}.union(*map(family, programs))
+    mine = {path for path in Path("/proc/self/maps").read_text().split() if "python" in Path(path).name}
+    found = 0
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            if process.pid not in own:
+                found += bool(mine & set(Path(f"/proc/{process.pid}/maps").read_text().split()))
+    return found
+
+
+def code_of(pid: int) -> int:
+    """Bytes of files that the engine has in memory, each page of a file once at most: nobody shares them."""
+    largest: dict[str, int] = {}
+    private = 0
+    for one in family(pid):
+        own: dict[str, int] = {}
+        name = ""
+        for line in Path(f"/proc/{one}/smaps").read_text().splitlines():
+            words = line.split()
+            if not words[0].endswith(":"):
+                name = words[5] if len(words) > 5 else ""
+            elif name.startswith("/") and not name.startswith("/dev/shm/"):
+                if words[0] == "Anonymous:":  # changed pages are a process's own
+                    private += int(words[1]) * 1024
+                    own[name] = own.get(name, 0) - int(words[1]) * 1024
+                elif words[0] == "Rss:":
+                    own[name] = own.get(name, 0) + int(words[1]) * 1024
+        for name, size in own.items():
+            largest[name] = max(size, largest.get(name, 0))
+    return private + sum(largest.values())
+
+
 class Look:
     """Takes the picture once, when the market has run for `seconds`; peaks of the rings' sizes with it."""
 
@@ -90,6 +137,8 @@ class Look:
         self.seconds, self.started = seconds, 0.0
         self.processes: dict[str, dict[str, int]] = {}
         self.rings: dict[str, int] = {}
+        self.strangers, self.code = 0, 0
+        self.before, self.before_s = 0, 0.0
 
     def __call__(self, stats: dict[str, Any], engine_pid: int, simulator_pid: int) -> None:
         if not stats.get("started"):
@@ -97,7 +146,15 @@ class Look:
         self.started = self.started or time.monotonic()
         if self.processes or time.monotonic() - self.started < self.seconds:
             return
-        self.processes = engine(engine_pid)
+        now = engine(engine_pid)
+        total = sum(sum(parts.values()) for parts in now.values())
+        if abs(total - self.before) > SETTLED_SHARE * total or not self.before_s:
+            self.before, self.before_s = total, time.monotonic()
+            return
+        if time.monotonic() - self.before_s < SETTLED_S:
+            return
+        self.processes = now
+        self.strangers, self.code = strangers(engine_pid, simulator_pid), code_of(engine_pid)
         children = [engine_pid, *(c.pid for c in psutil.Process(engine_pid).children(recursive=True))]
         for pid in children:
             for name, _ in mappings(pid):
@@ -108,7 +165,7 @@ class Look:
 def run(seconds: float, strategies: bool) -> Look:
     """One run of simulator and engine."""
     settings = load_settings(kit.ROOT / "config" / "pool.yaml")
-    words = pool.parser().parse_args(["--duration", str(seconds + 2), "--rate", str(RATE)])
+    words = pool.parser().parse_args(["--duration", str(seconds + LONGEST_S), "--rate", str(RATE)])
 
     def configure(told: dict[str, str]) -> dict[str, Any]:
         made = pool.configuration(settings, words, told)
@@ -138,9 +195,13 @@ def figures(look: Look, row: kit.Row) -> None:
         add(name, size)
         parts = look.processes[name]
         row.notes[name] = ", ".join(f"{what} {part / 1e6:.1f}" for what, part in parts.items() if part)
+    code = sum(parts["code"] for parts in look.processes.values())
+    add("not shared with strangers", sum(own.values()) - code + look.code)
+    row.notes[kit.OURS] = f"{look.strangers} strangers with the same libraries"
     add("rings", sum(look.rings.values()))
     per_ring = pool.INSTRUMENTS * RATE / max(1, len(look.rings))
-    slots = {name: size // TICK.itemsize for name, size in look.rings.items()}
+    # A file is its ring, a power of two of slots, behind two pages.
+    slots = {name: (size - 2 * PAGE) // TICK.itemsize for name, size in look.rings.items()}
     least = min(slots.values())
     row.notes["rings"] = (
         f"{len(slots)} of {least:,} slots of {TICK.itemsize} bytes: {least / per_ring:.1f} s of this load, "

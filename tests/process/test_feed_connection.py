@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from feed_tools import TOKENS, FeedUnderTest
 
+from kite_hft.brokers.kite.wire import websocket_url
 from kite_hft.layout import TickKind
-from kite_hft.net.ws import websocket_url
 
 
 @pytest.fixture

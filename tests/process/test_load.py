@@ -26,6 +26,7 @@ sys.path.append(str(BENCHMARKS))
 from load import lag  # noqa: E402
 from load.frames import HEARTBEAT, Frames  # noqa: E402
 from load.look import growth  # noqa: E402
+from load.pace import Schedule, Stream  # noqa: E402
 from load.peer import Peer, PeerGone  # noqa: E402
 
 
@@ -147,6 +148,35 @@ def test_a_peer_without_keys_is_refused() -> None:
         while True:
             peer.read()
     assert socket.told.startswith(b"HTTP/1.1 403") and not peer.is_open
+
+
+class NarrowSocket:
+    """Takes at most ten bytes at a time."""
+
+    def __init__(self) -> None:
+        self.told = b""
+
+    def send(self, data: bytes) -> int:
+        self.told += bytes(data[:10])
+        return min(10, len(data))
+
+
+def test_a_pong_waits_for_the_end_of_a_frame_and_intended_times_never_move(market: Market) -> None:
+    opening, tokens = market
+    sock = NarrowSocket()
+    stream = Stream(Peer(sock), Frames(opening, tokens, "full", 50))  # type: ignore[arg-type]
+    stream.begin(Schedule(10**9, 2 * 10**9 - 1, [10**8], [1], 0), 0, 1)
+    assert stream.total == 10 and stream.due(10**9 - 1) == 0 and stream.due(10**9 + 25 * 10**7) == 3
+    stream.stage(10**9 + 25 * 10**7, 2, 1_795_149_000)
+    stream.push()
+    stream.control = b"pong"
+    while stream.pending is not None or stream.control:
+        stream.push()
+    frames, size = stream.frames, len(stream.frames.data) // 2
+    assert sock.told == bytes(frames.data) + b"pong"
+    decoder = KiteDecoder(tokens, np.arange(100, dtype=np.uint32))
+    stamps = [decoder.decode_frame(sock.told[i * size + 4 : (i + 1) * size])["oi_day_high"] for i in (0, 1)]
+    assert [set(s.tolist()) for s in stamps] == [{1_000_000}, {1_100_000}]
 
 
 def test_the_slope_of_memory() -> None:

@@ -19,6 +19,8 @@ from process.test_engine import ENGINE, demo, latest, segments_of
 from kite_hft.engine.control import ControlError, ask
 from kite_hft.engine.runs import running
 
+STARTED: list[subprocess.Popen[str]] = []
+
 
 class Engine:
     """A running engine and its control socket."""
@@ -27,6 +29,7 @@ class Engine:
         self.process = subprocess.Popen(
             [*ENGINE, "--config", str(config)], env=env, stdout=subprocess.PIPE, text=True
         )
+        STARTED.append(self.process)
         self.control = Path()
         self.until(self._announced)
         self.until(self.settled)
@@ -57,7 +60,7 @@ class Engine:
     def settled(self) -> bool:
         rows = self.rows()
         spares = [row for name, row in rows.items() if name.startswith("spare")]
-        return len(spares) == 2 and all(row["state"] in ("running", "ready") for row in rows.values())
+        return bool(spares) and all(row["state"] in ("running", "ready") for row in rows.values())
 
     def strike(self, name: str, number: signal.Signals) -> None:
         """And wait until it is back."""
@@ -74,6 +77,10 @@ class Engine:
 @pytest.fixture
 def env(tmp_path: Path) -> Iterator[dict[str, str]]:
     yield {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    while STARTED:  # nothing goes on after a test that failed; children die with their supervisor
+        process = STARTED.pop()
+        process.kill()
+        process.wait()
 
 
 def configured(tmp_path: Path, account: str, supervision: str) -> Path:

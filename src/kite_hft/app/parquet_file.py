@@ -43,14 +43,17 @@ COLUMNS: Final = (
     ("ask_inr", pa.float64(), "rupees", "bytes", "best offer; 0 where that side of the book is empty"),
     ("close_inr", pa.float64(), "rupees", "dictionary", "close of the previous session"),
     ("last_qty", pa.int64(), "units", "dictionary", "quantity of the last trade"),
-    ("volume_qty", pa.int64(), "units", "plain", "traded so far on this day"),
+    ("volume_qty", pa.int64(), "units", "bytes", "traded so far on this day"),
     ("oi_qty", pa.int64(), "units", "dictionary", "open interest"),
     ("kind", pa.dictionary(pa.int8(), pa.string()), "", "dictionary", "the packet it came from"),
     ("flags", pa.uint16(), "bits", "dictionary", _FLAG_BITS),
     ("connection", pa.uint8(), "", "dictionary", "number of the websocket connection"),
     ("seq", pa.int64(), "", "delta", "number among the ticks of its connection: a step above 1 is a loss"),
 )  # fmt: skip
-_ENCODINGS: Final = {"delta": "DELTA_BINARY_PACKED", "bytes": "BYTE_STREAM_SPLIT", "plain": "PLAIN"}
+_ENCODINGS: Final = {"delta": "DELTA_BINARY_PACKED", "bytes": "BYTE_STREAM_SPLIT"}
+_STATISTICS: Final = ["received_at", "exchange_at", "instrument", "seq"]
+"""Of what people filter by, so that readers skip row groups; of prices that change from row to row they
+would exclude nothing."""
 SCHEMA: Final = pa.schema(
     [
         pa.field(name, kind, metadata={"unit": unit, "description": text} if unit else {"description": text})
@@ -81,7 +84,7 @@ def write(
         compression_level=1,
         use_dictionary=[name for name, _, _, how, _ in COLUMNS if how == "dictionary"],
         column_encoding=encodings,
-        write_statistics=True,
+        write_statistics=_STATISTICS,
     ) as writer:
         for batch in _batches(in_time_order(files, max(1, rows_held // len(files))), instruments):
             writer.write_batch(batch, row_group_size=len(batch))

@@ -40,6 +40,9 @@ LOG_BYTES_MAX: Final = 4000  # below PIPE_BUF: written whole or not at all
 LOG_KEPT: Final = 200
 UNSENT_BYTES_MAX: Final = 1 << 22
 LENGTH: Final = struct.Struct("<Q")
+LEAN: Final = {"PYDANTIC_DISABLE_PLUGINS": "__all__", "OPENBLAS_NUM_THREADS": "1"}
+"""Each child has models and numpy for itself: nothing that only other programs' plugins or a matrix
+product would need. The user's own environment comes first."""
 
 
 @dataclass(slots=True)
@@ -158,6 +161,7 @@ def start_child(name: str, prepare: dict[str, Any], inherit: Sequence[int]) -> C
             pass_fds=[control_out, answer_in, *inherit],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            env={**LEAN, **os.environ},
         )
     except OSError:
         os.close(control_in)

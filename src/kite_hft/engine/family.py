@@ -15,7 +15,15 @@ from time import sleep
 from typing import Any, Final
 
 from kite_hft.engine.children import Child, start_child
-from kite_hft.engine.launch import FOLLOWED, Run, child_config, kind_of, make_huge, prepare_config
+from kite_hft.engine.launch import (
+    FOLLOWED,
+    Run,
+    child_config,
+    first_kind_of,
+    kind_of,
+    make_huge,
+    prepare_config,
+)
 from kite_hft.engine.plan import ProcessPlan
 from kite_hft.engine.restarts import Breaker, Restart
 from kite_hft.layout import SegmentKind
@@ -91,7 +99,8 @@ class Family:
         """
         # All import side by side; what they become follows in order.
         spawned_ns = self.run.clock.mono_ns()
-        prepared = {p.name: self._new(p.name, kind_of(p)) for p in reversed(self.run.plan.processes)}
+        processes = reversed(self.run.plan.processes)
+        prepared = {p.name: self._new(p.name, first_kind_of(p)) for p in processes}
         for name, child in prepared.items():
             plan = next(p for p in self.run.plan.processes if p.name == name)
             self.members[name] = Member(plan, child, STARTING, self.run.clock.mono_ns())

@@ -26,7 +26,7 @@ from kite_hft.engine.plan import Plan, ProcessPlan, make_plan
 from kite_hft.engine.run_folder import RunFolder
 from kite_hft.engine.runs import RunNote, announce
 from kite_hft.engine.session import Session
-from kite_hft.engine.warm import PLAIN, WORKER
+from kite_hft.engine.warm import FEED, KIND_STAGE, ORDERS, PLAIN, RECORDER, WORKER
 from kite_hft.layout import SegmentKind
 from kite_hft.memory.generations import point
 from kite_hft.memory.header import WriterAlive
@@ -209,8 +209,13 @@ def note_of(run: Run) -> RunNote:
 
 
 def kind_of(process: ProcessPlan) -> str:
-    """Which kind of child (engine/warm.py) this process is made of."""
+    """Which kind of spare (engine/warm.py) can become this process."""
     return WORKER if "compute" in process.stages else PLAIN
+
+
+def first_kind_of(process: ProcessPlan) -> str:
+    """Which kind of child this process is made of at the start: one that loads nothing else."""
+    return next(kind for kind in (WORKER, FEED, ORDERS, RECORDER) if KIND_STAGE[kind] in process.stages)
 
 
 def prepare_config(run: Run, kind: str) -> dict[str, Any]:

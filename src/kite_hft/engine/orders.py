@@ -34,6 +34,7 @@ from kite_hft.engine.order_settings import charges_of_day, orders_config
 from kite_hft.engine.paper import PaperTransport
 from kite_hft.engine.segments import Segments
 from kite_hft.engine.spinning import Lookout
+from kite_hft.engine.warm import instruments_of
 from kite_hft.layout import SLOT_STATS, SegmentKind
 from kite_hft.memory.counters import named
 from kite_hft.memory.follow import FollowingReader
@@ -43,7 +44,7 @@ from kite_hft.settings import Settings, is_loopback
 from kite_hft.stages.orders import Orders
 from kite_hft.trading.alerts import alert
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
-from kite_hft.trading.instruments import InstrumentTable, read_csv
+from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.records import ORDER_COLUMNS, TRADE_COLUMNS
@@ -75,7 +76,7 @@ class Transport(Protocol):
 def run_orders(config: dict[str, Any], answers: Answers) -> int:
     """The process body; returns its exit code."""
     settings = Settings.model_validate(config["settings"])
-    instruments = read_csv(Path(config["instruments"]))
+    instruments = instruments_of(config["instruments"])
     clock = SystemClock()
     api = config["api"]
     with contextlib.ExitStack() as held:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kite_hft.brokers.kite.wire import websocket_url
 from kite_hft.engine.simulator import Simulator, start_simulator
 from kite_hft.net.http import fetch
-from kite_hft.net.ws import websocket_url
 from kite_hft.settings import Settings, is_loopback
 from kite_hft.trading.instruments import InstrumentTable, parse_csv
 

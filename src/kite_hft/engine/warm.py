@@ -1,8 +1,9 @@
 """Layer 5, child processes, cold: what a child does before it knows which process it will be.
 
-So that a restart takes no import: a plain child (feed, orders, recorder) loads their modules and
-the instruments, a worker also numba and the compiled loops of the configured strategies, where
-there are any. A plain child never imports numba. Nothing secret is known here.
+So that a restart takes no import: a spare is plain and loads the modules of all stages and the
+instruments, or a worker that also loads numba and the compiled loops of the configured strategies,
+where there are any. The children of a start know what they will be and load only that: ORDERS has
+no event loop, and memory is saved. Only a worker imports numba. Nothing secret is known here.
 """
 
 from __future__ import annotations
@@ -16,9 +17,17 @@ from kite_hft.trading.instruments import InstrumentTable, read_csv
 
 PLAIN: Final = "plain"
 WORKER: Final = "worker"
+FEED: Final = "feed"
+ORDERS: Final = "orders"
+RECORDER: Final = "recorder"
+KIND_STAGE: Final = {WORKER: "compute", FEED: "feed", ORDERS: "orders", RECORDER: "recorder"}
+"""The stage that makes a process of this kind at the start."""
 MODULES: Final = {
     PLAIN: ("kite_hft.engine.feeds", "kite_hft.engine.orders", "kite_hft.engine.recorder"),
     WORKER: ("kite_hft.engine.feeds", "kite_hft.engine.workers"),
+    FEED: ("kite_hft.engine.feeds", "kite_hft.engine.workers"),
+    ORDERS: ("kite_hft.engine.orders",),
+    RECORDER: ("kite_hft.engine.recorder",),
 }
 
 
@@ -31,7 +40,7 @@ def instruments_of(path: str) -> InstrumentTable:
 def prepare(wanted: dict[str, Any]) -> None:
     """Load what a process of this kind needs.
 
-    wanted: kind ("plain" or "worker"), settings, instruments (path), state (path).
+    wanted: kind (of MODULES), settings, instruments (path), state (path).
     """
     for name in MODULES[wanted["kind"]]:
         importlib.import_module(name)

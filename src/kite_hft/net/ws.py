@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, SupportsInt, cast
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import picows
 
@@ -55,11 +55,6 @@ class Subscriber(Protocol):
     def has_delivered(self) -> bool: ...
 
     def count(self, name: str, n: int = 1) -> None: ...
-
-
-def websocket_url(base: str, api_key: str, access_token: str) -> str:
-    """Kite's feed address; the two query parameters are its only authentication."""
-    return f"{base}?{urlencode({'api_key': api_key, 'access_token': access_token})}"
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ is not tradable in derivatives.
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -143,15 +144,15 @@ def _row(slot: int, cells: dict[str, str], where: str) -> Instrument:
             slot=slot,
             token=token,
             exchange_token=int(cells["exchange_token"]),
-            symbol=cells["tradingsymbol"],
-            exchange=cells["exchange"],
-            segment=cells["segment"],
-            kind=cells["instrument_type"],
+            symbol=sys.intern(cells["tradingsymbol"]),
+            exchange=sys.intern(cells["exchange"]),  # thousands of rows share few texts
+            segment=sys.intern(cells["segment"]),
+            kind=sys.intern(cells["instrument_type"]),
             tick_px=px_from_price(float(cells["tick_size"] or 0), scale),
             lot_size=int(float(cells["lot_size"] or 0)),
             scale=scale,
-            name=cells["name"],
-            expiry=cells["expiry"],
+            name=sys.intern(cells["name"]),
+            expiry=sys.intern(cells["expiry"]),
             strike_px=px_from_price(float(cells["strike"] or 0), 100),
             multiplier=_optional(cells.get("multiplier")),
             freeze_quantity=_optional(cells.get("freeze_quantity")),

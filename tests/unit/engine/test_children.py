@@ -18,6 +18,7 @@ from kite_hft.engine.children import LENGTH, Answers, Child, read_message, start
 from kite_hft.engine.control import ControlPipe
 from kite_hft.engine.plan import make_plan
 from kite_hft.engine.session import Session, SessionError, open_session
+from kite_hft.engine.warm import MODULES
 from kite_hft.settings import KiteSection, Settings
 
 TOKEN = "secret+token/1"
@@ -55,9 +56,32 @@ def test_only_who_needs_the_token_gets_it(mode: str, cores: int, knowing: set[st
     assert {name for name, text in told.items() if TOKEN in text or quoted in text} == knowing
     assert {name for name, text in told.items() if KEY in text} == knowing
     assert {name for name, text in told.items() if "api.example" in text} == knowing & {"orders"}
-    for kind in ("plain", "worker"):  # a spare waits for long: it knows nothing
+    for kind in ("plain", "worker", "feed", "orders", "recorder"):  # a spare waits for long: it knows nothing
         text = json.dumps(launch.prepare_config(run, kind))
         assert not [word for word in (TOKEN, quoted, KEY, "example") if word in text]
+
+
+def test_children_of_a_start_load_only_what_they_will_be() -> None:
+    """No event loop where orders are sent, and numba only where a strategy is compiled."""
+    listing = "import sys; print(*[m for m in ('asyncio', 'uvloop', 'picows', 'numba') if m in sys.modules])"
+    for kind, loaded in (("orders", set()), ("recorder", set()), ("feed", {"asyncio", "uvloop", "picows"})):
+        script = f"import importlib\nfor name in {MODULES[kind]!r}: importlib.import_module(name)\n{listing}"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True,
+                              env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
+        assert set(done.stdout.split()) == loaded, kind
+
+
+@pytest.mark.parametrize(
+    ("packing", "first"),
+    [("fused", {"worker", "orders", "recorder"}), ("separate", {"feed", "worker", "orders", "recorder"})],
+)
+def test_kinds_of_children_and_of_spares(packing: str, first: set[str]) -> None:
+    processes = run_of("sim", packing, 2).plan.processes
+    assert {launch.first_kind_of(process) for process in processes} == first
+    assert {launch.kind_of(process) for process in processes} == {"plain", "worker"}  # a reserve of each
+    assert set(MODULES["plain"]) >= {
+        name for kind in ("feed", "orders", "recorder") for name in MODULES[kind][:1]
+    }
 
 
 def test_live_is_refused_and_sim_stays_at_home() -> None:

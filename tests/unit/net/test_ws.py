@@ -14,7 +14,7 @@ import pytest
 import raw_server
 from feed_tools import TOKENS, FeedUnderTest, ScriptedServer, serving
 
-from kite_hft.net.ws import websocket_url
+from kite_hft.brokers.kite.wire import websocket_url
 
 BINARY, TEXT = picows.WSMsgType.BINARY, picows.WSMsgType.TEXT
 CONTINUATION = picows.WSMsgType.CONTINUATION

@@ -12,6 +12,7 @@ import operator
 from collections.abc import Iterable
 from datetime import datetime, tzinfo
 from typing import Any, Final, Literal
+from urllib.parse import urlencode
 
 import numpy as np
 
@@ -37,6 +38,11 @@ MODE_OF_KIND: Final[dict[int, str]] = {
 
 class WireError(ValueError):
     """A text frame that is none of the three documented types. Its content is not repeated."""
+
+
+def websocket_url(base: str, api_key: str, access_token: str) -> str:
+    """Kite's feed address; the two query parameters are its only authentication."""
+    return f"{base}?{urlencode({'api_key': api_key, 'access_token': access_token})}"
 
 
 def segment_of(token: int) -> int:
