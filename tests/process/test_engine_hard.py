@@ -203,8 +203,10 @@ def test_a_disk_that_fills_up_stops_trading_and_is_said(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
     # 66 MiB: above what a journal asks for at its start; then somebody else writes the disk full.
+    journal = f"until ls {state}/kite_hft/*/*/*/journal.bin >{os.devnull} 2>&1; do sleep 0.1; done"
     inner = (
-        f"mount -t tmpfs -o size=66m tmpfs {state} && (sleep 5; head -c 70m /dev/zero > {state}/filler) & "
+        f"mount -t tmpfs -o size=66m tmpfs {state} && "
+        f"({journal}; sleep 3; head -c 70m /dev/zero > {state}/filler) & "
         f"sleep 0.5; exec {' '.join(ENGINE)} --config {config} --duration 12"
     )
     done = subprocess.run(
