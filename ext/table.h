@@ -44,20 +44,25 @@ static inline void table_put(table_t *table, uint64_t row, const void *record) {
     store_release(mark, odd + 1);
 }
 
-static inline int table_get(const table_t *table, uint64_t row, void *out) {
+/* The first `size` bytes of a record, a multiple of 8. */
+static inline int table_get_head(const table_t *table, uint64_t row, void *out, size_t size) {
     const uint8_t *at = table->rows + row * table->stride;
     const uint64_t *mark = (const uint64_t *)at;
     for (int attempt = 0; attempt < TABLE_RETRIES; attempt++) {
         uint64_t before = load_acquire(mark);
         if (!before) return TABLE_NEVER_WRITTEN;
         if (!(before & 1)) {
-            copy_from_shared(out, at + TABLE_MARK_LINE, table->record_size);
+            copy_from_shared(out, at + TABLE_MARK_LINE, size);
             fence_acquire();
             if (load_relaxed(mark) == before) return TABLE_GOOD;
         }
         cpu_pause();
     }
     return TABLE_UNSTABLE;
+}
+
+static inline int table_get(const table_t *table, uint64_t row, void *out) {
+    return table_get_head(table, row, out, table->record_size);
 }
 
 #endif

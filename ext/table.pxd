@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint64_t
 
 cdef extern from "table.h" nogil:
     enum:
+        TABLE_NEVER_WRITTEN
         TABLE_GOOD
         TABLE_UNSTABLE
     ctypedef struct table_t:
@@ -15,3 +16,4 @@ cdef extern from "table.h" nogil:
     int table_open(table_t* table, void* base, size_t size)
     void table_put(table_t* table, uint64_t row, const void* record)  # row < capacity
     int table_get(const table_t* table, uint64_t row, void* out)
+    int table_get_head(const table_t* table, uint64_t row, void* out, size_t size)

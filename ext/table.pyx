@@ -13,6 +13,9 @@ from table cimport *
 
 import numpy as np
 
+cdef enum:
+    HEAD_BYTES = 64  # price, sequence and time of receipt stand in it
+
 
 cdef class TableWriter:
     """The one writer.
@@ -98,3 +101,24 @@ cdef class TableReader:
         PyBuffer_Release(&view)
         self.unstable += answer == TABLE_UNSTABLE
         return answer == TABLE_GOOD
+
+    cdef int _head(self, uint64_t slot, khft_tick_t* tick) noexcept nogil:
+        """The first cache line of a record; TABLE_NEVER_WRITTEN for a slot that has no row."""
+        cdef int answer
+        if slot >= self.table.capacity or self.table.record_size < HEAD_BYTES:
+            return TABLE_NEVER_WRITTEN
+        answer = table_get_head(&self.table, slot, tick, HEAD_BYTES)
+        self.unstable += answer == TABLE_UNSTABLE
+        return answer
+
+    def last_px(self, uint64_t slot) -> int:
+        """Last price of `slot` in its unit; 0: there is none, as when `get` is false, or no such row."""
+        cdef khft_tick_t tick
+        return tick.last_px if self._head(slot, &tick) == TABLE_GOOD else 0
+
+    def look(self, uint64_t slot) -> tuple[int, int, int] | None:
+        """(last price, tick sequence, time of receipt in ns) of one record of `slot`; None: there is none."""
+        cdef khft_tick_t tick
+        if self._head(slot, &tick) != TABLE_GOOD:
+            return None
+        return tick.last_px, tick.seq, tick.recv_ns

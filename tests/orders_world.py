@@ -18,7 +18,6 @@ from kite_hft.clock import ManualClock
 from kite_hft.layout import (
     INTENT,
     TEXT,
-    TICK,
     EventKind,
     IntentKind,
     OrderStatus,
@@ -87,7 +86,7 @@ def intent_row(strategy_seq: int, **more: Any) -> np.ndarray:
 
 
 def intent(strategy_seq: int = 1, **more: Any) -> Intent:
-    return intents_of(intent_row(strategy_seq, **more))[0]
+    return intents_of(intent_row(strategy_seq, **more).tobytes(), 1)[0]
 
 
 @dataclass
@@ -162,18 +161,17 @@ class MemoryCounters:
 
 @dataclass
 class LatestTable:
-    rows: dict[int, np.ndarray] = field(default_factory=dict)
+    rows: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 
-    def get(self, slot: int, out: np.ndarray) -> bool:
-        if slot not in self.rows:
-            return False
-        out[0] = self.rows[slot][0]
-        return True
+    def last_px(self, slot: int) -> int:
+        found = self.look(slot)
+        return found[0] if found else 0
+
+    def look(self, slot: int) -> tuple[int, int, int] | None:
+        return self.rows.get(slot)
 
     def put(self, slot: int, px: int, recv_ns: int, seq: int = 1) -> None:
-        row = np.zeros(1, TICK)
-        row["slot"], row["last_px"], row["recv_ns"], row["seq"] = slot, px, recv_ns, seq
-        self.rows[slot] = row
+        self.rows[slot] = (px, seq, recv_ns)
 
 
 Answer = HttpResponse | TransportError | None

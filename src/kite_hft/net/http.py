@@ -31,6 +31,11 @@ WAITING_MAX: Final = 1024
 EVENTS_PER_POLL: Final = 64
 BODY_MAX: Final = 16 << 20
 _NEVER_NS: Final = 2**62
+_LOOKED_NS: Final = 250_000
+"""So long after `poll` found the sockets silent a connection counts as standing: what a peer did in
+that time could not be known at a broker's distance anyway."""
+_NEVER_LOOKED_NS: Final = -(2**62)
+_HEADS_MAX: Final = 256
 _PLAIN: Final = re.compile(r"[!-~]+")
 """Of these characters a target or a content type is made: nothing in it ends the line."""
 
@@ -89,6 +94,7 @@ class HttpTransport:
         self._fixed = (("Host", host), ("User-Agent", "kite_hft"), ("Accept-Encoding", "identity"))
         self.use_headers(headers)
         self._turn = 0
+        self._looked_ns = _NEVER_LOOKED_NS  # when `poll` last saw that the sockets had nothing to say
         self._due_ns = 0  # before then `poll` has nothing to do but what the sockets say
         self._done: list[Done] = []
         self._epoll = select.epoll()
@@ -104,6 +110,7 @@ class HttpTransport:
         pairs = [*self._fixed, *headers]
         h11.Request(method="GET", target="/", headers=pairs)  # refuses what is no header
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in pairs)
+        self._heads: dict[tuple[str, str, str], bytes] = {}
 
     def _connection(self) -> Connection:
         connect_ns = round(self._settings.connect_timeout_s * NS_PER_S)
@@ -122,8 +129,9 @@ class HttpTransport:
         data = self._encode(request)
         lane = self._reads if request.method == "GET" else self._orders
         if not lane.waiting:
+            looked = 0 <= now_ns - self._looked_ns < _LOOKED_NS
             for connection in lane.connections:
-                if connection.fresh():
+                if (looked and connection.phase is Phase.IDLE) or connection.fresh():
                     connection.start(request_id, request.method, data, self._deadline_ns(now_ns))
                     return
         if len(lane.waiting) >= WAITING_MAX:
@@ -134,10 +142,13 @@ class HttpTransport:
 
     def poll(self) -> list[tuple[int, HttpResponse | TransportError]]:
         """Handle what happened on the sockets; the answers since the last call."""
+        asked_ns = self._clock.mono_ns()
         ready = self._epoll.poll(0, EVENTS_PER_POLL)
-        now_ns = self._clock.mono_ns()
-        if not ready and now_ns < self._due_ns:
+        # After news, of an answer say, there may be more: the server hangs up. The next call looks again.
+        self._looked_ns = _NEVER_LOOKED_NS if ready else asked_ns
+        if not ready and asked_ns < self._due_ns:
             return []
+        now_ns = self._clock.mono_ns()
         if ready:
             events = dict(ready)
             for connection in self._all:
@@ -195,14 +206,24 @@ class HttpTransport:
         return now_ns + round(self._settings.timeout_s * NS_PER_S)
 
     def _encode(self, request: HttpRequest) -> bytes:
-        """The whole request; only its first line, length, type and body differ between calls."""
+        """The whole request; what comes before its length is the same for all calls of one kind."""
         method, path, body, content_type = request.method, request.path, request.body, request.content_type
+        key = (method, path, content_type)
+        head = self._heads.get(key) or self._head(key)
+        if body or method in ("POST", "PUT"):
+            return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+        return head + b"\r\n"
+
+    def _head(self, key: tuple[str, str, str]) -> bytes:
+        method, path, content_type = key
         if not (_PLAIN.fullmatch(path) and _PLAIN.fullmatch(content_type or "-")):
             raise ValueError(f"{method} {path!r} of {content_type!r}: not fit for a head")
-        sized = f"Content-Length: {len(body)}\r\n" if body or method in ("POST", "PUT") else ""
         typed = f"Content-Type: {content_type}\r\n" if content_type else ""
-        head = f"{method} {self._base}{path} HTTP/1.1\r\n{self._headers}{sized}{typed}\r\n"
-        return head.encode("ascii") + body
+        if len(self._heads) >= _HEADS_MAX:
+            self._heads.clear()
+        text = f"{method} {self._base}{path} HTTP/1.1\r\n{self._headers}{typed}"
+        self._heads[key] = head = text.encode("ascii")
+        return head
 
     def _serve(self, lane: _Lane, now_ns: int) -> None:
         """Let waiting calls go on free connections; give up those that waited too long."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kite_hft.layout import INTENT, NO_SLOT, TEXT, TICK, IntentKind, OrderStatus, Reason
+from kite_hft.layout import INTENT, TEXT, IntentKind, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpResponse, Refused, TransportError
@@ -33,7 +33,7 @@ from kite_hft.trading.reader import BookReader
 from kite_hft.trading.reconcile import Reconciler
 from kite_hft.trading.recovery import Recovered, replay
 from kite_hft.trading.resuming import begin, take_up
-from kite_hft.trading.risk import gather, judge
+from kite_hft.trading.risk import gather, judge, plain_of
 from kite_hft.trading.sending import Work
 from kite_hft.trading.states import States
 from kite_hft.trading.summary import report, what_stays_open
@@ -72,15 +72,15 @@ class Orders:
         self._teller = Teller(ports, self.book, self.outbox)
         self._watch = Watch(ports, config, self.book, self.outbox, self._age_ns)
         self._flatten = Flatten(ports, config, self.book, self.outbox, self.reader)
+        self._plain = plain_of(ports.instruments, config.risk)
         self._found = Recovered()
         self._resumed: list[Intent] = []
         self._heads: list[int] = []  # intents up to here were pushed before this process came
         self._last_seq: dict[int, int] = {}
         self._taken: list[tuple[Intent, bool]] = []
         self._intent_rows = np.zeros(INTENTS_PER_STEP, INTENT)
+        self._intent_bytes = self._intent_rows.view(np.uint8).data
         self._text_rows = np.zeros(TEXTS_PER_STEP, TEXT)
-        self._tick = np.zeros(1, TICK)
-        self._tick_px, self._tick_seq, self._tick_ns = (self._tick[f] for f in ("last_px", "seq", "recv_ns"))
         self._gauges_ns = -GAUGE_PERIOD_NS
         self._fills_seen = 0
         self.stop_policy = "cancel"
@@ -228,7 +228,8 @@ class Orders:
 
     def report(self) -> dict[str, Any]:
         """The orders, pnl_paise, positions, open and absence_horizon_s parts of report.json."""
-        part = report(self.outbox, self.book, self._ports.instruments, self.costs, self._mark)
+        mark = self._ports.latest.last_px
+        part = report(self.outbox, self.book, self._ports.instruments, self.costs, mark)
         return part | {
             "open": what_stays_open(self.book, self._ports.instruments),
             "absence_horizon_s": self._config.absence_horizon_s,
@@ -245,7 +246,7 @@ class Orders:
             n = source.peek(self._intent_rows)
             taken.append(n)
             taken_ns = n and clock.mono_ns()
-            for intent in intents_of(self._intent_rows[:n]) if n else ():
+            for intent in intents_of(self._intent_bytes, n) if n else ():
                 old = self._heads[at] > 0
                 self._heads[at] -= 1
                 if not old:  # else it waited for this process
@@ -272,7 +273,7 @@ class Orders:
         """Judge one intent and let it go its way. `left_over`: an earlier process may have had it."""
         last_seq = self._last_seq.get(intent.strategy, 0)
         context = self._context(intent, intent.strategy_seq - 1 if left_over else last_seq, now_ns)
-        verdict = judge(intent, context, self._config.risk)
+        verdict = judge(intent, context, self._config.risk, plain=self._plain)
         self._last_seq[intent.strategy] = max(last_seq, intent.strategy_seq)
         self._taken.append((intent, context.reducing))
         if verdict is not None:
@@ -304,8 +305,8 @@ class Orders:
             halted = "the strategy takes no events"
         known = intent.slot < len(self._ports.instruments)
         tick = (0, 0, -1)
-        if known and self._ports.latest.get(intent.slot, self._tick):
-            tick = (self._tick_px.item(), self._tick_seq.item(), max(0, now_ns - self._tick_ns.item()))
+        if known and (found := self._ports.latest.look(intent.slot)):
+            tick = (found[0], found[1], max(0, now_ns - found[2]))
         return gather(
             intent,
             self._ports.instruments,
@@ -313,7 +314,7 @@ class Orders:
             active=self.active,
             halted=halted,
             tick=tick,
-            mark=self._mark,
+            mark=self._ports.latest.last_px,
             modifications_max=self._config.limits.modifications_per_order,
             last_seq=last_seq,
             token_dead=self.states.token_dead,
@@ -392,18 +393,12 @@ class Orders:
 
     # For people
 
-    def _mark(self, slot: int) -> int:
-        if slot != NO_SLOT and self._ports.latest.get(slot, self._tick):
-            return int(self._tick_px.item())
-        return 0
-
     def _age_ns(self, slot: int, now_ns: int) -> int:
-        if not self._ports.latest.get(slot, self._tick):
-            return -1
-        return max(0, now_ns - int(self._tick_ns.item()))
+        found = self._ports.latest.look(slot)
+        return max(0, now_ns - found[2]) if found else -1
 
     def _set_gauges(self) -> None:
-        pnl = account(self.book, self._ports.instruments, self.costs, self._mark)
+        pnl = account(self.book, self._ports.instruments, self.costs, self._ports.latest.last_px)
         gauge, states = self.outbox.gauge, self.states
         gauge("gross_pnl_paise", pnl.gross)
         gauge("realised_pnl_paise", pnl.realised)

@@ -8,7 +8,7 @@ quantities filled only grow; a report that teaches nothing is a duplicate. Execu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -116,10 +116,11 @@ class Book:
         self._by_strategy: dict[tuple[int, int], Order] = {}
         self._by_id: dict[str, Order] = {}
         self._by_tag: dict[str, Order] = {}
-        self._live: dict[int, Order] = {}
+        self.live_orders: dict[int, Order] = {}  # they may still fill, oldest first; to look at
         self.positions: dict[tuple[int, int, int], Position] = {}
         self._slots: dict[int, list[Position]] = {}
-        self._touched: set[int] = set()  # slots that may hold a position or a live order
+        self._touched: set[int] = set()  # slots that may have changed since `in_play` counted them
+        self._in_play: dict[int, tuple[int, int, int, int]] = {}
         self.traded: set[int] = set()  # orders whose fills changed; whoever settles costs empties it
         self.cuts: list[Cut] = []
 
@@ -136,14 +137,14 @@ class Book:
 
     def live(self) -> Iterator[Order]:
         """Orders that may still fill, oldest first; safe while orders change."""
-        return iter(list(self._live.values()))
+        return iter(list(self.live_orders.values()))
 
     def live_count(self) -> int:
-        return len(self._live)
+        return len(self.live_orders)
 
     def frozen(self, slot: int, side: int) -> Order | None:
         """The ambiguous order that stands on this instrument and side, if one does."""
-        for order in self._live.values():
+        for order in self.live_orders.values():
             if order.status is OrderStatus.AMBIGUOUS and order.slot == slot and order.side == side:
                 return order
         return None
@@ -167,7 +168,7 @@ class Book:
         if order.tag:
             self._by_tag[order.tag] = order
         if order.status in LIVE:
-            self._live[order.order_no] = order
+            self.live_orders[order.order_no] = order
             self._expose(order, order.open_quantity)
 
     def name(self, order: Order, order_id: str) -> None:
@@ -259,9 +260,9 @@ class Book:
             return
         order.status, order.status_ns = status, now_ns
         if status in LIVE:
-            self._live[order.order_no] = order
+            self.live_orders[order.order_no] = order
         else:
-            self._live.pop(order.order_no, None)
+            self.live_orders.pop(order.order_no, None)
 
     def _fill(self, order: Order, filled: int, units: int) -> tuple[int, int]:
         quantity, value = filled - order.filled, units - order.filled_units
@@ -294,7 +295,10 @@ class Book:
         return self.position_of(order.strategy, order.slot, order.product)
 
     def position_of(self, strategy: int, slot: int, product: int) -> Position:
-        """The position of (strategy, slot, product), flat when nothing happened yet."""
+        """The position of (strategy, slot, product), flat when nothing happened yet.
+
+        To be changed at once, if at all: `in_play` counts the slot anew when it is asked next.
+        """
         key = (strategy, slot, product)
         found = self.positions.get(key)
         self._touched.add(slot)  # it may change in the caller's hands
@@ -340,24 +344,26 @@ class Book:
         sells += quantity if side == Side.SELL else 0
         return max(abs(held + buys), abs(held - sells))
 
-    def slots_in_play(self) -> set[int]:
-        """Slots with a position or a live order."""
-        return set(self.in_play())
+    def in_play(self) -> Mapping[int, tuple[int, int, int, int]]:
+        """Slots with a position or a live order: (held, buys, sells, `worst_case`); good until the book
+        changes.
 
-    def in_play(self) -> dict[int, int]:
-        """Slots with a position or a live order, each with its `worst_case`."""
-        found = {}
-        for slot in self._touched:
-            held = buys = sells = busy = 0
-            for position in self._slots[slot]:
-                quantity, buy, sell = position.quantity, position.open_buy, position.open_sell
-                busy |= quantity | buy | sell
-                held, buys, sells = held + quantity, buys + buy, sells + sell
-            if busy:
-                found[slot] = max(abs(held + buys), abs(held - sells))
-        if len(found) < len(self._touched):
-            self._touched = set(found)
+        Only slots that something may have happened to since the last time are counted anew.
+        """
+        found = self._in_play
+        if self._touched:
+            for slot in self._touched:
+                held = buys = sells = busy = 0
+                for position in self._slots[slot]:
+                    quantity, buy, sell = position.quantity, position.open_buy, position.open_sell
+                    busy |= quantity | buy | sell
+                    held, buys, sells = held + quantity, buys + buy, sells + sell
+                if busy:
+                    found[slot] = held, buys, sells, max(abs(held + buys), abs(held - sells))
+                else:
+                    found.pop(slot, None)
+            self._touched.clear()
         return found
 
     def working_count(self) -> int:
-        return sum(1 for order in self._live.values() if order.status in WORKING)
+        return sum(1 for order in self.live_orders.values() if order.status in WORKING)

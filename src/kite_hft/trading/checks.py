@@ -87,7 +87,6 @@ class Context:
     market_halted: bool = False
     fresh: bool = True  # a tick has come since the instrument's connection was made
     cut_age_ns: int = -1  # since the broker closed a part of this very position; -1: it did not
-    in_play: dict[int, int] | None = None  # book.in_play(), once a check has asked for it
 
 
 def resulting(intent: Intent, target: Order | None) -> tuple[int, int]:
@@ -194,8 +193,12 @@ def numbers(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
 
 
 def tradable(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
-    instrument = context.instrument
-    assert instrument is not None  # known stands before
+    assert context.instrument is not None  # known stands before
+    return untradable(context.instrument)
+
+
+def untradable(instrument: Instrument) -> str | None:
+    """Why no order may name it, or None."""
     if instrument.is_index:
         return f"{instrument.key} is an index"
     if instrument.lot_size <= 0 or instrument.tick_px <= 0:
@@ -262,13 +265,6 @@ def _value(px: int, quantity: int, instrument: Instrument) -> int:
     return value_paise(px, quantity, multiplier, instrument.scale)
 
 
-def _in_play(context: Context) -> dict[int, int]:
-    """Worst case of every slot with a position or a live order, gathered once for an intent."""
-    if context.in_play is None:
-        context.in_play = context.book.in_play()
-    return context.in_play
-
-
 def order_value(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     assert context.instrument is not None
     quantity, px = resulting(intent, context.target)
@@ -304,7 +300,7 @@ def exposure(intent: Intent, context: Context, limits: RiskLimits) -> str | None
     worst = context.book.worst_case(intent.slot, *_more(intent, context))
     total = _value(max(intent.px, context.ref_px), worst, context.instrument)
     rows, mark = context.instruments.rows, context.mark
-    for slot, other in _in_play(context).items():
+    for slot, (_held, _buys, _sells, other) in context.book.in_play().items():
         if slot == intent.slot:
             continue
         px = mark(slot)
@@ -321,7 +317,7 @@ def exposure(intent: Intent, context: Context, limits: RiskLimits) -> str | None
 
 
 def positions(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
-    slots = _in_play(context)
+    slots = context.book.in_play()
     if intent.slot in slots or len(slots) < limits.max_positions:
         return None
     return f"{len(slots)} instruments in play >= max_positions {limits.max_positions}"

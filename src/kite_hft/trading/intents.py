@@ -1,15 +1,15 @@
 """Layer 2, orders process, hot: INTENT records as plain Python tuples, and orders' tags.
 
-One `tolist()` of a drained batch is several times cheaper than reading fields one by one.
+A batch is unpacked by one compiled `struct.Struct`: a third of the time of numpy's `tolist()`, and far
+from reading fields one by one.
 """
 
 from __future__ import annotations
 
+import functools
+import struct
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
 
 from kite_hft.layout import INTENT
 
@@ -45,9 +45,25 @@ if Intent._fields != INTENT.names:
     raise TypeError("Intent and layout.INTENT differ")
 
 
-def intents_of(records: npt.NDArray[np.void]) -> list[Intent]:
-    """A batch of INTENT records as tuples."""
-    return [Intent._make(row) for row in records.tolist()]
+_CODES: Final = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "i4": "i", "i8": "q", "f8": "d"}
+
+
+def _unpacker() -> struct.Struct:
+    """The fields of layout.INTENT for `struct`; the reserved words stay bytes."""
+    types = [INTENT[name] for name in INTENT.names or ()]
+    row = struct.Struct("<" + "".join(_CODES.get(t.str[1:]) or f"{t.itemsize}s" for t in types))
+    if row.size != INTENT.itemsize:
+        raise TypeError("layout.INTENT has room between its fields")
+    return row
+
+
+_unpack: Final = _unpacker().unpack_from
+_new: Final = tuple.__new__
+
+
+def intents_of(data: bytes | memoryview, n: int) -> list[Intent]:
+    """The first `n` INTENT records of `data` (bytes) as tuples."""
+    return [_new(Intent, _unpack(data, at)) for at in range(0, n * INTENT.itemsize, INTENT.itemsize)]
 
 
 BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -82,18 +98,18 @@ class Tags:
 
     install: str  # 3 characters of this installation
     run: int  # 0 .. 36**4 - 1, another one for each run of the day
-    _begun: tuple[str, int] = field(init=False, repr=False, compare=False)  # start of all tags, its sum
+    _prefix: str = field(init=False, repr=False, compare=False)  # start of all tags
 
     def __post_init__(self) -> None:
         if len(self.install) != 3 or any(c not in BASE36 for c in self.install):
             raise ValueError(f"install prefix {self.install!r} is not three of 0-9 a-z")
-        prefix = self.install + base36(self.run, 4)
-        object.__setattr__(self, "_begun", (prefix, _sum(prefix)))
+        object.__setattr__(self, "_prefix", self.install + base36(self.run, 4))
 
     def tag(self, order_no: int) -> str:
         """The tag of our order `order_no`."""
-        prefix, total = self._begun
-        return prefix + (number := base36(order_no, 11)) + base36(_sum(number, total), 2)
+        upper, low = divmod(order_no, len(_PAIRS))
+        head, total = _head(self._prefix, upper)
+        return head + _PAIRS[low] + _PAIRS[(total * 37**2 + _PAIR_SUMS[low]) % _PRIME]
 
     def order_no(self, tag: str) -> int | None:
         """Our order number in `tag`, or None when this run did not make it."""
@@ -112,13 +128,27 @@ class Tags:
 
 
 _DIGIT: Final = {character: at for at, character in enumerate(BASE36)}
+_PRIME: Final = 1291  # below 36 ** 2: a check has two digits
+_PAIRS: Final = tuple(a + b for a in BASE36 for b in BASE36)
+"""Two digits by their value."""
 
 
-def _sum(text: str, total: int = 0) -> int:
-    """The check of `text` behind what adds up to `total`."""
+def _sum(text: str) -> int:
+    """The check of `text`."""
+    total = 0
     for character in text:
-        total = (total * 37 + _DIGIT[character] + 1) % 1291  # a prime below 36 ** 2
+        total = (total * 37 + _DIGIT[character] + 1) % _PRIME
     return total
+
+
+_PAIR_SUMS: Final = tuple(map(_sum, _PAIRS))
+
+
+@functools.lru_cache(4)
+def _head(prefix: str, upper: int) -> tuple[str, int]:
+    """What the tags of 1,296 orders in a row begin with, and its check."""
+    text = prefix + base36(upper, 9)
+    return text, _sum(text)
 
 
 def _check(body: str) -> str:

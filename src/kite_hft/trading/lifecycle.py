@@ -21,7 +21,7 @@ from kite_hft.layout import OrderStatus
 S = OrderStatus
 
 
-class Input(enum.Enum):
+class Input(enum.IntEnum):  # integers are found in tables several times faster
     """What can happen to an order: ours first, then the broker's reports."""
 
     SUBMIT = enum.auto()  # handed to the transport

@@ -52,9 +52,13 @@ class Sink(Protocol):
 
 
 class Latest(Protocol):
-    """The table of latest ticks."""
+    """The table of latest ticks. A slot without a row, as NO_SLOT, has no tick.
 
-    def get(self, slot: int, out: Records) -> bool: ...
+    last_px: 0 when there is none. look: (last price, tick sequence, time of receipt) of one record.
+    """
+
+    def last_px(self, slot: int) -> int: ...
+    def look(self, slot: int) -> tuple[int, int, int] | None: ...
 
 
 class CounterSink(Protocol):

@@ -2,7 +2,8 @@
 
 CHECKS gives each check (see checks.py) its reason, the kinds of intent that it applies to, whether
 it binds reducing intents too, and whether it is asked again when the intent had to wait for the
-throttle. What adds risk fails closed: no price, an old price, an unknown size mean no.
+throttle. _risk.Plain says quickly that all of them would pass; the table alone refuses.
+What adds risk fails closed: no price, an old price, an unknown size mean no.
 
 Reducing is judged from the book (position against everything that is live), never from the
 intent's EXIT flag: a flag alone opens no door.
@@ -14,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from kite_hft import _risk
+from kite_hft._risk import Plain
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.trading import checks
 from kite_hft.trading.book import Book, Order
@@ -110,9 +113,36 @@ _APPLYING: Final = {
 }
 """(kind, reducing, again) -> the lines of CHECKS that apply then."""
 
+if tuple(check.__name__ for check, _reason in _APPLYING[PLACE, False, False]) != _risk.CHECKS:
+    raise ImportError("CHECKS and the quick answer in ext/risk.pyx differ: a new check belongs in both")
 
-def judge(intent: Intent, context: Context, limits: RiskLimits, *, again: bool = False) -> Verdict | None:
+
+def plain_of(instruments: InstrumentTable, limits: RiskLimits) -> Plain:
+    """What tells quickly that none of CHECKS refuses a plain placement."""
+    rows = [
+        (
+            row.lot_size,
+            row.tick_px,
+            -1 if row.freeze_quantity is None else row.freeze_quantity,
+            (row.multiplier or 1) if row.scale == checks.PAISE_SCALE else 0,
+            checks.untradable(row) is None and (row.freeze_quantity is None or row.freeze_quantity >= 0),
+        )
+        for row in instruments.rows
+    ]
+    return Plain(instruments, rows, limits, checks.CUT_QUIET_NS)
+
+
+def judge(
+    intent: Intent,
+    context: Context,
+    limits: RiskLimits,
+    *,
+    again: bool = False,
+    plain: Plain | None = None,
+) -> Verdict | None:
     """The refusal of `intent`, or None. Sets `context.reducing` on the first call.
+
+    `plain`, made for the same instruments and limits: spares most placements the way through the table.
 
     `again`: only the checks whose answer may change while an intent waits; `context.reducing` then
     stands as first judged, for the waiting order counts itself in the book.
@@ -121,6 +151,8 @@ def judge(intent: Intent, context: Context, limits: RiskLimits, *, again: bool =
         if text := checks.kind(intent, context, limits):
             return Verdict(Reason.BAD_INTENT, text)
         context.reducing = is_reducing(intent, context.book, context.target)
+        if plain is not None and plain.passes(intent, context):
+            return None
     for check, reason in _APPLYING[intent.kind, context.reducing, again]:
         if text := check(intent, context, limits):
             return Verdict(reason, text)

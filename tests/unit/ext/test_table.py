@@ -65,3 +65,19 @@ def test_a_row_whose_writer_died_is_unstable_until_it_is_written_again(held: seg
     writer.put(segments.ticks(2, 1))
     assert reader.get(2, out)
     assert reader.unstable == 1
+
+
+def test_a_look_is_the_head_of_the_same_record(held: segment.Segment) -> None:
+    writer, reader = _table.TableWriter(held.view), _table.TableReader(held.view)
+    assert reader.look(3) is None and reader.last_px(3) == 0, "never written"
+    records = np.frombuffer(np.random.default_rng(3).bytes(2 * 192), layout.TICK).copy()
+    records["slot"] = [3, 9]
+    records["last_px"] = [-7, 2**31 - 1]
+    writer.put(records)
+    for slot, row in ((3, records[0]), (9, records[1])):
+        assert reader.look(slot) == (row["last_px"], row["seq"], row["recv_ns"])
+        assert reader.last_px(slot) == row["last_px"]
+    for slot in (10, layout.NO_SLOT, 2**64 - 1):
+        assert reader.look(slot) is None and reader.last_px(slot) == 0, "no such row"
+    held.view[8192 + 3 * 256] |= 1
+    assert reader.look(3) is None and reader.last_px(3) == 0 and reader.unstable == 2

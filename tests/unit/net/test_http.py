@@ -6,12 +6,13 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from raw_server import answer, certificate, nobody_accepts, read_request, serve
 
-from kite_hft.clock import SystemClock
+from kite_hft.clock import ManualClock, SystemClock
 from kite_hft.net.http import HttpSettings, HttpTransport, TransportConfigError, fetch
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 
@@ -199,6 +200,26 @@ def test_idle_connection_closed_by_the_server_is_replaced_before_a_call() -> Non
             result = call(transport, POST)[0]
             assert isinstance(result, HttpResponse)
             threading.Event().wait(0.02)  # the close arrives while the connection is idle
+        transport.close()
+    assert len([c for c in counted if c]) == 5
+
+
+def test_silence_before_an_answer_says_nothing_of_the_connection_behind_it() -> None:
+    """The clock stands still, so that every look at the sockets is a recent one."""
+    counted: list[bytes] = []
+
+    def script(peer: socket.socket) -> None:
+        counted.append(read_request(peer))
+        peer.sendall(answer(b"once"))
+        peer.shutdown(socket.SHUT_RDWR)
+
+    with serve(script) as port:
+        settings = replace(QUICK, timeout_s=60.0)
+        transport = HttpTransport(f"http://127.0.0.1:{port}", ManualClock(0), settings=settings)
+        for _ in range(5):
+            result = call(transport, POST)[0]
+            assert isinstance(result, HttpResponse), result
+            threading.Event().wait(0.02)  # the close arrives, and nobody polls
         transport.close()
     assert len([c for c in counted if c]) == 5
 

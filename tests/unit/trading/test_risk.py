@@ -16,7 +16,7 @@ from kite_hft.trading.book import Book, Order
 from kite_hft.trading.checks import Context, RiskLimits
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import Input
-from kite_hft.trading.risk import CHECKS, Verdict, gather, judge
+from kite_hft.trading.risk import CHECKS, Verdict, gather, judge, plain_of
 
 TABLE = instruments()
 MODIFY, CANCEL = IntentKind.MODIFY, IntentKind.CANCEL
@@ -55,7 +55,10 @@ class Desk:
 
     def judge(self, strategy_seq: int = 100, **fields: Any) -> Verdict | None:
         wish = intent(strategy_seq, **fields)
-        return judge(wish, self.context(wish), self.limits)
+        verdict = judge(wish, self.context(wish), self.limits)
+        quick = judge(wish, self.context(wish), self.limits, plain=plain_of(TABLE, self.limits))
+        assert quick == verdict
+        return verdict
 
     def reason(self, **fields: Any) -> Reason | None:
         verdict = self.judge(**fields)
