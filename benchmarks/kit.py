@@ -161,11 +161,8 @@ def write(bench: str, rows: Sequence[Row], path: Path | None = None) -> Path:
 def relative(word: str) -> str:
     """A path inside the project as it is typed there."""
     path = Path(word)
-    return (
-        str(path.resolve().relative_to(ROOT))
-        if path.exists() and path.resolve().is_relative_to(ROOT)
-        else word
-    )
+    inside = path.is_absolute() and path.resolve().is_relative_to(ROOT)
+    return str(path.resolve().relative_to(ROOT)) if inside else word
 
 
 def show(row: Mapping[str, Any]) -> None:

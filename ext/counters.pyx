@@ -26,9 +26,6 @@ cdef class CounterWriter:
         BufferError: the buffer is read-only.
     """
 
-    cdef counters_t counters
-    cdef Py_buffer buffer
-
     def __cinit__(self, buffer: object):
         cdef void* base = segment_buffer(buffer, &self.buffer, True)
         segment_refuse(counters_open(&self.counters, base, <size_t> self.buffer.len))
@@ -68,6 +65,12 @@ cdef class CounterWriter:
         cdef const khft_tick_t* tick = <const khft_tick_t*> self.records(
             ticks, &view, sizeof(khft_tick_t), n
         )
+        self.count_reads(histogram, tick, n, now_ns)
+        PyBuffer_Release(&view)
+
+    cdef void count_reads(
+        self, int histogram, const khft_tick_t* tick, Py_ssize_t n, int64_t now_ns
+    ) noexcept:
         cdef Py_ssize_t start = 0, end
         while start < n:
             end = start + 1
@@ -75,7 +78,6 @@ cdef class CounterWriter:
                 end += 1
             histogram_record_many(&self.counters, histogram, now_ns - tick[start].recv_ns, end - start)
             start = end
-        PyBuffer_Release(&view)
 
     def record_stamps(self, int histogram, ticks: np.ndarray, Py_ssize_t n, int64_t now_ns) -> None:
         """Count the time from the sender's stamp to `now_ns` of each of ticks[:n] that bears one.
@@ -88,10 +90,15 @@ cdef class CounterWriter:
         cdef const khft_tick_t* tick = <const khft_tick_t*> self.records(
             ticks, &view, sizeof(khft_tick_t), n
         )
+        self.count_stamps(histogram, tick, n, now_ns)
+        PyBuffer_Release(&view)
+
+    cdef void count_stamps(
+        self, int histogram, const khft_tick_t* tick, Py_ssize_t n, int64_t now_ns
+    ) noexcept:
         cdef Py_ssize_t i
         for i in range(n):
             self.stamp(histogram, tick + i, now_ns)
-        PyBuffer_Release(&view)
 
     def record_intents(
         self, int histogram, int stamp_histogram, intents: np.ndarray, where: np.ndarray, Py_ssize_t n,
@@ -112,23 +119,31 @@ cdef class CounterWriter:
         )
         cdef const int64_t* place
         cdef const khft_tick_t* tick
-        cdef Py_ssize_t i, held
         try:
             place = <const int64_t*> self.records(where, &places, sizeof(int64_t), n)
             try:
                 tick = <const khft_tick_t*> self.records(ticks, &view, sizeof(khft_tick_t), 0)
-                held = view.len // <Py_ssize_t> sizeof(khft_tick_t)
-                for i in range(n):
-                    if intent[i].tick_recv_ns == 0:
-                        continue
-                    histogram_record(&self.counters, histogram, now_ns - intent[i].tick_recv_ns)
-                    if stamp_histogram >= 0 and 0 <= place[i] < held:
-                        self.stamp(stamp_histogram, tick + place[i], now_ns)
+                self.count_intents(
+                    histogram, stamp_histogram, intent, place, n,
+                    tick, view.len // <Py_ssize_t> sizeof(khft_tick_t), now_ns,
+                )
                 PyBuffer_Release(&view)
             finally:
                 PyBuffer_Release(&places)
         finally:
             PyBuffer_Release(&wishes)
+
+    cdef void count_intents(
+        self, int histogram, int stamp_histogram, const khft_intent_t* intent, const int64_t* place,
+        Py_ssize_t n, const khft_tick_t* tick, Py_ssize_t held, int64_t now_ns,
+    ) noexcept:
+        cdef Py_ssize_t i
+        for i in range(n):
+            if intent[i].tick_recv_ns == 0:
+                continue
+            histogram_record(&self.counters, histogram, now_ns - intent[i].tick_recv_ns)
+            if stamp_histogram >= 0 and 0 <= place[i] < held:
+                self.stamp(stamp_histogram, tick + place[i], now_ns)
 
     cdef const void* records(self, object array, Py_buffer* view, size_t size, Py_ssize_t n) except NULL:
         """The first of at least n records; the caller releases `view`."""
@@ -138,7 +153,7 @@ cdef class CounterWriter:
             raise ValueError(f"{n} records asked for, the array holds {held}")
         return view.buf
 
-    cdef inline void stamp(self, int histogram, const khft_tick_t* tick, int64_t now_ns) noexcept:
+    cdef void stamp(self, int histogram, const khft_tick_t* tick, int64_t now_ns) noexcept:
         cdef uint32_t since_us = <uint32_t> <uint64_t> (now_ns // 1000) - tick.oi_day_high
         if tick.kind == TICK_KIND_FULL and tick.oi_day_high != 0 and since_us >> 31 == 0:
             histogram_record(&self.counters, histogram, <int64_t> since_us * 1000)

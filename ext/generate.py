@@ -204,6 +204,14 @@ def stub_of(source: str) -> str:
     return re.sub(r"\bnp\.ndarray\b(?!\[)", "np.ndarray[Any, Any]", text)
 
 
+def with_attributes(source: str, face: str) -> str:
+    """A .pyx whose classes are declared in a .pxd, with the attributes that Python sees."""
+    for name, body in re.findall(r"^cdef class (\w+).*:\n((?:    .*\n|\n)*)", face, re.M):
+        seen = "".join(re.findall(r"^    cdef (?:readonly|public) .*\n", body, re.M))
+        source = re.sub(rf"^(cdef class {name}\b.*:\n)", rf"\1{seen}", source, flags=re.M)
+    return source
+
+
 def generate(gen: Path) -> None:
     """Write everything below `gen` (C header, .pxd) and the stubs into the package."""
     layout = load_layout()
@@ -212,5 +220,10 @@ def generate(gen: Path) -> None:
     # A cdef class that several modules share is found by its module's name, not its file's.
     write_if_changed(gen / "kite_hft/__init__.pxd", "")
     write_if_changed(gen / "kite_hft/_sink.pxd", (ROOT / "ext/sink.pxd").read_text())
+    for path in sorted((ROOT / "ext").glob("_*.pxd")):
+        write_if_changed(gen / "kite_hft" / path.name, path.read_text())
     for path in sorted((ROOT / "ext").glob("*.pyx")):
-        write_if_changed(ROOT / f"src/kite_hft/_{path.stem}.pyi", stub_of(path.read_text()))
+        source, face = path.read_text(), path.with_name(f"_{path.stem}.pxd")
+        if face.exists():
+            source = with_attributes(source, face.read_text())
+        write_if_changed(ROOT / f"src/kite_hft/_{path.stem}.pyi", stub_of(source))

@@ -28,10 +28,6 @@ cdef class InputLog:
         BufferError: the buffer is read-only.
     """
 
-    cdef ring_t ring
-    cdef Py_buffer buffer
-    cdef khft_input_t record
-
     def __cinit__(self, buffer: object):
         cdef void* base = segment_buffer(buffer, &self.buffer, True)
         segment_refuse(ring_open_writer(&self.ring, base, <size_t> self.buffer.len))
@@ -50,13 +46,13 @@ cdef class InputLog:
 
         room: how many intents the worker may make of them.
         """
-        self._put(INPUT_KIND_DRAIN, source, generation, first_seq, n, lost, now_ns, room)
+        self.put(INPUT_KIND_DRAIN, source, generation, first_seq, n, lost, now_ns, room)
 
     def events(self, uint32_t source, uint64_t first_seq, uint32_t n, int64_t now_ns, uint64_t room) -> None:
         """n ORDER_EVENTs of queue `source` from number first_seq on."""
-        self._put(INPUT_KIND_EVENTS, source, 0, first_seq, n, 0, now_ns, room)
+        self.put(INPUT_KIND_EVENTS, source, 0, first_seq, n, 0, now_ns, room)
 
-    cdef void _put(
+    cdef void put(
         self, int kind, uint32_t source, uint64_t generation, uint64_t first_seq, uint32_t n,
         uint64_t lost, int64_t now_ns, uint64_t room,
     ) noexcept:

@@ -1,10 +1,11 @@
-"""Layer 2, compute, hot: the last touch on a batch of INTENT records before they are queued.
+"""Layer 2, compute, hot: the memory that intents of a step are put into, and their last touch.
 
 One pass in C instead of a dozen numpy operations, each of which costs more than the intent itself.
 """
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 
 import numpy as np
 
@@ -20,17 +21,102 @@ def stamp(intents: np.ndarray, Py_ssize_t n, int64_t now_ns, int64_t deadline_ns
     """
     cdef Py_buffer view
     PyObject_GetBuffer(intents, &view, PyBUF_WRITABLE)
-    cdef khft_intent_t* intent = <khft_intent_t*> view.buf
-    cdef Py_ssize_t i, placed = 0
     try:
         if view.itemsize != sizeof(khft_intent_t) or not 0 <= n <= view.len // view.itemsize:
             raise ValueError(f"{n} intents asked for, the array holds {view.len} bytes of {view.itemsize}")
-        for i in range(n):
-            intent[i].created_ns = now_ns
-            if intent[i].kind == INTENT_KIND_PLACE:
-                placed += 1
-                if deadline_ns and not intent[i].flags & INTENT_FLAG_EXIT:
-                    intent[i].deadline_ns = deadline_ns
+        return stamp_all(<khft_intent_t*> view.buf, n, now_ns, deadline_ns)
     finally:
         PyBuffer_Release(&view)
+
+
+cdef Py_ssize_t stamp_all(
+    khft_intent_t* intent, Py_ssize_t n, int64_t now_ns, int64_t deadline_ns
+) noexcept nogil:
+    cdef Py_ssize_t i, placed = 0
+    for i in range(n):
+        intent[i].created_ns = now_ns
+        if intent[i].kind == INTENT_KIND_PLACE:
+            placed += 1
+            if deadline_ns and not intent[i].flags & INTENT_FLAG_EXIT:
+                intent[i].deadline_ns = deadline_ns
     return placed
+
+
+cdef class IntentBox:
+    """Room for the intents of one strategy in one step, and how far it is filled.
+
+    strategy: its number (INTENT.strategy). capacity: intents in a step. blank: one INTENT, what every
+    record is before it is filled. spare: records behind the last one that may be written to and count
+    for nothing. next_seq: number of the next intent.
+
+    records: INTENT, capacity + spare; tick_index: int64 as long, the tick of the batch that each came
+    from. n: intents in this step so far; budget: how many there may be; refused: how many more there
+    would have been.
+    """
+
+    def __init__(self, int strategy, int capacity, blank: np.ndarray, int spare, int64_t next_seq):
+        if blank.itemsize != sizeof(khft_intent_t) or len(blank) != 1 or capacity < 0 or spare < 0:
+            raise ValueError("a box of intents needs one blank INTENT and some room")
+        self.strategy, self.capacity, self.spare = strategy, capacity, spare
+        self.blank = np.ascontiguousarray(blank)
+        # Whole-record assignment goes field by field in numpy; bytes are 20 times faster.
+        self.records = np.zeros(capacity + spare, blank.dtype)
+        self.records.view(np.uint8).reshape(-1, blank.itemsize)[:] = self.blank.view(np.uint8)
+        self.tick_index = np.zeros(capacity + spare, np.int64)
+        self.intent = <khft_intent_t*> <size_t> self.records.ctypes.data
+        self.where = <int64_t*> <size_t> self.tick_index.ctypes.data
+        self.nothing = <const khft_intent_t*> <size_t> self.blank.ctypes.data
+        self.made = self.refusals = self.room = 0
+        self.next_number = next_seq
+
+    def begin(self, int64_t room) -> None:
+        """A new step: `room` more intents go into the queue."""
+        self.open(room)
+
+    cdef void open(self, int64_t room) noexcept:
+        # Most steps make no intent: then only the spare may have been written to.
+        cdef int64_t i
+        for i in range(self.made + self.spare):
+            memcpy(self.intent + i, self.nothing, sizeof(khft_intent_t))
+        self.made = self.refusals = 0
+        self.room = max(0, min(room, <int64_t> self.capacity))
+
+    cdef Py_ssize_t stamp(self, int64_t now_ns, int64_t deadline_ns) noexcept:
+        return stamp_all(self.intent, self.made, now_ns, deadline_ns)
+
+    @property
+    def address(self) -> int:
+        """Where n, next_seq, refused and budget stand, int64 each: valid as long as the box is."""
+        return <size_t> &self.made
+
+    @property
+    def n(self) -> int:
+        return self.made
+
+    @n.setter
+    def n(self, int64_t value) -> None:
+        self.made = value
+
+    @property
+    def next_seq(self) -> int:
+        return self.next_number
+
+    @next_seq.setter
+    def next_seq(self, int64_t value) -> None:
+        self.next_number = value
+
+    @property
+    def refused(self) -> int:
+        return self.refusals
+
+    @refused.setter
+    def refused(self, int64_t value) -> None:
+        self.refusals = value
+
+    @property
+    def budget(self) -> int:
+        return self.room
+
+    @budget.setter
+    def budget(self, int64_t value) -> None:
+        self.room = value

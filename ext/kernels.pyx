@@ -37,31 +37,6 @@ cdef extern from "kernels.h" nogil:
         KERNEL_BAR_BY_TIME
         KERNEL_BAR_CUT
 
-    ctypedef struct kernel_state_t:
-        pass
-    ctypedef struct kernel_sum_t:
-        pass
-    ctypedef struct kernel_params_t:
-        pass
-    ctypedef struct kernel_window_t:
-        pass
-    ctypedef struct kernels_t:
-        kernel_state_t* state
-        kernel_sum_t* sums
-        const kernel_params_t* params
-        const kernel_window_t* windows
-        size_t params_stride
-        size_t windows_stride
-        size_t n_slots
-        int64_t* period_ns
-        int64_t epoch_offset_ns
-        uint32_t dt_seconds
-        uint32_t emit_mask
-        uint64_t checksum
-        uint64_t late
-        uint64_t unknown_slot
-        uint64_t no_price
-
     size_t kernels_run(
         kernels_t*, const void* ticks, size_t stride, size_t n, khft_kernel_row_t*, khft_bar_t*
     )
@@ -152,12 +127,6 @@ cdef class Kernels:
     Raises ValueError: a shape or value that makes no sense.
     """
 
-    cdef kernels_t k
-    cdef readonly int n_slots
-    cdef readonly object periods_s
-    cdef bint filters
-    cdef object state_array, sums_array, params_array, windows_array
-
     def __init__(
         self, n_slots: int, *, scale=100, token=0, q=1e-4, r=1e-2, p0=1.0, x0=0.0,
         q2=1e-4, r2=1e-2, p02=1.0, x02=0.0, dt_seconds: bool = False,
@@ -166,10 +135,11 @@ cdef class Kernels:
     ) -> None:
         if not 0 < n_slots < 2**31:
             raise ValueError(f"n_slots {n_slots}")
-        self.n_slots = n_slots
-        self.periods_s = (1, *periods_s)
-        if len(self.periods_s) != KERNEL_PERIODS or any(
-            not a < b or b % a for a, b in zip(self.periods_s, self.periods_s[1:], strict=False)
+        memset(&self.k, 0, sizeof(kernels_t))
+        self.k.n_slots = n_slots
+        self.periods = (1, *periods_s)
+        if len(self.periods) != KERNEL_PERIODS or any(
+            not a < b or b % a for a, b in zip(self.periods, self.periods[1:], strict=False)
         ):
             raise ValueError(f"periods_s {periods_s}: need three, each a multiple of the one before")
         self.state_array = _aligned((n_slots,), STATE)
@@ -185,14 +155,12 @@ cdef class Kernels:
         self.state_array["token"] = _column(token, n_slots, np.uint32, "token")
         wanted = _column(has_volume, n_slots, np.bool_, "has_volume")
         self.state_array["flags"] = np.where(wanted, 0, KERNEL_NO_VOLUME)
-        memset(&self.k, 0, sizeof(kernels_t))
         self.k.state = <kernel_state_t*> _address(self.state_array)
         self.k.sums = <kernel_sum_t*> _address(self.sums_array)
         self.k.params = <const kernel_params_t*> _address(self.params_array)
         self.k.params_stride = len(self.params_array) > 1
-        self.k.n_slots = n_slots
         for i in range(KERNEL_PERIODS):
-            self.k.period_ns[i] = self.periods_s[i] * KERNEL_SECOND_NS
+            self.k.period_ns[i] = self.periods[i] * KERNEL_SECOND_NS
         self.k.epoch_offset_ns = epoch_offset_ns
         self.k.dt_seconds = dt_seconds
         self.k.emit_mask = emit_mask
@@ -239,8 +207,8 @@ cdef class Kernels:
                 _records(bars, &b, sizeof(khft_bar_t), KERNEL_PERIODS * count, True, "bars")
                 try:
                     with nogil:
-                        closed = (kernels_run if self.filters else kernels_run_bars)(
-                            &self.k, t.buf, stride, count, <khft_kernel_row_t*> r.buf, <khft_bar_t*> b.buf
+                        closed = self.take(
+                            t.buf, stride, count, <khft_kernel_row_t*> r.buf, <khft_bar_t*> b.buf
                         )
                 finally:
                     PyBuffer_Release(&b)
@@ -248,6 +216,20 @@ cdef class Kernels:
                 PyBuffer_Release(&r)
         finally:
             PyBuffer_Release(&t)
+        return closed
+
+    cdef size_t take(
+        self, const void* ticks, size_t stride, size_t n, khft_kernel_row_t* rows, khft_bar_t* bars
+    ) noexcept nogil:
+        cdef size_t closed
+        if n == 0:
+            return 0
+        if self.filters:
+            closed = kernels_run(&self.k, ticks, stride, n, rows, bars)
+        else:
+            closed = kernels_run_bars(&self.k, ticks, stride, n, rows, bars)
+        if rows[n - 1].time_ns > self.newest_ns:
+            self.newest_ns = rows[n - 1].time_ns
         return closed
 
     def close_through(self, int64_t now_exch_ns, bars: np.ndarray, int64_t recv_ns=0) -> int:
@@ -345,6 +327,24 @@ cdef class Kernels:
                         sizeof(kernel_sum_t), out,
                     )
                     record += sizeof(kernel_sum_t)
+
+    @property
+    def n_slots(self) -> int:
+        return self.k.n_slots
+
+    @property
+    def periods_s(self) -> tuple[int, ...]:
+        """Of the four kinds of bars, ascending."""
+        return self.periods
+
+    @property
+    def last_ns(self) -> int:
+        """The newest time among the last ticks of all batches; 0 before the first one."""
+        return self.newest_ns
+
+    @last_ns.setter
+    def last_ns(self, int64_t time_ns) -> None:
+        self.newest_ns = time_ns
 
     @property
     def totals(self) -> dict[str, int]:

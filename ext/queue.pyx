@@ -21,9 +21,6 @@ cdef class QueueProducer:
         BufferError: the buffer is read-only.
     """
 
-    cdef queue_t queue
-    cdef Py_buffer buffer
-
     def __cinit__(self, buffer: object, int wake_fd=-1):
         cdef void* base = segment_buffer(buffer, &self.buffer, True)
         segment_refuse(queue_open(&self.queue, base, <size_t> self.buffer.len))
@@ -76,10 +73,6 @@ cdef class QueueConsumer:
         ValueError: the buffer is no usable queue.
         BufferError: the buffer is read-only.
     """
-
-    cdef queue_t queue
-    cdef Py_buffer buffer
-    cdef bint parked
 
     def __cinit__(self, buffer: object):
         cdef void* base = segment_buffer(buffer, &self.buffer, True)

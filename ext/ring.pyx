@@ -88,10 +88,6 @@ cdef class RingReader:
         ValueError: the buffer is no usable ring, or `start` lies beyond what was published.
     """
 
-    cdef ring_t ring
-    cdef ring_cursor_t cursor
-    cdef Py_buffer buffer
-
     def __cinit__(self, buffer: object, start: str | int = "oldest"):
         cdef void* base = segment_buffer(buffer, &self.buffer, False)
         segment_refuse(ring_open(&self.ring, base, <size_t> self.buffer.len))
@@ -164,7 +160,8 @@ cdef class RingReader:
 
     def finished(self) -> bool:
         """The generation is closed and everything in it was read or lost: attach the next one."""
+        return self.is_closed() and self.cursor.position >= load_acquire(&self.ring.control.final_seq)
+
+    cdef bint is_closed(self) noexcept:
         cdef uint32_t state = load_acquire32(&self.ring.control.state)
-        if state != SEGMENT_STATE_CLOSED and state != SEGMENT_STATE_CLEAN:
-            return False
-        return self.cursor.position >= load_acquire(&self.ring.control.final_seq)
+        return state == SEGMENT_STATE_CLOSED or state == SEGMENT_STATE_CLEAN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ class Killed(BaseException):
 class Ticking:
     """A clock that goes on by a microsecond whenever somebody looks."""
 
-    def __init__(self) -> None:
-        self.now_ns = 10**12
+    def __init__(self, now_ns: int = 10**12) -> None:
+        self.now_ns = now_ns
 
     def mono_ns(self) -> int:
         self.now_ns += 1_000
@@ -90,6 +91,8 @@ class WorkerWorld:
     """One worker, the ends of its rings and queues that others hold, and deaths.
 
     strategies: sections of the settings. ring, inputs, queue: capacities. state: holds compiled loops.
+    compiled: the worker's steps are the compiled ones, under the machine's clock; what they touch kills
+    only where it is called from there: at the file of bars.
     """
 
     def __init__(
@@ -104,9 +107,11 @@ class WorkerWorld:
         queue: int = 1 << 10,
         snapshot_s: float = 2e-5,
         state: Path | None = None,
+        compiled: bool = False,
     ) -> None:
         self.state = state or folder
-        self.folder, self.clock, self.said = folder, Ticking(), Said()
+        self.folder, self.said, self.compiled = folder, Said(), compiled
+        self.clock = Ticking(time.monotonic_ns()) if compiled else Ticking()
         self.shm = make_directory(folder, "shm")
         self.instruments, _ = default_instruments(slots, 1)
         self.settings = Settings.model_validate(
@@ -162,9 +167,10 @@ class WorkerWorld:
             self.settings, self.instruments, self.segments, self.clock, config, self.said
         )
         stage = self.worker.compute
-        for name in ("_counters", "_inputs", "_intents", "_events", "_bars_sink"):
-            target = getattr(stage, name)
-            setattr(stage, name, self._sink(target) if name == "_bars_sink" else Mortal(target, self.fate))
+        stage._bars_sink = self._sink(stage._bars_sink)
+        self.step = self.worker.quick(self.worker.step, None) if self.compiled else self.worker.step
+        for name in ("_counters", "_inputs", "_intents", "_events"):
+            setattr(stage, name, Mortal(getattr(stage, name), self.fate))
 
     def _sink(self, write: Any) -> Any:
         def mortal(closed: np.ndarray) -> None:
@@ -176,7 +182,7 @@ class WorkerWorld:
 
     def die(self) -> None:
         """As the kernel would: claims go, what stood in the process's own memory is gone."""
-        worker, self.worker = self.worker, None
+        worker, self.worker, self.step = self.worker, None, None
         if worker is not None:
             for ring in worker.rings.values():
                 ring.close()
@@ -197,13 +203,13 @@ class WorkerWorld:
         """Let the worker work until it is idle, or dies after `left` touches; whether it died."""
         self.fate.left = left
         try:
-            while self.worker.step():
+            while self.step():
                 pass
         except Killed:
             self.fate.left = -1
             self.die()
             self.born()
-            while self.worker.step():
+            while self.step():
                 pass
             return True
         self.fate.left = -1

@@ -47,13 +47,28 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def live(
-    state: Path, seed: int, batch: int, deaths: list[int], feed_deaths: frozenset[int] = frozenset()
+    state: Path,
+    seed: int,
+    batch: int,
+    deaths: list[int],
+    feed_deaths: frozenset[int] = frozenset(),
+    *,
+    compiled: bool = False,
+    snapshot_s: float = 2e-5,
 ) -> dict[str, Any]:
     """A day of STEPS steps; the broker answers after each, wherever the worker died in it."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         path = Path(folder)
         path.chmod(0o700)
-        world = WorkerWorld(path, batch=batch, strategies=FORMS, slots=SLOTS, state=state)
+        world = WorkerWorld(
+            path,
+            batch=batch,
+            strategies=FORMS,
+            slots=SLOTS,
+            state=state,
+            compiled=compiled,
+            snapshot_s=snapshot_s,
+        )
         broker, ticks = Broker(seed), market(seed, STEPS * TICKS_PER_STEP)
         died = 0
         for step in range(STEPS):
@@ -88,4 +103,19 @@ def test_deaths_leave_no_trace(state: Path, batch: int, seed: int, fate: int) ->
     found = live(state, seed, batch, deaths, frozenset({7, 15}))
     assert_same(found, expected)
     assert len(expected["intents"]) > 20 and len(expected["bars"]) > 100
+    assert found["counters"]["restarts"] == found["died"]
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+@given(st.integers(0, 10_000), st.integers(0, 10_000), st.sampled_from([2e-5, 2e-3, 1.0]))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+def test_compiled_steps_are_those_of_the_stage(
+    state: Path, batch: int, seed: int, fate: int, snapshot_s: float
+) -> None:
+    """Alive, and dead and recovered, with a few snapshots or many."""
+    expected = live(state, seed, batch, [-1] * STEPS)
+    assert_same(live(state, seed, batch, [-1] * STEPS, compiled=True, snapshot_s=snapshot_s), expected)
+    deaths = random_deaths(fate, STEPS, 40)
+    found = live(state, seed, batch, deaths, frozenset({7, 15}), compiled=True, snapshot_s=snapshot_s)
+    assert_same(found, expected)
     assert found["counters"]["restarts"] == found["died"]

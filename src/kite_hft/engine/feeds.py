@@ -192,10 +192,11 @@ async def _run_loop(
         loop.add_reader(control.fileno(), lambda: market.obey(control.read()))
     failures: list[Exception] = []
     spinner = LoopSpinner(loop, config["place"]["wait"], clock)
-    after_read: list[Callable[[], None]] = []
+    after_read: list[Callable[[], object]] = []
     if worker is not None:
-        step = _guarded(worker, failures, market.link.stop)
-        after_read.append(step)
+        failed = _failing(failures, market.link.stop)
+        step = _guarded(worker, failures, failed)
+        after_read.append(worker.quick(step, failed))
         _step_on_events(loop, worker.events, step, config["wake_fds"][f"events-{config['worker']['number']}"])
     if config["place"]["wait"] == "adaptive":
         after_read.append(spinner.touch)
@@ -214,7 +215,7 @@ async def _run_loop(
     return 0
 
 
-def _in_turn(acts: list[Callable[[], None]]) -> Callable[[], None] | None:
+def _in_turn(acts: list[Callable[[], object]]) -> Callable[[], object] | None:
     """All of them as one call; None: there is none."""
     if len(acts) < 2:
         return acts[0] if acts else None
@@ -226,8 +227,20 @@ def _in_turn(acts: list[Callable[[], None]]) -> Callable[[], None] | None:
     return both
 
 
-def _guarded(worker: Worker, failures: list[Exception], stop: Callable[[], None]) -> Callable[[], None]:
-    """worker.step for callbacks: a failure ends the process by name, not the connection."""
+def _failing(failures: list[Exception], stop: Callable[[], None]) -> Callable[[Exception], None]:
+    """A failure in a callback ends the process by name, not the connection."""
+
+    def failed(error: Exception) -> None:
+        failures.append(error)
+        stop()
+
+    return failed
+
+
+def _guarded(
+    worker: Worker, failures: list[Exception], failed: Callable[[Exception], None]
+) -> Callable[[], None]:
+    """worker.step for callbacks."""
 
     def step() -> None:
         if failures:
@@ -235,8 +248,7 @@ def _guarded(worker: Worker, failures: list[Exception], stop: Callable[[], None]
         try:
             worker.step()
         except Exception as error:
-            failures.append(error)
-            stop()
+            failed(error)
 
     return step
 

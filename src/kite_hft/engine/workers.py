@@ -20,6 +20,7 @@ import numpy as np
 
 from kite_hft import _counters, _inputs, _queue, _wait
 from kite_hft._kernels import Kernels
+from kite_hft._step import TickStep
 from kite_hft.clock import Clock, SystemClock
 from kite_hft.engine.children import Answers
 from kite_hft.engine.console import classic_voice
@@ -109,7 +110,8 @@ class Worker:
     from_cache: int = 0
     first_ns: int = 0
     next_snapshot_ns: int = 0
-    kept: bool = False  # nothing was computed since the last snapshot
+    kept: int = -1  # how many inputs the last snapshot knows of
+    compiled_step: TickStep | None = None
     failed: bool = False
 
     def step(self) -> int:
@@ -118,7 +120,6 @@ class Worker:
         now_ns = self.clock.mono_ns()
         while work := self.compute.step(now_ns):
             total += work
-            self.kept = False
             now_ns = self.clock.mono_ns()
             if now_ns > self.next_snapshot_ns + self.every_ns:  # never idle: then in between
                 self.keep(now_ns)
@@ -126,17 +127,39 @@ class Worker:
             self.first_ns = self.clock.mono_ns()
         if now_ns >= self.next_snapshot_ns:
             self.keep(now_ns)
+        if self.compiled_step is not None:
+            self._lead(self.compiled_step)
         return total
+
+    def quick(
+        self, slow: Callable[[], object], failed: Callable[[Exception], None] | None
+    ) -> Callable[[], object]:
+        """`step` with the shortest way for what happens most, or `slow`, which calls `step`.
+
+        failed: told of an error, after which nothing more is done; None: it is raised.
+        """
+        if len(self.rings) != 1:
+            return slow
+        self.compiled_step = self.compute.compiled(slow, failed)
+        self._lead(self.compiled_step)
+        return self.compiled_step
+
+    def _lead(self, step: TickStep) -> None:
+        """After whatever may have changed the ring, the strategies, or when a snapshot is due."""
+        (ring,) = self.rings.values()
+        due_ns = self.next_snapshot_ns if self.first_ns else 0  # the first tick is told of
+        step.follow(ring.reader, ring.generation, self.compute.hosts, due_ns)
 
     def keep(self, now_ns: int) -> None:
         """Write a snapshot, between two steps. A failure is said once; the one before still stands."""
         self.next_snapshot_ns = now_ns + self.every_ns
-        if self.kept:
+        inputs = self.inputs.next_seq
+        if self.kept == inputs:  # nothing was computed since the last snapshot
             return
         state = self.compute.save(self.slots) | {
             "slots": self.slots,
             "rings": {str(number): ring.position for number, ring in self.rings.items()},
-            "inputs": self.inputs.next_seq,
+            "inputs": inputs,
             "events": self.events.next_seq,
             "bars": self.bars.length() if self.bars is not None else 0,
             "counters": named("compute", self.counters.values()),
@@ -148,7 +171,7 @@ class Worker:
                 self.failed = True
                 self.say(f"no snapshot of worker {self.number} is kept: {error.strerror}")
             return
-        self.kept, self.failed = True, False
+        self.kept, self.failed = inputs, False
         self.counts.add(COUNTER["snapshots"])
         self.counts.set(COUNTER["snapshot_ns"], now_ns)
 
@@ -339,8 +362,9 @@ def _run_waiting(
     beat_ns = 0
     answers.placed(config["name"], config["place"])
     answers.send(ready={})
+    step = worker.quick(worker.step, None)
     while not stopping.is_set():
-        worker.step()
+        step()
         if worker.generations() != generations:
             waiter, generations = _wait.Waiter(worker.wake_on(), wait), worker.generations()
         waiter.wait_any(worker.positions(), WAIT_NS)

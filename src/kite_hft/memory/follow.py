@@ -109,6 +109,11 @@ class FollowingReader:
     # What is its own
 
     @property
+    def reader(self) -> _ring.RingReader:
+        """Of the generation at hand; another one once `generation` has changed."""
+        return self._reader
+
+    @property
     def view(self) -> memoryview:
         """The segment at hand, for a Waiter; another one once `generation` has changed."""
         assert self._segment is not None

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from kite_hft._intents import stamp
 from kite_hft._kernels import SNAPSHOT, Kernels
+from kite_hft._step import TickStep
 from kite_hft.layout import COUNTERS, HISTOGRAMS, ORDER_EVENT
 from kite_hft.stages.compute_ports import (
     Again,
@@ -68,6 +69,10 @@ def _not_queued(records: Records, again: Again) -> Records:
 
 class QueueContractError(RuntimeError):
     """The intent queue took fewer records than it had said it would: it has a second producer."""
+
+
+def _refuse(n: int) -> None:
+    raise QueueContractError(f"{n} intents did not go into a queue with room for them")
 
 
 class Compute:
@@ -126,8 +131,6 @@ class Compute:
         self._intent_deadline_ns = intent_deadline_ns
         self._send_stamp = send_stamp
         self._event_records: Records = np.zeros(EVENTS_PER_DRAIN, ORDER_EVENT)
-        self._times_ns = batch.rows["time_ns"]  # a view: taking a field costs more than its value
-        self._last_time_ns = 0
         self._checked_late = 0
         self._lost = 0
 
@@ -161,6 +164,26 @@ class Compute:
             self._counters.set(COUNTER["lost"], self._lost_before + lost)
         return work
 
+    def compiled(self, slow: Callable[[], object], failed: Callable[[Exception], None] | None) -> TickStep:
+        """What `step` does with ticks of the only ring, for the machine's clock; see TickStep.
+
+        Raises:
+            TypeError: not all that was handed in is compiled.
+        """
+        (source,) = self._sources
+        return TickStep(
+            batch=self._batch, kernels=self._kernels, events=self._events, intents=self._intents,
+            counters=self._counters, inputs=self._inputs, source=source,
+            intent_deadline_ns=self._intent_deadline_ns, send_stamp=self._send_stamp,
+            bars_sink=self._bars_sink, halt=self._halt, push=self._push, refuse=_refuse,
+            slow=slow, failed=failed,
+        )  # fmt: skip
+
+    @property
+    def hosts(self) -> list[Host]:
+        """The strategies that were not halted."""
+        return self._hosts
+
     def close_bars_through(self, exchange_ns: int) -> int:
         """Close bars that have ended by `exchange_ns` (epoch ns) without waiting for a tick.
 
@@ -170,16 +193,16 @@ class Compute:
 
     def start_session(self, open_ns: int, close_ns: int) -> None:
         """A new trading day: what is open is closed, kernels and strategies start afresh."""
-        self._bars_by_time(self._kernels.flush(self._last_time_ns, self._batch.bars, self._clock()))
+        self._bars_by_time(self._kernels.flush(self._kernels.last_ns, self._batch.bars, self._clock()))
         self._kernels.reset()
         self._kernels.set_session(open_ns, close_ns)
-        self._last_time_ns = 0
+        self._kernels.last_ns = 0
         for host in list(self._hosts):
             self._guarded(host, host.new_session)
 
     def close(self) -> None:
         """Close the open bars (an unfinished one is marked BAR_CUT). No intent leaves any more."""
-        n = self._kernels.flush(self._last_time_ns, self._batch.bars, self._clock())
+        n = self._kernels.flush(self._kernels.last_ns, self._batch.bars, self._clock())
         self._counters.add(COUNTER["bars"], n)
         if n and self._bars_sink is not None:
             self._bars_sink(self._batch.bars[:n])
@@ -191,7 +214,7 @@ class Compute:
         return {
             "kernels": self._kernels.snapshot(slots),
             "totals": self._kernels.totals,
-            "time_ns": self._last_time_ns,
+            "time_ns": self._kernels.last_ns,
             "halted": self.halted,
             "hosts": {str(host.number): {"name": host.name, **host.save(slots)} for host in self._hosts},
         }
@@ -213,7 +236,7 @@ class Compute:
         self._kernels.restore(kernels, slots)
         self._kernels.totals = saved["totals"]
         self._checked_late = self._kernels.late
-        self._last_time_ns = int(saved["time_ns"])
+        self._kernels.last_ns = int(saved["time_ns"])
         self.halted = dict(saved["halted"])
         self._hosts = [host for host in self._hosts if str(host.number) in known]
         exact: list[Host] = []
@@ -323,9 +346,6 @@ class Compute:
         counters.record_reads(H_COMPUTED, batch.ticks, n, done_ns)
         if self._send_stamp:
             counters.record_stamps(H_SEND_COMPUTED, batch.ticks, n, done_ns)
-        time_ns = self._times_ns.item(n - 1)
-        if time_ns > self._last_time_ns:
-            self._last_time_ns = time_ns
 
     def _bars_by_time(self, n: int) -> int:
         if n:
@@ -395,6 +415,6 @@ class Compute:
         if n == 0:
             return
         if self._intents.push(records, n) != n:
-            raise QueueContractError(f"{n} intents did not go into a queue with room for them")
+            _refuse(n)
         at_send = H_SEND_INTENT if self._send_stamp else -1
         counters.record_intents(H_INTENT, at_send, records, where, n, self._batch.ticks, now_ns)

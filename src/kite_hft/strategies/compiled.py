@@ -35,9 +35,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from kite_hft.layout import INTENT, KERNEL_ROW, LAYOUT_FINGERPRINT, ORDER_EVENT, TICK
+from kite_hft._intents import IntentBox
+from kite_hft.layout import KERNEL_ROW, LAYOUT_FINGERPRINT, ORDER_EVENT, TICK
 from kite_hft.strategies.base import POSITION
-from kite_hft.strategies.intents import MAX_PER_TICK, Records
+from kite_hft.strategies.intents import Outbox, Records
 
 
 class CompiledStrategyError(ValueError):
@@ -81,6 +82,13 @@ class Loop:
     run_events: Any
 
     @property
+    def entry(self) -> Any:
+        """run_ticks for one who has an integer and nothing else to give: its one compiled function,
+        without the dispatcher that looks for the right one among its kinds of arguments."""
+        (compiled,) = self.run_ticks.overloads.values()
+        return compiled.entry_point
+
+    @property
     def compilations(self) -> int:
         """How many functions this process compiled because the cache did not hold them."""
         return sum(sum(f.stats.cache_misses.values()) for f in (self.run_ticks, self.run_events))
@@ -104,6 +112,16 @@ def addresses_of(*arrays: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     if len(arrays) != 10 or not all(array.flags.c_contiguous for array in arrays):
         raise CompiledStrategyError("need ten contiguous arrays")
     return np.array([array.ctypes.data for array in arrays], np.int64)
+
+
+def call_of(
+    addresses: npt.NDArray[np.int64], n_slots: int, strategy: int, box: IntentBox
+) -> npt.NDArray[np.int64]:
+    """What both loops are told, in the order of intents.CALL_WORDS; rows for each tick, no ticks yet.
+
+    The box must outlive every use of it.
+    """
+    return np.array([*addresses, n_slots, 1, strategy, box.address, 0], np.int64)
 
 
 def load(strategy: CompiledStrategy, cache_dir: Path, ticks: np.dtype[np.void] = TICK) -> Loop:
@@ -202,8 +220,8 @@ def _described(function: Any, seen: set[int]) -> str:
 
 def _compile(loop: Loop, strategy: CompiledStrategy, ticks: np.dtype[np.void]) -> None:
     """Run both loops over nothing: the types are those of every later call."""
-    one = {dtype: np.zeros(1, dtype) for dtype in (ticks, KERNEL_ROW, INTENT, ORDER_EVENT)}
-    out = np.zeros(2 * MAX_PER_TICK, INTENT)
+    one = {dtype: np.zeros(1, dtype) for dtype in (ticks, KERNEL_ROW, ORDER_EVENT)}
+    box = Outbox(0, 0)
     arrays = (
         one[ticks],
         one[KERNEL_ROW],
@@ -211,11 +229,11 @@ def _compile(loop: Loop, strategy: CompiledStrategy, ticks: np.dtype[np.void]) -
         np.zeros(1, strategy.STATE),
         np.zeros(1, POSITION),
         strategy.params,
-        out,
-        np.zeros(2 * MAX_PER_TICK, np.int64),
-        one[INTENT],
+        box.records,
+        box.tick_index,
+        box.blank,
         one[ORDER_EVENT],
     )
-    addresses = addresses_of(*arrays)
-    loop.run_ticks(addresses, 1, 0, 1, 0, 0, 0, 1)
-    loop.run_events(addresses, 1, one[ORDER_EVENT].ctypes.data, 0, 0)
+    call = call_of(addresses_of(*arrays), 1, 0, box)
+    loop.run_ticks(call.ctypes.data)
+    loop.run_events(call.ctypes.data, one[ORDER_EVENT].ctypes.data, 0)

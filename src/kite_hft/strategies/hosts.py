@@ -17,8 +17,8 @@ import numpy.typing as npt
 from kite_hft._views import BarView, TickView
 from kite_hft.layout import BAR, KERNEL_ROW, ORDER_EVENT, TICK
 from kite_hft.strategies.base import POSITION, BaseStrategy
-from kite_hft.strategies.compiled import CompiledStrategy, Loop, addresses_of, load
-from kite_hft.strategies.intents import Outbox, Records
+from kite_hft.strategies.compiled import CompiledStrategy, Loop, addresses_of, call_of, load
+from kite_hft.strategies.intents import ROW_STEP, N, Outbox, Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ class Host(Protocol):
 Slots = npt.NDArray[np.uint32]
 Saved = Mapping[str, Any]
 """Name -> array, bytes, or a number."""
+Compiled = tuple[Any, tuple[int], npt.NDArray[np.int64]]
 
 
 def _put_back(target: Records, saved: Any, slots: Slots, what: str) -> None:
@@ -244,20 +245,22 @@ class CompiledHost:
             self.outbox.blank,
             np.zeros(1, ORDER_EVENT),
         )
-        self._addresses = addresses_of(*self._kept)
+        self._call = call_of(addresses_of(*self._kept), self._n_slots, number, self.outbox)
+        self._called = self._call.ctypes.data
         self._no_row: Records = np.zeros(1, KERNEL_ROW)
         for estimate in ("estimate", "estimate2", "velocity2", "rel_diff"):
             self._no_row[estimate] = np.nan
         self._no_row["tick_no"] = 1
-        self._elsewhere = self._addresses.copy()
-        self._elsewhere[1] = self._no_row.ctypes.data
+        self._elsewhere = self._call.copy()
+        self._elsewhere[1], self._elsewhere[ROW_STEP] = self._no_row.ctypes.data, 0
         self._size = len(batch.ticks)
 
     def start(self) -> None:
         pass
 
     def run(self, n: int) -> None:
-        self._run(self._addresses, min(n, self._size), 1)
+        self._call[N] = min(n, self._size)
+        self.loop.run_ticks(self._called)
 
     def run_without_kernels(self, ticks: Records) -> None:
         """Ticks that lie elsewhere, such as a mapped recording, in place and without kernels.
@@ -270,22 +273,20 @@ class CompiledHost:
         if ticks.dtype != self._kept[0].dtype or ticks.ndim != 1 or not ticks.flags.c_contiguous:
             raise ValueError(f"ticks {ticks.shape} of {ticks.itemsize} B, need the batch's records")
         self._elsewhere[0] = ticks.ctypes.data
-        self._run(self._elsewhere, len(ticks), 0)
+        self._elsewhere[N] = len(ticks)
+        self.loop.run_ticks(self._elsewhere.ctypes.data)
 
-    def _run(self, addresses: npt.NDArray[np.int64], n: int, row_step: int) -> None:
-        box = self.outbox
-        box.n, box.next_seq, refused = self.loop.run_ticks(
-            addresses, self._n_slots, n, row_step, box.budget, self.number, box.n, box.next_seq
-        )
-        box.refused += refused
+    @property
+    def compiled(self) -> Compiled:
+        """`run` for compiled code: what to call with which arguments, after the number of ticks (at most
+        the batch's) was written into the first word of the array."""
+        return self.loop.entry, (self._called,), self._call[N:]
 
     def bars_closed(self, n: int) -> None:
         pass  # form B reads bars from kernel rows at the tick that closed them
 
     def events(self, records: Records, n: int) -> int:
-        taken: int = self.loop.run_events(
-            self._addresses, self._n_slots, records.ctypes.data, min(n, len(records)), self.number
-        )
+        taken: int = self.loop.run_events(self._called, records.ctypes.data, min(n, len(records)))
         return taken
 
     def new_session(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kite_hft._intents import IntentBox
 from kite_hft.layout import (
     INTENT,
     NO_SLOT,
@@ -29,6 +30,11 @@ Records = npt.NDArray[np.void]
 QTY_MAX: Final = 2**32 - 1
 MAX_PER_TICK: Final = 4
 """A compiled strategy may return at most so many intents for one tick."""
+N_SLOTS, ROW_STEP, STRATEGY, BOX, N = range(10, 15)
+CALL_WORDS: Final = 15
+"""What a compiled strategy's loop is told, int64 each: ten addresses (compiled.addresses_of), number of
+slots, 1: a kernel row for each tick or 0: the first one stands for all, the strategy's number, address of
+the box, number of ticks."""
 
 
 class Placed(NamedTuple):
@@ -49,42 +55,18 @@ class Placed(NamedTuple):
         return self.reason == Reason.NONE
 
 
-class Outbox:
-    """Intents of one strategy since the last `take()`.
+class Outbox(IntentBox):
+    """Intents of one strategy since the last `begin()`.
 
     strategy: number of the strategy (INTENT.strategy). capacity: intents per step.
     next_seq: number of the next intent, from 1; a refused one does not use its number up.
     """
 
     def __init__(self, strategy: int, capacity: int, next_seq: int = 1) -> None:
-        self.strategy = strategy
-        self.capacity = capacity
+        blank: Records = np.zeros(1, INTENT)
+        blank["slot"] = NO_SLOT
         # A compiled strategy writes before it is asked whether there is room: hence the spare.
-        self.records: Records = np.zeros(capacity + 2 * MAX_PER_TICK, INTENT)
-        self.tick_index = np.zeros(capacity + 2 * MAX_PER_TICK, np.int64)
-        self.blank: Records = np.zeros(1, INTENT)
-        self.blank["slot"] = NO_SLOT
-        # Whole-record assignment goes field by field in numpy; bytes are 20 times faster.
-        self._bytes = self.records.view(np.uint8).reshape(-1, INTENT.itemsize)
-        self._blank_bytes = self.blank.view(np.uint8)
-        self._bytes[:] = self._blank_bytes
-        # Most steps make no intent: then only the spare may have been written to.
-        self._spare = self._bytes.reshape(-1).data[: 2 * MAX_PER_TICK * INTENT.itemsize]
-        self._blank_spare = bytes(self._spare)
-        self.next_seq = next_seq
-        self.n = 0
-        self.budget = 0
-        self.refused = 0
-
-    def begin(self, room: int) -> None:
-        """A new step: `room` more intents go into the queue."""
-        if self.n:
-            self._bytes[: self.n + 2 * MAX_PER_TICK] = self._blank_bytes
-            self.n = 0
-        else:
-            self._spare[:] = self._blank_spare
-        self.refused = 0
-        self.budget = min(room, self.capacity) if room > 0 else 0
+        super().__init__(strategy, capacity, blank, 2 * MAX_PER_TICK, next_seq)
 
     def put(self, tick_index: int, fields: dict[str, Any]) -> Placed:
         """Append one intent with these INTENT fields; refused when the queue has no more room."""

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from kite_hft.layout import INTENT, KERNEL_ROW, NO_SLOT, ORDER_EVENT, EventKind, OrderStatus, Reason
 from kite_hft.strategies.base import POSITION
-from kite_hft.strategies.intents import MAX_PER_TICK
+from kite_hft.strategies.intents import BOX, CALL_WORDS, MAX_PER_TICK, N_SLOTS, ROW_STEP, STRATEGY, N
 
 KIND_REFUSED = int(EventKind.REFUSED)
 STATUS_REFUSED = int(OrderStatus.REFUSED)
@@ -70,29 +70,33 @@ def refuse(event, intent, strategy, state, position):
 
 
 @njit(nogil=True, cache=True)
-def run_ticks(addresses, n_slots, n, row_step, budget, strategy, made, next_seq):
-    """Ticks in order through on_tick; returns (intents in out, next number, refused).
+def run_ticks(call):
+    """Ticks in order through on_tick. `call` is the address of a compiled.call_of.
 
-    out[made:] is blank, apart from the numbers. Addresses in the order of compiled.addresses_of.
-    row_step: 1: a kernel row for each tick; 0: the first one stands for all.
+    Of its box, `n` goes on, `next_seq` too, and `refused` grows; out[n:] is blank, apart from the
+    numbers. One plain integer is all that comes in, so that calling takes no time.
     """
-    ticks = carray(pointer(addresses[0]), n, TICK)  # noqa: F821
-    rows = carray(pointer(addresses[1]), n, KERNEL_ROW)
-    subscribed = carray(pointer(addresses[2]), n_slots, types.uint8)
-    states = carray(pointer(addresses[3]), n_slots, STATE)  # noqa: F821
-    positions = carray(pointer(addresses[4]), n_slots, POSITION)
-    params = carray(pointer(addresses[5]), 1, PARAMS)[0]  # noqa: F821
-    out = carray(pointer(addresses[6]), budget + 2 * MAX_PER_TICK, INTENT)
-    where = carray(pointer(addresses[7]), budget + 2 * MAX_PER_TICK, types.int64)
-    blank = carray(pointer(addresses[8]), 1, INTENT)
-    events = carray(pointer(addresses[9]), 1, ORDER_EVENT)
-    refused = 0
+    told = carray(pointer(call), CALL_WORDS, types.int64)
+    box = carray(pointer(told[BOX]), 4, types.int64)
+    made, next_seq, refused, budget = box[0], box[1], box[2], box[3]
+    n_slots, n, row_step, strategy = told[N_SLOTS], told[N], told[ROW_STEP], told[STRATEGY]
+    ticks_at, states_at = told[0], told[3]
+    ticks = carray(pointer(ticks_at), n, TICK)  # noqa: F821
+    rows = carray(pointer(told[1]), n, KERNEL_ROW)
+    subscribed = carray(pointer(told[2]), n_slots, types.uint8)
+    states = carray(pointer(states_at), n_slots, STATE)  # noqa: F821
+    positions = carray(pointer(told[4]), n_slots, POSITION)
+    params = carray(pointer(told[5]), 1, PARAMS)[0]  # noqa: F821
+    out = carray(pointer(told[6]), budget + 2 * MAX_PER_TICK, INTENT)
+    where = carray(pointer(told[7]), budget + 2 * MAX_PER_TICK, types.int64)
+    blank = carray(pointer(told[8]), 1, INTENT)
+    events = carray(pointer(told[9]), 1, ORDER_EVENT)
     number(out, made, next_seq)
     for i in range(n):
         # Ticks follow one another, their states do not; both are asked for early.
-        prefetch(addresses[0] + (i + TICKS_AHEAD) * ticks.itemsize)
+        prefetch(ticks_at + (i + TICKS_AHEAD) * ticks.itemsize)
         if i + STATES_AHEAD < n:
-            prefetch(addresses[3] + types.int64(ticks[i + STATES_AHEAD].slot) * states.itemsize)
+            prefetch(states_at + types.int64(ticks[i + STATES_AHEAD].slot) * states.itemsize)
         slot = ticks[i].slot
         row = rows[i * row_step]
         if slot >= n_slots or subscribed[slot] == 0 or row.tick_no == 0 or ticks[i].last_px <= 0:
@@ -124,14 +128,16 @@ def run_ticks(addresses, n_slots, n, row_step, budget, strategy, made, next_seq)
         made += kept
         next_seq += kept
         number(out, made, next_seq)
-    return made, next_seq, refused
+    box[0], box[1], box[2] = made, next_seq, refused
 
 
 @njit(nogil=True, cache=True)
-def run_events(addresses, n_slots, event_address, n, strategy):
-    """Take over the positions of this strategy's events and hand each to on_order."""
-    states = carray(pointer(addresses[3]), n_slots, STATE)  # noqa: F821
-    positions = carray(pointer(addresses[4]), n_slots, POSITION)
+def run_events(call, event_address, n):
+    """Take over the positions of this strategy's events and hand each to on_order. Returns how many."""
+    told = carray(pointer(call), CALL_WORDS, types.int64)
+    n_slots, strategy = told[N_SLOTS], told[STRATEGY]
+    states = carray(pointer(told[3]), n_slots, STATE)  # noqa: F821
+    positions = carray(pointer(told[4]), n_slots, POSITION)
     events = carray(pointer(event_address), n, ORDER_EVENT)
     count = 0
     for i in range(n):
