@@ -88,7 +88,7 @@ cdef class Plain:
     cdef int64_t cut_quiet_ns
     cdef unsigned long long order_types, validities
 
-    def __cinit__(self, object instruments, rows: list[object], object limits, int64_t cut_quiet_ns):
+    def __cinit__(self, object instruments, rows: list[tuple[int, int, int, int, bool]], object limits, int64_t cut_quiet_ns):
         self.instruments = instruments
         self.n = len(rows)
         self.rows = <row_t*> calloc(max(1, self.n), sizeof(row_t))
