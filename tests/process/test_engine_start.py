@@ -18,18 +18,18 @@ from kite_hft.engine.run_folder import account_tag
 from kite_hft.engine.runs import shared_home
 
 MOMENTS: dict[str, Callable[[Path, str], bool]] = {
-    "the simulator starts": lambda runs, tag: any(runs.glob("*/*/engine.log")),
-    "instruments are known": lambda runs, tag: any(runs.glob("*/*/instruments.csv")),
+    "the simulator starts": lambda runs, tag: any(runs.glob("20*/*/engine.log")),
+    "instruments are known": lambda runs, tag: any(runs.glob("20*/*/instruments.csv")),
     "memory is made": lambda runs, tag: any(shared_home().glob(f"{tag}-*/*.seg")),
-    "the run is announced": lambda runs, tag: any(runs.glob("*/*/run.json")),
-    "orders has its journal": lambda runs, tag: any(runs.glob("*/*/journal.bin")),
+    "the run is announced": lambda runs, tag: any(runs.glob("20*/*/run.json")),
+    "orders has its journal": lambda runs, tag: any(runs.glob("20*/*/journal.bin")),
 }
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_during_the_start_leaves_nothing(tmp_path: Path, moment: str, number: signal.Signals) -> None:
-    account = f"START{os.getpid()}"
+    account = f"START{os.getpid()}x{list(MOMENTS).index(moment)}x{int(number)}"
     config = demo_config(tmp_path, account)
     tag, runs = account_tag("kite", account), tmp_path / f"kite_hft/kite-{account}"
     command = [sys.executable, "-m", "kite_hft.engine", "--plain", "--config", str(config)]
@@ -37,12 +37,16 @@ def test_a_stop_during_the_start_leaves_nothing(tmp_path: Path, moment: str, num
         command, env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not MOMENTS[moment](runs, tag):
-        assert engine.poll() is None and time.monotonic() < deadline
-    children = psutil.Process(engine.pid).children(recursive=True)
-    engine.send_signal(number)
-    said, _ = engine.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 60
+        while not MOMENTS[moment](runs, tag):
+            assert engine.poll() is None and time.monotonic() < deadline
+        children = psutil.Process(engine.pid).children(recursive=True)
+        engine.send_signal(number)
+        said, _ = engine.communicate(timeout=60)
+    finally:  # nothing goes on after a test that failed
+        engine.kill()
+        engine.communicate()
     assert engine.returncode == 0 and "Traceback" not in said, said
     assert "stopped before the start" in said or "Summary" in said
     assert not list(shared_home().glob(f"{tag}*"))
