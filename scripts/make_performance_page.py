@@ -105,7 +105,7 @@ def bars(row: dict[str, Any], path: Path) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     fig.tight_layout()
-    fig.savefig(path, dpi=110)
+    fig.savefig(path, metadata={"Date": None})
     plt.close(fig)
 
 
@@ -132,7 +132,7 @@ def lines(
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, frameon=False)
     fig.tight_layout()
-    fig.savefig(path, dpi=110)
+    fig.savefig(path, metadata={"Date": None})
     plt.close(fig)
 
 
@@ -140,7 +140,7 @@ def growth(found: dict[str, dict[str, Any]]) -> list[str]:
     """The sections on growth, with a curve and a table each."""
     out: list[str] = []
     for name, sweep in found.get("growth", {}).get("sweeps", {}).items():
-        path = PICTURES / f"growth_{name}.png"
+        path = PICTURES / f"growth_{name}.svg"
         lines(sweep["points"], sweep["x"], sweep["series"], (sweep["x_label"], sweep["y_label"]), path)
         out += ["", f"### {sweep['title']}", "", f"![{sweep['title']}](pictures/{path.name})", ""]
         columns = [sweep["x"], *sweep["columns"]]
@@ -174,7 +174,7 @@ def page(found: dict[str, dict[str, Any]], machine: str) -> str:
     for name, row in rows(found):
         if not row["figures"]:
             continue
-        path = PICTURES / f"{name}_{''.join(c if c.isalnum() else '_' for c in row['name'].lower())[:48]}.png"
+        path = PICTURES / f"{name}_{''.join(c if c.isalnum() else '_' for c in row['name'].lower())[:48]}.svg"
         bars(row, path)
         out += [
             "",
@@ -206,7 +206,8 @@ def main() -> None:
     try:
         import matplotlib
 
-        matplotlib.use("Agg")
+        matplotlib.use("svg")
+        matplotlib.rcParams.update({"svg.hashsalt": "kite_hft", "svg.fonttype": "none"})
     except ImportError:
         sys.exit("performance page: matplotlib is missing; it comes with `make bench` (extra `bench`)")
     PAGE.write_text(page(documents(RESULTS / options.machine), options.machine), "utf-8")
