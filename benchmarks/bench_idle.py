@@ -2,10 +2,10 @@
 
     python benchmarks/bench_idle.py [--rounds 3] [--quick]
 
-The real engine (50 instruments, one connection, no strategy) is connected and subscribed; its
-websocket server sends nothing. User and system time of supervisor, feed, worker, ORDERS and spares
-over 20 s, from /proc, as per cent of one core; simulator and server are not counted. Timers that
-remain: signs of life and time-outs (10 a second and process), the journal's sync (200 looks a second),
+The real engine (50 instruments, one connection, a strategy that waits for ticks) is connected and
+subscribed; its websocket server sends nothing. User and system time of supervisor, feed, worker, ORDERS
+and spares over 20 s, from /proc, as per cent of one core; simulator and server are not counted. Timers
+that remain: signs of life and time-outs (10 a second and process), the journal's sync (200 looks a second),
 the supervisor's look (20 a second).
 """
 
@@ -38,7 +38,7 @@ def used_s(processes: list[psutil.Process]) -> float:
 
 def idle(wait: str, window_s: float) -> float:
     """One run; per cent of a core."""
-    load = replace(PROFILES["reference"], instruments=50, strategy="none", wait=wait, warm_s=0.0)
+    load = replace(PROFILES["reference"], instruments=50, strategy="probe", wait=wait, warm_s=0.0)
     with rig(load, None) as running_rig:
         running_rig.start_engine()
         time.sleep(SETTLE_S)

@@ -127,7 +127,7 @@ def machine() -> dict[str, Any]:
         "cpu": model or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "avx2": "avx2" in flags,
-        "avx512vbmi": "avx512_vbmi" in flags,
+        "avx512vbmi": "avx512vbmi" in flags,
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "kernel": platform.release(),
         "python": platform.python_version(),
