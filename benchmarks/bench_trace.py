@@ -38,7 +38,7 @@ from kite_hft.memory.segment import attach, create, make_directory
 from kite_hft.stages.compute import Compute
 from kite_hft.strategies.hosts import CompiledHost, new_batch
 from kite_hft.strategies.probe import ProbeCompiled
-from kite_hft.trading.outbox import Outbox
+from kite_hft.trading.sending.outbox import Outbox
 
 INSTRUMENTS: Final = 9000
 EVERY: Final = 100

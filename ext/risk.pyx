@@ -30,7 +30,7 @@ cdef enum:
     PX = 16
     TRIGGER_PX = 17
     SIGNAL = 20
-    FIELDS = 22
+    FIELDS = 27
 
 CHECKS = (
     "token_dead", "active", "duplicate", "known", "fields", "numbers", "tradable", "lot", "tick_ok",
@@ -56,7 +56,7 @@ cdef unsigned long long PRODUCTS = bits_of(Product)
 cdef unsigned long long PRICED = bits_of([OrderType.LIMIT, OrderType.SL])
 cdef unsigned long long TRIGGERED = bits_of([OrderType.SL, OrderType.SLM])
 cdef int64_t PLACE = IntentKind.PLACE
-cdef int64_t KNOWN_FLAGS = sum(IntentFlag)
+cdef int64_t KNOWN_FLAGS = IntentFlag.EXIT  # of a PLACE
 cdef int64_t EXIT = IntentFlag.EXIT
 cdef int64_t BUY = Side.BUY
 

@@ -51,7 +51,7 @@ SOCKET_ROOMS = (
 )
 FORBIDDEN = {"pickle", "marshal", "joblib", "dill", "shelve", "h5py", "multiprocessing"}
 MODULE_LINES_MAX = 420
-LONGER = {"layout.py": 700}  # one table of records, better read in one piece
+LONGER = {"layout.py": 760}  # one table of records, better read in one piece
 FUNCTION_LINES_MAX = 70
 
 

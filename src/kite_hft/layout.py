@@ -106,12 +106,15 @@ class IntentKind(enum.IntEnum):
     MODIFY = 2
     CANCEL = 3
     PROBE = 4  # measures the way to ORDERS, which counts it and does nothing
+    EXITS = 5  # ORDERS is to keep these exits for a position: stop, target, trail, time
+    GTT = 6  # an order that lies at the broker until its trigger is touched, for days
 
 
 class IntentFlag(enum.IntFlag):
     """EXIT marks an intent that only reduces a position: it passes where new risk is refused."""
 
     EXIT = 1
+    GTT = 2  # EXITS: the stop and the target lie at the broker as a GTT, for positions held overnight
 
 
 class EventKind(enum.IntEnum):
@@ -198,6 +201,32 @@ class Reason(enum.IntEnum):
     NO_SNAPSHOT = 32  # no tick of the instrument since its connection came back
     RESTARTED = 33  # waited when the order process died; an opening is not sent late
     STRATEGY_HALTED = 34
+    RESTRICTED_LIST = 35
+    PRODUCT_NOT_ALLOWED = 36
+    ORDER_TYPE_NOT_ALLOWED = 37  # type or validity, for this exchange and kind of instrument
+    PHASE_CLOSED = 38  # the phase of the day takes no such order
+    CUT_OFF = 39  # no openings any more before the square-off
+    CIRCUIT = 40  # beyond the day's price band, or the band is unknown or old
+    NO_HOLDINGS = 41  # delivery sale of more than may be sold today
+    NO_SHORT = 42
+    SELF_TRADE = 43  # would meet a live order of the same account
+    ORDER_TO_TRADE = 44
+    REPEATED = 45  # the same order again and again: the strategy is stopped until a person lets it go on
+    PERIOD_LIMIT = 46  # orders, quantity or value within a period
+    CAPITAL = 47
+    DAILY_LOSS = 48
+    DRAWDOWN = 49
+    COOLDOWN = 50
+    STOP_GUARD = 51  # too many stop losses within a period
+    MARGIN = 52
+    GROUP = 53  # another intent of its group was refused, or never came
+    KILLED = 54
+    EXPIRY = 55  # physical settlement is near
+    CLOCK = 56  # the wall clock was stepped, or is too far from the broker's
+    UNTRADED = 57  # a market order in a contract without a trade today
+    DAY_CAP = 58  # the rest of the day's orders is kept for exits
+    NO_POSITION = 59  # exits for a position that is not there
+    SUPERSEDED = 60  # newer exits of the same position took its place
 
 
 def _record(size: int, fields: list[tuple[Any, ...]]) -> np.dtype[np.void]:
@@ -326,9 +355,14 @@ INTENT: Final = _record(
         ("px", "<i4"),
         ("trigger_px", "<i4"),
         ("ref_px", "<i4"),  # last price that the strategy saw
-        ("reserved32", "<u4"),
+        ("trail_px", "<i4"),  # EXITS: distance of a trailing stop; 0: it does not trail
         ("signal", "<f8"),  # what made it act, for trades.csv and the log
-        ("reserved", "<u8", (4,)),
+        ("step_px", "<i4"),  # EXITS: least move of a trailing stop
+        ("group", "<u4"),  # intents of one group are judged together; 0: none
+        ("leg", "u1"),  # its place in the group, from 1
+        ("legs", "u1"),  # how many the group has
+        ("reserved8", "u1", (6,)),
+        ("reserved", "<u8", (2,)),
     ],
 )
 """A strategy's wish. Only ORDERS turns it into an order."""
@@ -623,6 +657,19 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
         "external_fills",
         "alerts",
         "probes",
+        "state_killed",
+        "strategies_held",  # REDUCING or HALTED by themselves
+        "exit_plans",  # alive
+        "exits_fired",
+        "stops_unfilled",  # triggered stops that had to be priced anew
+        "slices",
+        "groups",
+        "gtts",  # alive at the broker
+        "naked_paise",  # value of positions without a protection that is alive
+        "gross_notional_paise",  # of all orders sent today
+        "funds_paise",  # at the broker, as last read
+        "calls_today",  # to the broker, of all kinds
+        "guards_tripped",
     ),
     "recorder": (
         "rows",

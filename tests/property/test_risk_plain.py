@@ -12,10 +12,10 @@ from orders_world import PX, instrument, instruments, intent
 
 from kite_hft.layout import NO_SLOT, IntentKind, OrderStatus, OrderType, Product, Side, Validity
 from kite_hft.trading.book import Book, Order
-from kite_hft.trading.checks import CUT_QUIET_NS, RiskLimits
+from kite_hft.trading.gate.checks import CUT_QUIET_NS, RiskLimits
+from kite_hft.trading.gate.risk import gather, is_reducing, judge, plain_of
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Intent
-from kite_hft.trading.risk import gather, is_reducing, judge, plain_of
 
 FINE = 5  # a slot that is not priced in paise: the table's
 SENSELESS = 6  # a slot with a freeze quantity that makes no sense

@@ -13,7 +13,7 @@ from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.sim.world import World, WorldConfig
 from kite_hft.strategies.hosts import Batch, CompiledHost, Host, PythonHost
 from kite_hft.strategies.kalman_simple import KalmanSimple, KalmanSimpleCompiled
-from kite_hft.trading.checks import RiskLimits
+from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.instruments import InstrumentTable
 
 PARAMS = {"threshold": 0.0004, "warmup": 20, "quantity": 120, "retry_ticks": 10}

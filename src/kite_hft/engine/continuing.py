@@ -16,7 +16,7 @@ from typing import Any, Final
 from kite_hft.memory.journal import JournalError, Kind, Record, Scan, scan
 from kite_hft.trading.book import Book
 from kite_hft.trading.instruments import InstrumentTable
-from kite_hft.trading.recovery import RecoveryError, next_seqs, replay
+from kite_hft.trading.recovery.replay import RecoveryError, next_seqs, replay
 
 JOURNAL: Final = "journal.bin"
 

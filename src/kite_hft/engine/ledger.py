@@ -1,7 +1,7 @@
 """Layer 5, whoever looks, cold: orders, positions and P&L of a run, read from its journal.
 
 One way for a running engine and for one that has ended: the journal is replayed into a book of our
-own (trading/recovery.replay), read-only. Prices come from whoever asks: the latest tables while the
+own (trading/recovery/replay.replay), read-only. Prices come from whoever asks: the latest tables while the
 engine runs; afterwards the last prices that the run itself wrote down.
 """
 
@@ -24,7 +24,7 @@ from kite_hft.trading.instruments import InstrumentError, InstrumentTable, read_
 from kite_hft.trading.pnl import CostBook, Pnl, parts
 from kite_hft.trading.positions import divide_half_even
 from kite_hft.trading.records import name_of
-from kite_hft.trading.recovery import RecoveryError, replay
+from kite_hft.trading.recovery.replay import RecoveryError, replay
 from kite_hft.units import price_text
 
 STOPS: Final = frozenset({OrderType.SL, OrderType.SLM})

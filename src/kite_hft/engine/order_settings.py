@@ -11,8 +11,8 @@ from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.engine.days import trading_day
 from kite_hft.settings import Settings, SettingsError, is_loopback, load_yaml
 from kite_hft.trading.broker import Limits
-from kite_hft.trading.checks import RiskLimits
 from kite_hft.trading.costs import ChargesError, Schedule, schedule_from_mapping
+from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.ports import OrdersConfig
 

@@ -63,6 +63,11 @@ class Kind(enum.IntEnum):
     WAITING = 12  # an intent was taken in and has to wait for its turn
     WITHDRAWN = 13  # a waiting intent was taken back by its own strategy
     ALERT = 14  # what a person was told
+    PLAN = 15  # exits of a position: as wished, as they moved, as they ended
+    GROUP = 16  # intents that belong together
+    COMMAND = 17  # what a person told the engine to do
+    GTT = 18  # a trigger that lies at the broker
+    GUARD = 19  # a guard of the gate has tripped or was let go: cooldowns, repeats, losses
 
 
 class JournalError(Exception):

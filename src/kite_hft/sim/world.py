@@ -31,7 +31,7 @@ from kite_hft.stages.compute import Compute
 from kite_hft.stages.orders import Orders
 from kite_hft.strategies.hosts import Batch, Host, new_batch
 from kite_hft.trading.broker import Limits
-from kite_hft.trading.checks import RiskLimits
+from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.ports import OrdersConfig, Ports

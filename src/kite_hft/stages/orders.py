@@ -20,25 +20,25 @@ from kite_hft.layout import INTENT, TEXT, IntentKind, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpResponse, Refused, TransportError
-from kite_hft.trading.calls import Calls
-from kite_hft.trading.checks import Context
-from kite_hft.trading.desk import Desk
-from kite_hft.trading.flatten import Flatten
+from kite_hft.trading.exits.flatten import Flatten
+from kite_hft.trading.gate.checks import Context
+from kite_hft.trading.gate.risk import gather, judge, plain_of
+from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import Intent, intents_of
-from kite_hft.trading.outbox import Outbox
 from kite_hft.trading.pnl import CostBook, account
-from kite_hft.trading.polls import Read
 from kite_hft.trading.ports import OrdersConfig, Ports
-from kite_hft.trading.reader import BookReader
-from kite_hft.trading.reconcile import Reconciler
-from kite_hft.trading.recovery import Recovered, replay
-from kite_hft.trading.resuming import begin, take_up
-from kite_hft.trading.risk import gather, judge, plain_of
-from kite_hft.trading.sending import Work
-from kite_hft.trading.states import States
+from kite_hft.trading.recovery.polls import Read
+from kite_hft.trading.recovery.reader import BookReader
+from kite_hft.trading.recovery.reconcile import Reconciler
+from kite_hft.trading.recovery.replay import Recovered, replay
+from kite_hft.trading.recovery.resuming import begin, take_up
+from kite_hft.trading.sending.calls import Calls
+from kite_hft.trading.sending.desk import Desk
+from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.trading.sending.telling import Teller
+from kite_hft.trading.sending.watch import Watch
+from kite_hft.trading.sending.work import Work
 from kite_hft.trading.summary import report, what_stays_open
-from kite_hft.trading.telling import Teller
-from kite_hft.trading.watch import Watch
 from kite_hft.units import NS_PER_S
 
 INTENTS_PER_STEP: Final = 64

@@ -36,13 +36,23 @@ class Intent(NamedTuple):
     px: int
     trigger_px: int
     ref_px: int
-    reserved32: int
+    trail_px: int
     signal: float
+    step_px: int
+    group: int
+    leg: int
+    legs: int
+    reserved8: Any
     reserved: Any
 
 
 if Intent._fields != INTENT.names:
     raise TypeError("Intent and layout.INTENT differ")
+
+
+ENGINE_SEQ: Final = 1 << 62
+"""strategy_seq of what ORDERS itself does for a strategy (exits, slices, flatten) begins here: the
+strategy's own numbers stay its own."""
 
 
 _CODES: Final = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "i4": "i", "i8": "q", "f8": "d"}

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from kite_hft.clock import Clock
 from kite_hft.memory.journal import Journal, Record
 from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, Limits, TransportError
-from kite_hft.trading.checks import RiskLimits
 from kite_hft.trading.costs import Schedule
+from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Tags
-from kite_hft.trading.lookup import HORIZON_S_MIN
+from kite_hft.trading.recovery.lookup import HORIZON_S_MIN
 
 Records = npt.NDArray[np.void]
 ALWAYS_NS: Final = 2**62

@@ -8,10 +8,10 @@ from typing import Any, Final
 from kite_hft.layout import Product
 from kite_hft.trading.book import EXTERNAL, Book
 from kite_hft.trading.instruments import InstrumentTable
-from kite_hft.trading.outbox import Outbox
 from kite_hft.trading.pnl import CostBook, Pnl, breakdown, parts
 from kite_hft.trading.positions import Position, divide_half_even, paise_of_units
 from kite_hft.trading.records import name_of
+from kite_hft.trading.sending.outbox import Outbox
 
 _TOTALS: Final = (
     "probes",

@@ -6,8 +6,8 @@ import pytest
 from orders_world import PX, Handler, World, filled, form
 
 from kite_hft.layout import Side
-from kite_hft.trading import throttle
 from kite_hft.trading.broker import HttpRequest, TransportError
+from kite_hft.trading.sending import throttle
 
 
 def placed(world: World) -> list[str]:

@@ -13,7 +13,7 @@ from kite_hft.trading.broker import HttpRequest, TransportError
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.lifecycle import WORKING
 from kite_hft.trading.ports import OrdersConfig
-from kite_hft.trading.recovery import next_seqs
+from kite_hft.trading.recovery.replay import next_seqs
 
 
 def restarted(world: World, **more: Any) -> World:

@@ -11,7 +11,7 @@ from kite_hft.layout import IntentKind, OrderStatus, Severity, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.lifecycle import WORKING
-from kite_hft.trading.outbox import C
+from kite_hft.trading.sending.outbox import C
 
 DEAD = error(403, "TokenException", "Incorrect `api_key` or `access_token`.")
 

@@ -78,7 +78,7 @@ _REFUSALS: Final[dict[int, frozenset[str]]] = {
 
 NetworkException, DataException and GeneralException tell of trouble between API and order system:
 no proof under any status. 404: there is no such order, so nothing was modified or cancelled (a
-placement names none: see trading/desk.py). 428 is the missing holdings authorisation.
+placement names none: see trading/sending/desk.py). 428 is the missing holdings authorisation.
 """
 _UNSURE: Final = re.compile(r"tim(?:ed?|ing)[\s-]*out|before placing again|check the order book", re.I)
 """Words of a refusal that takes it back: the order system did not answer in time."""

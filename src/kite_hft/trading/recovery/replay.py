@@ -22,8 +22,8 @@ from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import Input
-from kite_hft.trading.outbox import counted
 from kite_hft.trading.positions import fill_units
+from kite_hft.trading.sending.outbox import counted
 
 Name = tuple[int, int]
 """(strategy, strategy_seq) of an intent."""
@@ -262,7 +262,7 @@ _HANDLERS: Final[dict[Kind, Callable[[dict[str, Any], Book, InstrumentTable, Rec
 
 def waiting_payload(intent: Intent, order_no: int, reducing: bool) -> dict[str, Any]:
     """Journal record WAITING: the whole intent, so that an exit can be taken up again."""
-    words = {n: v for n, v in zip(Intent._fields, intent, strict=True) if n not in ("reserved", "seq")}
+    words = {n: v for n, v in zip(Intent._fields, intent, strict=True) if n not in ("reserved", "reserved8", "seq")}
     return {
         "strategy": intent.strategy,
         "seq": intent.strategy_seq,
@@ -275,7 +275,7 @@ def waiting_payload(intent: Intent, order_no: int, reducing: bool) -> dict[str, 
 
 def waiting_intent(data: dict[str, Any]) -> Intent:
     """The intent of a WAITING record."""
-    return Intent(seq=0, reserved=None, **data["intent"])
+    return Intent(seq=0, reserved8=None, reserved=None, **data["intent"])
 
 
 def next_seqs(journals: Iterable[Iterable[Record]]) -> dict[int, int]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from kite_hft.layout import IntentKind, OrderType, Product, Side, Validity
 from kite_hft.trading.book import Order
 from kite_hft.trading.broker import Confirmed, OrderRequest, Outcome, Refused
-from kite_hft.trading.checks import Context
+from kite_hft.trading.gate.checks import Context
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.intents import Intent
 

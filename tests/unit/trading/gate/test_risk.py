@@ -11,12 +11,12 @@ import pytest
 from orders_world import PX, S, instruments, intent
 
 from kite_hft.layout import NO_SLOT, IntentKind, OrderStatus, OrderType, Product, Reason, Side, Validity
-from kite_hft.trading import risk
 from kite_hft.trading.book import Book, Order
-from kite_hft.trading.checks import Context, RiskLimits
+from kite_hft.trading.gate import risk
+from kite_hft.trading.gate.checks import Context, RiskLimits
+from kite_hft.trading.gate.risk import CHECKS, Verdict, gather, judge, plain_of
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import Input
-from kite_hft.trading.risk import CHECKS, Verdict, gather, judge, plain_of
 
 TABLE = instruments()
 MODIFY, CANCEL = IntentKind.MODIFY, IntentKind.CANCEL

@@ -11,7 +11,7 @@ from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpRequest, HttpResponse
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.lifecycle import LIVE, WORKING
-from kite_hft.trading.recovery import RecoveryError, replay
+from kite_hft.trading.recovery.replay import RecoveryError, replay
 
 
 def again(world: World, upto: int | None = None) -> World:

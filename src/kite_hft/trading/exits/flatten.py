@@ -15,10 +15,10 @@ from typing import Final
 from kite_hft.layout import IntentFlag, IntentKind, OrderStatus, OrderType, Side, Validity
 from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.intents import Intent
-from kite_hft.trading.outbox import Outbox
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.positions import Position
-from kite_hft.trading.reader import BookReader
+from kite_hft.trading.recovery.reader import BookReader
+from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S
 
 REFUSED_MAX: Final = 3

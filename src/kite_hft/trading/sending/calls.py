@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from kite_hft.trading.broker import Ambiguous, HttpRequest, HttpResponse, Outcome, TransportError
-from kite_hft.trading.outbox import Outbox
 from kite_hft.trading.ports import Transport
+from kite_hft.trading.sending.outbox import Outbox
 
 T = TypeVar("T")
 _COUNTED = {429: "http_429", 503: "http_503", 504: "http_504", 403: "http_403"}

@@ -12,13 +12,13 @@ from typing import Final
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL, Book, Change, Order
-from kite_hft.trading.desk import Desk
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import TERMINAL
-from kite_hft.trading.outbox import Outbox
 from kite_hft.trading.ports import OrdersConfig, Ports, Written
 from kite_hft.trading.positions import paise_of_units
-from kite_hft.trading.recovery import Recovered, waiting_intent
+from kite_hft.trading.recovery.replay import Recovered, waiting_intent
+from kite_hft.trading.sending.desk import Desk
+from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S
 
 _COUNTED: Final = (

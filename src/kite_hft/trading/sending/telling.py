@@ -17,11 +17,11 @@ from kite_hft.layout import NO_SLOT, ORDER_EVENT, EventKind, OrderStatus, Reason
 from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import LIVE
-from kite_hft.trading.outbox import Outbox
 from kite_hft.trading.ports import Ports, Records
 from kite_hft.trading.records import position_event, snapshot_event
-from kite_hft.trading.recovery import Recovered
-from kite_hft.trading.sending import order_of
+from kite_hft.trading.recovery.replay import Recovered
+from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.trading.sending.work import order_of
 from kite_hft.units import NS_PER_S
 
 RECALLED: Final = 4096

@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpRequest, HttpResponse, PositionReport, TransportError
-from kite_hft.trading.outbox import Outbox
-from kite_hft.trading.polls import Polls, Read
 from kite_hft.trading.ports import OrdersConfig, Ports
-from kite_hft.trading.reconcile import Reconciler
-from kite_hft.trading.throttle import Window
+from kite_hft.trading.recovery.polls import Polls, Read
+from kite_hft.trading.recovery.reconcile import Reconciler
+from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.trading.sending.throttle import Window
 from kite_hft.units import NS_PER_S
 
 _FAILURES_TOLD = 3

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 
 from kite_hft.layout import IntentKind, Severity
 from kite_hft.trading.book import EXTERNAL, Book
-from kite_hft.trading.outbox import Outbox
 from kite_hft.trading.ports import OrdersConfig, Ports
-from kite_hft.trading.sending import Work
+from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.trading.sending.work import Work
 from kite_hft.units import NS_PER_S
 
 PERIOD_NS = 500_000_000

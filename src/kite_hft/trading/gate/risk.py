@@ -18,9 +18,9 @@ from typing import Final
 from kite_hft import _risk
 from kite_hft._risk import Plain
 from kite_hft.layout import IntentKind, Reason
-from kite_hft.trading import checks
 from kite_hft.trading.book import Book, Order
-from kite_hft.trading.checks import Context, RiskLimits
+from kite_hft.trading.gate import checks
+from kite_hft.trading.gate.checks import Context, RiskLimits
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Intent
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from kite_hft.layout import OrderStatus
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL, Change
-from kite_hft.trading.outbox import Outbox
+from kite_hft.trading.sending.outbox import Outbox
 
 _TAKEN = frozenset({OrderStatus.OPEN, OrderStatus.TRIGGER_PENDING, OrderStatus.COMPLETE})
 

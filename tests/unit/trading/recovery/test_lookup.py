@@ -10,7 +10,7 @@ from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.lifecycle import Input
-from kite_hft.trading.lookup import Lookup, epoch_s
+from kite_hft.trading.recovery.lookup import Lookup, epoch_s
 
 TABLE = instruments()
 SENT_S = REAL0 // S

@@ -38,7 +38,7 @@ _ORDER_TYPES: Final = frozenset(int(t) for t in OrderType)
 _PRODUCTS: Final = frozenset(int(p) for p in Product)
 _VALIDITIES: Final = frozenset(int(v) for v in Validity)
 _EXIT: Final = int(IntentFlag.EXIT)
-_FLAGS: Final = int(sum(IntentFlag))
+_FLAGS: Final = int(IntentFlag.EXIT)  # of a PLACE
 _PRICED: Final = frozenset({int(OrderType.LIMIT), int(OrderType.SL)})
 _TRIGGERED: Final = frozenset({int(OrderType.SL), int(OrderType.SLM)})
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orders_world import S, limits
 
 from kite_hft.trading.broker import RateWindow
-from kite_hft.trading.throttle import EgressGate, Throttle
+from kite_hft.trading.sending.throttle import EgressGate, Throttle
 
 LIMITS = limits()
 FAR = 10**15

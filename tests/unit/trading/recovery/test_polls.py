@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kite_hft.trading.broker import RateWindow
-from kite_hft.trading.polls import Polls, Read
-from kite_hft.trading.throttle import Window
+from kite_hft.trading.recovery.polls import Polls, Read
+from kite_hft.trading.sending.throttle import Window
 
 
 def polls() -> Polls:

@@ -17,12 +17,12 @@ from kite_hft.layout import OrderStatus, Product, Reason, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL, UNKNOWN_ORDER, Book, Change, Cut, Order
 from kite_hft.trading.broker import OrderReport, PositionReport, TradeReport
-from kite_hft.trading.desk import Desk
 from kite_hft.trading.instruments import Instrument
-from kite_hft.trading.outbox import Outbox
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.positions import Fill, Position, divide_half_even, fill_units
 from kite_hft.trading.records import name_of, position_event
+from kite_hft.trading.sending.desk import Desk
+from kite_hft.trading.sending.outbox import Outbox
 
 Key = tuple[int, int]
 """(slot, product)."""

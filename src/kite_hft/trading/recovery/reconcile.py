@@ -16,15 +16,15 @@ from kite_hft.layout import OrderStatus, OrderType, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL, Book, BookError, Order
 from kite_hft.trading.broker import OrderReport, TradeReport
-from kite_hft.trading.desk import Desk
-from kite_hft.trading.external import Externals
+from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.lifecycle import TERMINAL, WORKING, Input
-from kite_hft.trading.lookup import Lookup, could_be_ours
-from kite_hft.trading.outbox import Outbox
 from kite_hft.trading.ports import Ports
-from kite_hft.trading.recovery import adopt
-from kite_hft.trading.states import States
+from kite_hft.trading.recovery.external import Externals
+from kite_hft.trading.recovery.lookup import Lookup, could_be_ours
+from kite_hft.trading.recovery.replay import adopt
+from kite_hft.trading.sending.desk import Desk
+from kite_hft.trading.sending.outbox import Outbox
 
 _MARKET = (OrderType.MARKET, OrderType.SLM)
 LABEL = "UPDATE"

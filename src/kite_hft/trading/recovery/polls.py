@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from kite_hft.trading.throttle import Window
+from kite_hft.trading.sending.throttle import Window
 
 RETRY_NS_MAX = 2_000_000_000
 NEVER_NS = 2**61

@@ -24,15 +24,17 @@ from kite_hft.trading.broker import (
     Refused,
     TransportError,
 )
-from kite_hft.trading.checks import Context, resulting
+from kite_hft.trading.gate.checks import Context, resulting
+from kite_hft.trading.gate.risk import judge
+from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import TERMINAL, WORKING, Input
-from kite_hft.trading.outbox import Outbox, refused_payload
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.records import intent_payload
-from kite_hft.trading.recovery import PLACE_INPUT, waiting_payload
-from kite_hft.trading.risk import judge
-from kite_hft.trading.sending import (
+from kite_hft.trading.recovery.replay import PLACE_INPUT, waiting_payload
+from kite_hft.trading.sending.outbox import Outbox, refused_payload
+from kite_hft.trading.sending.throttle import EgressGate, Throttle, Waiting
+from kite_hft.trading.sending.work import (
     Cancel,
     Work,
     answer_payload,
@@ -41,8 +43,6 @@ from kite_hft.trading.sending import (
     request_of,
     withdrawn_payload,
 )
-from kite_hft.trading.states import States
-from kite_hft.trading.throttle import EgressGate, Throttle, Waiting
 from kite_hft.units import NS_PER_S
 
 PLACE, MODIFY, CANCEL = IntentKind.PLACE, IntentKind.MODIFY, IntentKind.CANCEL

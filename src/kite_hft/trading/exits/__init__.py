@@ -1,0 +1,1 @@
+"""Layer 2: what protects and closes positions."""

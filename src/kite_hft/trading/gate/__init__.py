@@ -1,0 +1,1 @@
+"""Layer 2: may an intent become an order."""

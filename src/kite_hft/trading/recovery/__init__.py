@@ -1,0 +1,1 @@
+"""Layer 2: the book rebuilt from the journal and kept true to the broker."""
