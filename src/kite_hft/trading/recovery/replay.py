@@ -260,9 +260,12 @@ _HANDLERS: Final[dict[Kind, Callable[[dict[str, Any], Book, InstrumentTable, Rec
 }
 
 
+_UNWRITTEN: Final = frozenset({"reserved", "reserved8", "seq"})
+
+
 def waiting_payload(intent: Intent, order_no: int, reducing: bool) -> dict[str, Any]:
     """Journal record WAITING: the whole intent, so that an exit can be taken up again."""
-    words = {n: v for n, v in zip(Intent._fields, intent, strict=True) if n not in ("reserved", "reserved8", "seq")}
+    words = {n: v for n, v in zip(Intent._fields, intent, strict=True) if n not in _UNWRITTEN}
     return {
         "strategy": intent.strategy,
         "seq": intent.strategy_seq,
