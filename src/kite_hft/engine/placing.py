@@ -190,7 +190,9 @@ def _auto(hot: int, cores: int) -> tuple[str, str]:
     needed = hot + HOUSE_CORES
     if has_cores_of_their_own(hot, cores):
         return "spin", f"{_count(cores, 'core')}, {needed} needed to spin"
-    return "adaptive", f"{_count(cores, 'core')}, {needed} needed to spin"
+    # Looking for a while before sleeping takes the core that the others need: it lost to park in every
+    # measured row but one (benchmarks/bench_packing.py).
+    return "park", f"{_count(cores, 'core')}, {needed} needed to spin"
 
 
 def describe(places: Mapping[str, Place]) -> str:

@@ -47,10 +47,10 @@ def short(plan: Plan) -> str:
 # One connection; three with a worker each; three with one strategy over all.
 EXPECTED = {
     1: ("fused park", "fused park", "separate park"),
-    2: ("fused adaptive", "fused adaptive", "separate adaptive"),
-    3: ("fused spin", "fused adaptive", "separate adaptive"),
-    4: ("separate spin", "fused adaptive", "separate adaptive"),
-    5: ("separate spin", "fused spin", "separate adaptive"),
+    2: ("fused park", "fused park", "separate park"),
+    3: ("fused spin", "fused park", "separate park"),
+    4: ("separate spin", "fused park", "separate park"),
+    5: ("separate spin", "fused spin", "separate park"),
     6: ("separate spin", "fused spin", "separate spin"),
     7: ("separate spin", "fused spin", "separate spin"),
     **dict.fromkeys(range(8, 17), ("separate spin", "separate spin", "separate spin")),
@@ -108,7 +108,7 @@ def test_own_pins_and_what_cannot_be() -> None:
         (1, {"wait": "spin"}, {"park"}, "the only core"),
         (2, {"wait": "spin"}, {"spin"}, ""),
         (2, {"wait": "spin", "packing": "separate"}, {"adaptive"}, "3 processes would spin on 2 cores"),
-        (2, {"waits": {"orders": "spin"}}, {"spin", "adaptive"}, "3 needed to spin"),
+        (2, {"waits": {"orders": "spin"}}, {"spin", "park"}, "3 needed to spin"),
         (4, {"wait": "park"}, {"park"}, ""),
         (4, {"wait": "spin", "pin": {"feed-0": 1, "orders": 1}}, {"adaptive", "spin"}, "spins on core 1"),
         (1, {"wait": "yield"}, {"yield"}, ""),
