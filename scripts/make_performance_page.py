@@ -136,6 +136,44 @@ def lines(
     plt.close(fig)
 
 
+def whole(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Pool, flood and soak of benchmarks/load_test.py, and another design's published figures."""
+    out: list[str] = []
+    if pool := found.get("load_pool"):
+        steady, bare = pool["steady"], pool["bare"]
+        intent, lost = steady["latency_us"]["tick_to_intent"], steady["ticks"]["lost"]
+        out.append(
+            "* **Pool** (9,000 instruments, three connections, frames of 30): "
+            f"{steady['ticks_per_s']:,.0f} ticks/s, {lost} lost; socket read to intent "
+            f"p50 {number(intent['p50'])} µs (asked 20), p99 {number(intent['p99'])} µs (asked 150); "
+            f"intended send to intent {bare['intent_ratio']:.2f} of a bare picows receiver "
+            f"(asked {bare['asked']}); CPU of the engine "
+            f"{100 * steady['cpu']['engine']['of_a_core']:.1f} % of a core."
+        )
+    if flood := found.get("load_flood"):
+        ticks, search = flood["steady"]["ticks"], flood["flood"]
+        out.append(
+            "* **Flood** (highest rate found at which nothing is lost): "
+            f"{number(search['ticks_per_s'])} ticks/s (asked 5 M), {ticks['sent']:,} ticks "
+            f"in {search['seconds']:g} s, {ticks['lost']} lost."
+        )
+    if soak := found.get("load_soak"):
+        ticks, memory = soak["steady"]["ticks"], soak["soak"]
+        out.append(
+            f"* **Soak** ({soak['load']['duration_s'] / 3600:g} h): {ticks['computed']:,} ticks, "
+            f"{ticks['lost']} lost; PSS {memory['pss']['first'] / 1e6:.0f} MB at the start, "
+            f"{memory['pss']['last'] / 1e6:.0f} MB at the end, slope of RSS "
+            f"{memory['rss']['per_hour'] / 1e6:+.1f} MB an hour; descriptors {memory['fds'][1]} and segments "
+            f"{memory['segments'][1]} throughout."
+        )
+    if pool and pool.get("published"):
+        out += ["", "What another design for the same job publishes, beside ours from the pool's run:", ""]
+        out += ["| published | ours | what ours means |", "|---|---|---|"]
+        for row in pool["published"]:
+            out.append(f"| {row['published']} | {cell(row['ours'])} | {row['means']} |")
+    return out
+
+
 def growth(found: dict[str, dict[str, Any]]) -> list[str]:
     """The sections on growth, with a curve and a table each."""
     out: list[str] = []
@@ -184,6 +222,7 @@ def page(found: dict[str, dict[str, Any]], machine: str) -> str:
             "",
             *figure_table(row),
         ]
+    out += ["", "## Through the whole engine", "", *whole(found), "", fixed["published"]]
     out += ["", "## Growth", "", fixed["growth"], *growth(found)]
     out += ["", "## A box with 16 cores", "", fixed["sixteen"], ""]
     return "\n".join(out)
