@@ -3,6 +3,7 @@
 Switches, for development (environment variables):
     KHFT_EXT=ring,queue  build only these            KHFT_DEBUG=1  -O0 -g and Cython's checks
     KHFT_TSAN=1          ThreadSanitizer, ring protocol in per-word form
+    KHFT_CRASH=1         crash points (ext/crash.h); for `verify crash` alone, which builds it elsewhere
 """
 
 import os
@@ -20,6 +21,7 @@ import generate  # noqa: E402  (lives in ext/, which is no package)
 
 DEBUG = bool(os.environ.get("KHFT_DEBUG"))
 TSAN = bool(os.environ.get("KHFT_TSAN"))
+CRASH = bool(os.environ.get("KHFT_CRASH"))
 ONLY = set(filter(None, os.environ.get("KHFT_EXT", "").split(",")))
 
 # No -march: a build runs on any x86-64 or ARM64; wide instructions are chosen at run time.
@@ -31,6 +33,9 @@ LINK = ["-Wl,-z,relro,-z,now"]
 if TSAN:
     FLAGS += ["-fsanitize=thread", "-g", "-DKHFT_TSAN"]
     LINK += ["-fsanitize=thread"]
+
+if CRASH:
+    FLAGS += ["-O1", "-DKHFT_CRASH"]
 
 DIRECTIVES = {
     "language_level": "3",

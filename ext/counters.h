@@ -31,10 +31,12 @@ static inline int counters_open(counters_t *counters, void *base, size_t size) {
 KHFT_INLINE void counter_add(counters_t *counters, int index, int64_t n) {
     uint64_t *word = counters->words + index;
     store_relaxed(word, load_relaxed(word) + (uint64_t)n);
+    CRASH_POINT(CRASH_COUNTER_ADD);
 }
 
 KHFT_INLINE void counter_set(counters_t *counters, int index, int64_t value) {
     store_relaxed(counters->words + index, (uint64_t)value);
+    CRASH_POINT(CRASH_COUNTER_SET);
 }
 
 KHFT_INLINE int64_t counter_value(const counters_t *counters, int index) {
@@ -55,6 +57,7 @@ _Static_assert((63 - KHFT_HISTOGRAM_SUB_BITS) << KHFT_HISTOGRAM_SUB_BITS <= KHFT
 KHFT_INLINE void histogram_record_many(counters_t *counters, int h, int64_t ns, int64_t n) {
     uint64_t *bucket = counters->buckets + (uint64_t)h * KHFT_HISTOGRAM_BUCKETS + histogram_bucket(ns);
     store_relaxed(bucket, load_relaxed(bucket) + (uint64_t)n);
+    CRASH_POINT(CRASH_HISTOGRAM);
 }
 
 KHFT_INLINE void histogram_record(counters_t *counters, int h, int64_t ns) {

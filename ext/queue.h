@@ -50,6 +50,7 @@ static __attribute__((noinline, unused)) void queue_wake(queue_t *queue) {
     } else if (write(queue->wake_fd, &one, sizeof one) < 0) {
         /* EAGAIN: the event counter is full, so the consumer is being woken already. */
     }
+    CRASH_POINT(CRASH_PUSH_WAKE);
 }
 
 /* Producer: returns how many of the `n` records went in, in order; fewer means full. */
@@ -61,14 +62,17 @@ static inline uint64_t queue_push(queue_t *queue, const void *records, uint64_t 
         if (n > room) n = room;
     }
     if (KHFT_UNLIKELY(!n)) return 0;
+    CRASH_POINT(CRASH_PUSH_START);
     for (uint64_t left = n, seq = queue->head; left;) {
         uint64_t slot = seq & queue->mask;
         uint64_t run = queue->capacity - slot < left ? queue->capacity - slot : left;
         uint8_t *to = queue->slots + slot * queue->record_size;
-        memcpy(to, from, run * queue->record_size);
+        CRASH_COPY(CRASH_PUSH_COPY, to, from, run * queue->record_size);
+        CRASH_POINT(CRASH_PUSH_RECORD);
         for (uint64_t i = 0; i < run; i++) {
             uint64_t number = seq + i;
             memcpy(to + i * queue->record_size, &number, sizeof number);
+            CRASH_POINT(CRASH_PUSH_NUMBER);
         }
         from += run * queue->record_size;
         seq += run;
@@ -76,7 +80,9 @@ static inline uint64_t queue_push(queue_t *queue, const void *records, uint64_t 
     }
     queue->head += n;
     store_relaxed(&queue->control->intent, queue->head);
+    CRASH_POINT(CRASH_PUSH_INTENT);
     store_release(&queue->control->head, queue->head);
+    CRASH_POINT(CRASH_PUSH_HEAD);
     if (KHFT_UNLIKELY(load_after_stores32(&queue->control->parked))) queue_wake(queue);
     prefetch_for_write(queue->slots + (queue->head & queue->mask) * queue->record_size, queue->record_size);
     return n;
@@ -98,7 +104,8 @@ static inline uint64_t queue_peek(queue_t *queue, void *out, uint64_t max) {
     for (uint64_t left = n, seq = queue->tail; left;) {
         uint64_t slot = seq & queue->mask;
         uint64_t run = queue->capacity - slot < left ? queue->capacity - slot : left;
-        memcpy(to, queue->slots + slot * queue->record_size, run * queue->record_size);
+        CRASH_COPY(CRASH_PEEK_COPY, to, queue->slots + slot * queue->record_size, run * queue->record_size);
+        CRASH_POINT(CRASH_PEEK_RECORD);
         to += run * queue->record_size;
         seq += run;
         left -= run;
@@ -112,8 +119,10 @@ static inline uint64_t queue_commit(queue_t *queue, uint64_t n) {
     if (waiting > queue->capacity) return 0;
     if (n > waiting) n = waiting;
     if (!n) return 0;
+    CRASH_POINT(CRASH_COMMIT_START);
     queue->tail += n;
     store_release(&queue->control->tail, queue->tail);
+    CRASH_POINT(CRASH_COMMIT_TAIL);
     return n;
 }
 
@@ -144,6 +153,7 @@ static inline uint64_t queue_recall(queue_t *queue, void *out, uint64_t max) {
 /* Consumer, before it sleeps in epoll: 1 when it may sleep, 0 when records are there. */
 static inline int queue_park(queue_t *queue) {
     add_seq_cst32(&queue->control->parked, 1);
+    CRASH_POINT(CRASH_PARK);
     if (!queue_waiting(queue)) return 1;
     add_seq_cst32(&queue->control->parked, UINT32_MAX);
     return 0;

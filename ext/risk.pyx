@@ -1,14 +1,14 @@
-"""Layer 2, orders process, hot: whether a placement passes all checks of risk.py's table, plainly.
+"""Layer 2, orders process, hot: whether a placement passes most checks of risk.py's table, plainly.
 
-`Plain.passes` is the table's answer for the common case in one pass: a PLACE that adds risk, on an
-instrument priced in paise. It only ever says that nothing refuses. Whatever it does not know to
+`Plain.passes` is the answer of the table's lines in CHECKS for the common case in one pass: a PLACE that
+adds risk, on an instrument priced in paise. It only ever says that none of these refuses. Whatever it does not know to
 pass, the table judges: it alone refuses, by its own order and in its own words. What it computes
 is exact: values beyond EXACT_MAX are left to the table.
 """
 
 from cpython.dict cimport PyDict_Size
 from cpython.tuple cimport PyTuple_GET_SIZE
-from libc.math cimport isnan
+from libc.math cimport isfinite
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
@@ -33,11 +33,11 @@ cdef enum:
     FIELDS = 27
 
 CHECKS = (
-    "token_dead", "active", "duplicate", "known", "fields", "numbers", "tradable", "lot", "tick_ok",
-    "quantity", "halted", "reducing_only", "market_halted", "frozen", "fresh", "reference", "stale",
-    "exit_left", "collar", "order_value", "position_size", "exposure", "positions", "working",
+    "token_dead", "active", "duplicate", "known", "fields", "numbers", "stop_price", "tradable", "lot",
+    "tick_ok", "quantity", "halted", "reducing_only", "market_halted", "frozen", "fresh", "reference",
+    "stale", "exit_left", "collar", "order_value", "position_size", "exposure", "positions", "working",
 )
-"""The lines of the table that `Plain.passes` answers for; risk.py refuses to work with other ones."""
+"""The lines of the table that `Plain.passes` answers for, in its order; risk.py asks the others itself."""
 
 _NAMES = {
     SEQ: "strategy_seq", SLOT: "slot", KIND: "kind", SIDE: "side", ORDER_TYPE: "order_type",
@@ -56,6 +56,7 @@ cdef unsigned long long PRODUCTS = bits_of(Product)
 cdef unsigned long long PRICED = bits_of([OrderType.LIMIT, OrderType.SL])
 cdef unsigned long long TRIGGERED = bits_of([OrderType.SL, OrderType.SLM])
 cdef int64_t PLACE = IntentKind.PLACE
+cdef int64_t STOP_LIMIT = OrderType.SL
 cdef int64_t KNOWN_FLAGS = IntentFlag.EXIT  # of a PLACE
 cdef int64_t EXIT = IntentFlag.EXIT
 cdef int64_t BUY = Side.BUY
@@ -111,7 +112,7 @@ cdef class Plain:
         free(self.rows)
 
     def passes(self, intent: object, context: object) -> bool:
-        """True: no line of the table refuses this placement, which does not reduce. False: ask the table."""
+        """True: no line of CHECKS refuses this placement, which does not reduce. False: ask the table."""
         if not isinstance(intent, tuple):
             return False
         cdef tuple words = <tuple> intent  # not a plain one, but its items stand where a tuple's do
@@ -136,7 +137,7 @@ cdef class Plain:
             return False
         if not (0 < qty < SMALL and 0 <= px < SMALL and 0 <= trigger < SMALL):
             return False
-        if isnan(<double> intent[SIGNAL]):
+        if not isfinite(<double> intent[SIGNAL]):
             return False
         if flags & ~KNOWN_FLAGS or flags & EXIT:
             return False
@@ -144,6 +145,8 @@ cdef class Plain:
                 and among(self.order_types, kind) and among(self.validities, intent[VALIDITY])):
             return False
         if (among(PRICED, kind) and not px) or (among(TRIGGERED, kind) and not trigger):
+            return False
+        if kind == STOP_LIMIT and (px < trigger if <int64_t> intent[SIDE] == BUY else px > trigger):
             return False
         if qty % row.lot or px % row.tick or trigger % row.tick:
             return False

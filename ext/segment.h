@@ -8,6 +8,7 @@
 #define KHFT_SEGMENT_H
 
 #include "atomics.h"
+#include "crash.h"
 #include "khft_layout.h"
 
 #define SEGMENT_PAYLOAD (2 * KHFT_PAGE)

@@ -39,9 +39,12 @@ static inline void table_put(table_t *table, uint64_t row, const void *record) {
     uint64_t *mark = (uint64_t *)at;
     uint64_t odd = load_relaxed(mark) | 1; /* already odd: the previous writer died here */
     store_relaxed(mark, odd);
+    CRASH_POINT(CRASH_PUT_MARK);
     fence_release();
     copy_to_shared(at + TABLE_MARK_LINE, record, table->record_size);
+    CRASH_POINT(CRASH_PUT_RECORD);
     store_release(mark, odd + 1);
+    CRASH_POINT(CRASH_PUT_DONE);
 }
 
 /* The first `size` bytes of a record, a multiple of 8. */
@@ -51,8 +54,10 @@ static inline int table_get_head(const table_t *table, uint64_t row, void *out, 
     for (int attempt = 0; attempt < TABLE_RETRIES; attempt++) {
         uint64_t before = load_acquire(mark);
         if (!before) return TABLE_NEVER_WRITTEN;
+        CRASH_POINT(CRASH_LOOK_MARK);
         if (!(before & 1)) {
             copy_from_shared(out, at + TABLE_MARK_LINE, size);
+            CRASH_POINT(CRASH_LOOK_RECORD);
             fence_acquire();
             if (load_relaxed(mark) == before) return TABLE_GOOD;
         }

@@ -33,7 +33,7 @@ from pathlib import Path
 TERMINAL = {"COMPLETE", "CANCELLED", "REJECTED"}
 STATUS_OF_NUMBER = {7: "COMPLETE", 8: "CANCELLED", 9: "REJECTED"}  # as the journal writes them
 KINDS = {2: "INTENT", 3: "REFUSED", 4: "ANSWER", 6: "REPORT", 7: "TRADE", 9: "RESOLVED", 10: "EXTERNAL"}
-HEADER_BYTES, RECORD = 64, struct.Struct("<IIQqHHI")
+HEADER_BYTES, RECORD = 64, struct.Struct("<4sIIIQqHHI")
 
 
 def paise(text):
@@ -123,14 +123,16 @@ def records(path):
             record = json.loads(line)
             yield record["kind"], record.get("data", {})
         return
-    at, crc, number = HEADER_BYTES, zlib.crc32(data[: HEADER_BYTES - 4]), 0
+    seed = before = zlib.crc32(data[: HEADER_BYTES - 4])
+    at, number = HEADER_BYTES, 0
     while at + RECORD.size <= len(data):
-        length, told, seq, _time, kind, _zero, _inverted = RECORD.unpack_from(data, at)
+        _mark, told, follows, length, seq, _time, kind, _lag, _zero = RECORD.unpack_from(data, at)
         end = at + RECORD.size + length
-        if end > len(data) or zlib.crc32(data[at + 8 : end], crc) != told or seq != number + 1:
+        whole = end <= len(data) and zlib.crc32(data[at + 8 : end], seed) == told
+        if not whole or follows != before or seq != number + 1:
             return  # a torn tail: what a crash leaves
         yield KINDS.get(kind, str(kind)), json.loads(data[at + RECORD.size : end])
-        at, crc, number = end, told, seq
+        at, before, number = end, told, seq
 
 
 def from_journals(paths):

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 DEMO = Path("config/demo.yaml")
-QUIET = "alerts:\n  reject_storm: 1000\n"
+QUIET = "alerts:\n  reject_storm: 1000\n  naked_limit: 100000000\n"
 FILES = {
     "calendar": "calendar/india.yaml",
     "rules": "rules/kite_2026-04-01.yaml",
     "charges": "rules/charges_zerodha_2026-04-01.yaml",
+    "market": "rules/market_2026-08-03.yaml",
 }
 
 

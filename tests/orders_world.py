@@ -197,6 +197,7 @@ class ScriptedBroker:
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     trades: list[dict[str, Any]] = field(default_factory=list)
     held: list[dict[str, Any]] = field(default_factory=list)
+    triggers: list[dict[str, Any]] = field(default_factory=list)
     on_call: Handler | None = None
     on_read: Handler | None = None
     sent: list[HttpRequest] = field(default_factory=list)
@@ -224,6 +225,7 @@ class ScriptedBroker:
                 "/orders": list(self.rows.values()),
                 "/trades": self.trades,
                 "/portfolio/positions": {"net": self.positions(), "day": []},
+                "/gtt/triggers": self.triggers,
                 "/user/margins": {"equity": {"net": 1000.5}},
             }[request.path]
         )
@@ -231,7 +233,8 @@ class ScriptedBroker:
     def positions(self) -> list[dict[str, Any]]:
         net: dict[tuple[int, str], dict[str, Any]] = {}
         for row in self.held:
-            net[row["instrument_token"], row["product"]] = dict(row)
+            carried = {"overnight_quantity": row["quantity"]}  # it was there before the day began
+            net[row["instrument_token"], row["product"]] = carried | row
         for row in self.rows.values():
             key = (row["instrument_token"], row["product"])
             words = {"exchange": row["exchange"], "tradingsymbol": row["tradingsymbol"], "quantity": 0}
@@ -249,10 +252,9 @@ class ScriptedBroker:
             self.rows[order_id] |= {"status": "CANCELLED"}
         else:
             terms = form(request)
-            if "quantity" in terms:
-                self.rows[order_id]["quantity"] = int(terms["quantity"])
-            if "price" in terms:
-                self.rows[order_id]["price"] = float(terms["price"])
+            kinds = {"quantity": int, "price": float, "trigger_price": float, "order_type": str}
+            changed = {name: kind(terms[name]) for name, kind in kinds.items() if name in terms}
+            self.rows[order_id] |= changed
         return ok({"order_id": order_id})
 
     def enter(self, request: HttpRequest, status: str = "OPEN") -> str:
@@ -266,7 +268,8 @@ class ScriptedBroker:
             "instrument_token": (1000 + int(symbol[-1])) * 256 + segment, "quantity": quantity,
             "transaction_type": terms["transaction_type"], "order_type": terms["order_type"],
             "product": terms["product"], "filled_quantity": 0, "pending_quantity": quantity,
-            "average_price": 0, "price": float(terms.get("price", 0)), "trigger_price": 0,
+            "average_price": 0, "price": float(terms.get("price", 0)),
+            "trigger_price": float(terms.get("trigger_price", 0)),
             "tag": terms["tag"], "tags": [terms["tag"]], "order_timestamp": "2027-01-15 13:30:00",
         }  # fmt: skip
         return order_id

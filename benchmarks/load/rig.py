@@ -348,6 +348,7 @@ def configuration(load: Load, account: str, told: dict[str, str]) -> dict[str, A
             "calendar": str(ROOT / "config/calendar/india.yaml"),
             "rules": str(rules),
             "charges": str(ROOT / "config/rules/charges_zerodha_2026-04-01.yaml"),
+            "market": str(ROOT / "config/rules/market_2026-08-03.yaml"),
         },
         "performance": performance,
     }  # fmt: skip

@@ -16,7 +16,6 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,16 +28,20 @@ from kite_hft import _counters, _queue, _table
 from kite_hft.brokers.kite.rest import KITE, auth_headers
 from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.clock import SystemClock
+from kite_hft.engine.latch import LatchWatch
 from kite_hft.engine.order_files import open_csv
 from kite_hft.engine.orders import Waiting
 from kite_hft.engine.segments import Segments
 from kite_hft.layout import COUNTERS, HISTOGRAMS, SegmentKind
-from kite_hft.memory.journal import Header, JournalWriter, open_journal, sync_until
+from kite_hft.memory.journal import Header
+from kite_hft.memory.journal_files import open_journal
+from kite_hft.memory.journal_writer import JournalWriter, SyncBeside
 from kite_hft.memory.segment import create, make_directory
 from kite_hft.net.http import HttpTransport
 from kite_hft.settings import load_yaml
 from kite_hft.sim.market.universe import default_instruments
 from kite_hft.stages.orders import Orders
+from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.records import ORDER_COLUMNS, TRADE_COLUMNS
@@ -150,12 +153,20 @@ class Bench:
             on_trade=open_csv(folder / "trades.csv", TRADE_COLUMNS, _alarm, held),
             alert=_told,
         )  # fmt: skip
-        config = OrdersConfig(limits_from_mapping(load_yaml(HERE / "rules.yaml")), loopback=True)
+        # Thousands of orders a second are no fault here: what counts them over a minute is set wide.
+        wide = RiskLimits(
+            repeats_max=10**9, period_orders=10**9, period_quantity=10**12, period_value=1e15,
+            max_gross_notional=1e15,
+        )  # fmt: skip
+        limits = limits_from_mapping(load_yaml(HERE / "rules.yaml"))
+        config = OrdersConfig(limits, wide, loopback=True)
         self.stage = Orders(ports, config)
+        latch = LatchWatch(self.folder)
+        held.callback(latch.close)
         self._rounds = {
             wait: Waiting(
                 self.stage, self.transport, [intents, texts], views, self.wake_fd, self.clock, segments,
-                None, NO_ANSWERS, wait,
+                None, NO_ANSWERS, wait, latch, self._syncing.wake,
             ).round
             for wait in ("spin", "park")
         }  # fmt: skip
@@ -168,14 +179,12 @@ class Bench:
         return f"https://127.0.0.1:{self.far.port}"
 
     def _journal(self, held: contextlib.ExitStack) -> JournalWriter:
-        fd = open_journal(self.folder / "journal.bin", allow_tmpfs=True)
+        fd = open_journal(self.folder / "journal.bin", allow_memory=True)
         held.callback(os.close, fd)
         writer = JournalWriter(fd, header=Header(0, 0, self.clock.real_ns()))
-        closing = threading.Event()
-        thread = threading.Thread(target=sync_until, args=(writer, closing), daemon=True)
-        thread.start()
-        held.callback(thread.join)
-        held.callback(closing.set)
+        self._syncing = SyncBeside(writer)
+        self._syncing.start()
+        held.callback(self._syncing.stop)
         return writer
 
     def _until(self, over: Callable[[], bool], wait: str = "park") -> None:

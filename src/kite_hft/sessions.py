@@ -197,6 +197,18 @@ class Phases:
             start = phase.end_ns
         return Phase(CLOSED, start, ist_midnight_ns(day) + DAY_S * NS_PER_S)
 
+    def shift_ns(self, segment: str, day: dt.date) -> int:
+        """How much later (or, negative, earlier) than usual continuous trading ends on a special day; else 0.
+
+        Raises:
+            CalendarError: no row covers the day.
+        """
+        row = _row_of_day(self.rows, segment, day)
+        special = next((s for s in row.get("special", ()) if s["date"] == day), None)
+        if special is None:
+            return 0
+        return (seconds_of_day(special["close"]) - seconds_of_day(row["close"])) * NS_PER_S
+
     def next_open_ns(
         self, segment: str, is_cas: bool, real_ns: int, order_type: str = "LIMIT", days_max: int = 15
     ) -> int | None:

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from kite_hft.addresses import check_address, check_sink_address
+from kite_hft.addresses import is_loopback as is_loopback
+
 HORIZON_S_MIN = 180.0
-SECRETS = {"api_key", "api_secret", "access_token"}
+SECRETS = {"api_key", "api_secret", "access_token", "webhook", "telegram_bot_token", "heartbeat_url"}
+SINK_SECRETS = {"webhook", "telegram_bot_token", "telegram_chat_id", "heartbeat_url"}
+"""Of AlertSection: for the supervisor and the watchdog only."""
 
 
 class SettingsError(ValueError):
@@ -27,17 +30,6 @@ class SettingsError(ValueError):
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the host of `url` is this machine's loopback."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class KiteSection(_Section):
@@ -105,7 +97,7 @@ class KernelSection(_Section):
 
 
 class RiskSection(_Section):
-    """The first limits of the gate. Money in rupees."""
+    """The limits of the gate. Money in rupees. null: there is no such limit."""
 
     max_order_value: float = Field(200_000.0, gt=0)
     max_order_quantity: int = Field(10_000, gt=0)
@@ -115,6 +107,31 @@ class RiskSection(_Section):
     max_working_orders: int = Field(40, gt=0)
     stale_tick_s: float = Field(2.0, gt=0)
     price_collar_percent: float = Field(5.0, gt=0)
+    period_s: float = Field(60.0, gt=0, description="openings of a strategy, or in an instrument, within it:")
+    period_orders: int = Field(300, gt=0)
+    period_quantity: int = Field(1_000_000, gt=0)
+    period_value: float = Field(50_000_000.0, gt=0)
+    repeats_max: int = Field(60, gt=0, description="the same order within repeats_s: the strategy is held")
+    repeats_s: float = Field(60.0, gt=0)
+    max_gross_notional: float = Field(1_000_000_000.0, gt=0, description="all openings of the day")
+    min_funds: float = Field(0.0, ge=0, description="free at the broker, below which nothing is opened")
+    max_daily_loss: float | None = Field(None, gt=0, description="net of charges")
+    on_daily_loss: Literal["reduce", "kill", "flatten"] = "reduce"
+    max_drawdown: float | None = Field(None, gt=0, description="net, from the best of the day")
+    cooldown_s: float = Field(0.0, ge=0, description="no opening so long after a loss there")
+    stop_losses_max: int | None = Field(None, gt=0, description="losses within stop_losses_s: a pause")
+    stop_losses_s: float = Field(3600.0, gt=0)
+    stop_pause_s: float = Field(3600.0, gt=0)
+    market_protection: float = Field(-1.0, ge=-1, le=100, description="percent; -1: the broker's choice")
+    band_age_s: float = Field(180.0, gt=0, description="circuit limits older than this are not known")
+    btst: bool = Field(False, description="shares bought yesterday may be sold")
+    ddpi: bool = Field(False, description="a standing DDPI: holdings may be sold without a TPIN")
+    market_read_s: float = Field(60.0, gt=0, description="circuit limits and holdings are read this often")
+    skew_s: float = Field(1.0, gt=0, description="wall clock against the broker's, and against steps")
+    lists: Path = Field(Path("lists"), description="folder of the daily lists: LIST-YYYY-MM-DD.csv")
+    allow: list[str] = Field(
+        default_factory=list, description="EXCHANGE:SYMBOL that may be opened without the daily lists"
+    )
 
 
 class TradingSection(_Section):
@@ -123,11 +140,18 @@ class TradingSection(_Section):
     market_end: str | None = None
     calendar: Path = Path("calendar/india.yaml")
     rules: Path = Path("rules/kite_2026-04-01.yaml")
+    market: Path = Field(
+        Path("rules/market_2026-08-03.yaml"), description="what exchanges and broker let through"
+    )
     charges: Path = Path("rules/charges_zerodha_2026-04-01.yaml")
     intent_deadline_s: float = Field(2.0, gt=0)
     poll_s: float = Field(3.0, gt=0, description="order book is read this often while orders work")
     absence_horizon_s: float = Field(180.0, gt=0)
     positions_s: float = Field(15.0, gt=0, description="the broker's positions are compared this often")
+    fsync_before_send: bool = Field(
+        False, description="an order leaves only when its record in the journal is on the disk"
+    )
+    watchdog: bool = Field(True, description="a process of its own alerts on unprotected positions")
 
 
 Wait = Literal["auto", "spin", "yield", "park", "adaptive"]
@@ -164,23 +188,66 @@ class SupervisionSection(_Section):
     snapshot_s: float = Field(0.5, gt=0, description="workers keep a copy of their state this often")
 
 
+NO_SINK = "I have no alert sink"
+
+
 class AlertSection(_Section):
-    """When a person is told, and by what."""
+    """When a person is told, and by what. Addresses may hold secrets: they are shown nowhere."""
 
     hook: list[str] = Field(
         default_factory=list, description="command that gets each alert as JSON on its standard input"
     )
     hook_timeout_s: float = Field(5.0, gt=0)
+    webhook: str = Field("", repr=False, description="address that gets each alert as a POST of JSON")
+    telegram_bot_token: str = Field("", repr=False)
+    telegram_chat_id: str = ""
+    telegram_url: str = "https://api.telegram.org"
+    journald: bool = Field(False, description="each alert as an entry of the system's journal")
+    journald_socket: Path = Path("/run/systemd/journal/socket")
+    heartbeat_url: str = Field("", repr=False, description="called while all is well: silence pages")
+    heartbeat_s: float = Field(30.0, ge=0.1)
+    heartbeat_method: Literal["GET", "POST"] = "POST"
+    sink_timeout_s: float = Field(3.0, gt=0, description="one attempt at an address")
+    waive_sinks: Literal["", "I have no alert sink"] = Field("", description="live mode without a sink")
     feed_silence_s: float = Field(3.0, gt=0, description="a connection without any frame")
     market_halt_s: float = Field(3.0, gt=0, description="all instruments silent while frames come")
     stale_position_s: float = Field(15.0, gt=0, description="no tick of an instrument that we hold")
     reject_storm: int = Field(5, ge=2, description="orders rejected in a row: REDUCING")
-    remind_s: float = Field(300.0, gt=0, description="a lasting condition is told again this often")
+    remind_s: float = Field(300.0, gt=0, description="told again this often until acknowledged or over")
+    disk_free_mb: float = Field(500.0, ge=0, description="less room in the state directory: an alert")
+    naked_limit: float = Field(0.0, ge=0, description="rupees held without protection; 0: any rupee")
+    naked_grace_s: float = Field(3.0, ge=0, description="longest wait for fresh books before the alert")
+    naked_closing_s: float = Field(30.0, ge=0, description="so long a closing order counts as a stop")
+    blind_s: float = Field(60.0, gt=0, description="the broker's books are older: the watchdog is blind")
+    close_summary: str = Field("14:50", description="when it is said what protects positions at the close")
+
+    @model_validator(mode="after")
+    def _sinks(self) -> AlertSection:
+        for key in ("webhook", "telegram_url", "heartbeat_url"):
+            if getattr(self, key):
+                check_sink_address(f"alerts.{key}", getattr(self, key))
+        if bool(self.telegram_bot_token) != bool(self.telegram_chat_id):
+            raise ValueError("alerts.telegram_bot_token and alerts.telegram_chat_id go together")
+        return self
 
 
 class ConsoleSection(_Section):
     classic: bool = False
     timestamps: bool = False
+
+
+class ExitsSection(_Section):
+    """How stops, slices and groups of orders are kept."""
+
+    stop_gap_percent: float = Field(
+        1.0, gt=0, le=20, description="an SL's limit lies so far behind its trigger"
+    )
+    stop_rest_s: float = Field(2.0, ge=0.1, description="a triggered stop that rests so long is priced anew")
+    slices_max: int = Field(10, ge=1, le=10, description="orders of one intent above the freeze quantity")
+    group_wait_s: float = Field(1.0, gt=0, description="legs of a group come within this time")
+    group_leg_s: float = Field(15.0, gt=0, description="longest that a leg may rest")
+    group_next: Literal["filled", "accepted"] = Field("filled", description="what lets the next leg go")
+    group_partial: Literal["unwind", "keep"] = Field("unwind", description="a broken group's fills")
 
 
 class Settings(_Section):
@@ -196,6 +263,7 @@ class Settings(_Section):
     strategies: list[StrategySection] = Field(default_factory=list)
     risk: RiskSection = RiskSection()
     trading: TradingSection = TradingSection()
+    exits: ExitsSection = ExitsSection()
     performance: PerformanceSection = PerformanceSection()
     supervision: SupervisionSection = SupervisionSection()
     alerts: AlertSection = AlertSection()
@@ -224,25 +292,6 @@ class Settings(_Section):
                 "a broker may show an order that late"
             )
         return self
-
-
-def check_address(key: str, url: str, *, plain: str, encrypted: str) -> None:
-    """Refuse an address of another kind, without host, or plain to another machine.
-
-    Raises:
-        ValueError: names the key and the reason.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port  # raises for what is no port
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
-    if parts.scheme not in {plain, encrypted} or not parts.hostname or port == 0:
-        raise ValueError(f"{key}: expected {encrypted}://host or {plain}://127.0.0.1:port")
-    if parts.query or parts.fragment or parts.username or parts.password:
-        raise ValueError(f"{key}: scheme, host and port only; keys have settings of their own")
-    if parts.scheme == plain and not is_loopback(url):
-        raise ValueError(f"{key}: {url!r} is not encrypted; plain {plain} only on loopback")
 
 
 def load_yaml(path: Path) -> Any:
@@ -285,13 +334,14 @@ def load_settings(path: Path) -> Settings:
 def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
     """Relative paths in a configuration file are meant from the folder of that file."""
     trading, simulator = settings.trading, settings.simulator
-    paths = {name: folder / getattr(trading, name) for name in ("calendar", "rules", "charges")}
+    paths = {name: folder / getattr(trading, name) for name in ("calendar", "rules", "market", "charges")}
     files = {
         name: folder / path if (path := getattr(simulator, name)) else None for name in ("replay", "faults")
     }
     return settings.model_copy(
         update={
             "trading": trading.model_copy(update=paths),
+            "risk": settings.risk.model_copy(update={"lists": folder / settings.risk.lists}),
             "simulator": simulator.model_copy(update=files),
         }
     )
@@ -324,8 +374,8 @@ def _explain(path: Path, lines: dict[tuple[str | int, ...], int], error: Any) ->
         known = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(_known_keys(where[:-1]))}"
         return f"{head}: unknown key {key!r}; {known}"
     message = error["msg"].removeprefix("Value error, ")
-    if SECRETS & set(where):
-        return f"{head}: {key}: {message}"  # without the value
+    if key and (SECRETS & set(where) or isinstance(error["input"], dict)):
+        return f"{head}: {key}: {message}"  # without the value, or a section's values
     return f"{head}: {key}: {message} (found {error['input']!r})" if key else f"{head}: {message}"
 
 

@@ -50,6 +50,7 @@ def run_engine(tmp_path: Path, server: dict[str, str], mode: str, seconds: int) 
             "calendar": str(Path("config/calendar/india.yaml").resolve()),
             "rules": str(Path("config/rules/kite_2026-04-01.yaml").resolve()),
             "charges": str(Path("config/rules/charges_zerodha_2026-04-01.yaml").resolve()),
+            "market": str(Path("config/rules/market_2026-08-03.yaml").resolve()),
         },
         "alerts": {"reject_storm": 10_000},  # the account is small: orders are refused for want of margin
         "performance": {"ring_buffer_size": 65536},

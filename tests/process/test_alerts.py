@@ -1,18 +1,22 @@
-"""Every required alert, by its fault in the simulator: at the hook, in order, and in the file first."""
+"""Alerts of a whole engine: the campaign's short form, and what a person does with them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import pytest
+from engine_tools import engine, own
 
-from kite_hft.engine.alerting import read_alerts
-from kite_hft.verify.alerts import SESSIONS, run
+from kite_hft.engine.alert_files import read_alerts
+from kite_hft.memory.journal import Kind, scan
+from kite_hft.verify.alert_bench import SINKS
+from kite_hft.verify.alerts import SESSIONS, SHORT, judged, run
+from kite_hft.verify.receivers import receivers
 
 REQUIRED = {
-    "FEED_DEAD", "TOKEN_DEAD", "REJECT_STORM", "AMBIGUOUS_ORDER", "BROKER_ACTED", "STALE_POSITION",
-    "MARKET_HALT",
+    "FEED_DEAD", "TOKEN_DEAD", "REJECT_STORM", "AMBIGUOUS_ORDER", "NAKED_POSITION", "KILLED",
+    "JOURNAL_FAILED", "NOT_FLAT", "BROKER_ACTED", "STALE_POSITION", "MARKET_HALT",
+    "WATCHDOG_BLIND", "ENGINE_GONE",
 }  # fmt: skip
 
 
@@ -20,32 +24,37 @@ def test_the_campaign_has_every_required_alert() -> None:
     assert {code for session in SESSIONS for case in session for code in case.codes} == REQUIRED
 
 
-@pytest.mark.parametrize("number", range(len(SESSIONS)))
-def test_each_fault_raises_its_alert(tmp_path: Path, number: int) -> None:
-    outcomes = run(SESSIONS[number], tmp_path, 20.0)
-    assert [o.code for o in outcomes] == [code for case in SESSIONS[number] for code in case.codes]
-    assert all(o.latency_s is not None and o.journalled for o in outcomes), outcomes
-    lines = [line.partition(" ")[::2] for line in (tmp_path / "hook.txt").read_text().splitlines()]
-    told = [(int(stamp), json.loads(text)) for stamp, text in lines]
+def test_a_naked_position_lives_its_life_and_the_watchdog_survives_the_engine(tmp_path: Path) -> None:
+    outcomes, wrong = run(SHORT, tmp_path, 20.0, whole_life=True)
+    assert not wrong and not judged(outcomes, 20.0), (wrong, outcomes)
+    assert [o.code for o in outcomes] == ["NAKED_POSITION", "ENGINE_GONE"]
+    assert all(set(o.latency_s) == set(SINKS) for o in outcomes)
     (folder,) = tmp_path.glob("kite_hft/kite-*/????-??-??/*")
-    written = [json.loads(line) for line in (folder / "alerts.jsonl").read_text().splitlines()]
-    # Journalled before anybody was told, and word for word what was told.
-    assert all(row in written and at >= row["time_ns"] for at, row in told)
-    assert {json.dumps(row) for row in written if row["code"] != "HOOK_FAILED"} >= {
-        json.dumps(row) for _, row in told
-    }
-    first = {}
-    for row in written:
-        if row["event"] == "raised":
-            first.setdefault(row["code"], row["time_ns"])
-    order = [case.codes for case in SESSIONS[number]]
-    times = [max(first[code] for code in codes) for codes in order]
-    assert times == sorted(times), first
-    secrets = json.loads((tmp_path / "config.yaml").read_text())["kite"]
-    text = (folder / "alerts.jsonl").read_text() + (folder / "engine.log").read_text()
-    assert secrets["access_token"] not in text and secrets["api_key"] not in text
-    report = json.loads((folder / "report.json").read_text())
-    codes = report["alerts"]["by_code"]
-    assert set(first) == set(codes) and report["alerts"]["hook"]["failures"] == 0
-    assert sum(codes.values()) == sum(1 for row in written if row["event"] == "raised")
-    assert len(read_alerts(folder)) == len({row["number"] for row in written})
+    gone = next(row for row in read_alerts(folder) if row["code"] == "ENGINE_GONE")
+    assert "NSE:SBIN MIS" in gone["text"] and "without protection" in gone["text"]
+    found = scan((folder / "journal.bin").read_bytes()).records
+    records = [record.data() for record in found if record.kind is Kind.COMMAND]
+    assert [(r["do"], r["code"], r["key"]) for r in records] == [
+        ("acknowledge", "NAKED_POSITION", "NSE:SBIN MIS")
+    ]
+
+
+def test_a_person_tests_the_sinks_and_looks(tmp_path: Path) -> None:
+    with receivers(tmp_path) as received:
+        alerts = json.dumps({**received.settings(), "reject_storm": 1000})
+        with engine(tmp_path, own("TELL"), f"alerts: {alerts}\n") as running:
+            assert "telegram: delivered" in running.ask("alerts", "--test")
+            received.status["webhook"] = 410
+            told = running.ask("alerts", "--test", "--json", code=1)
+            assert json.loads(told[: told.rindex("}") + 1])["sinks"] == {
+                "webhook": "HTTP 410", "telegram": "", "journald": "",
+            }  # fmt: skip
+            found = running.until(lambda s: any(a["code"] == "SINK_FAILED" for a in s["alerts"]))
+            number = next(a["number"] for a in found["alerts"] if a["code"] == "SINK_FAILED")
+            running.ask("alerts", "--ack", str(number))
+            running.ask("alerts", "--ack", "SINK_FAILED", code=1)
+        assert len(received.of("heartbeat")) > 1
+    (report,) = tmp_path.glob("state/kite_hft/*/*/*/report.json")
+    part = json.loads(report.read_text())["alerts"]
+    assert part["watchdog"]["on"] and part["sinks"]["telegram"]["delivered"] >= 2
+    assert "watchdog" in json.loads(report.read_text())["memory"]["by process"]

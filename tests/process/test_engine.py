@@ -35,7 +35,8 @@ def demo(tmp_path: Path, account: str, form: str = "A") -> Path:
     )
     lines = [f"  {key}: {Path('config').resolve() / value}" for key, value in
              (("calendar", "calendar/india.yaml"), ("rules", "rules/kite_2026-04-01.yaml"),
-              ("charges", "rules/charges_zerodha_2026-04-01.yaml"))]  # fmt: skip
+              ("charges", "rules/charges_zerodha_2026-04-01.yaml"),
+              ("market", "rules/market_2026-08-03.yaml"))]  # fmt: skip
     path.write_text(text.replace("trading:\n", "trading:\n" + "\n".join(lines) + "\n"))
     return path
 

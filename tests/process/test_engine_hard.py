@@ -49,6 +49,7 @@ def configuration(tmp_path: Path, account: str, **more: object) -> Path:
             "calendar": str(CALENDAR.resolve()),
             "rules": str(RULES.resolve()),
             "charges": str(RULES.with_name("charges_zerodha_2026-04-01.yaml").resolve()),
+            "market": str(RULES.with_name("market_2026-08-03.yaml").resolve()),
         },
         "performance": {"ring_buffer_size": 1024},
         **more,

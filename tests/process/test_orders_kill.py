@@ -54,6 +54,7 @@ def engine(tmp_path: Path, server: dict[str, str], seconds: int) -> subprocess.P
             "calendar": str(rules / "calendar/india.yaml"),
             "rules": str(rules / "rules/kite_2026-04-01.yaml"),
             "charges": str(rules / "rules/charges_zerodha_2026-04-01.yaml"),
+            "market": str(rules / "rules/market_2026-08-03.yaml"),
             "absence_horizon_s": 5,
         },
         "performance": {"ring_buffer_size": 65536},

@@ -36,6 +36,7 @@ def configure(told: dict[str, str], account: str, **datafeed: Any) -> dict[str, 
             "calendar": str(CONFIG / "calendar/india.yaml"),
             "rules": str(CONFIG / "rules/kite_2026-04-01.yaml"),
             "charges": str(CONFIG / "rules/charges_zerodha_2026-04-01.yaml"),
+            "market": str(CONFIG / "rules/market_2026-08-03.yaml"),
         },
         "performance": {"ring_buffer_size": 65536},
     }

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from orders_world import PX, instrument, instruments, intent
 
+from kite_hft import _risk
 from kite_hft.layout import NO_SLOT, IntentKind, OrderStatus, OrderType, Product, Side, Validity
 from kite_hft.trading.book import Book, Order
-from kite_hft.trading.gate.checks import CUT_QUIET_NS, RiskLimits
-from kite_hft.trading.gate.risk import gather, is_reducing, judge, plain_of
+from kite_hft.trading.gate.checks import CUT_QUIET_NS, Context, RiskLimits
+from kite_hft.trading.gate.checks_form import kind
+from kite_hft.trading.gate.risk import CHECKS, gather, is_reducing, judge, plain_of
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Intent
 
@@ -127,6 +129,14 @@ def book_of(held: Any, orders: Any, cut_ns: int) -> Book:
     return book
 
 
+def its_lines(wish: Intent, context: Context, limits: RiskLimits) -> str | None:
+    """What the lines that the quick answer speaks for say of an opening placement."""
+    if text := kind(wish, context, limits):
+        return text
+    lines = [row.check for row in CHECKS if row.check.__name__ in _risk.CHECKS]
+    return next((text for check in lines if (text := check(wish, context, limits))), None)
+
+
 def small(wish: Intent, book: Book, age_ns: int) -> bool:
     """Far from where sums are left to the table."""
     sums = [abs(s[3]) for s in book.in_play().values()]
@@ -148,11 +158,22 @@ def test_it_passes_what_the_table_passes_and_nothing_else(
     context = gather(wish, TABLE, book, **told)
     assert judge(wish, context, limits, plain=plain) == verdict
     passes = plain.passes(wish, context)
-    assert not (passes and verdict), verdict
     placed = wish.kind == IntentKind.PLACE and not is_reducing(wish, book, None)
+    refused = its_lines(wish, context, limits) if placed else None
+    assert not (passes and refused), refused
+    assert not passes or placed
     apart = {FINE, SENSELESS} & {wish.slot, *book.in_play()}
-    if placed and verdict is None and not apart and small(wish, book, tick[2]):
+    if placed and refused is None and not apart and small(wish, book, tick[2]):
         assert passes, "the quick way is not taken by a plain placement"
+
+
+def test_a_freeze_quantity_that_makes_no_sense_is_the_tables() -> None:
+    told = {"mark": lambda slot: PX, "modifications_max": 25, "last_seq": 0, "active": True, "halted": ""}
+    for freeze, passes in ((-1, False), (0, False), (1, True), (None, True)):
+        table = InstrumentTable((instrument(0, freeze_quantity=freeze),))
+        wish = intent(100, qty=1)
+        context = gather(wish, table, Book(table), tick=(PX, 1, 0), **told)
+        assert plain_of(table, LIMITS).passes(wish, context) is passes, freeze
 
 
 def test_the_table_judges_reductions_and_other_tables() -> None:
@@ -203,7 +224,11 @@ def test_a_new_instrument_needs_room_among_the_positions() -> None:
         ({"px": PX + 505}, False),
         ({"px": PX - 500}, True),
         ({"px": PX - 505}, False),
-        ({"order_type": OrderType.SL, "trigger_px": PX + 500}, True),
+        ({"order_type": OrderType.SL, "px": PX + 500, "trigger_px": PX + 500}, True),
+        ({"order_type": OrderType.SL, "px": PX + 495, "trigger_px": PX + 500}, False),
+        ({"order_type": OrderType.SL, "side": Side.SELL, "px": PX - 500, "trigger_px": PX - 500}, True),
+        ({"order_type": OrderType.SL, "side": Side.SELL, "px": PX - 495, "trigger_px": PX - 500}, False),
+        ({"order_type": OrderType.SLM, "px": 0, "trigger_px": PX + 500}, True),
         ({"order_type": OrderType.SL, "trigger_px": PX + 505}, False),
         ({"order_type": OrderType.SL, "trigger_px": PX - 505}, False),
         ({"order_type": OrderType.SL, "trigger_px": 0}, False),

@@ -172,3 +172,15 @@ def test_a_special_session_is_one_continuous_phase() -> None:
     row = {"valid_from": day, "valid_to": day, "segments": ["NSE"], "open": "09:15", "close": "15:30"}
     found = phases_from_calendar([row | {"phases": phases, "special": special}], "NSE", False, day)
     assert [(p.name, p.end_ns - p.start_ns) for p in found] == [("continuous", 3600 * 10**9)]
+
+
+def test_how_much_a_special_day_is_shifted() -> None:
+    special = [
+        row | {"special": [{"date": dt.date(2026, 11, 8), "open": "18:00", "close": "19:00"}]} for row in ROWS
+    ]
+    phases = Phases(special)
+    assert phases.shift_ns("NSE", dt.date(2026, 11, 8)) == 3.5 * 3600 * 10**9
+    assert phases.shift_ns("NSE", dt.date(2026, 11, 9)) == 0
+    assert Phases(ROWS).shift_ns("MCX", dt.date(2026, 1, 1)) == -6.5 * 3600 * 10**9
+    with pytest.raises(CalendarError):
+        phases.shift_ns("NSE", dt.date(2031, 1, 6))

@@ -8,6 +8,8 @@ import pytest
 
 from kite_hft.settings import Settings, SettingsError, is_loopback, load_settings
 
+PATHS = {"trading": True, "risk": {"lists"}}  # relative ones are meant from the file's folder
+
 
 def write(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "c.yaml"
@@ -28,7 +30,7 @@ def test_the_demo_loads() -> None:
 
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, ""))
-    assert settings.model_dump(exclude={"trading"}) == Settings().model_dump(exclude={"trading"})
+    assert settings.model_dump(exclude=PATHS) == Settings().model_dump(exclude=PATHS)
     assert settings.trading.rules == tmp_path / "rules/kite_2026-04-01.yaml"
 
 
@@ -72,3 +74,21 @@ def test_loopback() -> None:
         is_loopback("ws://127.0.0.1:1") and is_loopback("http://localhost") and is_loopback("http://[::1]:9")
     )
     assert not is_loopback("http://127.0.0.1.example.com") and not is_loopback("http://0.0.0.0")
+
+
+def test_addresses_of_sinks_are_secrets_and_stand_in_no_message(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    for words in (
+        "webhook: http://far.example/s3cret",
+        "heartbeat_url: ftp://far.example/s3cret",
+        "webhook: [s3cret]",
+        "telegram_bot_token: s3cret",  # without a chat
+        "waive_sinks: maybe",
+    ):
+        path.write_text(f"alerts:\n  {words}\n")
+        with pytest.raises(SettingsError) as error:
+            load_settings(path)
+        assert "s3cret" not in str(error.value) and "far.example" not in str(error.value), words
+    path.write_text("alerts: {webhook: 'https://far.example/s3cret', telegram_bot_token: s3cret-2,"
+                    " telegram_chat_id: '1', heartbeat_url: 'http://127.0.0.1:1/s3cret'}\n")  # fmt: skip
+    assert "s3cret" not in repr(load_settings(path))

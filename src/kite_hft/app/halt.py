@@ -24,9 +24,10 @@ def halt(
     broker: BrokerOption = None,
     state: StateOption = None,
 ) -> None:
-    """Halt trading at once, without asking: no opening order any more until the engine is started again.
+    """Halt trading at once, without asking: no opening order any more until `kite-hft resume`.
 
-    Exits, cancels and stops go on. To end the engine: kite-hft stop.
+    What rests stays; exits, cancels and stops go on. To cancel entries as well, also when the engine does not
+    answer: kite-hft kill. To end the engine: kite-hft stop.
     """
     with told("halt"):
         note = running_note(state, account, broker)
@@ -36,7 +37,7 @@ def halt(
                   file=sys.stderr)  # fmt: skip
             raise typer.Exit(1)
         print(f"{note.title} is HALTED: {reason}")
-        print("nothing opens any more; exits and cancels go on; a new start of the engine ends the halt")
+        print("nothing opens any more; exits and cancels go on; kite-hft resume ends the halt")
 
 
 def halted(note: RunNote) -> bool:
@@ -44,7 +45,7 @@ def halted(note: RunNote) -> bool:
     look = Look.open(note)
     try:
         deadline = time.monotonic() + CONFIRM_S
-        while look.state()["state"] != "HALTED":
+        while look.state()["state"] not in ("HALTED", "KILLED"):
             if time.monotonic() > deadline:
                 return False
             time.sleep(LOOK_S)

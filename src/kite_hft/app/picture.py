@@ -16,48 +16,27 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from kite_hft.app.choosing import (
+    AccountOption,
+    BrokerOption,
+    StateOption,
+    account_folder,
+    root_of,
+    selected,
+)
 from kite_hft.engine.control import ControlError
 from kite_hft.engine.ledger import Ledger, read_ledger
 from kite_hft.engine.look import Look
-from kite_hft.engine.run_folder import state_dir
-from kite_hft.engine.runs import Account, NoRun, RunNote, accounts, choose, newest_folder, read_note
+from kite_hft.engine.runs import Account, NoRun, RunNote, newest_folder, read_note
 from kite_hft.memory.segment import SegmentError
 from kite_hft.sessions import ist_text
 
-AccountOption = Annotated[
-    str | None, typer.Option("--account", help="Account; needed only when there are several.")
-]
-BrokerOption = Annotated[
-    str | None, typer.Option("--broker", help="Broker; needed only when there are several.")
-]
-StateOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--state", help="State directory of the runs (default: $XDG_STATE_HOME, else ~/.local/state)."
-    ),
-]
+__all__ = ["AccountOption", "BrokerOption", "StateOption", "account_folder", "root_of", "selected"]
+
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON object instead of tables; keys are stable.")
 ]
 StrategyOption = Annotated[str | None, typer.Option("--strategy", help="Only this strategy.")]
-
-
-def root_of(state: Path | None) -> Path:
-    """The folder that holds the accounts' folders."""
-    if state is None:
-        return state_dir(os.environ)
-    return state if state.name == "kite_hft" else state / "kite_hft"
-
-
-def selected(
-    state: Path | None, account: str | None, broker: str | None, *, must_run: bool = False
-) -> Account:
-    """The account that the options mean.
-
-    Raises:
-        NoRun: none or several; the message says how to go on.
-    """
-    return choose(accounts(root_of(state), elsewhere=state is None), account, broker, must_run=must_run)
 
 
 def running_note(state: Path | None, account: str | None, broker: str | None) -> RunNote:

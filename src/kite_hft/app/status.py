@@ -19,6 +19,7 @@ from kite_hft.app.picture import (
     Picture,
     StateOption,
     StrategyOption,
+    account_folder,
     by_strategy,
     opened,
     print_json,
@@ -26,13 +27,17 @@ from kite_hft.app.picture import (
     told,
 )
 from kite_hft.app.positions import show_positions, total_line
-from kite_hft.engine.alerting import open_alerts, read_alerts
+from kite_hft.engine.alert_files import open_alerts, read_alerts
+from kite_hft.engine.latch import read_latch
 from kite_hft.engine.ledger import order_rows, pnl, position_rows
 from kite_hft.engine.report import processes as usage
+from kite_hft.trading.recovery.resuming import recovery_words
+from kite_hft.units import rupees_text
 
 MIB: Final = 1 << 20
 ALERTS_SHOWN: Final = 8
-STATE_COLOURS: Final = {"ACTIVE": "bold green", "REDUCING": "bold yellow", "HALTED": "bold red"}
+STATE_COLOURS: Final = {"ACTIVE": "bold green", "REDUCING": "bold yellow", "HALTED": "bold red",
+                        "KILLED": "bold red"}  # fmt: skip
 _LIFE: Final = {"alive": "green", "starting": "yellow", "hung": "bold red", "dead": "bold red"}
 
 
@@ -80,15 +85,21 @@ CONNECTIONS: Final = (
 
 
 def engine_state(picture: Picture) -> dict[str, Any]:
-    """state, reason, market_halted, token_dead; with the engine down the state is NOT_RUNNING."""
+    """state, reason, killed, held, market_halted, token_dead; with the engine down NOT_RUNNING.
+
+    killed: why, while the kill latch of the account is set, engine or not. held: strategy -> why.
+    """
     found: dict[str, Any] = {"state": "NOT_RUNNING", "market_halted": False, "token_dead": False}
+    latch = read_latch(account_folder(picture.account))
     if picture.look is not None:
         found = picture.look.state()
     ledger = picture.ledger
     reason = (ledger.halted or ledger.reducing) if ledger is not None else ""
     if picture.running and found["state"] == "ACTIVE":
         reason = ""
-    return {**found, "reason": reason}
+    held = {ledger.strategy(n): hold.words for n, hold in ledger.holds.items()} if ledger else {}
+    killed = latch.reason if latch else ""
+    return {**found, "reason": killed or reason, "killed": killed, "held": held}
 
 
 def look_at(picture: Picture, strategy: str | None = None) -> dict[str, Any]:
@@ -107,6 +118,7 @@ def look_at(picture: Picture, strategy: str | None = None) -> dict[str, Any]:
         "orders": orders,
         "positions": by_strategy(rows, strategy, ledger) if ledger else [],
         "external": list(ledger.external.values()) if ledger else [],
+        "recovery": ledger.recovery if ledger else {},
         "pnl_paise": pnl(ledger, picture.mark, strategy)["total"] if ledger else None,
     }
 
@@ -151,6 +163,12 @@ def state_line(state: Mapping[str, Any]) -> str:
         line += f": {escape(state['reason'])}"
     if state["market_halted"]:
         line += "  [yellow]MARKET HALT: all instruments are silent[/yellow]"
+    for name, words in state.get("held", {}).items():
+        line += f"\n[bold yellow]{escape(name)}[/bold yellow] opens nothing, {escape(words)}"
+    if state.get("killed") and state["state"] != "KILLED":
+        line += "  [bold red]KILLED: the latch is set; kite-hft resume[/bold red]"
+    if state.get("naked_paise"):
+        line += f"  [bold red]₹{rupees_text(state['naked_paise'])} without protection[/bold red]"
     if state["token_dead"]:
         line += "  [bold red]TOKEN DEAD: nothing can be sent; kite-hft token[/bold red]"
     return line
@@ -185,6 +203,9 @@ def show_status(out: Console, picture: Picture, found: Mapping[str, Any]) -> Non
             flow += f"  {ticks['published']:,} ticks, {ticks['lag']:,} behind, {ticks['lost']:,} lost"
         out.print(state_line(found["state"]), highlight=False)
         out.print(flow, highlight=False)
+    elif found["state"]["killed"]:
+        why = escape(found["state"]["killed"])
+        out.print(f"[bold red]KILLED[/bold red]: {why}; kite-hft resume", highlight=False)
     elif found["state"]["reason"]:
         out.print(f"nothing was opened any more: {escape(found['state']['reason'])}", highlight=False)
     if found["processes"]:
@@ -201,6 +222,8 @@ def show_status(out: Console, picture: Picture, found: Mapping[str, Any]) -> Non
         show_positions(out, "Positions, ₹", found["positions"])
     elif found["pnl_paise"]:
         out.print("flat")
+    if found["recovery"]:
+        out.print(f"\nat its start: {escape(recovery_words(found['recovery']))}", highlight=False)
     for line in found["external"]:
         out.print(f"[yellow]![/yellow] {escape(line)}", highlight=False)
     if found["pnl_paise"]:

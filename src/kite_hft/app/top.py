@@ -23,7 +23,7 @@ from rich.live import Live
 from kite_hft.app import tables
 from kite_hft.app.picture import AccountOption, BrokerOption, StateOption, running_note, told
 from kite_hft.app.top_screen import Frame, screen
-from kite_hft.engine.alerting import open_alerts, read_alerts
+from kite_hft.engine.alert_files import open_alerts, read_alerts
 from kite_hft.engine.look import Look
 from kite_hft.engine.runs import RunNote
 from kite_hft.engine.sample import Sample, take_sample

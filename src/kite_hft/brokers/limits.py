@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from kite_hft.trading.broker import Limits, RateWindow
+from kite_hft.trading.broker import Conduct, Limits, RateWindow
 
 _REQUIRED: Final = (
     "name",
@@ -23,9 +23,14 @@ _COUNTS: Final = (
     "instruments_per_connection",
     "connections",
 )
-_SECONDS: Final = ("cooldown_after_429_s", "cooldown_urgent_gap_s")
-_KNOWN: Final = {*_REQUIRED, *_COUNTS, *_SECONDS, "other_windows", "extras", "loopback_only"}
-_WINDOW_KEYS: Final = {"calls", "window_s", "reserved", "source"}
+_SECONDS: Final = ("cooldown_after_429_s", "cooldown_urgent_gap_s", "read_wait_s")
+_MORE_WINDOWS: Final = ("all_windows", "other_windows", "quote_windows", "historical_windows")
+_CONDUCT: Final = ("per_contract", "per_strategy")
+_KNOWN: Final = {
+    *_REQUIRED, *_COUNTS, *_SECONDS, *_MORE_WINDOWS, *_CONDUCT, "extras", "loopback_only"
+}  # fmt: skip
+_WINDOW_KEYS: Final = {"calls", "window_s", "reserved", "reads", "source"}
+_LEVEL_KEYS: Final = frozenset(Conduct.__dataclass_fields__)
 
 
 class LimitsError(ValueError):
@@ -53,6 +58,8 @@ def limits_from_mapping(mapping: Mapping[str, Any]) -> Limits:
         raise LimitsError("extras is no mapping")
     optional: dict[str, Any] = {key: _count(mapping, key) for key in _COUNTS[2:] if key in mapping}
     optional |= {key: _number(mapping, key) for key in _SECONDS if key in mapping}
+    optional |= {key: _windows(mapping, key) for key in _MORE_WINDOWS if key in mapping}
+    optional |= {key: _conduct(mapping, key) for key in _CONDUCT if key in mapping}
     loopback_only = mapping.get("loopback_only", False)
     if not isinstance(loopback_only, bool):
         raise LimitsError(f"loopback_only {loopback_only!r} is neither true nor false")
@@ -63,7 +70,6 @@ def limits_from_mapping(mapping: Mapping[str, Any]) -> Limits:
         orders_per_day=_count(mapping, "orders_per_day"),
         entry_share_of_day=share,
         modifications_per_order=_count(mapping, "modifications_per_order"),
-        other_windows=_windows(mapping, "other_windows") if "other_windows" in mapping else (),
         loopback_only=loopback_only,
         extras={str(key): _number(extras, key) for key in extras},
         **optional,
@@ -78,13 +84,30 @@ def _windows(mapping: Mapping[str, Any], key: str) -> tuple[RateWindow, ...]:
     for number, row in enumerate(rows):
         where = f"{key}[{number}]"
         if not isinstance(row, Mapping) or not {"calls", "window_s"} <= set(row) <= _WINDOW_KEYS:
-            raise LimitsError(f"{where} needs calls and window_s, may have reserved and source")
-        calls, reserved = _count(row, "calls"), int(row.get("reserved", 0))
+            raise LimitsError(f"{where} needs calls and window_s, may have reserved, reads and source")
+        calls, reserved, reads = _count(row, "calls"), int(row.get("reserved", 0)), int(row.get("reads", 0))
         window_s = _number(row, "window_s")
-        if window_s <= 0 or not 0 <= reserved < calls:
-            raise LimitsError(f"{where}: window_s {window_s}, reserved {reserved} of {calls}")
-        found.append(RateWindow(calls, window_s, reserved))
+        if window_s <= 0 or not 0 <= reserved < calls or not 0 <= reads <= calls - reserved:
+            raise LimitsError(f"{where}: window_s {window_s}, reserved {reserved}, reads {reads} of {calls}")
+        found.append(RateWindow(calls, window_s, reserved, reads))
     return tuple(found)
+
+
+def _conduct(mapping: Mapping[str, Any], key: str) -> Conduct:
+    row = mapping[key]
+    if not isinstance(row, Mapping) or set(row) - {"source"} != _LEVEL_KEYS:
+        raise LimitsError(f"{key} needs {sorted(_LEVEL_KEYS)}")
+    numbers = {name: _number(row, name) for name in _LEVEL_KEYS}
+    for name in ("ratio", "modifications"):
+        if not 0 < numbers[f"{name}_warn"] <= numbers[f"{name}_stop"]:
+            raise LimitsError(f"{key}: {name}_warn must be above 0 and not above {name}_stop")
+    return Conduct(
+        messages_min=_count(row, "messages_min"),
+        ratio_warn=numbers["ratio_warn"],
+        ratio_stop=numbers["ratio_stop"],
+        modifications_warn=_count(row, "modifications_warn"),
+        modifications_stop=_count(row, "modifications_stop"),
+    )
 
 
 def _count(mapping: Mapping[str, Any], key: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,11 +19,13 @@ from kite_hft.clock import SystemClock
 from kite_hft.engine.closing import summary
 from kite_hft.engine.live import Terminal, make_view
 from kite_hft.engine.log import open_log
+from kite_hft.engine.order_latches import SIGNAL, kill_by_signal
 from kite_hft.engine.order_settings import orders_config
 from kite_hft.engine.plan import PlanError
 from kite_hft.engine.run_folder import AccountLocked, open_run, state_dir
 from kite_hft.engine.session import SessionError, day_instruments, open_session
 from kite_hft.engine.simulator import SimulatorFailed
+from kite_hft.engine.sinks.trials import NoSink, require_sink
 from kite_hft.engine.strategies import StrategyError, check_strategies
 from kite_hft.engine.supervisor import SHM, prepare, release, signals, supervise, write_report
 from kite_hft.memory.segment import SegmentError, make_directory
@@ -41,14 +44,18 @@ def run_engine(
     console = Terminal()
     clock = SystemClock()
     title = f"kite_hft {settings.mode} {settings.broker}-{settings.account}"
-    copies = [config, settings.trading.rules, settings.trading.charges]
+    trading = settings.trading
+    copies = [config, trading.rules, trading.charges, trading.market, trading.calendar]
     home = make_directory(SHM, f"kite_hft-{os.getuid()}")
     root = state_dir(os.environ)
     with signals() as runs, contextlib.ExitStack() as held:
         held.callback(remove_empty, home)
         folder = open_run(root, home, settings.broker, settings.account, clock.real_ns(), copies)
         held.callback(folder.release)
+        held.callback(signal.signal, SIGNAL, signal.getsignal(SIGNAL))
+        kill_by_signal(folder.path.parent.parent, clock, "the supervisor")
         view = make_view(console, title, plain, open_log(folder.path / "engine.log"))
+        require_sink(settings, view.say)
         session = open_session(settings, view.say)
         held.callback(session.close)
         instruments = day_instruments(session, settings)
@@ -106,7 +113,7 @@ def main(
     except (SettingsError, StrategyError, CalendarError, PlanError, InstrumentError) as error:
         console.print(f"configuration: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         code = EXIT_USAGE
-    except (SegmentError, AccountLocked, SessionError, SimulatorFailed, OSError) as error:
+    except (SegmentError, AccountLocked, SessionError, SimulatorFailed, NoSink, OSError) as error:
         console.print(f"not ready: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         code = EXIT_NOT_READY
     except KeyboardInterrupt:

@@ -9,8 +9,8 @@ control.py). A child that has prepared and waits is a spare: it becomes a proces
 It answers on a second descriptor with JSON lines: `{"prepared": ...}`, `{"placed": ...}` (how it
 waits and where it runs, engine/placing.py) and `{"ready": ...}` once, `{"log": ...}` and
 `{"alert": ...}` whenever, `{"part": ...}` at its end (its share of the report).
-A child dies with its supervisor (PR_SET_PDEATHSIG) and leads its own session, so that Ctrl-C in
-the terminal reaches the supervisor alone, which stops everything in order.
+A child dies with its supervisor (PR_SET_PDEATHSIG), but for ORDERS, which cancels its entries first. It leads
+its own session, so that Ctrl-C in the terminal reaches the supervisor alone, which stops everything in order.
 """
 
 from __future__ import annotations
@@ -252,6 +252,11 @@ def die_with_parent() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core file with a token in it
     if os.getppid() != parent or parent == 1:
         sys.exit(1)
+
+
+def outlive_parent() -> None:
+    """Take back `die_with_parent`: this process ends by itself, in order, when its supervisor is gone."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, 0)
 
 
 def show_as(name: str) -> None:

@@ -109,9 +109,11 @@ def _value(name: str, value: Any) -> str:
 
 def _troubles(report: Mapping[str, Any]) -> Iterator[Row]:
     state = report.get("state", {})
-    for name in ("halted", "reducing"):
+    for name in ("killed", "halted", "reducing"):
         if state.get(name):
             yield name.upper(), str(state[name])
+    for strategy, words in state.get("held", {}).items():
+        yield f"strategy {strategy}", str(words)
     if state.get("token_dead"):
         yield "TOKEN DEAD", "the broker took the access token no more"
     restarts = report.get("restarts", [])

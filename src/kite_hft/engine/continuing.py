@@ -8,17 +8,21 @@ new journal names it (START, `continues`), and so on through the day.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from kite_hft.memory.journal import JournalError, Kind, Record, Scan, scan
+from kite_hft.memory.journal import HEADER_BYTES, JournalError, Kind, Record, Scan, scan
 from kite_hft.trading.book import Book
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.recovery.replay import RecoveryError, next_seqs, replay
 
 JOURNAL: Final = "journal.bin"
+REPORT: Final = "report.json"
+START_BYTES: Final = 1 << 16
+"""The first record of a journal stands well within them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ def broker_name(mode: str, api_url: str, run: str, *, own: bool) -> str:
 def find_earlier(folder: Path, config_hash: int, broker: str, instruments: InstrumentTable) -> Earlier:
     """What the run in `folder` has to go on from; empty when the last one ended with nothing open."""
     for other, found in _newest_first(folder):
+        if isinstance(found, str):
+            return Earlier(refused=f"the journal of run {other.name} cannot be read: {found}")
         start = _start(found.records)
         if start is None:
             continue  # it died before it could do anything
@@ -82,16 +88,40 @@ def day_records(folder: Path) -> tuple[Record, ...]:
     )
 
 
-def _newest_first(folder: Path) -> list[tuple[Path, Scan]]:
-    found = []
+def day_net_paise(folder: Path, broker: str, chain: Sequence[str]) -> int:
+    """Net result, by their reports, of the day's runs on this broker that are over and that the run in
+    `folder` does not go on from (`chain`: names of those that it does). A run that ended without a
+    report is one that is gone on from, as a rule; else nothing is known of it."""
+    nets: dict[str, int] = {}
+    told_by_later: set[str] = {folder.name, *chain}
+    for path in folder.parent.glob(f"*/{JOURNAL}"):
+        try:
+            with path.open("rb") as file:
+                start = _start(scan(file.read(START_BYTES)).records) or {}
+            told = json.loads((path.parent / REPORT).read_text("utf-8"))
+            if start.get("broker") == broker:
+                nets[path.parent.name] = int(told["pnl_paise"]["net"])
+                told_by_later.update(str(name) for name in start.get("continues", ()))
+        except (JournalError, OSError, ValueError, KeyError, TypeError):
+            continue
+    return sum(net for name, net in nets.items() if name not in told_by_later)
+
+
+def _newest_first(folder: Path) -> list[tuple[Path, Scan | str]]:
+    """Other runs of the day with what their journals hold, or why they cannot be read."""
+    found: list[tuple[int, Path, Scan | str]] = []
     for path in folder.parent.glob(f"*/{JOURNAL}"):
         if path.parent == folder:
             continue
+        data = path.read_bytes()
         try:
-            found.append((path.parent, scan(path.read_bytes())))
-        except (JournalError, OSError):
-            continue  # no whole header: nothing was ever sent by it
-    return sorted(found, key=lambda run: -run[1].header.created_real_ns)
+            told = scan(data)
+            found.append((told.header.created_real_ns, path.parent, told))
+        except JournalError as error:
+            # The header is on the disk before anything else is: without a whole one nothing was sent.
+            if len(data) >= HEADER_BYTES and data.strip(b"\0"):
+                found.append((path.stat().st_mtime_ns, path.parent, str(error)))
+    return [(folder, told) for _, folder, told in sorted(found, key=lambda run: -run[0])]
 
 
 def _start(records: Sequence[Record]) -> Mapping[str, Any] | None:
@@ -105,6 +135,8 @@ def _finished(records: Sequence[Record]) -> bool:
     if last.kind is not Kind.END:
         return False
     summary = last.data()
+    if summary.get("alone"):  # its supervisor was gone: nobody has ended the day's work
+        return False
     return not summary.get("orders") and not summary.get("positions")
 
 

@@ -62,6 +62,7 @@ class ControlPipe:
         os.set_blocking(fd, False)
         self._fd = fd
         self._lines = Lines()
+        self.closed = False  # by the supervisor, or by its end
 
     def fileno(self) -> int:
         return self._fd
@@ -74,7 +75,8 @@ class ControlPipe:
                 chunk = os.read(self._fd, READ_BYTES)
             except BlockingIOError:
                 return found
-            if not chunk:  # the supervisor is gone, and this process with it
+            if not chunk:
+                self.closed = True
                 return found
             found += self._lines.add(chunk)
 

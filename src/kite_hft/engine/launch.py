@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import sleep
@@ -32,7 +32,7 @@ from kite_hft.memory.generations import point
 from kite_hft.memory.header import WriterAlive
 from kite_hft.memory.huge import HUGE_PAGE_BYTES, use_huge_pages
 from kite_hft.memory.segment import create, make_directory, require_room, segment_bytes, start_ticks
-from kite_hft.settings import Settings, StrategySection
+from kite_hft.settings import SINK_SECRETS, Settings, StrategySection
 from kite_hft.trading.instruments import InstrumentTable, write_csv
 
 SHM: Final = Path("/dev/shm")
@@ -40,7 +40,8 @@ FOLLOWED: Final = frozenset({SegmentKind.TICK_RING, SegmentKind.FRAME_RING, Segm
 """Kinds of segments that get a new generation when their writer dies."""
 SNAPSHOT_ROOM: Final = 4096
 """Bytes a slot to keep free for the workers' snapshots, both halves."""
-GONE_S: Final = 10.0
+GONE_S: Final = 60.0
+SAY_S: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -98,7 +99,7 @@ def prepare(
     home = folder.lock.parent
     # The account is locked by us: what lies here under its name was left by a run that was killed.
     for stale in home.glob(f"{folder.account_tag}-*"):
-        await_gone(stale, clock)
+        await_gone(stale, clock, view.say)
         shutil.rmtree(stale)
     require_room(SHM, needed + len(plan.workers) * SNAPSHOT_ROOM * len(instruments))
     shm = make_directory(home, f"{folder.account_tag}-{folder.name}")
@@ -146,21 +147,26 @@ def make_huge(run: Run, path: Path) -> None:
     run.huge_pages = row
 
 
-def await_gone(stale: Path, clock: Clock) -> None:
+def await_gone(stale: Path, clock: Clock, say: Callable[[str], None] = lambda text: None) -> None:
     """Wait until every process that writes into a folder of shared memory has ended.
 
-    The children of a killed supervisor are killed by the kernel; that may take a moment.
+    The children of a killed supervisor are killed by the kernel; that may take a moment. ORDERS outlives it
+    for some seconds: it cancels entries, or closes what it was told to close.
 
     Raises:
         WriterAlive: one still lives after GONE_S; the message names it.
     """
-    deadline_ns = clock.mono_ns() + round(GONE_S * 1e9)
+    begun_ns, said = clock.mono_ns(), False
+    deadline_ns = begun_ns + round(GONE_S * 1e9)
     while living := [path for path in stale.glob("*.seg") if is_written(path)]:
         if clock.mono_ns() > deadline_ns:
             raise WriterAlive(
                 f"{living[0]}: a process of the engine that was killed still writes it; end it "
                 f"(fuser {living[0]}) and start again"
             )
+        if not said and clock.mono_ns() - begun_ns > SAY_S * 1e9:
+            said = True
+            say("waiting for the order process of the engine before: it cancels its entries")
         sleep(0.02)
 
 
@@ -222,10 +228,15 @@ def prepare_config(run: Run, kind: str) -> dict[str, Any]:
     """What a child learns before it becomes a process: no secret."""
     return {
         "kind": kind,
-        "settings": run.settings.model_dump(mode="json", exclude={"kite"}),
+        "settings": public_settings(run.settings),
         "instruments": str(run.folder.path / "instruments.csv"),
         "state": str(run.folder.path.parent.parent),
     }
+
+
+def public_settings(settings: Settings) -> dict[str, Any]:
+    """The settings for a child: without keys, tokens and the addresses of alert sinks."""
+    return settings.model_dump(mode="json", exclude={"kite": True, "alerts": SINK_SECRETS})
 
 
 def child_config(run: Run, process: ProcessPlan, restarts: int = 0) -> dict[str, Any]:
@@ -237,7 +248,7 @@ def child_config(run: Run, process: ProcessPlan, restarts: int = 0) -> dict[str,
     config: dict[str, Any] = {
         "name": process.name,
         "stages": stages,
-        "settings": run.settings.model_dump(mode="json", exclude={"kite"}),
+        "settings": public_settings(run.settings),
         "segments": {segment: str(path) for segment, path in run.paths.items()},
         "shm": str(run.shm),
         "instruments": str(run.folder.path / "instruments.csv"),
@@ -268,6 +279,7 @@ def child_config(run: Run, process: ProcessPlan, restarts: int = 0) -> dict[str,
             },
             "build": BUILD_FINGERPRINT,
             "config_hash": run.folder.config_hash,
+            "rules_hash": run.folder.rules_hash,
             "install": run.folder.install,
             "run_number": run.folder.number,
         }  # fmt: skip

@@ -20,6 +20,7 @@ from kite_hft.memory.journal import JournalError, Kind, Record, scan
 from kite_hft.settings import SettingsError, load_yaml
 from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.costs import ChargesError, Schedule, schedule_from_mapping
+from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.instruments import InstrumentError, InstrumentTable, read_csv
 from kite_hft.trading.pnl import CostBook, Pnl, parts
 from kite_hft.trading.positions import divide_half_even
@@ -51,8 +52,11 @@ class Ledger:
     active: bool = False
     halted: str = ""
     reducing: str = ""
+    killed: str = ""
+    holds: dict[int, Hold] = field(default_factory=dict)  # strategies that open nothing, by number
     warnings: list[str] = field(default_factory=list)
     marks: dict[int, int] = field(default_factory=dict)
+    recovery: dict[str, Any] = field(default_factory=dict)  # what the last start did
     external: dict[tuple[str, ...], str] = field(default_factory=dict)  # (instrument, product) -> words
     times_ns: dict[int, int] = field(default_factory=dict)  # order number -> last record about it
 
@@ -133,8 +137,14 @@ def _tell(ledger: Ledger, records: tuple[Record, ...]) -> None:
             _external(ledger, data.get("positions", ()))
         elif record.kind is Kind.STATE:
             ledger.active = bool(data.get("active", ledger.active))
+            ledger.recovery = data.get("recovery", ledger.recovery)
             ledger.halted = str(data.get("halted", ledger.halted) or "")
             ledger.reducing = str(data.get("reducing", ledger.reducing) or "")
+            ledger.killed = str(data.get("killed", ledger.killed) or "")
+            if "strategy" in data:
+                ledger.holds.pop(data["strategy"], None)
+                if data["state"]:
+                    ledger.holds[data["strategy"]] = Hold(data["state"], data["reason"])
         number = data.get("no")
         if isinstance(number, int):
             ledger.times_ns[number] = record.time_ns

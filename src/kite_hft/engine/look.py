@@ -140,12 +140,14 @@ class Look:
         return [{**row, "connected": row["connected"] and row["connection"] not in gone} for row in rows]
 
     def state(self) -> dict[str, Any]:
-        """ACTIVE, REDUCING, HALTED or NOT_ACTIVE, and what else holds orders back."""
+        """ACTIVE, REDUCING, HALTED, KILLED or NOT_ACTIVE, and what else holds orders back."""
         orders = self.readings.values("orders")
         return {
             "state": state_word(orders),
             "market_halted": bool(orders["market_halted"]),
             "token_dead": bool(orders["token_dead"]),
+            "strategies_held": int(orders["strategies_held"]),
+            "naked_paise": int(orders["naked_paise"]),
         }
 
     # Instruments

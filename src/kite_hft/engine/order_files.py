@@ -7,8 +7,8 @@ import csv
 import errno
 import io
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from io import RawIOBase
 from pathlib import Path
@@ -16,43 +16,105 @@ from typing import Any, Final
 
 from kite_hft.clock import Clock
 from kite_hft.layout import OrderStatus
-from kite_hft.memory.journal import Header, JournalWriter, Record, open_journal, reopen_journal, sync_until
+from kite_hft.memory.journal import Header, Kind, Record
+from kite_hft.memory.journal_files import (
+    failure_note,
+    give_back_reserves,
+    keep_name,
+    note_failure,
+    open_journal,
+    reopen_journal,
+)
+from kite_hft.memory.journal_writer import RESERVE_BYTES, JournalWriter, SyncBeside
 from kite_hft.settings import Settings
 from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import Written
+from kite_hft.trading.records import encode_json
 
 Alarm = Callable[[str, str, str], None]
 """Tells a person: (code, key, text)."""
 _ENDED: Final = frozenset(status.name for status in OrderStatus if status in TERMINAL)
 
 
-def open_run_journal(
-    config: dict[str, Any], settings: Settings, folder: Path, clock: Clock, held: contextlib.ExitStack
-) -> tuple[JournalWriter, tuple[Record, ...]]:
-    """The run's journal, with what it holds when the process was restarted; its sync thread runs beside.
+JOURNAL: Final = "journal.bin"
 
-    Both end with `held`.
+
+@dataclass(frozen=True, slots=True)
+class RunJournal:
+    """The run's journal while it is open. records: what it held when the process was restarted.
+
+    wake: to be called after each step, so that what was written is synced. set_aside: what was kept of
+    a torn tail, for people.
+    """
+
+    writer: JournalWriter
+    records: tuple[Record, ...]
+    wake: Callable[[], None]
+    set_aside: str = ""
+
+
+def open_run_journal(
+    config: dict[str, Any],
+    settings: Settings,
+    folder: Path,
+    clock: Clock,
+    held: contextlib.ExitStack,
+    wake_fd: int = -1,
+) -> RunJournal:
+    """The run's journal, opened or opened again, with the thread that syncs it. All ends with `held`.
+
+    A journal that the process before could not write any more begins with that halt latched. wake_fd:
+    an eventfd that is written after each sync when orders wait for it.
 
     Raises:
-        JournalError: it cannot be written or trusted.
+        JournalError: it cannot be written or trusted. OSError: it cannot be made.
     """
-    path, in_memory = folder / "journal.bin", settings.mode != "live"
+    path, memory = folder / JOURNAL, settings.mode != "live"
+    reserve = RESERVE_BYTES if settings.mode != "sim" else 0
+
+    def failed(text: str) -> None:
+        note_failure(path, text)
+
     records: tuple[Record, ...] = ()
+    set_aside = ""
     if config.get("restarted") and path.exists():
-        fd, found = reopen_journal(path, allow_tmpfs=in_memory)
-        held.callback(os.close, fd)
-        journal, records = JournalWriter(fd, resume=found), found.records
+        again = reopen_journal(path, allow_memory=memory)
+        held.callback(os.close, again.fd)
+        writer = JournalWriter(again.fd, resume=again.found, reserve=reserve, on_failure=failed)
+        records, set_aside = again.found.records, again.set_aside
+        if again.failed:
+            records += (_halt(writer, again.failed, clock),)
+            failure_note(path).unlink()
     else:
-        fd = open_journal(path, allow_tmpfs=in_memory)
+        give_back_reserves(folder.parent.parent.glob(f"*/*/{JOURNAL}"))  # other runs of the account are over
+        fd = open_journal(path, allow_memory=memory)
         held.callback(os.close, fd)
-        header = Header(build=config["build"], config=config["config_hash"], created_real_ns=clock.real_ns())
-        journal = JournalWriter(fd, header=header)
-    closing = threading.Event()
-    syncing = threading.Thread(target=sync_until, args=(journal, closing), name="journal-sync", daemon=True)
+        header = Header(
+            build=config["build"],
+            config=config["config_hash"],
+            rules=config.get("rules_hash", 0),
+            created_real_ns=clock.real_ns(),
+        )
+        writer = JournalWriter(fd, header=header, reserve=reserve, on_failure=failed)
+        keep_name(path)
+    writer.top_up()
+    held.callback(writer.finish)
+    if settings.trading.fsync_before_send and wake_fd >= 0:
+        syncing = SyncBeside(writer, on_sync=lambda: os.eventfd_write(wake_fd, 1), gather_s=0.0)
+    else:
+        syncing = SyncBeside(writer)
     syncing.start()
-    held.callback(syncing.join)
-    held.callback(closing.set)
-    return journal, records
+    held.callback(syncing.stop)
+    return RunJournal(writer, records, syncing.wake, set_aside)
+
+
+def _halt(writer: JournalWriter, why: str, clock: Clock) -> Record:
+    """The halt that the process before could not write down."""
+    payload = encode_json({"halted": f"the order process before this one: {why}"})
+    time_ns = clock.real_ns()
+    seq = writer.append(Kind.STATE, time_ns, payload)
+    writer.sync()
+    return Record(seq, Kind.STATE, time_ns, payload)
 
 
 def csv_sink(

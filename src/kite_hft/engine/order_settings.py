@@ -6,6 +6,7 @@ The supervisor makes it once before anything starts, only to see whether it can 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.engine.days import trading_day
@@ -16,6 +17,9 @@ from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.ports import OrdersConfig
 
+NO_LIMITS: Final = {"max_daily_loss", "on_daily_loss", "skew_s", "lists", "allow", "ddpi", "market_read_s"}
+"""Of the section `risk`: what is not among the limits of the table of checks."""
+
 
 def orders_config(settings: Settings, *, loopback: bool, charges: Schedule | None = None) -> OrdersConfig:
     """Settings of the stage; the broker's limits come from the dated rules file.
@@ -25,11 +29,13 @@ def orders_config(settings: Settings, *, loopback: bool, charges: Schedule | Non
     Raises:
         SettingsError: the rules file or a value cannot be used.
     """
-    trading = settings.trading
+    trading, loss = settings.trading, settings.risk.max_daily_loss
     try:
         return OrdersConfig(
             limits=limits_from_mapping(load_yaml(trading.rules)),
-            risk=RiskLimits(**settings.risk.model_dump()),
+            risk=RiskLimits(**settings.risk.model_dump(exclude=NO_LIMITS)),
+            max_daily_loss_paise=None if loss is None else round(loss * 100),
+            on_daily_loss=settings.risk.on_daily_loss,
             loopback=loopback,
             absence_horizon_s=trading.absence_horizon_s,
             poll_period_s=trading.poll_s,
@@ -38,6 +44,10 @@ def orders_config(settings: Settings, *, loopback: bool, charges: Schedule | Non
             reject_storm=settings.alerts.reject_storm,
             stale_position_s=settings.alerts.stale_position_s,
             charges=charges,
+            **settings.exits.model_dump(),
+            market_read_s=settings.risk.market_read_s,
+            ddpi=settings.risk.ddpi,
+            fsync_before_send=trading.fsync_before_send,
         )
     except SettingsError:
         raise

@@ -22,23 +22,35 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from kite_hft import _counters, _queue, _table
+from kite_hft import _counters, _queue
 from kite_hft.brokers.kite.rest import KITE, auth_headers
 from kite_hft.clock import Clock, SystemClock
-from kite_hft.engine.children import Answers
-from kite_hft.engine.continuing import Earlier, broker_name, chain_of, day_records, find_earlier
+from kite_hft.engine.books import shelf
+from kite_hft.engine.children import Answers, outlive_parent
+from kite_hft.engine.continuing import (
+    Earlier,
+    broker_name,
+    chain_of,
+    day_net_paise,
+    day_records,
+    find_earlier,
+)
 from kite_hft.engine.control import ControlPipe
 from kite_hft.engine.days import open_for
-from kite_hft.engine.order_files import open_csv, open_run_journal, written
+from kite_hft.engine.evidence import evidence_ports
+from kite_hft.engine.latch import LatchWatch
+from kite_hft.engine.latest import FreshOfAll, LatestOfAll
+from kite_hft.engine.market_facts import TickOf, market_facts
+from kite_hft.engine.order_files import RunJournal, open_csv, open_run_journal, written
+from kite_hft.engine.order_latches import kill_by_signal, latch_ports
 from kite_hft.engine.order_settings import charges_of_day, orders_config
 from kite_hft.engine.paper import PaperTransport
 from kite_hft.engine.segments import Segments
 from kite_hft.engine.spinning import Lookout
 from kite_hft.engine.warm import instruments_of
-from kite_hft.layout import SLOT_STATS, SegmentKind
+from kite_hft.layout import SegmentKind
 from kite_hft.memory.counters import named
 from kite_hft.memory.follow import FollowingReader
-from kite_hft.memory.header import PAYLOAD_OFFSET
 from kite_hft.net.http import HttpTransport
 from kite_hft.settings import Settings, is_loopback
 from kite_hft.stages.orders import Orders
@@ -48,6 +60,7 @@ from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.records import ORDER_COLUMNS, TRADE_COLUMNS
+from kite_hft.trading.recovery.resuming import recovery_words
 
 ACTIVE_S: Final = 60.0
 STOP_S: Final = 10.0
@@ -79,7 +92,13 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
     instruments = instruments_of(config["instruments"])
     clock = SystemClock()
     api = config["api"]
+    account = Path(config["folder"]).parent.parent
+    kill_by_signal(account, clock, "the order process")
+    if api["mode"] != "paper" and not config.get("own_simulator"):
+        outlive_parent()  # else the broker dies with the supervisor, and nothing is left to be cancelled
     with contextlib.ExitStack() as held:
+        latch = LatchWatch(account)
+        held.callback(latch.close)
         segments = Segments(config["segments"])
         held.callback(segments.close)
         views = [
@@ -92,9 +111,13 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
         intents, texts = queues[: len(config["workers"])], queues[len(config["workers"]) :]
         transport, extra_texts = make_transport(config, settings, instruments, segments, clock)
         held.callback(transport.close)
+        folder, wake_fd = Path(config["folder"]), config["wake_fds"]["orders"]
+        journal = open_run_journal(config, settings, folder, clock, held, wake_fd)
+        if journal.set_aside:
+            answers.log(f"orders: the journal was torn: {journal.set_aside}")
         ports = _ports(
             config, settings, instruments, segments, clock, held, transport, intents,
-            [*texts, *extra_texts], answers,
+            [*texts, *extra_texts], answers, latch, journal,
         )  # fmt: skip
         stage = Orders(
             ports,
@@ -110,12 +133,14 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
             transport,
             queues,
             views,
-            config["wake_fds"]["orders"],
+            wake_fd,
             clock,
             segments,
             control,
             answers,
             config["place"]["wait"],
+            latch,
+            journal.wake,
         )
         answers.placed(config["name"], config["place"])
         return _run(stage, transport, clock, waiting, answers)
@@ -132,18 +157,20 @@ def _ports(
     intents: Sequence[_queue.QueueConsumer],
     texts: Sequence[Any],
     answers: Answers,
+    latch: LatchWatch,
+    journal: RunJournal,
 ) -> Ports:
     """All that the stage is handed: files, queues, tables, and what earlier processes left."""
     folder, api, restarted = Path(config["folder"]), config["api"], bool(config.get("restarted"))
     tell = alerts_to(answers)
     own = api["mode"] == "paper" or bool(config.get("own_simulator"))
     broker = broker_name(api["mode"], api.get("url", ""), folder.name, own=own)
-    journal, records = open_run_journal(config, settings, folder, clock, held)
-    restarted = restarted and bool(records)
+    restarted = restarted and bool(journal.records)
     if restarted:
         earlier = Earlier(chain_of(folder), day_records(folder))
     else:
         earlier = find_earlier(folder, config["config_hash"], broker, instruments)
+    latest = LatestOfAll(config["connections"], len(instruments), segments)
     counters = segments.own("counters-orders", SegmentKind.COUNTERS)
     counted = _counters.CounterReader(counters.view).values() if restarted else np.zeros(0, np.int64)
 
@@ -154,14 +181,20 @@ def _ports(
         if isinstance(transport, HttpTransport):
             transport.use_headers(auth_headers(api["api_key"], access_token))
 
+    names = {n: settings.strategies[i].name for w in config["workers"] for n, i, _slots in w["strategies"]}
     return Ports(
+        **latch_ports(folder.parent.parent, latch, "" if own else broker, names, clock, alarm),
+        day_net_paise=day_net_paise(folder, broker, earlier.names),
         instruments=instruments,
         broker=KITE,
         transport=transport,
         clock=clock,
-        journal=journal,
+        journal=journal.writer,
+        synced_seq=lambda: journal.writer.synced_seq,
+        journal_state=journal.writer.state,
         counters=_counters.CounterWriter(counters.view),
-        latest=LatestOfAll(config["connections"], len(instruments), segments),
+        latest=latest,
+        facts=market_facts(settings, instruments, clock, TickOf(latest.reader_of), answers.log),
         intents=intents,
         texts=texts,
         events=_event_queues(segments, config),
@@ -175,7 +208,9 @@ def _ports(
         broker_name=broker,
         on_order=open_csv(folder / "orders.csv", ORDER_COLUMNS, alarm, held),
         on_trade=open_csv(folder / "trades.csv", TRADE_COLUMNS, alarm, held),
+        **evidence_ports(folder, settings, broker, alarm, clock, held),
         alert=tell,
+        on_book=shelf(Path(config["shm"]), clock.real_ns, wanted=settings.trading.watchdog),
         fresh=FreshOfAll(config["connections"], len(instruments), segments, config["segments"]),
         open_for=open_for(settings, instruments, clock),
         use_token=use_token,
@@ -219,53 +254,6 @@ def make_transport(
     return HttpTransport(api["url"], clock, auth_headers(api["api_key"], api["access_token"])), []
 
 
-class LatestOfAll:
-    """The latest tick of any slot, from the table of the connection that carries it (ports.Latest)."""
-
-    def __init__(self, connections: list[dict[str, Any]], n_slots: int, segments: Segments) -> None:
-        self._of_slot: list[_table.TableReader | None] = [None] * n_slots
-        self.last_px, self.look = self._last_px, self._look
-        for connection in connections:
-            segment = segments.read(f"latest-{connection['number']}", SegmentKind.LATEST_TABLE)
-            reader = _table.TableReader(segment.view)
-            for slot in connection["slots"]:
-                self._of_slot[slot] = reader
-
-        readers = {reader for reader in self._of_slot if reader is not None}
-        if len(readers) == 1:  # nothing to choose: its answers need no step between
-            only = readers.pop()
-            self.last_px, self.look = only.last_px, only.look
-
-    def _last_px(self, slot: int) -> int:
-        reader = self._of_slot[slot] if slot < len(self._of_slot) else None
-        return reader.last_px(slot) if reader else 0
-
-    def _look(self, slot: int) -> tuple[int, int, int] | None:
-        reader = self._of_slot[slot] if slot < len(self._of_slot) else None
-        return reader.look(slot) if reader else None
-
-
-class FreshOfAll:
-    """Whether a tick of a slot has come since its connection was made, as its feed process says."""
-
-    def __init__(
-        self, connections: list[dict[str, Any]], n_slots: int, segments: Segments, paths: dict[str, str]
-    ) -> None:
-        self._of_slot: list[Any] = [None] * n_slots
-        for connection in connections:
-            name = f"slots-{connection['number']}"
-            if name not in paths:
-                continue
-            view = segments.read(name, SegmentKind.SLOT_STATS).view
-            rows = np.frombuffer(view, SLOT_STATS, count=n_slots, offset=PAYLOAD_OFFSET)
-            for slot in connection["slots"]:
-                self._of_slot[slot] = rows["fresh"]
-
-    def __call__(self, slot: int) -> bool:
-        fresh = self._of_slot[slot]
-        return fresh is None or bool(fresh[slot])
-
-
 def _event_queues(segments: Segments, config: dict[str, Any]) -> dict[int, Any]:
     """Strategy number -> the event queue of its worker."""
     found: dict[int, Any] = {}
@@ -284,17 +272,25 @@ def _run(stage: Orders, transport: Transport, clock: Clock, waiting: Waiting, an
     if isinstance(transport, PaperTransport):
         transport.resume(stage.book)
     started_ns = clock.mono_ns()
-    while not (stage.active or stage.states.token_dead or stopping.is_set()):
+    while not (stage.active or stage.states.token_dead or stopping.is_set() or waiting.alone):
         waiting.round()
+        if stage.unexplained:
+            break  # a person has to end it, and needs an engine that can be asked
         if clock.mono_ns() - started_ns > ACTIVE_S * 1e9:
-            why = transport.last_failure() or "its books do not agree with ours; see the journal"
+            why = transport.last_failure() or "the broker's books could not be read"
             answers.log(f"orders: not active after {ACTIVE_S:.0f} s: {why}")
             return EXIT_NOT_ACTIVE
+    if stage.unexplained:
+        answers.log(f"orders: NOT ACTIVE, nothing is sent: {stage.unexplained}")
+    else:
+        answers.log(f"orders: recovered: {recovery_words(stage.recovery())}")
     answers.send(ready={})
-    while not stopping.is_set():
+    while not (stopping.is_set() or waiting.alone):
         waiting.round()
     waiting.hear()  # the stop policy may stand in the pipe
     stop_ns = clock.mono_ns()
+    if waiting.alone:
+        stage.control({"do": "alone"}, stop_ns)
     stage.begin_stop(stop_ns)
     longest_ns = (FLATTEN_S if stage.flattening else STOP_S) * 1e9
     while not stage.idle and clock.mono_ns() - stop_ns < longest_ns:
@@ -321,17 +317,22 @@ class Waiting:
         control: ControlPipe | None,
         answers: Answers,
         wait: str,
+        latch: LatchWatch,
+        wake_journal: Callable[[], None] = lambda: None,
     ) -> None:
+        self._latch, self._wake_journal = latch, wake_journal
         self._stage, self._transport, self._queues, self._clock = stage, transport, queues, clock
         self._segments, self._wake_fd = segments, wake_fd
         self._control, self._answers = control, answers
-        self._beat_ns = 0
+        self._beat_ns, self._alone = 0, False
         self._epoll = select.epoll()
         self._epoll.register(wake_fd, select.EPOLLIN)
         if transport.fileno() >= 0:
             self._epoll.register(transport.fileno(), select.EPOLLIN)
         if control is not None:
             self._epoll.register(control.fileno(), select.EPOLLIN)
+        if latch.fileno() >= 0:
+            self._epoll.register(latch.fileno(), select.EPOLLIN)
         self._lookout = Lookout(wait, queues, views, self._serve, clock)
 
     def hear(self) -> None:
@@ -341,6 +342,14 @@ class Waiting:
                 self._stage.control(message, self._clock.mono_ns())
             except (KeyError, ValueError, TypeError) as error:
                 self._answers.log(f"orders: message {message.get('do')!r} not understood: {error!r}")
+        if self.alone and self._control is not None:
+            self._epoll.unregister(self._control.fileno())
+            self._control, self._alone = None, True
+
+    @property
+    def alone(self) -> bool:
+        """The supervisor is gone: its end of the control pipe is closed."""
+        return self._alone or (self._control is not None and self._control.closed)
 
     def round(self) -> None:
         """One step; then, when it found nothing, look or sleep until something arrives or is due."""
@@ -349,7 +358,9 @@ class Waiting:
             self._beat_ns = now_ns + BEAT_NS
             self._segments.heartbeat(now_ns)
             self.hear()
-        if self._stage.step(now_ns):
+        worked = self._stage.step(now_ns)
+        self._wake_journal()
+        if worked:
             return
         times = (self._stage.next_deadline_ns(now_ns), self._transport.next_deadline_ns(), self._beat_ns)
         due_ns = min(t for t in times if t is not None)
@@ -367,6 +378,8 @@ class Waiting:
         for fd, _ in ready:
             if fd == self._wake_fd:
                 os.eventfd_read(fd)
+            elif fd == self._latch.fileno():
+                self._latch.drain()
             elif self._control is not None and fd == self._control.fileno():
                 self.hear()
         return bool(ready)

@@ -17,7 +17,12 @@ from kite_hft.layout import Severity
 from kite_hft.units import rupees_text
 
 ALERTS_SHOWN: Final = 3
-STATE_COLOURS: Final = {"ACTIVE": "green", "REDUCING": "bold yellow", "HALTED": "bold red"}
+STATE_COLOURS: Final = {
+    "ACTIVE": "green",
+    "REDUCING": "bold yellow",
+    "HALTED": "bold red",
+    "KILLED": "bold red",
+}
 ALERT_COLOURS: Final = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 
@@ -34,6 +39,8 @@ def state_text(orders: dict[str, int]) -> Text:
     for name, words in (("market_halted", "market halt"), ("token_dead", "token dead")):
         if orders[name]:
             text.append(f"  {words}", style="bold red")
+    if orders.get("strategies_held"):
+        text.append(f"  {orders['strategies_held']} strategies held", style="bold yellow")
     return text
 
 

@@ -248,6 +248,8 @@ def counted_pnl(counters: Mapping[str, int]) -> dict[str, Any]:
 def state_part(orders: Mapping[str, int], told: Mapping[str, Any]) -> dict[str, Any]:
     """What held orders back when the run ended; the words where ORDERS could still give them."""
     return {
+        "killed": str(told.get("killed") or ("yes" if orders["state_killed"] else "")),
+        "held": dict(told.get("held", {})),
         "halted": str(told.get("halted") or ("yes" if orders["state_halted"] else "")),
         "reducing": str(told.get("reducing") or ("yes" if orders["state_reducing"] else "")),
         "market_halted": bool(orders["market_halted"]),
@@ -269,12 +271,14 @@ def make_report(
     alerts: Mapping[str, Any] | None = None,
     fills: Mapping[str, Any] | None = None,
     placing: Mapping[str, Any] | None = None,
+    egress: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The whole report. `parts`: what each process said at its end, by process name.
 
     restarts: one row each (engine/restarts.py). alerts: Alerting.report(). fills: by which rules the
     simulated exchange filled orders; empty for a real one. placing: by process how it waits and where
-    it runs: what was asked, what it got, and why not (engine/placing.py).
+    it runs: what was asked, what it got, and why not (engine/placing.py). egress: the calls to the broker,
+    counted once more (engine/recount.py).
     """
     compute, orders = readings.values("compute"), readings.values("orders")
     told = parts.get("orders", {})
@@ -291,14 +295,16 @@ def make_report(
         "pnl_paise": told.get("pnl_paise") or counted_pnl(orders),
         "positions": told.get("positions", []),
         "open_at_end": told.get("open", {}),
+        "recovery": told.get("recovery", {}),
         "state": state_part(orders, told.get("orders", {})),
         "latency_us": readings.latency_us(),
         "memory": {"by process": dict(memory), "shm": dict(shm_bytes)},
         "cpu": dict(cpu),
         "start": started,
         "restarts": [dict(row) for row in restarts],
-        "alerts": dict(alerts or {"by_code": {}, "standing": [], "hook": {}}),
+        "alerts": dict(alerts or {"by_code": {}, "standing": [], "sinks": {}, "watchdog": {}}),
         "fills": dict(told.get("fills") or fills or {}),
         "placing": dict(placing or {}),
+        "egress": dict(egress or {}),
         "absence_horizon_s": absence_horizon_s,
     }

@@ -21,7 +21,8 @@ from kite_hft.sessions import ist_text
 
 ATTEMPTS: Final = 19  # runs that may start in one second: 86,400 x 19 < 36^4
 SECRET: Final = re.compile(
-    r"""((?:api_key|api_secret|access_token|password|totp_secret)["']?\s*:\s*)[^,}\n]+"""
+    r"""((?:api_key|api_secret|access_token|password|totp_secret|webhook|telegram_bot_token|heartbeat_url)"""
+    r"""["']?\s*:\s*)[^,}\n]+"""
 )
 """Key and separator of what must not be copied, in YAML's block and flow style."""
 BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -45,6 +46,7 @@ class RunFolder:
     install: str
     number: int
     config_hash: int
+    rules_hash: int
 
     def release(self) -> None:
         """Let go of the account."""
@@ -95,6 +97,9 @@ def open_run(
 ) -> RunFolder:
     """Lock the account and make the folder of a new run, with copies of config and rules.
 
+    copies: the configuration, then the dated rules files; hashes of all and of the rules alone stand in
+    the journal's header.
+
     root: the state directory; home: this user's folder in shared memory.
 
     Raises:
@@ -118,15 +123,19 @@ def open_run(
     else:
         os.close(lock_fd)
         raise FileExistsError(f"{ATTEMPTS} runs of {broker}-{account} started in this second; try again")
-    digest = hashlib.sha256()
-    for source in copies:
+    digest, rules = hashlib.sha256(), hashlib.sha256()
+    for number, source in enumerate(copies):
         copy_without_secrets(source, path / source.name)
         digest.update(source.read_bytes())
+        if number:
+            rules.update(source.read_bytes())
     _point_latest(folder, path)
     hours, minutes, seconds = (int(part) for part in clock.split(":"))
     number = (hours * 3600 + minutes * 60 + seconds) * ATTEMPTS + attempt
     config_hash = int.from_bytes(digest.digest()[:8], "little")
-    return RunFolder(path, tag, home / f"{tag}.lock", name, lock_fd, install_id(root), number, config_hash)
+    rules_hash = int.from_bytes(rules.digest()[:8], "little")
+    lock = home / f"{tag}.lock"
+    return RunFolder(path, tag, lock, name, lock_fd, install_id(root), number, config_hash, rules_hash)
 
 
 def copy_without_secrets(source: Path, target: Path) -> None:

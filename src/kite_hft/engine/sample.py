@@ -90,7 +90,9 @@ def age_s(at_ns: int, now_ns: int) -> float | None:
 
 
 def state_word(orders: dict[str, int]) -> str:
-    """ACTIVE, REDUCING, HALTED or NOT_ACTIVE, from the order stage's gauges."""
+    """ACTIVE, REDUCING, HALTED, KILLED or NOT_ACTIVE, from the order stage's gauges."""
+    if orders.get("state_killed"):
+        return "KILLED"
     if orders["state_halted"]:
         return "HALTED"
     if orders["state_reducing"]:

@@ -5,7 +5,10 @@
     {"do": "subscribe", "tokens": [..], "mode": "full"}      and "unsubscribe"
     {"do": "token", "access_token": ".."}                    after a new login
     {"do": "halt", "reason": ".."}                           nothing opens any more
-    {"do": "acknowledge", "number": 3}                       an alert was seen (null: all)
+    {"do": "resume", "strategy": "..", "by": ".."}           it may again (null: everything, the kill too)
+    {"do": "resolve", "name": "7", "how": "absent", ..}      a person's word on an order of unknown fate
+    {"do": "acknowledge", "number": 3}                       an alert was seen (null: all), or "code", "key"
+    {"do": "test_alert"}                                     one through every sink; with "number": its fate
 
 Each is answered by {"ok": true, ...} or {"error": "..."}.
 """
@@ -20,6 +23,7 @@ from kite_hft.engine.alerting import Alerting
 from kite_hft.engine.control import ControlError
 from kite_hft.engine.family import ENDED, Family
 from kite_hft.engine.launch import Run
+from kite_hft.engine.upkeep import Upkeep
 
 POLICIES: Final = ("keep", "cancel", "flatten")
 MODES: Final = ("ltp", "quote", "full")
@@ -33,6 +37,7 @@ class Steering:
     run: Run
     family: Family
     alerting: Alerting
+    upkeep: Upkeep
 
     def handle(self, request: Request) -> dict[str, Any]:
         """The answer to one request.
@@ -47,7 +52,10 @@ class Steering:
             "unsubscribe": self._subscribe,
             "token": self._token,
             "halt": self._halt,
+            "resume": self._resume,
+            "resolve": self._resolve,
             "acknowledge": self._acknowledge,
+            "test_alert": self._test_alert,
         }
         verb = verbs.get(str(request.get("do")))
         if verb is None:
@@ -60,9 +68,10 @@ class Steering:
             "folder": str(self.run.folder.path),
             "mode": self.run.settings.mode,
             "stopping": self.run.stop_asked,
-            "processes": self.family.rows(),
+            "processes": self.family.rows() + self.upkeep.rows(),
             "restarts": [restart.row() for restart in self.family.history],
             "alerts": [alert.fields() for alert in self.alerting.standing()],
+            "watchdog": self.upkeep.report(),
         }
 
     def _stop(self, request: Request) -> dict[str, Any]:
@@ -114,6 +123,41 @@ class Steering:
             raise ControlError("the order process is not running")
         return {}
 
+    def _resume(self, request: Request) -> dict[str, Any]:
+        name, by = request.get("strategy"), str(request.get("by") or "")[:100]
+        numbers: list[int | None] = [None]
+        if name is not None:
+            known = {
+                number: self.run.settings.strategies[index].name
+                for worker in self.run.plan.workers
+                for number, index, _slots in worker.strategies
+            }
+            numbers = [number for number, known_name in known.items() if known_name == name]
+            if not numbers:
+                names = ", ".join(sorted(set(known.values())))
+                raise ControlError(f"no strategy {name!r} in this run; there are {names}")
+        for number in numbers:
+            if not self.family.tell("orders", {"do": "resume", "strategy": number, "by": by}):
+                raise ControlError("the order process is not running")
+        return {}
+
+    def _resolve(self, request: Request) -> dict[str, Any]:
+        """Handed on as it is; ORDERS journals its answer (COMMAND) under the number `ask`."""
+        words = {key: str(request.get(key) or "")[:100] for key in ("ask", "name", "how", "order_id", "by")}
+        if not (words["ask"] and words["name"] and words["how"] in ("absent", "present")):
+            raise ControlError("resolve needs ask, name, and how: absent or present")
+        if not self.family.tell("orders", {"do": "resolve", **words}):
+            raise ControlError("the order process is not running")
+        return {}
+
     def _acknowledge(self, request: Request) -> dict[str, Any]:
+        number, key = request.get("number"), request.get("key")
+        code, by = str(request.get("code") or ""), str(request.get("by") or "")
+        number, key = None if number is None else int(number), None if key is None else str(key)
+        return {"acknowledged": self.alerting.acknowledge(number, code, key, by)}
+
+    def _test_alert(self, request: Request) -> dict[str, Any]:
         number = request.get("number")
-        return {"acknowledged": self.alerting.acknowledge(None if number is None else int(number))}
+        if number is None:
+            number = self.alerting.test()
+        return {"number": number, "sinks": self.alerting.tested(int(number))}

@@ -27,12 +27,16 @@ from typing import Any, Final
 from kite_hft.engine.alerting import Alerting
 from kite_hft.engine.control import SOCKET_NAME, ControlServer
 from kite_hft.engine.days import sessions_now
+from kite_hft.engine.evidence import EVIDENCE
 from kite_hft.engine.family import RUNNING, Family, Member, StartFailed, StopAsked, last_words
 from kite_hft.engine.judges import feed_trouble
 from kite_hft.engine.launch import SHM, Run, child_config, prepare, release, wanted_slots
+from kite_hft.engine.recount import recount_run
 from kite_hft.engine.report import Readings, make_report, processes
 from kite_hft.engine.sample import take_sample
+from kite_hft.engine.sinks.making import make_sinks, secrets_of
 from kite_hft.engine.steering import Steering
+from kite_hft.engine.upkeep import Upkeep
 from kite_hft.trading.alerts import Alert
 from kite_hft.trading.market_halt import HaltWatch, sample_of
 
@@ -60,6 +64,7 @@ class Watch:
     readings: Readings
     alerting: Alerting
     control: ControlServer
+    upkeep: Upkeep
     next_show_ns: int = 0
     next_judge_ns: int = 0
     troubled: set[str] = field(default_factory=set)
@@ -97,7 +102,7 @@ class Watch:
     def _wait(self) -> None:
         """Until somebody says something, at most LOOK_MS."""
         poll = select.poll()
-        for fd in [*self.family.filenos(), *self.control.filenos()]:
+        for fd in [*self.family.filenos(), *self.control.filenos(), *self.upkeep.filenos()]:
             poll.register(fd, select.POLLIN)
         if any(flags & ~select.POLLIN for _fd, flags in poll.poll(LOOK_MS)):
             sleep(ENDING_S)  # a process that has closed its pipe is about to end
@@ -118,9 +123,17 @@ class Watch:
         if now_ns >= self.next_judge_ns:
             self.next_judge_ns = now_ns + JUDGE_EVERY_NS
             self._judge(now_ns)
+        self.upkeep.look(now_ns, self._orders, self.troubled, in_session=self._in_session())
         self.alerting.poll()
         self.control.serve()
         return None
+
+    def _orders(self) -> dict[str, int]:
+        return self.readings.one("counters-orders")
+
+    def _in_session(self) -> bool:
+        """Whether the market that we see is open."""
+        return self.hours is None or self.hours[0] <= self.run.clock.real_ns() < self.hours[1]
 
     def _tell_orders(self, back: Member) -> None:
         """What ORDERS must know of a process that was started again, or what it forgot itself."""
@@ -194,7 +207,7 @@ class Watch:
 
     def _judge_market(self, now_ns: int) -> None:
         """A silent market is none of ours to trade in: ORDERS is told, and told when it is over."""
-        if self.hours is not None and not self.hours[0] <= self.run.clock.real_ns() < self.hours[1]:
+        if not self._in_session():
             return
         feeds = [self.readings.one(name) for name in self.readings.of_stage("feed")]
         was, on = self.halts.halted, self.halts.look([sample_of(counters) for counters in feeds], now_ns)
@@ -237,9 +250,17 @@ def make_alerting(run: Run, family: Family) -> Alerting:
 
     session = run.session
     about = {"broker": run.settings.broker, "account": run.settings.account, "run": run.folder.name}
+    chosen, folder = run.settings.alerts, run.folder.path
+    config = chosen.model_dump(mode="json")
+
+    def seen(told: Alert, number: int, by: str) -> None:
+        command = {"do": "acknowledge", "code": told.code, "key": told.key, "number": number, "by": by}
+        family.tell("orders", {"do": "command", "command": command})
+
     return Alerting(
-        run.folder.path, run.settings.alerts, run.clock, run.view.say, about,
-        secrets=(session.api_key, session.access_token), on_told=journal,
+        folder, make_sinks(config, folder, run.clock), run.clock, run.view.say, chosen.remind_s,
+        max(chosen.hook_timeout_s, chosen.sink_timeout_s), about,
+        (session.api_key, session.access_token, *secrets_of(config)), journal, seen,
     )  # fmt: skip
 
 
@@ -248,7 +269,8 @@ def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
     readings = Readings.open(run.paths)
     family = Family(run, run.view.say)
     alerting = make_alerting(run, family)
-    control = ControlServer(run.shm / SOCKET_NAME, Steering(run, family, alerting).handle)
+    upkeep = Upkeep(run, family, alerting)
+    control = ControlServer(run.shm / SOCKET_NAME, Steering(run, family, alerting, upkeep).handle)
     started_ns = run.clock.mono_ns()
     code = EXIT_FAILED
     memory: dict[str, Any] = {}
@@ -256,7 +278,8 @@ def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
     try:
         family.start()
         started_ns = family.started_ns = run.clock.mono_ns()
-        code = Watch(run, family, readings, alerting, control).until_the_end(duration_s)
+        upkeep.start()
+        code = Watch(run, family, readings, alerting, control, upkeep).until_the_end(duration_s)
     except StopAsked:
         run.view.say(f"stopping: {run.stop_asked}")
         code = EXIT_OK
@@ -264,13 +287,14 @@ def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
         run.view.say(f"not started: {error}")
     finally:
         duration = (run.clock.mono_ns() - started_ns) / 1e9
-        memory, cpu = processes(family.pids())
+        memory, cpu = processes(family.pids() | upkeep.pids())
         run.view.end()
         control.close()
         if not stop(run, family):
             code = EXIT_FAILED
         for fields in family.listen():
             alerting.take(fields)
+        upkeep.close()
         family.release()
         alerting.close(sleep)
     report = make_report(
@@ -283,9 +307,10 @@ def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
         shm_bytes={name: path.stat().st_size for name, path in run.paths.items()},
         absence_horizon_s=run.settings.trading.absence_horizon_s,
         restarts=[restart.row() for restart in family.history],
-        alerts=alerting.report(),
+        alerts=alerting.report() | {"watchdog": upkeep.report()},
         fills=run.session.fills,
         placing=placing_part(run, family),
+        egress=recount_run(run.folder.path / EVIDENCE, run.settings.trading.rules),
     )
     readings.close()
     try:

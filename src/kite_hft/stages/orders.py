@@ -16,32 +16,38 @@ from typing import Any, Final
 
 import numpy as np
 
-from kite_hft.layout import INTENT, TEXT, IntentKind, OrderStatus, Reason
+from kite_hft.layout import TEXT, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpResponse, Refused, TransportError
-from kite_hft.trading.exits.flatten import Flatten
+from kite_hft.trading.exits.keeping import Keeper
 from kite_hft.trading.gate.checks import Context
-from kite_hft.trading.gate.risk import gather, judge, plain_of
+from kite_hft.trading.gate.judging import Gate
+from kite_hft.trading.gate.losses import DailyLoss
+from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.gate.states import States
-from kite_hft.trading.intents import Intent, intents_of
-from kite_hft.trading.pnl import CostBook, account
+from kite_hft.trading.intents import Intent
+from kite_hft.trading.pnl import CostBook
 from kite_hft.trading.ports import OrdersConfig, Ports
+from kite_hft.trading.recovery.market_reads import market_reads
 from kite_hft.trading.recovery.polls import Read
 from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.recovery.reconcile import Reconciler
 from kite_hft.trading.recovery.replay import Recovered, replay
-from kite_hft.trading.recovery.resuming import begin, take_up
+from kite_hft.trading.recovery.resuming import begin, recovery_report, take_up
+from kite_hft.trading.sending.answers import Answers
+from kite_hft.trading.sending.asides import Aside
 from kite_hft.trading.sending.calls import Calls
 from kite_hft.trading.sending.desk import Desk
+from kite_hft.trading.sending.intake import Intake
+from kite_hft.trading.sending.killing import Killing
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.trading.sending.telling import Teller
 from kite_hft.trading.sending.watch import Watch
 from kite_hft.trading.sending.work import Work
-from kite_hft.trading.summary import report, what_stays_open
+from kite_hft.trading.summary import report, show_pnl, what_stays_open
 from kite_hft.units import NS_PER_S
 
-INTENTS_PER_STEP: Final = 64
 TEXTS_PER_STEP: Final = 16
 GAUGE_PERIOD_NS: Final = 100_000_000
 UNTOLD: Final = frozenset({OrderStatus.SENT, OrderStatus.PENDING, OrderStatus.AMBIGUOUS})
@@ -54,37 +60,59 @@ class Orders:
     name = "orders"
 
     def __init__(self, ports: Ports, config: OrdersConfig) -> None:
+        self._market, ports = market_reads(ports, config)
         self._ports, self._config = ports, config
         self.book = Book(ports.instruments)
         self.costs = CostBook(self.book, ports.instruments, config.charges)
         self.outbox = Outbox(ports, self.book, self.costs)
         self.states = States(self.outbox, config.reject_storm)
-        self._calls: Calls[Work | tuple[Read, int]] = Calls(
+        self._calls: Calls[Work | Aside | tuple[Read, int]] = Calls(
             ports.transport, self.outbox, ports.broker.parse_outcome
         )
         self.desk = Desk(
             ports, config, self.book, self.outbox, self.states,
             self._calls.submit, self._regather, self._look_up,
         )  # fmt: skip
+        self._answers = Answers(ports, self.outbox, self.states, self.desk)
+        self._losses = DailyLoss(ports, config, self.outbox, self.states)
         horizon_ns = round(config.absence_horizon_s * NS_PER_S)
         self._reconciler = Reconciler(ports, self.book, self.outbox, self.states, horizon_ns, self.desk)
-        self.reader = BookReader(ports, config, self.book, self.outbox, self._reconciler, self._calls.submit)
+        self.reader = BookReader(
+            ports, config, self.book, self.outbox, self._reconciler, self._calls.submit, self.desk.egress
+        )
         self._teller = Teller(ports, self.book, self.outbox)
         self._watch = Watch(ports, config, self.book, self.outbox, self._age_ns)
-        self._flatten = Flatten(ports, config, self.book, self.outbox, self.reader)
-        self._plain = plain_of(ports.instruments, config.risk)
+        self.gate = Gate(
+            ports, config, self.book, self.outbox, self.states,
+            active=lambda: self.active,
+            halted=lambda: self.outbox.halted or ("stopping" if self.stopping else ""),
+            funds=lambda: self.reader.funds.net_paise if self.reader.funds else None,
+        )  # fmt: skip
+        self.intake = Intake(ports, config, self.outbox, self.desk, self._judge)
+        self.keeper = Keeper(
+            ports, config, self.book, self.outbox, self.desk, self.intake, self.reader, self._reconciler,
+            self._calls.submit,
+        )  # fmt: skip
+        self._killing = Killing(ports, self.book, self.states, self.desk, self.keeper.triggers.drop_entries)
         self._found = Recovered()
         self._resumed: list[Intent] = []
-        self._heads: list[int] = []  # intents up to here were pushed before this process came
-        self._last_seq: dict[int, int] = {}
-        self._taken: list[tuple[Intent, bool]] = []
-        self._intent_rows = np.zeros(INTENTS_PER_STEP, INTENT)
-        self._intent_bytes = self._intent_rows.view(np.uint8).data
         self._text_rows = np.zeros(TEXTS_PER_STEP, TEXT)
         self._gauges_ns = -GAUGE_PERIOD_NS
         self._fills_seen = 0
         self.stop_policy = "cancel"
-        self.active = self.stopping = self.flattening = False
+        self.active = self.stopping = self._alone = False
+
+    @property
+    def flattening(self) -> bool:
+        """All positions are being closed."""
+        return self.keeper.flatten.alive
+
+    @flattening.setter
+    def flattening(self, on: bool) -> None:
+        if on:
+            self.keeper.flatten.begin()
+        else:
+            self.keeper.flatten.alive = False
 
     # Life
 
@@ -97,30 +125,43 @@ class Orders:
         ports, now_ns = self._ports, self._ports.clock.mono_ns()
         found = self._found = replay(ports.history, self.book, ports.instruments, now_ns)
         self.costs.begin()
-        self._last_seq, self.desk.last_order_no = found.last_seq, found.last_order_no
+        self._reconciler.restore(found)
+        # A number that was told to people is not used again, were its record not to be written.
+        self.desk.last_order_no = max(found.last_order_no, *ports.written.orders, 0)
         self.desk.throttle.placed_today = found.placed
         begin(found, ports, self._config, self.outbox)
-        self.states.restore(found.halted, found.reducing)
+        self.states.restore(found.halted, found.reducing, {**ports.holds, **found.holds})
+        self._losses.restore(found.loss_paise)
+        self.gate.restore(found, now_ns)
         if ports.restarted:
             self._reconciler.externals.restore(found.external_orders, found.external_fills)
             self.states.halt_market(found.market_halted)
         self._resumed = take_up(found, ports, self._config, self.book, self.outbox, self.desk, now_ns)
-        self._heads = [source.waiting() for source in ports.intents]
+        self.intake.start(found)
+        self.keeper.restore(found, now_ns)
 
     def step(self, now_ns: int) -> int:
         """One round; returns how many answers, updates, intents and calls it handled."""
+        self.desk.heed_journal(now_ns)
+        if self._killing.look(now_ns, active=self.active):
+            self.flattening = not self.states.token_dead
         work = self._take_answers(now_ns) + self._take_texts(now_ns)
-        taken = self._take_intents(now_ns)
-        if self.flattening:
-            self._flatten_on(now_ns)
+        # After a restart they wait: a second of reading books is no reason to refuse them.
+        waits = self._ports.restarted and not (self.active or self.states.token_dead or self.stopping)
+        taken = [] if waits else self.intake.take(now_ns)
+        work += self.keeper.act(now_ns, active=self.active)
         if self.stopping and self._untold():
             self._look_up()
         work += self.desk.send(now_ns)
-        self._commit(taken)
+        if self.active:
+            work += self.keeper.send(now_ns)
+        self.intake.commit(taken)
         work += sum(taken) + self.reader.send(now_ns)
+        work += self._market.send(now_ns, self.desk.egress, self._calls.submit, self.states.token_dead)
         fills = self.outbox.totals["filled"] + self.outbox.totals["partial_fills"]
         if fills != self._fills_seen:
             self._fills_seen = fills
+            self._gauges_ns = now_ns - GAUGE_PERIOD_NS  # each fill is judged by the day's loss limit
             self.reader.polls.trades_wanted = True
         if now_ns - self._gauges_ns >= GAUGE_PERIOD_NS:
             self._gauges_ns = now_ns
@@ -133,10 +174,11 @@ class Orders:
     def next_deadline_ns(self, now_ns: int) -> int | None:
         """When `step` must run next although nothing arrives; None: not by itself."""
         live = self.book.live_count() > 0
-        sends = None if self.states.token_dead else self.desk.throttle.next_ns(now_ns)
-        times = [sends, self.reader.polls.next_ns(now_ns, live)]
-        if self.flattening:
-            times.append(now_ns + GAUGE_PERIOD_NS)
+        times = [self.reader.polls.next_ns(now_ns, live), self._killing.next_ns()]
+        if not self.states.token_dead:
+            times += [self.desk.next_ns(now_ns), self._market.next_ns(now_ns, self.desk.egress)]
+        times.append(self._watch.next_ns(self._calls.items(), now_ns))
+        times += self.keeper.next_ns(now_ns, active=self.active)
         return min((t for t in times if t is not None), default=None)
 
     def begin_stop(self, now_ns: int, policy: str = "") -> None:
@@ -151,7 +193,11 @@ class Orders:
         self.stopping = True
         self.outbox.journal(Kind.STATE, {"stopping": True, "policy": policy, "halted": self.outbox.halted})
         self.desk.drop_entries(Reason.HALTED, "stopping", now_ns)
-        self.flattening = policy == "flatten" and not self.states.token_dead
+        self.flattening = (policy == "flatten" or self.flattening) and not self.states.token_dead
+        if policy != "keep":
+            self.keeper.triggers.drop_entries(now_ns)
+        if self.active and policy != "flatten":
+            self.keeper.leave(now_ns)
         for order in self.book.live():
             if policy == "flatten" or (policy == "cancel" and order.opening):
                 self.desk.cancel(order, None, now_ns)
@@ -164,8 +210,9 @@ class Orders:
         under_way = any(isinstance(item, Work) for item in self._calls.items())
         if self.states.token_dead:
             return not under_way
-        waits = len(self.desk.throttle) or self.desk.cancelling or self.reader.polls.trades_wanted
-        return not (under_way or waits or self._untold() or self.flattening)
+        waits = len(self.desk.throttle) or self.desk.staging or self.desk.cancelling
+        waits = waits or self.reader.polls.trades_wanted
+        return not (under_way or waits or self._untold() or self.keeper.busy)
 
     def _untold(self) -> bool:
         return any(order.status in UNTOLD for order in self.book.live())
@@ -173,13 +220,13 @@ class Orders:
     def close(self) -> dict[str, Any]:
         """Orderly end; returns what stays open (it goes to the journal and to orders.csv too)."""
         summary = what_stays_open(self.book, self._ports.instruments)
-        if self.flattening and (left := self._flatten.report()):
+        if self.flattening and (left := self.keeper.flatten.report()):
             self.outbox.alert("NOT_FLAT", f"could not be closed: {', '.join(left)}")
         for order in self.book.live():
             self.outbox.write_order(order)
         self.active = False
         self._set_gauges()
-        self.outbox.journal(Kind.END, summary)
+        self.outbox.journal(Kind.END, summary | ({"alone": True} if self._alone else {}))
         return summary
 
     # Steering from outside
@@ -199,27 +246,48 @@ class Orders:
         if do == "halt":
             self.halt(str(message["reason"]), now_ns)
         elif do == "resume":
-            self.states.resume()
+            self._resume(message)
+        elif do == "alone":
+            self._alone = True
+            text = "the supervisor is gone: no opening any more, entries are cancelled, exits stay"
+            self.outbox.alert("SUPERVISOR_GONE", text)
+            self.begin_stop(now_ns, "cancel")
         elif do == "market_halt":
             self.states.halt_market(bool(message["on"]))
         elif do == "worker_restarted":
             self._teller.whole(self._ports.workers.get(int(message["worker"]), ()), now_ns)
+        elif do == "resolve":
+            self._reconciler.doubts.say(message, now_ns)
         elif do == "alert":
             self.outbox.forwarded(message)
+        elif do == "command":  # what a person told the engine, for the journal
+            self.outbox.journal(Kind.COMMAND, dict(message["command"]))
+        elif do == "watchdog":
+            self.outbox.gauge("naked_paise", int(message["naked_paise"]))
+            self.reader.polls.check_wanted |= bool(message.get("read"))
         elif do == "token":
-            self._take_token(str(message["access_token"]))
+            self._take_token(str(message["access_token"]), now_ns)
         elif do == "stop_policy" and message["policy"] in STOP_POLICIES:
             self.stop_policy = str(message["policy"])
         else:
             self.outbox.journal(Kind.STATE, {"halted": self.outbox.halted, "not_understood": str(do)})
+
+    def _resume(self, message: dict[str, Any]) -> None:
+        """A person lets a strategy go on, or everything: the kill latch, too."""
+        number = None if message.get("strategy") is None else int(message["strategy"])
+        if self.states.resume(number, by := str(message.get("by", ""))):
+            self.gate.let_go(self._ports.clock.mono_ns(), number)
+            if number is None and self.states.killed:
+                self._ports.unkill(by)
 
     def _stand_still(self, now_ns: int) -> None:
         """The token is dead: no call leaves until there is another."""
         self.active, self.reader.polls.paused = False, True
         self.desk.drop_all(Reason.TOKEN_DEAD, self.states.token_dead, now_ns)
 
-    def _take_token(self, access_token: str) -> None:
+    def _take_token(self, access_token: str, now_ns: int) -> None:
         """Go on with a new token: the next reads are its trial; after a dead one, a whole reconciliation."""
+        self.states.token_ns = now_ns
         self._ports.use_token(access_token)
         self.reader.polls.orders_wanted = self.reader.polls.trades_wanted = True
         if self.states.token_dead:
@@ -230,99 +298,30 @@ class Orders:
         """The orders, pnl_paise, positions, open and absence_horizon_s parts of report.json."""
         mark = self._ports.latest.last_px
         part = report(self.outbox, self.book, self._ports.instruments, self.costs, mark)
+        part["orders"] |= self.states.words()
         return part | {
             "open": what_stays_open(self.book, self._ports.instruments),
             "absence_horizon_s": self._config.absence_horizon_s,
+            "recovery": self.recovery(),
         }
+
+    def recovery(self) -> dict[str, Any]:
+        """What the start of this process took up and found, for the log, report.json and status."""
+        return recovery_report(self._found, self._ports, self._reconciler, self.reader)
+
+    @property
+    def unexplained(self) -> str:
+        """What the broker's books and the journal differ in, and how to end it; "": nothing was told."""
+        return self.reader.unexplained
 
     # Intents
 
-    def _take_intents(self, now_ns: int) -> list[int]:
-        """How many were taken from each queue; they stay in it until `_commit`."""
-        if self._ports.restarted and not (self.active or self.states.token_dead or self.stopping):
-            return []  # they wait: a second of reading books is no reason to refuse them
-        taken, clock, outbox = [], self._ports.clock, self.outbox
-        for at, source in enumerate(self._ports.intents):
-            n = source.peek(self._intent_rows)
-            taken.append(n)
-            taken_ns = n and clock.mono_ns()
-            for intent in intents_of(self._intent_bytes, n) if n else ():
-                old = self._heads[at] > 0
-                self._heads[at] -= 1
-                if not old:  # else it waited for this process
-                    outbox.record("intent_to_taken", taken_ns - intent.created_ns)
-                if intent.kind == IntentKind.PROBE:
-                    outbox.count("probes")
-                elif not (old and (intent.strategy, intent.strategy_seq) in self._found.seen):
-                    outbox.count("intents")
-                    self._take_intent(intent, now_ns, left_over=old)
-                    outbox.record("taken_to_judged", clock.mono_ns() - taken_ns)
-        return taken
-
-    def _commit(self, taken: list[int]) -> None:
-        """What was taken in has a record, or gets one now; then it leaves its queue."""
-        if self._taken:
-            self.desk.journal_waiting(self._taken)
-            self._taken.clear()
-        self.outbox.journalled.clear()
-        for source, n in zip(self._ports.intents, taken, strict=False):
-            if n:
-                source.commit(n)
-
-    def _take_intent(self, intent: Intent, now_ns: int, *, left_over: bool = False) -> None:
-        """Judge one intent and let it go its way. `left_over`: an earlier process may have had it."""
-        last_seq = self._last_seq.get(intent.strategy, 0)
-        context = self._context(intent, intent.strategy_seq - 1 if left_over else last_seq, now_ns)
-        verdict = judge(intent, context, self._config.risk, plain=self._plain)
-        self._last_seq[intent.strategy] = max(last_seq, intent.strategy_seq)
-        self._taken.append((intent, context.reducing))
-        if verdict is not None:
-            self.outbox.refuse(intent, verdict.reason, verdict.text, now_ns)
-        elif intent.kind == IntentKind.PLACE:
-            self.desk.place(intent, context, now_ns)
-        elif intent.kind == IntentKind.MODIFY:
-            self.desk.modify(intent, context, now_ns)
-        elif context.target is not None:
-            self.desk.cancel(context.target, intent, now_ns)
-
-    def _flatten_on(self, now_ns: int) -> None:
-        """The next steps of closing everything."""
-        for order in self._flatten.cancels(now_ns):
-            if order.order_no not in self.desk.cancelling:
-                self.desk.cancel(order, None, now_ns)
-        for intent in self._flatten.wishes(self._last_seq, now_ns):
-            self._take_intent(intent, now_ns, left_over=True)
-            self._flatten.placed(intent, now_ns)
-        if self._flatten.done(now_ns):
-            self.flattening = bool(self._flatten.report())
+    def _judge(self, intent: Intent, left_over: bool, now_ns: int) -> tuple[Verdict | None, Context]:
+        last_seq = intent.strategy_seq - 1 if left_over else self.intake.last_seq.get(intent.strategy, 0)
+        return self.gate.judge(intent, last_seq, now_ns)
 
     def _regather(self, intent: Intent, now_ns: int) -> Context:
-        return self._context(intent, intent.strategy_seq - 1, now_ns)
-
-    def _context(self, intent: Intent, last_seq: int, now_ns: int) -> Context:
-        halted = self.outbox.halted or ("stopping" if self.stopping else "")
-        if not halted and intent.strategy in self.outbox.hung:
-            halted = "the strategy takes no events"
-        known = intent.slot < len(self._ports.instruments)
-        tick = (0, 0, -1)
-        if known and (found := self._ports.latest.look(intent.slot)):
-            tick = (found[0], found[1], max(0, now_ns - found[2]))
-        return gather(
-            intent,
-            self._ports.instruments,
-            self.book,
-            active=self.active,
-            halted=halted,
-            tick=tick,
-            mark=self._ports.latest.last_px,
-            modifications_max=self._config.limits.modifications_per_order,
-            last_seq=last_seq,
-            token_dead=self.states.token_dead,
-            reducing_only=self.states.reducing,
-            market_halted=self.states.market_halted,
-            fresh=not known or self._ports.fresh(intent.slot),
-            now_ns=now_ns,
-        )
+        return self.gate.context(intent, intent.strategy_seq - 1, now_ns)
 
     # The broker's words
 
@@ -333,7 +332,9 @@ class Orders:
         answers = self._calls.poll()
         for item, result in answers:
             if isinstance(item, Work):
-                self.desk.answer(item, result, now_ns)
+                self._answers.take(item, result, now_ns)
+            elif isinstance(item, Aside):
+                item.answered(result, now_ns)
             else:
                 self._read_answered(item, result, now_ns)
         if self.states.token_dead and self.active:
@@ -345,27 +346,30 @@ class Orders:
     ) -> None:
         was = self.reader.reconciled
         self.reader.answer(call, result, now_ns)
+        self.desk.throttle.seen_today(self.reader.orders_today)
         if isinstance(result, HttpResponse) and result.status == 403:
             outcome = self._ports.broker.parse_outcome(result)
-            if isinstance(outcome, Refused) and outcome.error_type == "TokenException":
-                self.states.lose_token(outcome.message, len(self._flatten.open_positions()))
+            about_this = call[1] >= self.states.token_ns  # else another token has come since
+            if about_this and isinstance(outcome, Refused) and outcome.error_type == "TokenException":
+                self.states.lose_token(outcome.message, len(self.keeper.flatten.open_positions()), call[1])
                 self._stand_still(now_ns)
         elif self.reader.reconciled and not was:
             self._activate(now_ns)
 
     def _activate(self, now_ns: int) -> None:
         throttle = self.desk.throttle
-        throttle.placed_today = max(throttle.placed_today, self.reader.orders_today)
+        throttle.seen_today(self.reader.orders_today)
         self.active = True
         self.states.regain_token()
-        self.outbox.journal(Kind.STATE, {"active": True, "halted": self.outbox.halted})
+        told = {"active": True, "halted": self.outbox.halted, "recovery": self.recovery()}
+        self.outbox.journal(Kind.STATE, told)
         if self._ports.restarted:
             self._teller.differing(self._found, now_ns)
         elif self._ports.continues:
             self._teller.whole(self._ports.events, now_ns)
         resumed, self._resumed = self._resumed, []
         for intent in resumed:
-            self._take_intent(intent, now_ns, left_over=True)
+            self.intake.consider(intent, now_ns, left_over=True)
         self._set_gauges()
 
     def _take_texts(self, now_ns: int) -> int:
@@ -398,17 +402,15 @@ class Orders:
         return max(0, now_ns - found[2]) if found else -1
 
     def _set_gauges(self) -> None:
-        pnl = account(self.book, self._ports.instruments, self.costs, self._ports.latest.last_px)
+        self._ports.flush()
+        mark = self._ports.latest.last_px
+        pnl = show_pnl(self.outbox, self.book, self._ports.instruments, self.costs, mark)
+        self._losses.look(pnl.net)
+        self.gate.look(pnl.net, self._ports.clock.mono_ns())
         gauge, states = self.outbox.gauge, self.states
-        gauge("gross_pnl_paise", pnl.gross)
-        gauge("realised_pnl_paise", pnl.realised)
-        gauge("unrealised_pnl_paise", pnl.unrealised)
-        gauge("charges_paise", pnl.charges)
-        gauge("net_pnl_paise", pnl.net)
-        gauge("working", self.book.working_count())
-        gauge("positions", sum(1 for p in self.book.positions.values() if p.quantity))
         halted, reducing = bool(self.outbox.halted), bool(states.reducing)
-        gauge("state_active", int(self.active and not halted and not reducing and not self.stopping))
+        open_ = not (halted or reducing or states.killed or self.stopping)
+        gauge("state_active", int(self.active and open_))
         gauge("state_halted", int(halted))
         gauge("state_reducing", int(reducing and not halted))
         gauge("market_halted", int(states.market_halted))

@@ -13,15 +13,16 @@ For the compiled form (B) see compiled.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from kite_hft._views import BarView, TickView
-from kite_hft.layout import IntentKind, OrderType, Product, Reason, Side, Validity
-from kite_hft.strategies.intents import Outbox, Placed, Records, place_fields
-from kite_hft.units import PriceError, px_from_price
+from kite_hft.layout import IntentFlag, IntentKind, OrderType, Product, Reason, Side, Validity
+from kite_hft.strategies.intents import QTY_MAX, Outbox, Placed, Records, place_fields
+from kite_hft.units import NS_PER_S, PriceError, px_from_price
 
 POSITION = np.dtype([("qty", "<i8"), ("by_product", "<i8", (5,))])
 """Net quantity of one slot, and its parts by Product; written from ORDER_EVENTs only."""
@@ -57,6 +58,9 @@ class BaseStrategy:
     def on_order(self, event: np.void) -> None:
         """One ORDER_EVENT of this strategy; its position is already taken over.
 
+        Orders that the engine makes for the strategy (exits, closing everything) come under numbers
+        from 2**62 on; exits themselves are told of under the number that `exits` answered: ACCEPTED when
+        they stand, COMPLETE when the position is closed, CANCELLED when they end without that.
         An event of kind SNAPSHOT repeats the state of an order (or, with strategy_seq 0, of a
         position) after a restart: what is known already must not be done twice.
         """
@@ -128,29 +132,157 @@ class BaseStrategy:
         Raises:
             KeyError: no such side, order type, product or validity.
         """
+        fields = self._order_fields(
+            side, instrument_token, quantity, order_type, product, price, trigger_price=trigger_price,
+            validity=validity, is_exit=is_exit, signal=signal, slot=slot,
+        )  # fmt: skip
+        return self._refuse(fields) if isinstance(fields, Reason) else self._put(fields)
+
+    def _order_fields(
+        self,
+        side: str | Side,
+        instrument_token: int,
+        quantity: int,
+        order_type: str | OrderType = "MARKET",
+        product: str | Product = "MIS",
+        price: float | None = None,
+        *,
+        trigger_price: float | None = None,
+        validity: str | Validity = "DAY",
+        is_exit: bool = False,
+        signal: float = 0.0,
+        slot: int | None = None,
+    ) -> dict[str, Any] | Reason:
+        """The fields of a new order, or why they make none."""
+        at = self._subscribed_slot(instrument_token, slot)
+        prices = self._px_of_prices(at, price, trigger_price)
+        if isinstance(prices, Reason):
+            return prices
+        px, trigger_px = prices
+        fields = place_fields(
+            _member(Side, side), at, quantity, _member(OrderType, order_type), _member(Product, product),
+            px, trigger_px, _member(Validity, validity), is_exit, signal,
+        )  # fmt: skip
+        return Reason.BAD_INTENT if fields is None else fields
+
+    def exits(
+        self,
+        instrument_token: int,
+        stop: float | None = None,
+        target: float | None = None,
+        trail: float | None = None,
+        step: float | None = None,
+        until: float | None = None,
+        gtt: bool = False,
+        *,
+        product: str | Product = "MIS",
+        order_type: str | OrderType | None = None,
+        slot: int | None = None,
+    ) -> Placed:
+        """Ask for exits of a position, in place of those that stand; without any they are dropped.
+
+        The order process keeps them, also when this one dies: one order that is the stop, and a limit at
+        the target while the price is there. It follows the position, whichever orders made it; it may be
+        asked for while the entry still works. What the strategy sells by itself comes first.
+
+        stop, target: prices. trail: the stop follows the best price at this distance, in moves of at
+        least `step`. until: seconds after the tick at hand, when the position is closed at the market.
+        order_type: SL or SLM; by the exchange's rules when not told. gtt: stop and target lie at the
+        broker as a trigger, for positions held overnight (CNC, NRML, MTF).
+        """
+        at = self._subscribed_slot(instrument_token, slot)
+        prices = self._px_of_prices(at, stop, target, trail, step)
+        if isinstance(prices, Reason):
+            return self._refuse(prices)
+        stop_px, target_px, trail_px, step_px = prices
+        until_ns = self._desk.view.recv_ns + round(until * NS_PER_S) if until is not None else 0
+        return self._put(
+            {
+                "kind": int(IntentKind.EXITS),
+                "slot": at,
+                "product": int(_member(Product, product)),
+                "order_type": 0 if order_type is None else int(_member(OrderType, order_type)),
+                "flags": int(IntentFlag.GTT) if gtt else 0,
+                "trigger_px": stop_px,
+                "px": target_px,
+                "trail_px": trail_px,
+                "step_px": step_px,
+                "deadline_ns": until_ns,
+            }
+        )
+
+    def place_gtt(
+        self,
+        side: str | Side,
+        instrument_token: int,
+        quantity: int,
+        trigger_price: float,
+        price: float,
+        product: str | Product = "CNC",
+        *,
+        slot: int | None = None,
+    ) -> Placed:
+        """Ask for a trigger at the broker: at `trigger_price` it places a LIMIT order at `price`.
+
+        It waits for days, without the engine. `cancel_order` takes it back while it has not fired.
+        """
+        at = self._subscribed_slot(instrument_token, slot)
+        prices = self._px_of_prices(at, price, trigger_price)
+        if isinstance(prices, Reason):
+            return self._refuse(prices)
+        px, trigger_px = prices
+        if not 0 < quantity <= QTY_MAX or px <= 0 or trigger_px <= 0:
+            return self._refuse(Reason.BAD_INTENT)
+        return self._put(
+            {
+                "kind": int(IntentKind.GTT),
+                "slot": at,
+                "side": int(_member(Side, side)),
+                "order_type": int(OrderType.LIMIT),
+                "product": int(_member(Product, product)),
+                "validity": int(Validity.DAY),
+                "qty": quantity,
+                "px": px,
+                "trigger_px": trigger_px,
+            }
+        )
+
+    def place_group(self, legs: Sequence[Mapping[str, Any]]) -> list[Placed]:
+        """Ask for orders that belong together: all of them or none; each leg has place_order's arguments.
+
+        They are judged together, and their margin is asked for before the first leaves. Purchases go
+        first, each next leg when the last one has filled. A group that fails half-way is unwound.
+        Answers one Placed for each leg, in order; when one cannot be taken none is.
+        """
+        outbox = self._desk.outbox
+        made = [self._order_fields(**leg) for leg in legs]
+        refused = next((fields for fields in made if isinstance(fields, Reason)), None)
+        if refused is None and outbox.n + len(legs) > outbox.budget:
+            refused = Reason.QUEUE_FULL
+        if refused is not None:
+            return [self._refuse(refused)] * len(legs)
+        words = {"group": outbox.next_seq & 0xFFFFFFFF, "legs": len(legs)}
+        return [
+            self._put(fields | words | {"leg": number})
+            for number, fields in enumerate(made, 1)
+            if not isinstance(fields, Reason)
+        ]
+
+    def _subscribed_slot(self, instrument_token: int, slot: int | None) -> int:
+        """The slot of a subscribed instrument; -1: it is not."""
         desk = self._desk
         at = desk.slot_of.get(instrument_token, -1) if slot is None else slot
-        if not 0 <= at < len(desk.subscribed) or not desk.subscribed[at]:
-            return self._refuse(Reason.UNKNOWN_INSTRUMENT)
-        scale = int(desk.scales[at])
+        return at if 0 <= at < len(desk.subscribed) and desk.subscribed[at] else -1
+
+    def _px_of_prices(self, at: int, *prices: float | None) -> tuple[int, ...] | Reason:
+        """Prices in the instrument's unit, None as 0; or why they cannot be."""
+        if at < 0:
+            return Reason.UNKNOWN_INSTRUMENT
+        scale = int(self._desk.scales[at])
         try:
-            px = 0 if price is None else px_from_price(price, scale)
-            trigger_px = 0 if trigger_price is None else px_from_price(trigger_price, scale)
+            return tuple(0 if price is None else px_from_price(price, scale) for price in prices)
         except PriceError:
-            return self._refuse(Reason.TICK_SIZE)
-        fields = place_fields(
-            _member(Side, side),
-            at,
-            quantity,
-            _member(OrderType, order_type),
-            _member(Product, product),
-            px,
-            trigger_px,
-            _member(Validity, validity),
-            is_exit,
-            signal,
-        )
-        return self._refuse(Reason.BAD_INTENT) if fields is None else self._put(fields)
+            return Reason.TICK_SIZE
 
     def cancel_order(self, order_id: int, slot: int) -> Placed:
         """Ask for the cancellation of an own order (`Placed.order_id`)."""
@@ -166,12 +298,10 @@ class BaseStrategy:
         trigger_price: float | None = None,
     ) -> Placed:
         """Ask for another quantity, type or price of an own order; all of them are given anew."""
-        scale = int(self._desk.scales[slot])
-        try:
-            px = 0 if price is None else px_from_price(price, scale)
-            trigger_px = 0 if trigger_price is None else px_from_price(trigger_price, scale)
-        except PriceError:
-            return self._refuse(Reason.TICK_SIZE)
+        prices = self._px_of_prices(slot, price, trigger_price)
+        if isinstance(prices, Reason):
+            return self._refuse(prices)
+        px, trigger_px = prices
         kind = _member(OrderType, order_type)
         fields = place_fields(
             Side.BUY, slot, quantity, kind, Product.MIS, px, trigger_px, Validity.DAY, False, 0.0

@@ -14,6 +14,18 @@ records whose strategy_seq already stands; write only as many as are returned. k
 order_type, product, validity, flags, qty, px, signal are the strategy's; slot only where it is
 not the tick's. No clock, no I/O, no writes to tick, kernel_row or position.
 
+Exits are an intent of kind 5 (IntentKind.EXITS): trigger_px the stop, px the target, trail_px and step_px
+of a trailing stop, deadline_ns (CLOCK_MONOTONIC, such as tick.recv_ns + 60 * 10**9) when the position is
+closed, product; all of it 0 drops them. For instance, once there is a position:
+
+    if position.qty > 0 and state.protected == 0:
+        out[0].kind = 5
+        out[0].product = 3                                     # MIS
+        out[0].trigger_px = tick.last_px - params.stop_px
+        out[0].trail_px, out[0].step_px = params.stop_px, params.step_px
+        state.protected = 1
+        return 1
+
 numba is imported by `load()` only. The machine code is kept in `cache_dir` under a name that
 holds everything it was made of; a later process finds it and compiles nothing (`Loop.compilations`).
 """

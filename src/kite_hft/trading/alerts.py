@@ -2,18 +2,20 @@
 
 An alert is {code, key, text, severity}: `code` is a row of CODES, `key` tells two conditions of one
 code apart (a connection, an order, an instrument), `text` has the numbers. Whoever finds a
-condition says so as often as it likes: `Standing` tells it once, again when it grows worse, and as a
-reminder while it lasts. Pure: times are handed in.
+condition says so as often as it likes: standing.Standing decides when a person is told of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from kite_hft.layout import Severity
-from kite_hft.units import NS_PER_S
+from kite_hft.trading import standing
+from kite_hft.trading.standing import Alert
+
+__all__ = ["CODES", "Alert", "Code", "Standing", "UnknownCode", "advice_of", "alert", "alert_of", "lasts"]
 
 INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
 
@@ -50,12 +52,15 @@ CODES: Final[dict[str, Code]] = {
     "RATE_LIMITED": _once(
         WARNING, "The broker answered 429: calls wait out the cool-down; look for another program."
     ),
+    "CONDUCT": Code(
+        WARNING, "Many messages for few trades: the exchange charges and bars that; slow the strategy down."
+    ),
     "EGRESS_REFUSED": Code(
         CRITICAL, "The broker refuses orders from this address: check the registered static IP."
     ),
     # Orders
     "REJECT_STORM": Code(
-        CRITICAL, "Orders are rejected one after another: REDUCING; find the cause, then restart."
+        CRITICAL, "Orders are rejected one after another: REDUCING; find the cause, then `kite-hft resume`."
     ),
     "AMBIGUOUS_ORDER": Code(
         WARNING,
@@ -71,6 +76,14 @@ CODES: Final[dict[str, Code]] = {
     "EXTERNAL_ORDER": _once(INFO, "An order that is not the engine's was seen on the account."),
     "EXTERNAL_POSITION": _once(INFO, "The account holds more than the engine's own orders made."),
     "POSITION_MISMATCH": Code(CRITICAL, "Our position and the broker's differ: compare them by hand."),
+    "ORDER_VANISHED": Code(
+        CRITICAL,
+        "A working order is gone from the broker's book: look for it in the broker's app; if it is not there, "
+        "`kite-hft resolve NUMBER --absent`.",
+    ),
+    "NOT_RECONCILED": Code(
+        CRITICAL, "The broker's books and the journal differ: nothing is sent until it is explained."
+    ),
     "ORDER_ADOPTED": _once(INFO, "A working order of an earlier run was taken over as external."),
     "RUN_CONTINUED": _once(
         INFO, "An earlier run of the day did not end: its orders and positions were taken over."
@@ -79,8 +92,72 @@ CODES: Final[dict[str, Code]] = {
         WARNING, "An earlier run of the day has another configuration: what it left is external to this one."
     ),
     "NOT_FLAT": Code(CRITICAL, "Positions could not be closed: close them at the broker."),
+    "SQUARE_OFF_NOT_FLAT": _once(
+        CRITICAL, "An intraday position is still open near the end of its day: close it in the broker's app."
+    ),
+    "SQUARE_OFF_FLAT": _once(INFO, "An intraday position that could not be closed is closed now."),
+    "NAKED_POSITION": Code(
+        CRITICAL,
+        "A position has no protection that is alive: place a stop or close it, here or in the broker's app.",
+    ),
+    "PROTECTION_AT_CLOSE": _once(
+        INFO, "What protects positions once the closing auction begins: close what nothing protects."
+    ),
+    "WATCHDOG_BLIND": Code(
+        WARNING, "The broker's books are not read any more: look at positions and stops in the broker's app."
+    ),
+    "WATCHDOG_GONE": Code(
+        CRITICAL, "Nobody compares positions with their protection: read why in the log, restart the engine."
+    ),
+    "ENGINE_GONE": Code(
+        CRITICAL, "The engine has ended without order: look at the positions, then start it again."
+    ),
     # The engine
-    "HALTED": Code(CRITICAL, "Nothing is opened any more: read the reason, then stop and start the engine."),
+    "KILLED": Code(
+        CRITICAL, "Killed: no order leaves, also after a restart, until `kite-hft resume`; read the reason."
+    ),
+    "GUARD_TRIPPED": Code(
+        CRITICAL, "Losses have stopped openings: read which guard, then `kite-hft resume` when you agree."
+    ),
+    "STOP_UNFILLED": Code(
+        CRITICAL, "A stop was reached and does not fill: it is priced nearer to the circuit; watch the fill."
+    ),
+    "EXIT_AT_CIRCUIT": Code(
+        CRITICAL, "Nobody trades beyond the circuit limit: the exit waits there; only the market can free it."
+    ),
+    "EXIT_REFUSED": Code(
+        CRITICAL,
+        "A closing order was refused, so a position is unprotected: place a stop in the broker's app.",
+    ),
+    "GROUP_BROKEN": _once(
+        CRITICAL,
+        "Only a part of a group was traded: read what became of its legs, compare positions by hand.",
+    ),
+    "TRIGGER_FAILED": _once(
+        CRITICAL, "A trigger at the broker came to nothing: what it was to open or close was not."
+    ),
+    "TRIGGER_UNKNOWN": Code(
+        WARNING,
+        "The fate of a trigger is unknown: the broker's list is read; compare it in the broker's app.",
+    ),
+    "EXIT_UNSURE": _once(
+        WARNING, "An exit was sent without a price or limits to judge it by: watch its fill at the broker."
+    ),
+    "STRATEGY_HELD": Code(
+        CRITICAL,
+        "A strategy opens nothing more: read the reason, mend it, then `kite-hft resume --strategy NAME`.",
+    ),
+    "DAILY_LOSS": Code(
+        CRITICAL, "The loss limit of the day is reached: nothing opens until `kite-hft resume`."
+    ),
+    "SUPERVISOR_GONE": Code(
+        CRITICAL,
+        "The engine lost its supervisor: entries are cancelled, ORDERS ends; start the engine again.",
+    ),
+    "DISK_LOW": Code(
+        WARNING, "Little room is left on the disk: without a journal nothing is opened; make room."
+    ),
+    "HALTED": Code(CRITICAL, "Nothing is opened any more: read the reason, mend it, then `kite-hft resume`."),
     "STRATEGY_HUNG": Code(WARNING, "A strategy takes no events and opens nothing more."),
     "STRATEGY_HALTED": _once(WARNING, "A strategy raised an error and is out of the run: see the log."),
     "PROCESS_RESTARTED": _once(WARNING, "A process died and was started again: see the log for its reason."),
@@ -95,7 +172,8 @@ CODES: Final[dict[str, Code]] = {
         WARNING, "An order update could not be read: the order book was read instead."
     ),
     "RECORDER_GAP": _once(INFO, "The recorder missed market data: the gap is counted in its file."),
-    "HOOK_FAILED": Code(WARNING, "The alert command failed: alerts may not reach anybody."),
+    "SINK_FAILED": Code(WARNING, "A way of telling people failed: alerts may not reach anybody by it."),
+    "TEST": _once(INFO, "A test by `kite-hft alerts --test`: nothing is to be done."),
 }
 """Every alert of the engine."""
 
@@ -104,26 +182,14 @@ class UnknownCode(KeyError):
     """An alert with a code that CODES does not have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """One alert. `severity` is a Severity's value; `again`: how often it was told before."""
+def lasts(code: str) -> bool:
+    """Whether a condition holds until it is cleared; an unknown one does."""
+    return code not in CODES or CODES[code].lasting
 
-    code: str
-    key: str
-    text: str
-    severity: int
-    again: int = 0
 
-    def fields(self) -> dict[str, Any]:
-        """As it travels between processes and stands in files: code, key, text, severity.
-
-        With `cleared: true` added such a message says that the condition is over.
-        """
-        return {"code": self.code, "key": self.key, "text": self.text, "severity": self.severity}
-
-    @property
-    def advice(self) -> str:
-        return CODES[self.code].advice if self.code in CODES else ""
+def advice_of(code: str) -> str:
+    """What to do; "" for a code of another version."""
+    return CODES[code].advice if code in CODES else ""
 
 
 def alert(code: str, text: str, key: str = "", severity: Severity | None = None) -> Alert:
@@ -145,74 +211,12 @@ def alert_of(fields: Mapping[str, Any]) -> Alert:
     """
     code = str(fields["code"])
     default = CODES[code].severity if code in CODES else WARNING
-    severity = int(fields.get("severity") or default)
-    return Alert(code, str(fields.get("key", "")), str(fields.get("text", "")), severity)
+    severity, size = int(fields.get("severity") or default), int(fields.get("size") or 0)
+    return Alert(code, str(fields.get("key", "")), str(fields.get("text", "")), severity, size=size)
 
 
-@dataclass(slots=True)
-class _Told:
-    alert: Alert
-    told_ns: int
-    times: int = 1
+class Standing(standing.Standing):
+    """standing.Standing by the rows of CODES."""
 
-
-@dataclass(slots=True)
-class Standing:
-    """Which conditions stand: tells each once, when it grows worse, and again every `remind_ns`.
-
-    Conditions that do not last are told whenever they are raised, but the same words no more than
-    once in `quiet_ns`.
-    """
-
-    remind_ns: int
-    quiet_ns: int = NS_PER_S
-    _told: dict[tuple[str, str], _Told] = field(default_factory=dict)
-    _once: dict[tuple[str, str, str], int] = field(default_factory=dict)
-
-    def raise_(self, raised: Alert, now_ns: int) -> Alert | None:
-        """The alert to tell now, if it is to be told."""
-        code = CODES.get(raised.code)
-        if code is not None and not code.lasting:
-            return self._tell_once(raised, now_ns)
-        name = (raised.code, raised.key)
-        told = self._told.get(name)
-        if told is None:
-            self._told[name] = _Told(raised, now_ns)
-            return raised
-        worse = raised.severity > told.alert.severity
-        told.alert = raised if raised.severity >= told.alert.severity else told.alert
-        return self._again(told, now_ns) if worse else None
-
-    def _tell_once(self, raised: Alert, now_ns: int) -> Alert | None:
-        self._once = {name: at for name, at in self._once.items() if now_ns - at < self.quiet_ns}
-        name = (raised.code, raised.key, raised.text)
-        if name in self._once:
-            return None
-        self._once[name] = now_ns
-        return raised
-
-    def clear(self, code: str, key: str = "") -> Alert | None:
-        """The condition is over; the alert that stood, None when none did."""
-        told = self._told.pop((code, key), None)
-        return told.alert if told else None
-
-    def due(self, now_ns: int) -> list[Alert]:
-        """Reminders of what has lasted for `remind_ns` since it was last told."""
-        return [
-            self._again(told, now_ns)
-            for told in self._told.values()
-            if now_ns - told.told_ns >= self.remind_ns
-        ]
-
-    def next_ns(self) -> int | None:
-        """When `due` will next have something; None: nothing stands."""
-        return min((t.told_ns + self.remind_ns for t in self._told.values()), default=None)
-
-    def standing(self) -> list[Alert]:
-        """What stands now, worst first."""
-        return sorted((t.alert for t in self._told.values()), key=lambda a: (-a.severity, a.code, a.key))
-
-    def _again(self, told: _Told, now_ns: int) -> Alert:
-        again = replace(told.alert, again=told.times)
-        told.told_ns, told.times = now_ns, told.times + 1
-        return again
+    def __init__(self, remind_ns: int) -> None:
+        super().__init__(remind_ns, lasts=lasts)

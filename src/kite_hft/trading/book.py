@@ -12,13 +12,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from kite_hft.layout import NO_SLOT, OrderStatus, Side
+from kite_hft.layout import NO_SLOT, OrderStatus, OrderType, Side
 from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.lifecycle import LIVE, REPORT_OF, WORKING, Input, following
 from kite_hft.trading.positions import Fill, Position, fill_units
 
+STOPS: Final = (OrderType.SL, OrderType.SLM)
 UNKNOWN_ORDER: Final = "EXTERNAL"
+AGREEING_READS: Final = 2
+"""So many whole reads of the broker's books in a row have to say the same to be believed."""
 EXTERNAL: Final = 0xFFFF
 """The strategy of orders and positions that no strategy of this run made."""
 
@@ -54,6 +57,8 @@ class Order:
     changed_ns: int = 0  # last answer that changed quantity or price: older rows are stale
     message: str = ""
     opening: bool = True  # added risk when it was judged
+    agreeing: int = 0  # while ambiguous: whole reads of the positions in a row that agree
+    parent: int = 0  # strategy_seq of the intent that it is a slice of; the first slice bears it itself
     trades: dict[str, tuple[int, int]] = field(default_factory=dict)  # trade id -> (quantity, units)
 
     @property
@@ -63,11 +68,13 @@ class Order:
     @property
     def open_quantity(self) -> int:
         """What may still fill, at worst."""
-        return max(self.quantity, self.quantity_max) - self.filled if self.status in LIVE else 0
+        most = max(self.quantity, self.quantity_max)
+        return max(0, most - self.filled) if self.status in LIVE else 0
 
     @property
     def pending(self) -> int:
-        return self.quantity - self.filled if self.status in LIVE else 0
+        """As the terms stand: never below 0, though fills may come before the answer that raised them."""
+        return max(0, self.quantity - self.filled) if self.status in LIVE else 0
 
 
 class Change(NamedTuple):
@@ -113,6 +120,7 @@ class Book:
     def __init__(self, instruments: InstrumentTable) -> None:
         self._instruments = instruments
         self.orders: dict[int, Order] = {}
+        self.families: dict[tuple[int, int], list[Order]] = {}  # intents in slices -> their orders
         self._by_strategy: dict[tuple[int, int], Order] = {}
         self._by_id: dict[str, Order] = {}
         self._by_tag: dict[str, Order] = {}
@@ -149,6 +157,14 @@ class Book:
                 return order
         return None
 
+    def frozen_exit(self, slot: int, side: int) -> Order | None:
+        """The ambiguous exit on this instrument and side whose reads of the positions are still to come."""
+        for order in self.live_orders.values():
+            if order.status is OrderStatus.AMBIGUOUS and order.slot == slot and order.side == side:
+                if not order.opening and order.agreeing < AGREEING_READS:
+                    return order
+        return None
+
     # Changing
 
     def add(self, order: Order) -> None:
@@ -165,11 +181,23 @@ class Book:
                 raise BookError(f"strategy {name[0]} has sent its intent {name[1]} already")
             self._by_strategy[name] = order
         self.orders[order.order_no] = order
+        if order.parent:
+            self._join(order)
         if order.tag:
             self._by_tag[order.tag] = order
         if order.status in LIVE:
             self.live_orders[order.order_no] = order
             self._expose(order, order.open_quantity)
+
+    def _join(self, order: Order) -> None:
+        family = (order.strategy, order.parent)
+        first = self._by_strategy.get(family)
+        members = self.families.setdefault(family, [] if first is None else [first])
+        members.append(order)
+
+    def family(self, order: Order) -> list[Order]:
+        """All slices of the intent that `order` is a part of, oldest first; of a whole order: itself."""
+        return self.families.get((order.strategy, order.parent or order.strategy_seq)) or [order]
 
     def name(self, order: Order, order_id: str) -> None:
         """The broker calls it `order_id`.
@@ -200,14 +228,23 @@ class Book:
         order.modifications += 1
         self._expose(order, order.open_quantity - exposed)
 
-    def set_terms(self, order: Order, quantity: int, px: int, trigger_px: int, now_ns: int) -> Change:
-        """Quantity and prices as they now stand at the broker; ends an unanswered modification."""
-        exposed = order.open_quantity
-        changed = (order.quantity, order.px, order.trigger_px) != (quantity, px, trigger_px)
+    def set_terms(
+        self, order: Order, quantity: int, px: int, trigger_px: int, now_ns: int, order_type: int = 0
+    ) -> Change:
+        """Quantity, prices and type as they now stand at the broker; ends an unanswered modification.
+
+        `order_type` 0: as it was.
+        """
+        exposed, kind, before = order.open_quantity, order_type or order.order_type, order.status
+        if kind in STOPS and order.order_type not in STOPS:
+            self._move(order, Input.REARM, now_ns)
+        stood = (order.quantity, order.px, order.trigger_px, order.order_type)
+        changed = stood != (quantity, px, trigger_px, kind)
+        order.order_type = kind
         order.quantity, order.px, order.trigger_px = max(quantity, order.filled), px, trigger_px
         order.quantity_max, order.changed_ns = 0, now_ns
         self._expose(order, order.open_quantity - exposed)
-        return Change(order, order.status, terms=changed)
+        return Change(order, before, terms=changed)
 
     def fold(self, order: Order, report: OrderReport, now_ns: int) -> Change:
         """One report about `order` (found by the caller): false when it teaches nothing.

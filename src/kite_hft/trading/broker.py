@@ -6,7 +6,7 @@ limits. Nothing here opens a socket or reads a clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -146,20 +146,105 @@ class PositionReport:
     buy_value: float
     sell_value: float
     multiplier: int = 1
+    overnight_quantity: int = 0  # what was carried in; signed
+
+
+class HoldingReport(NamedTuple):
+    """Shares in the account. settled, t1: as carried in over night; used: sold of them today."""
+
+    key: str  # EXCHANGE:SYMBOL
+    settled: int
+    t1: int
+    used: int
+    authorised: int  # may leave the account today
+
+
+class Funds(NamedTuple):
+    """The account's money in paise, each view as the broker prints it: they are not one another's sum.
+
+    net: what new orders may use, margins and collateral counted in. cash: money alone, as it stood
+    after the trades. live: cash that is free now. collateral: what pledged holdings lend.
+    """
+
+    net_paise: int
+    cash_paise: int
+    live_paise: int
+    opening_paise: int
+    collateral_paise: int
+    used_paise: int
+
+
+class TriggerRequest(NamedTuple):
+    """A trigger that is to lie at the broker: one leg, or two of which the lower one comes first.
+
+    `legs[i]` is placed when the price reaches `trigger_px[i]`; `last_px`: the last price as we see it.
+    """
+
+    instrument: Instrument
+    trigger_px: tuple[int, ...]
+    last_px: int
+    legs: tuple[OrderRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerLeg:
+    """One order of a trigger; `order_id` is set once it was placed, `failed` says why it was not."""
+
+    trigger_px: int
+    side: Side
+    product: Product | None
+    quantity: int
+    px: int
+    order_id: str = ""
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerReport:
+    """One row of the broker's list of triggers. `active`: it still waits; `status`: the broker's word."""
+
+    trigger_id: str
+    status: str
+    active: bool
+    token: int
+    legs: tuple[TriggerLeg, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RateWindow:
-    """At most `calls` in any `window_s` seconds, the last `reserved` of them for exits and cancels."""
+    """At most `calls` in any `window_s` seconds, the last `reserved` of them for exits and cancels.
+
+    reads: so many of them may be reads of the broker's books; 0: as many as are not reserved.
+    """
 
     calls: int
     window_s: float
     reserved: int = 0
+    reads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """Where a contract or a strategy becomes noise to the exchange; 0: never.
+
+    A ratio is messages (orders, modifications, cancels) to trades; it counts from `messages_min` on.
+    """
+
+    messages_min: int = 0
+    ratio_warn: float = 0.0
+    ratio_stop: float = 0.0
+    modifications_warn: int = 0
+    modifications_stop: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A broker's limits, loaded from config/rules (dated): never constants in code."""
+    """A broker's limits, loaded from config/rules (dated): never constants in code.
+
+    order_windows, other_windows, quote_windows, historical_windows: by kind of call. all_windows: every
+    call counts in them. orders_per_day: placements. read_wait_s: a read is kept waiting so long at most
+    while order calls take every place.
+    """
 
     name: str
     valid_from: str
@@ -167,7 +252,13 @@ class Limits:
     orders_per_day: int
     entry_share_of_day: float
     modifications_per_order: int
+    all_windows: tuple[RateWindow, ...] = ()
     other_windows: tuple[RateWindow, ...] = ()
+    quote_windows: tuple[RateWindow, ...] = ()
+    historical_windows: tuple[RateWindow, ...] = ()
+    read_wait_s: float = 2.5
+    per_contract: Conduct = Conduct()
+    per_strategy: Conduct = Conduct()
     tag_length_max: int = 20
     cooldown_after_429_s: float = 10.0
     cooldown_urgent_gap_s: float = 1.0
@@ -178,12 +269,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class BasketMargin:
+    """Paise that a basket of orders takes: `initial` one by one, `final` as a whole."""
+
+    initial_paise: int
+    final_paise: int
+
+
+@dataclass(frozen=True, slots=True)
 class Broker:
     """An adapter: all that differs between brokers, as functions and data."""
 
     name: str
     place: Callable[[OrderRequest], HttpRequest]
-    modify: Callable[[str, Instrument, int, int, int], HttpRequest]
+    modify: Callable[[str, Instrument, int, int, int, int], HttpRequest]
     cancel: Callable[[str], HttpRequest]
     order_book: Callable[[], HttpRequest]
     trade_book: Callable[[], HttpRequest]
@@ -193,6 +292,18 @@ class Broker:
     parse_orders: Callable[[bytes], list[OrderReport]]
     parse_trades: Callable[[bytes], list[TradeReport]]
     parse_positions: Callable[[bytes], list[PositionReport]]
-    parse_cash_paise: Callable[[bytes], int]
+    parse_funds: Callable[[bytes], Funds]
     parse_update: Callable[[bytes], OrderReport | None]
     auth_headers: Callable[[str, str], list[tuple[str, str]]]
+    trigger_place: Callable[[TriggerRequest], HttpRequest]
+    trigger_modify: Callable[[str, TriggerRequest], HttpRequest]
+    trigger_delete: Callable[[str], HttpRequest]
+    triggers: Callable[[], HttpRequest]
+    parse_trigger_outcome: Callable[[HttpResponse], Outcome]
+    parse_triggers: Callable[[bytes], list[TriggerReport]]
+    quotes: Callable[[Sequence[str]], HttpRequest]
+    parse_bands: Callable[[bytes, Mapping[str, int]], dict[str, tuple[int, int]]]
+    holdings: Callable[[], HttpRequest]
+    parse_holdings: Callable[[bytes], list[HoldingReport]]
+    basket_margin: Callable[[Sequence[OrderRequest]], HttpRequest]
+    parse_basket_margin: Callable[[bytes], BasketMargin]

@@ -127,6 +127,10 @@ class Tags:
             return None
         return int(tag[7:18], 36)
 
+    def run_of(self, tag: str) -> int | None:
+        """Number of the run of this installation that made `tag`; None: it is none of ours."""
+        return int(tag[3:7], 36) if self.of_install(tag) else None
+
     def of_install(self, tag: str) -> bool:
         """True for a tag that this installation made, in this run or another."""
         return (

@@ -2,7 +2,8 @@
 
 Everything that may change an order's status stands in TABLE; nothing else in the engine assigns
 one. Two rules hold it together. First, the broker's words come late, doubled and out of order, so
-a report may only move an order forward: a pair that is not in the table leaves the status alone.
+a report may only move an order forward: a pair that is not in the table leaves the status alone. (Our
+own modification of a working order into a stop takes it back to waiting for its trigger.)
 Second, what the broker or we ourselves have ended stays ended, except ABSENT, which is our own
 inference from silence: the broker's word revives it.
 
@@ -31,6 +32,7 @@ class Input(enum.IntEnum):  # integers are found in tables several times faster
     DENY = enum.auto()  # the broker's answer proves that no order came of it
     LOSE = enum.auto()  # the answer proves nothing
     MISS = enum.auto()  # two agreeing book reads past the absence horizon do not show it
+    REARM = enum.auto()  # modified into a stop again, which waits for its trigger
     SEEN = enum.auto()  # reported with a label that says nothing of its state (`UPDATE`)
     REPORT_PENDING = enum.auto()
     REPORT_TRIGGER_PENDING = enum.auto()
@@ -77,7 +79,7 @@ TABLE: Final[dict[OrderStatus, dict[Input, OrderStatus]]] = {
     },
     S.TRIGGER_PENDING: {Input.REPORT_OPEN: S.OPEN, **_ENDS},
     # MODIFY PENDING, CANCEL PENDING and the like are PENDING to us: a working order stays working.
-    S.OPEN: _ENDS,
+    S.OPEN: {Input.REARM: S.TRIGGER_PENDING, **_ENDS},
     S.COMPLETE: {},
     S.CANCELLED: {},
     S.REJECTED: {},

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from kite_hft.layout import Side
 from kite_hft.sessions import seconds_of_day
 from kite_hft.trading.instruments import Instrument
 from kite_hft.units import NS_PER_S
@@ -19,7 +20,7 @@ from kite_hft.units import NS_PER_S
 ANY: Final = "any"
 TABLES: Final = (
     "forbidden", "protection", "freeze", "multiplier", "circuit", "limits", "gtt", "square_off",
-    "closing_auction", "late_band", "auction_market", "restricted",
+    "closing_auction", "late_band", "auction_market", "restricted", "day_end", "expiry",
 )  # fmt: skip
 _NOTES: Final = frozenset(("valid_from", "valid_to", "source", "confidence"))
 
@@ -50,6 +51,37 @@ class SquareOff:
     cas: bool
     at_ns: int
     fee_paise: int
+
+
+@dataclass(frozen=True, slots=True)
+class DayEnd:
+    """How the engine's own day ends for a class of instruments, ns after midnight IST.
+
+    Nothing is opened from entries_until on; what must not stay overnight is closed from close_from on
+    and gone by flat_by.
+    """
+
+    exchanges: tuple[str, ...]
+    cas: bool
+    entries_until_ns: int
+    close_from_ns: int
+    flat_by_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """Contracts that settle in shares: trading days before the expiry from which nothing is opened.
+
+    side: BUY or SELL is what is not opened, 0: both. exit_days: so many days before it, what is held
+    must go.
+    """
+
+    exchanges: tuple[str, ...]
+    kinds: tuple[str, ...]
+    indices: frozenset[str]
+    side: int
+    no_entry_days: int
+    exit_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +120,7 @@ class Restriction:
     series: tuple[str, ...]
     symbols: frozenset[str]
     closed: frozenset[str]
+    daily: bool = False  # it comes anew each day: without it nothing is known
 
     def holds(self, row: Instrument) -> bool:
         """Whether the instrument, its series or (for derivatives) its underlying is on the list."""
@@ -108,6 +141,8 @@ class MarketRules:
     late_bands: tuple[LateBand, ...]
     auction_windows: tuple[tuple[tuple[str, ...], int, int], ...]
     restrictions: tuple[Restriction, ...]
+    day_ends: tuple[DayEnd, ...]
+    expiries: tuple[Expiry, ...]
     _tables: Mapping[str, tuple[Row, ...]] = field(repr=False)
 
     def limit(self, name: str) -> int:
@@ -161,6 +196,17 @@ class MarketRules:
     def square_off(self, row: Instrument, cas: bool) -> SquareOff | None:
         """When MIS positions of an instrument are closed by the broker."""
         return next((s for s in self.square_offs if row.exchange in s.exchanges and s.cas == cas), None)
+
+    def day_end(self, row: Instrument, cas: bool) -> DayEnd | None:
+        """How our own day ends for an instrument."""
+        return next((d for d in self.day_ends if row.exchange in d.exchanges and d.cas == cas), None)
+
+    def expiry(self, row: Instrument) -> Expiry | None:
+        """The rule of a contract that settles in shares; contracts on an index do not."""
+        for rule in self.expiries:
+            if row.exchange in rule.exchanges and row.kind in rule.kinds and row.name not in rule.indices:
+                return rule
+        return None
 
     def auction_window(self, row: Instrument) -> tuple[int, int] | None:
         """Buy-in auction of an instrument's exchange, ns after midnight IST: start, end."""
@@ -223,9 +269,24 @@ def market_rules(data: Any, day: dt.date) -> MarketRules:
             ),
             restrictions=tuple(
                 Restriction(
-                    r["list"], tuple(r["series"]), frozenset(r["symbols"]), frozenset(r["closed"])
+                    r["list"], tuple(r["series"]), frozenset(r["symbols"]), frozenset(r["closed"]),
+                    bool(r.get("daily", False)),
                 )
                 for r in tables["restricted"]
+            ),
+            day_ends=tuple(
+                DayEnd(
+                    tuple(r["exchanges"]), bool(r["cas"]), _ns(r["entries_until"]), _ns(r["close_from"]),
+                    _ns(r["flat_by"]),
+                )
+                for r in tables["day_end"]
+            ),
+            expiries=tuple(
+                Expiry(
+                    tuple(r["exchanges"]), tuple(r["kinds"]), frozenset(r["indices"]),
+                    int(Side[r["side"]]) if r["side"] else 0, int(r["no_entry_days"]), int(r["exit_days"]),
+                )
+                for r in tables["expiry"]
             ),
             _tables=tables,
         )  # fmt: skip

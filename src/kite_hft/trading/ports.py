@@ -18,13 +18,18 @@ from kite_hft.memory.journal import Journal, Record
 from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, Limits, TransportError
 from kite_hft.trading.costs import Schedule
 from kite_hft.trading.gate.checks import RiskLimits
+from kite_hft.trading.gate.facts import OPEN_FACTS, Facts
+from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.recovery.lookup import HORIZON_S_MIN
+from kite_hft.trading.sending.evidence import Left
 
 Records = npt.NDArray[np.void]
 ALWAYS_NS: Final = 2**62
 """So long is a session open that knows no hours."""
+EVERY_SEQ: Final = 2**63 - 1
+"""synced_seq of a journal without a disk."""
 
 
 class Source(Protocol):
@@ -92,10 +97,18 @@ class Ports:
     """All that is handed in. `events`: strategy -> its worker's queue.
 
     history: records of the journals of runs that this one continues, oldest first, then those of
-    this run's own journal, when the process was `restarted` in it. alert: gets the fields of an
-    alert (see alerts.py). fresh(slot): a tick has come since its connection was made. open_for(slot): for
-    how many ns its session is open, -1: it is closed. use_token: the transport goes on with another
-    access token.
+    this run's own journal, when the process was `restarted` in it. on_call: gets a row for each call
+    that left; it must not block. calls_left: such rows of the account's processes of today before this
+    one, as far as there are any. flush: writes what on_call has kept, ten times a second. alert: gets the
+    fields of an alert (see alerts.py).
+    on_book(read, body, asked_ns): gets each book of the broker's that could be read, as it came.
+    fresh(slot): a tick has come since its connection was made. open_for(slot): for how many ns its session
+    is open, -1: it is closed. use_token: the transport goes on with another access token. killed: why the
+    account is killed (the latch outside, engine/latch.py), "": it is not; asked before each call that
+    leaves. kill_flat, killed_by: what else the latch says. kill(reason, flatten) sets it, unkill(by) ends it.
+    holds: strategies that an earlier run left held; keep_holds keeps them for the next one. synced_seq:
+    the last record of the journal that is on the disk. journal_state: why it cannot be written, and why
+    its disk is nearly full, "": neither; asked in each step.
     """
 
     instruments: InstrumentTable
@@ -118,11 +131,26 @@ class Ports:
     broker_name: str = ""  # the broker that the journal is about, by address; for its START record
     on_order: Callable[[dict[str, Any]], None] = lambda row: None
     on_trade: Callable[[dict[str, Any]], None] = lambda row: None
+    on_call: Callable[[Left], None] = lambda row: None
+    calls_left: Sequence[Left] = ()
+    flush: Callable[[], None] = lambda: None
     alert: Callable[[dict[str, Any]], None] = lambda fields: None
+    on_book: Callable[[str, bytes, int], None] = lambda read, body, asked_ns: None
     fresh: Callable[[int], bool] = lambda slot: True
     open_for: Callable[[int], int] = lambda slot: ALWAYS_NS
     use_token: Callable[[str], None] = lambda access_token: None
     workers: Mapping[int, Sequence[int]] = field(default_factory=dict)  # worker -> its strategies
+    facts: Facts = OPEN_FACTS  # what the market takes now and the account may do
+    killed: Callable[[], str] = lambda: ""
+    kill_flat: Callable[[], bool] = lambda: False
+    killed_by: Callable[[], str] = lambda: ""
+    kill: Callable[[str, bool], None] = lambda reason, flatten: None
+    unkill: Callable[[str], None] = lambda by: None
+    holds: Mapping[int, Hold] = field(default_factory=dict)
+    keep_holds: Callable[[Mapping[int, Hold]], None] = lambda holds: None
+    day_net_paise: int = 0  # of the day's runs that are over and not continued, for the loss limit
+    synced_seq: Callable[[], int] = lambda: EVERY_SEQ
+    journal_state: Callable[[], tuple[str, str]] = lambda: ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +173,19 @@ class OrdersConfig:
     reject_storm: int = 5  # rejected in a row: REDUCING
     stale_position_s: float = 15.0  # without a price of something that we hold: an alert
     reprice_s: float = 3.0  # a closing order that rests is replaced this often
+    slices_max: int = 10  # orders that one intent above the freeze quantity may become
+    stop_gap_percent: float = 1.0  # an SL's limit price lies so far behind its trigger
+    market_read_s: float | None = None  # circuit limits and holdings are read this often; None: not at all
+    ddpi: bool = False  # holdings may be sold without an authorisation of the day
+    stop_rest_s: float = 2.0  # a triggered stop that rests so long is priced anew, nearer to the circuit
+    group_wait_s: float = 1.0  # legs of a group come within this time
+    group_leg_s: float = 15.0  # a leg that is neither filled nor refused by then breaks the group
+    group_next: str = "filled"  # what lets the next leg go: filled, or accepted
+    group_partial: str = "unwind"  # what becomes of a group that broke: unwind, or keep
     charges: Schedule | None = None  # of the day; None: nothing costs anything
+    max_daily_loss_paise: int | None = None  # net; None: no limit
+    fsync_before_send: bool = False  # an order leaves when its record is on the disk
+    on_daily_loss: str = "reduce"  # or kill, or flatten (kill and close positions)
 
     def __post_init__(self) -> None:
         if self.absence_horizon_s < HORIZON_S_MIN and not self.loopback:
@@ -153,6 +193,7 @@ class OrdersConfig:
                 f"absence_horizon_s {self.absence_horizon_s} < {HORIZON_S_MIN}: allowed on loopback only"
             )
         for name in ("absence_horizon_s", "poll_period_s", "poll_gap_s", "entry_wait_s", "positions_s",
-                     "stale_position_s", "reprice_s"):  # fmt: skip
+                     "stale_position_s", "reprice_s", "stop_gap_percent", "stop_rest_s", "group_wait_s",
+                     "group_leg_s", "slices_max"):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0")

@@ -145,6 +145,7 @@ def intent_payload(order: Order, token: int, judged: tuple[int, int, int]) -> by
             "trigger_px": order.trigger_px,
             "tag": order.tag,
             "opening": order.opening,
+            "parent": order.parent,
             "created_ns": order.created_ns,
             "ref_px": judged[0],
             "tick_seq": judged[1],

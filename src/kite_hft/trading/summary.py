@@ -8,7 +8,7 @@ from typing import Any, Final
 from kite_hft.layout import Product
 from kite_hft.trading.book import EXTERNAL, Book
 from kite_hft.trading.instruments import InstrumentTable
-from kite_hft.trading.pnl import CostBook, Pnl, breakdown, parts
+from kite_hft.trading.pnl import CostBook, Pnl, account, breakdown, parts
 from kite_hft.trading.positions import Position, divide_half_even, paise_of_units
 from kite_hft.trading.records import name_of
 from kite_hft.trading.sending.outbox import Outbox
@@ -42,6 +42,21 @@ _HEARD: Final = (
     "external_fills",
 )
 """What the broker said beyond plain answers, and what others did on the account."""
+
+
+def show_pnl(
+    outbox: Outbox, book: Book, instruments: InstrumentTable, costs: CostBook, mark: Callable[[int], int]
+) -> Pnl:
+    """Profit and loss of the run, put into the gauges that say how the book stands; returns it."""
+    pnl, gauge = account(book, instruments, costs, mark), outbox.gauge
+    gauge("gross_pnl_paise", pnl.gross)
+    gauge("realised_pnl_paise", pnl.realised)
+    gauge("unrealised_pnl_paise", pnl.unrealised)
+    gauge("charges_paise", pnl.charges)
+    gauge("net_pnl_paise", pnl.net)
+    gauge("working", book.working_count())
+    gauge("positions", sum(1 for p in book.positions.values() if p.quantity))
+    return pnl
 
 
 def report(

@@ -157,6 +157,7 @@ def configuration(options: argparse.Namespace, told: dict[str, str]) -> dict[str
             "calendar": str(ROOT / "config/calendar/india.yaml"),
             "rules": str(ROOT / "config/rules/kite_2026-04-01.yaml"),
             "charges": str(ROOT / "config/rules/charges_zerodha_2026-04-01.yaml"),
+            "market": str(ROOT / "config/rules/market_2026-08-03.yaml"),
         },
         "performance": {"ring_buffer_size": options.ring, "packing": options.packing},
     }

@@ -4,8 +4,9 @@ Starts the simulator and the engine (a process per stage, recorder on, by defaul
 at 18,000 ticks/s) with a strategy that always has orders under way. Feeds, workers, the order
 process and the recorder are killed (SIGKILL) in random order, or frozen (--hang: SIGSTOP). Each must
 be back and have done its first piece of work in time: a tick computed, an order accepted, a row
-recorded. Then the supervisor itself is killed; its children must be gone before the same command is
-started again. At the end the broker's orders are compared with the journals': 0 lost, 0 doubled.
+recorded. Then the supervisor itself is killed; ORDERS must cancel its entries by itself, and all children
+must be gone before the same command is started again, or, every other time, before the one trades that is
+started at once. At the end the broker's orders are compared with the journals': 0 lost, 0 doubled.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from kite_hft.verify.supervise_meter import CampaignError, Meter, alive, compare
 ROOT: Final = Path(__file__).resolve().parents[3]
 ACCOUNT: Final = "VERIFYSUPERVISE"
 START_S: Final = 120.0
-GONE_S: Final = 5.0
+GONE_S: Final = 15.0
+"""ORDERS outlives its supervisor to cancel its entries; the others die at once."""
 HUNG_S: Final = 2.0
 PROBED: Final = 8
 GROUPS: Final = ("feed", "compute", "orders", "recorder")
@@ -52,6 +54,7 @@ class Campaign:
     restarted: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     footprints: list[dict[str, int]] = field(default_factory=list)
+    orphans: list[psutil.Process] = field(default_factory=list)
 
     def start(self) -> tuple[subprocess.Popen[bytes], Meter]:
         """The engine, trading: everything runs and an order was accepted.
@@ -104,12 +107,16 @@ class Campaign:
         if after["rss"] > before["rss"] + LEAKED_RSS_MAX:
             self.wrong.append(f"memory of the supervisor: {before['rss']} -> {after['rss']}")
 
-    def kill_supervisor(self, engine: subprocess.Popen[bytes], meter: Meter) -> None:
-        """SIGKILL the supervisor; its children must be gone by themselves."""
+    def kill_supervisor(self, engine: subprocess.Popen[bytes], meter: Meter, *, at_once: bool) -> None:
+        """SIGKILL the supervisor; its children must be gone by themselves. at_once: the next engine is
+        started without waiting for that; it has to."""
         children = psutil.Process(engine.pid).children(recursive=True)
         engine.kill()
         engine.wait()
         meter.close()
+        if at_once:
+            self.orphans = children
+            return
         _gone, living = psutil.wait_procs(children, timeout=GONE_S)
         if left := [child.pid for child in living if alive(child)]:
             self.wrong.append(f"children {left} outlived their supervisor by {GONE_S:g} s")
@@ -160,6 +167,7 @@ def configuration(options: argparse.Namespace, told: dict[str, str]) -> dict[str
             "date": "2026-11-20",
             "calendar": str(ROOT / "config/calendar/india.yaml"),
             "rules": str(ROOT / "config/rules/kite_2026-04-01.yaml"),
+            "market": str(ROOT / "config/rules/market_2026-08-03.yaml"),
             "charges": str(ROOT / "config/rules/charges_zerodha_2026-04-01.yaml"),
             "absence_horizon_s": 5.0,
         },
@@ -194,11 +202,14 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         campaign = Campaign(options, folder, told["api"])
         engine, meter = campaign.start()
         campaign.strike_all(meter, random.Random(options.seed))
-        for _ in range(options.supervisor_kills):
-            campaign.kill_supervisor(engine, meter)
+        for number in range(options.supervisor_kills):
+            campaign.kill_supervisor(engine, meter, at_once=number % 2 == 0)
             begun = time.monotonic()
             engine, meter = campaign.start()
             campaign.restarted.append(time.monotonic() - begun)
+            if left := [child.pid for child in campaign.orphans if alive(child)]:
+                campaign.wrong.append(f"a new engine runs beside children {left} of the one before")
+            campaign.orphans = []
         meter.close()
         if code := end(engine):
             campaign.wrong.append(f"the engine ended with exit code {code}")

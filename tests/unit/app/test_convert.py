@@ -23,7 +23,7 @@ from reference.recorded_rows import Row, rows_of
 from typer.testing import CliRunner
 
 from kite_hft.app import convert, parquet_file
-from kite_hft.app.cli import app
+from kite_hft.app.verbs import app
 from kite_hft.engine.runs import NoRun
 from kite_hft.layout import TICK, TickFlag, TickKind
 from kite_hft.memory.recording import Gap, GapReason, Kind, Origin, RecordingError, file_name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 from orders_world import RULES, limits
 
 from kite_hft.brokers.limits import LimitsError, limits_from_mapping
-from kite_hft.trading.broker import RateWindow
+from kite_hft.trading.broker import Conduct, RateWindow
 
 
 def test_the_shipped_rules() -> None:
@@ -19,8 +20,33 @@ def test_the_shipped_rules() -> None:
     assert (found.orders_per_day, found.entry_share_of_day, found.modifications_per_order) == (5000, 0.9, 25)
     assert (found.tag_length_max, found.instruments_per_connection, found.connections) == (20, 3000, 3)
     assert found.valid_from == "2026-04-01" and found.other_windows == (RateWindow(10, 1.25),)
+    assert found.all_windows == (RateWindow(10, 1.25, 2, 4),)
+    assert (found.quote_windows, found.historical_windows) == ((RateWindow(1, 1.25),), (RateWindow(3, 1.25),))
+    assert found.per_contract == Conduct(100, 50, 200, 200, 500)
 
 
+def test_the_other_brokers_rules() -> None:
+    path = RULES.with_name("upstox_2026-04-01.yaml")
+    found = limits_from_mapping(yaml.safe_load(path.read_text()))
+    assert (found.name, found.valid_from, found.tag_length_max) == ("upstox", "2026-04-01", 40)
+    granted = {1.25: 10, 60: 500, 1800: 2000}
+    assert [w.window_s for w in found.order_windows] == list(granted)
+    for window in found.order_windows:
+        assert 0.9 * granted[window.window_s] < window.calls <= granted[window.window_s]
+        assert window.calls - window.reserved == 0.8 * granted[window.window_s], "a fifth is for exits"
+    assert found.all_windows == limits().all_windows
+
+
+@pytest.mark.parametrize("path", sorted(RULES.parent.glob("*_2026-04-01.yaml")), ids=lambda p: p.stem)
+def test_every_window_names_its_source(path: Path) -> None:
+    mapping = yaml.safe_load(path.read_text())
+    for rows in (rows for key, rows in mapping.items() if key.endswith("_windows")):
+        assert all(row["source"] for row in rows)
+
+
+LEVELS = {
+    "messages_min": 1, "ratio_warn": 50, "ratio_stop": 200, "modifications_warn": 9, "modifications_stop": 20,
+}  # fmt: skip
 WRONG: list[dict[str, Any]] = [
     {"orders_per_day": 0},
     {"orders_per_day": 1.5},
@@ -35,6 +61,11 @@ WRONG: list[dict[str, Any]] = [
     {"order_windows": [{"calls": 10, "window_s": 0}]},
     {"order_windows": [{"calls": 10, "window_s": 1, "reserved": 10}]},
     {"order_windows": [{"calls": 10, "window_s": 1, "burst": 3}]},
+    {"all_windows": [{"calls": 10, "window_s": 1, "reserved": 2, "reads": 9}]},
+    {"quote_windows": [{"calls": 1, "window_s": 0}]},
+    {"per_contract": {"ratio_warn": 50}},
+    {"per_strategy": LEVELS | {"ratio_warn": 300}},
+    {"per_strategy": LEVELS | {"modifications_warn": 0}},
     {"cooldown_after_429_s": -1},
     {"extras": 3},
     {"loopback_only": "yes"},

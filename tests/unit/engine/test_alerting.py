@@ -1,56 +1,67 @@
-"""Alerts on their way: the file first, the command beside, never a wait, never a secret."""
+"""Alerts on their way: the file first, then every sink, never a wait, never a secret."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from kite_hft.clock import ManualClock
-from kite_hft.engine.alerting import (
-    FILE_NAME,
-    Alerting,
-    acknowledge_file,
-    open_alerts,
-    read_alerts,
-)
+from kite_hft.engine.alert_files import FILE_NAME, acknowledge_file, open_alerts, read_alerts
+from kite_hft.engine.alerting import Alerting
+from kite_hft.engine.sinks.sink import Outcome, Row, Tally
 from kite_hft.layout import Severity
-from kite_hft.settings import AlertSection
 from kite_hft.trading.alerts import CODES
 
 NOON = 1_765_780_200_000_000_000  # 2025-12-15 12:00:00 in India
 
 
+class Sink:
+    """A sink that keeps what it gets; `failure` is what comes of a row, None: nothing yet."""
+
+    def __init__(self, name: str, failure: str | None = "") -> None:
+        self.name, self.failure = name, failure
+        self.tally = Tally()
+        self.rows: list[Row] = []
+        self.waiting: list[Row] = []
+        self.closed = False
+
+    def put(self, row: Row) -> None:
+        self.rows.append(row)
+        self.waiting.append(row)
+
+    def poll(self) -> list[Outcome]:
+        if self.failure is None:
+            return []
+        ended, self.waiting = self.waiting, []
+        return [Outcome(self.name, row, self.failure, 0.1) for row in ended]
+
+    def busy(self) -> bool:
+        return bool(self.waiting)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def told(self) -> list[tuple[str, str]]:
+        return [(str(row["event"]), str(row["code"])) for row in self.rows]
+
+
 class Desk:
     """An Alerting on a manual clock, and what it said."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:
-        settings = AlertSection(**{name: options.pop(name) for name in ("hook", "hook_timeout_s", "remind_s")
-                                   if name in options})  # fmt: skip
+    def __init__(self, folder: Path, *sinks: Sink, **options: Any) -> None:
         self.clock = ManualClock(mono=1_000_000_000, real=NOON)
         self.said: list[str] = []
         self.folder = folder
-        self.alerting = Alerting(folder, settings, self.clock, self.said.append, **options)
+        self.alerting = Alerting(folder, sinks, self.clock, self.said.append, **options)
 
     def lines(self) -> list[dict[str, Any]]:
         path = self.folder / FILE_NAME
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def poll_until(self, what: Callable[[], bool]) -> None:
-        """Poll in real time: commands are real processes."""
-        deadline = time.monotonic() + 20
-        while not what():
-            assert time.monotonic() < deadline, self.said
-            self.alerting.poll()
-            time.sleep(0.01)
-
-
-def hook_to(path: Path) -> list[str]:
-    return ["/bin/sh", "-c", f"cat >> {path}"]
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(round(seconds * 1e9))
+        self.alerting.poll()
 
 
 def test_a_line_has_all_that_a_person_needs(tmp_path: Path) -> None:
@@ -60,7 +71,8 @@ def test_a_line_has_all_that_a_person_needs(tmp_path: Path) -> None:
     assert line == {
         "number": 1, "event": "raised", "time": "2025-12-15 12:00:00", "time_ns": NOON, "code": "FEED_DEAD",
         "severity": "CRITICAL", "key": "feed-0", "text": "no frame for 3.1 s",
-        "advice": CODES["FEED_DEAD"].advice, "again": 0, "raised": 1, "account": "X",
+        "advice": CODES["FEED_DEAD"].advice, "again": 0, "raised": 1, "lasts": True,
+        "account": "X",
     }  # fmt: skip
     assert desk.said == ["ALERT CRITICAL FEED_DEAD feed-0: no frame for 3.1 s"]
 
@@ -113,109 +125,123 @@ def test_no_secret_and_nothing_unprintable_is_told(tmp_path: Path) -> None:
     assert "s3cret" not in "".join(desk.said)
 
 
-def test_the_command_gets_every_line_in_order_and_nobody_waits(tmp_path: Path) -> None:
-    got = tmp_path / "got"
-    desk = Desk(tmp_path, hook=hook_to(got))
+def test_every_sink_gets_every_line_after_the_file_has_it(tmp_path: Path) -> None:
+    one, two = Sink("webhook"), Sink("hook")
+    desk = Desk(tmp_path, one, two)
     desk.alerting.raise_("FEED_DEAD", "feed-0", "silent")
     desk.alerting.clear("FEED_DEAD", "feed-0")
-    desk.poll_until(lambda: got.exists() and len(got.read_text().splitlines()) == 2)
-    rows = [json.loads(line) for line in got.read_text().splitlines()]
-    assert sorted(row["event"] for row in rows) == ["cleared", "raised"]
-    assert {row["event"]: row for row in desk.lines()} == {row["event"]: row for row in rows}
-    desk.alerting.close(time.sleep)
-    assert desk.alerting.report()["hook"] == {"runs": 2, "failures": 0, "dropped": 0}
+    assert one.rows == two.rows == desk.lines()
+    assert one.told() == [("raised", "FEED_DEAD"), ("cleared", "FEED_DEAD")]
+    assert set(desk.alerting.report()["sinks"]) == {"webhook", "hook"}
 
 
-@pytest.mark.parametrize(
-    ("hook", "words"),
-    [
-        (["/bin/sh", "-c", "echo broken >&2; exit 3"], "exit code 3"),
-        (["/no/such/command"], "cannot be started: No such file"),
-    ],
-)
-def test_a_command_that_fails_is_an_alert_and_gets_no_loop(
-    tmp_path: Path, hook: list[str], words: str
-) -> None:
-    desk = Desk(tmp_path, hook=hook)
+def test_a_sink_that_fails_is_told_by_the_others_and_its_recovery_too(tmp_path: Path) -> None:
+    good, bad = Sink("hook"), Sink("webhook", "HTTP 500")
+    desk = Desk(tmp_path, good, bad)
     desk.alerting.raise_("FEED_DEAD", "feed-0", "silent")
-    desk.poll_until(lambda: desk.alerting.hook_failures == 1)
-    failed = [line for line in desk.lines() if line["code"] == "HOOK_FAILED"]
-    assert len(failed) == 1 and words in failed[0]["text"]
     desk.alerting.poll()
-    assert desk.alerting.hook_failures == 1
-    if words == "exit code 3":
-        assert (tmp_path / "alert_hook.log").read_text() == "broken\n"
+    desk.alerting.poll()
+    assert good.told() == [("raised", "FEED_DEAD"), ("raised", "SINK_FAILED")]
+    assert good.rows[-1]["text"] == "webhook: HTTP 500" and bad.told() == [("raised", "FEED_DEAD")]
+    desk.alerting.raise_("MARKET_HALT", "", "silent")
+    desk.alerting.poll()
+    assert [row["key"] for row in desk.lines() if row["code"] == "SINK_FAILED"] == ["webhook"]
+    bad.failure = ""
+    desk.alerting.raise_("STALE_POSITION", "NSE:X", "old")
+    desk.alerting.poll()
+    assert good.told()[-1] == ("cleared", "SINK_FAILED") and bad.told()[-1] == ("raised", "STALE_POSITION")
 
 
-def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
-    pid = tmp_path / "pid"
-    desk = Desk(tmp_path, hook=["/bin/sh", "-c", f"sleep 300 & echo $! > {pid}; wait"], hook_timeout_s=5.0)
+def test_all_sinks_failing_is_no_loop(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Sink("hook", "no"), Sink("webhook", "no"))
     desk.alerting.raise_("FEED_DEAD", "feed-0", "silent")
-    desk.poll_until(lambda: pid.exists() and pid.read_text().strip() != "")
-    assert desk.alerting.hook_failures == 0
-    desk.clock.advance(5_000_000_001)
-    desk.alerting.poll()
-    assert desk.alerting.hook_failures == 1
-    sleeper = Path(f"/proc/{pid.read_text().strip()}/stat")
-    desk.poll_until(lambda: not sleeper.exists() or b") Z" in sleeper.read_bytes())
+    for _ in range(10):
+        desk.alerting.poll()
+    codes = [(row["code"], row["key"]) for row in desk.lines()]
+    assert codes == [("FEED_DEAD", "feed-0"), ("SINK_FAILED", "hook"), ("SINK_FAILED", "webhook")]
 
 
-def test_a_flood_is_bounded_and_said(tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    desk = Desk(tmp_path, hook=["/bin/sh", "-c", f"while [ ! -e {gate} ]; do sleep 0.05; done"])
-    for number in range(300):
-        desk.alerting.raise_("AMBIGUOUS_ORDER", str(number), "lost")
-    assert desk.alerting.hook_runs == 4 and desk.alerting.hook_dropped == 300 - 4 - 256
-    assert len(desk.lines()) == 300
-    gate.touch()
-    desk.poll_until(lambda: not desk.alerting._running and not desk.alerting._waiting)
+def test_acknowledged_is_quiet_until_it_grows_worse_or_comes_back(tmp_path: Path) -> None:
+    sink, seen = Sink("hook"), []
+    desk = Desk(tmp_path, sink, remind_s=60, on_acknowledged=lambda a, n, by: seen.append((a.code, n, by)))
+    naked = {"code": "NAKED_POSITION", "key": "NSE:X MIS", "text": "10 bare", "severity": 3, "size": 1000}
+    desk.alerting.take(naked)
+    desk.wait(61)
+    assert [event for event, _ in sink.told()] == ["raised", "reminder"]
+    assert desk.alerting.acknowledge(code="NAKED_POSITION", key="NSE:Y") == 0
+    assert desk.alerting.acknowledge(code="NAKED_POSITION", by="asha") == 1
+    assert desk.alerting.acknowledge(code="NAKED_POSITION") == 0
+    assert seen == [("NAKED_POSITION", 1, "asha")] and desk.lines()[-1]["by"] == "asha"
+    desk.wait(600)
+    desk.alerting.take(naked)
+    assert len(sink.rows) == 2 and desk.alerting.standing()
+    desk.alerting.take(naked | {"size": 2000, "text": "20 bare"})
+    assert sink.told()[-1] == ("raised", "NAKED_POSITION") and sink.rows[-1]["number"] == 1
+    desk.wait(61)
+    assert sink.told()[-1] == ("reminder", "NAKED_POSITION")
+    desk.alerting.clear("NAKED_POSITION", "NSE:X MIS")
+    desk.alerting.take(naked)
+    assert sink.rows[-1]["number"] == 2
 
 
-def test_acknowledged_alerts_are_not_reminded_of_but_told_anew_when_they_come_back(tmp_path: Path) -> None:
+def test_a_critical_event_is_reminded_of_under_its_number_until_acknowledged(tmp_path: Path) -> None:
     desk = Desk(tmp_path, remind_s=60)
-    desk.alerting.raise_("FEED_DEAD", "feed-0", "silent")
     desk.alerting.raise_("BROKER_ACTED", "NSE:A", "squared off")
-    assert desk.alerting.acknowledge(7) == 0
-    assert desk.alerting.acknowledge(1) == 1 and desk.alerting.acknowledge(1) == 0
-    desk.clock.advance(61_000_000_000)
-    desk.alerting.poll()
-    assert [line["event"] for line in desk.lines()] == ["raised", "raised", "acknowledged"]
+    desk.alerting.raise_("EXTERNAL_ORDER", "NSE:A", "seen")
+    desk.wait(61)
+    assert [(r["number"], r["event"]) for r in desk.lines()] == [
+        (1, "raised"),
+        (2, "raised"),
+        (1, "reminder"),
+    ]
+    assert desk.alerting.acknowledge(7) == 0 and desk.alerting.acknowledge(1) == 1
+    desk.wait(61)
+    assert desk.lines()[-1]["event"] == "acknowledged"
     assert [row["number"] for row in open_alerts(read_alerts(tmp_path))] == [2]
     assert desk.alerting.acknowledge() == 1
-    desk.alerting.clear("FEED_DEAD", "feed-0")
-    desk.alerting.raise_("FEED_DEAD", "feed-0", "silent again")
-    assert [row["number"] for row in open_alerts(read_alerts(tmp_path))] == [3]
 
 
-def test_reading_back_folds_lines_and_survives_a_cut_one(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, remind_s=60)
-    desk.alerting.raise_("BROKER_ACTED", "NSE:A", "squared off")
-    desk.alerting.raise_("MARKET_HALT", "", "silent")
-    desk.alerting.raise_("FEED_DEAD", "feed-1", "silent")
-    desk.alerting.clear("MARKET_HALT")
-    with (tmp_path / FILE_NAME).open("a") as file:
-        file.write('{"number": 9, "event": "rai')
-    rows = read_alerts(tmp_path)
-    assert [(row["number"], row["state"]) for row in rows] == [(1, "told"), (2, "over"), (3, "standing")]
-    assert [row["number"] for row in open_alerts(rows)] == [1, 3]
-    assert read_alerts(tmp_path / "nowhere") == []
+def test_a_test_goes_to_every_sink_and_its_fate_is_known(tmp_path: Path) -> None:
+    good, bad = Sink("hook"), Sink("webhook", None)
+    desk = Desk(tmp_path, good, bad)
+    number = desk.alerting.test()
+    desk.alerting.poll()
+    assert desk.alerting.tested(number) == {"hook": "", "webhook": "waiting"}
+    bad.failure = "HTTP 404"
+    desk.alerting.poll()
+    assert (
+        desk.alerting.tested(number) == {"hook": "", "webhook": "HTTP 404"} and desk.alerting.tested(99) == {}
+    )
+    assert [row["code"] for row in open_alerts(read_alerts(tmp_path))] == ["SINK_FAILED"]
 
 
-def test_acknowledging_with_the_engine_down(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    desk.alerting.raise_("BROKER_ACTED", "NSE:A", "squared off")
-    desk.alerting.raise_("FEED_DEAD", "feed-0", "silent")
-    assert acknowledge_file(tmp_path, 2, NOON) == 1 and acknowledge_file(tmp_path, 2, NOON) == 0
-    assert [row["code"] for row in open_alerts(read_alerts(tmp_path))] == ["BROKER_ACTED"]
-    assert acknowledge_file(tmp_path, None, NOON) == 1 and open_alerts(read_alerts(tmp_path)) == []
+def test_what_is_acknowledged_in_the_file_is_followed(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, remind_s=60, first_number=5)
+    desk.alerting.raise_("ENGINE_GONE", "", "gone")
+    assert desk.lines()[0]["number"] == 5
+    assert acknowledge_file(tmp_path, 5, NOON) == 1
+    desk.alerting.follow_file()
+    desk.wait(61)
+    assert [row["event"] for row in desk.lines()] == ["raised", "acknowledged"]
 
 
-def test_a_full_disk_is_said_and_the_command_still_told(tmp_path: Path) -> None:
-    got = tmp_path / "got"
-    desk = Desk(tmp_path, hook=hook_to(got))
+def test_the_end_waits_for_the_sinks_but_not_for_ever(tmp_path: Path) -> None:
+    slow = Sink("webhook", None)
+    desk = Desk(tmp_path, slow, close_s=5.0)
+    desk.alerting.raise_("NOT_FLAT", "", "10 left")
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        desk.clock.advance(round(seconds * 1e9))
+
+    desk.alerting.close(sleep)
+    assert 4.9 < sum(slept) < 5.1 and slow.closed
+
+
+def test_a_full_disk_is_said_and_people_are_still_told(tmp_path: Path) -> None:
+    sink = Sink("hook")
+    desk = Desk(tmp_path, sink)
     (tmp_path / FILE_NAME).mkdir()  # cannot be opened for writing
     desk.alerting.raise_("FEED_DEAD", "feed-0", "silent")
-    assert any("cannot be written" in line for line in desk.said)
-    desk.poll_until(got.exists)
-    desk.alerting.close(time.sleep)
-    assert json.loads(got.read_text())["code"] == "FEED_DEAD"
+    assert any("cannot be written" in line for line in desk.said) and sink.told() == [("raised", "FEED_DEAD")]

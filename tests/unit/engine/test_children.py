@@ -25,14 +25,18 @@ TOKEN = "secret+token/1"
 KEY = "thekey"
 
 
+SINKS = {"webhook": "https://hook.example/a", "telegram_bot_token": "bot-example",
+         "telegram_chat_id": "chat-example", "heartbeat_url": "https://beat.example/b"}  # fmt: skip
+
+
 def run_of(mode: str, packing: str, cores: int) -> Any:
     settings = Settings.model_validate(
         {"mode": mode, "kite": {"api_key": KEY, "access_token": TOKEN}, "performance": {"packing": packing},
-         "datafeed": {"store_ticks": True}}
+         "datafeed": {"store_ticks": True}, "alerts": SINKS}
     )  # fmt: skip
     session = Session(mode, "wss://feed.example", "https://api.example", KEY, TOKEN)
     plan = make_plan(settings, 5, [], cores, 3000, 3)
-    folder = SimpleNamespace(path=Path("/run/x/y/z"), config_hash=1, install="abc", number=2)
+    folder = SimpleNamespace(path=Path("/run/x/y/z"), config_hash=1, rules_hash=3, install="abc", number=2)
     return SimpleNamespace(
         settings=settings, session=session, plan=plan, folder=folder, paths={}, shm=Path("/shm"),
         next_seqs={},
@@ -56,6 +60,8 @@ def test_only_who_needs_the_token_gets_it(mode: str, cores: int, knowing: set[st
     assert {name for name, text in told.items() if TOKEN in text or quoted in text} == knowing
     assert {name for name, text in told.items() if KEY in text} == knowing
     assert {name for name, text in told.items() if "api.example" in text} == knowing & {"orders"}
+    addresses = ("hook.example", "bot-example", "chat-example", "beat.example")
+    assert not [name for name, text in told.items() if any(word in text for word in addresses)]
     for kind in ("plain", "worker", "feed", "orders", "recorder"):  # a spare waits for long: it knows nothing
         text = json.dumps(launch.prepare_config(run, kind))
         assert not [word for word in (TOKEN, quoted, KEY, "example") if word in text]

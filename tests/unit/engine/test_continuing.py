@@ -9,8 +9,16 @@ from typing import Any
 import pytest
 from orders_world import World, filled, instruments
 
-from kite_hft.engine.continuing import Earlier, broker_name, chain_of, day_records, find_earlier
-from kite_hft.memory.journal import Header, JournalWriter, Kind, Record
+from kite_hft.engine.continuing import (
+    Earlier,
+    broker_name,
+    chain_of,
+    day_net_paise,
+    day_records,
+    find_earlier,
+)
+from kite_hft.memory.journal import Header, Kind, Record
+from kite_hft.memory.journal_writer import JournalWriter
 
 BROKER = broker_name("live", "https://api.kite.trade", "x", own=False)
 
@@ -26,6 +34,7 @@ def run(day: Path, name: str, records: list[Record], *, config: int = 7, **start
         for record in records:
             if record.kind is not Kind.START:
                 writer.append(record.kind, record.time_ns, record.payload)
+                writer.sync()
     return folder
 
 
@@ -72,6 +81,23 @@ def test_another_configuration_or_other_instruments_are_refused_in_words(tmp_pat
     assert "does not fit" in find(tmp_path / "200").refused
 
 
+def test_what_the_day_has_earned_counts_each_run_once(tmp_path: Path) -> None:
+    def over(name: str, net: int, **start: Any) -> None:
+        folder = run(tmp_path, name, [], **start)
+        (folder / "report.json").write_text(json.dumps({"pnl_paise": {"net": net}}))
+
+    over("100", -500)
+    over("200", -700, continues=["100"])  # holds what the first one made
+    over("300", 40)
+    over("400", -9_000, broker="another")
+    run(tmp_path, "500", trading())  # killed: no report
+    run(tmp_path, "600", [])
+    (tmp_path / "600/report.json").write_text("{")
+    assert day_net_paise(tmp_path / "900", BROKER, ()) == -660
+    assert day_net_paise(tmp_path / "900", BROKER, ("100", "200")) == 40, "these are replayed"
+    assert day_net_paise(tmp_path / "300", BROKER, ()) == -700, "not its own"
+
+
 def test_another_broker_is_no_concern_of_ours(tmp_path: Path) -> None:
     run(tmp_path, "100", trading())
     assert find(tmp_path / "200", broker="sim http://127.0.0.1:1 of run 200") == Earlier()
@@ -96,3 +122,5 @@ def test_a_torn_tail_is_what_a_crash_leaves_and_damage_is_not(tmp_path: Path) ->
     assert find(tmp_path / "200").names == ("100",)
     path.write_bytes(whole[:300] + b"\xff\xff" + whole[302:])
     assert "corrupt" in find(tmp_path / "200").refused
+    path.write_bytes(b"\xff" + whole[1:])
+    assert "run 100 cannot be read" in find(tmp_path / "200").refused

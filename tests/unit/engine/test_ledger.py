@@ -12,7 +12,8 @@ from orders_world import PX, S, World, instruments
 from kite_hft.engine.ledger import Ledger, order_rows, pnl, position_rows, protecting, read_ledger
 from kite_hft.engine.runs import NoRun, RunNote, announce
 from kite_hft.layout import OrderStatus, OrderType, Side
-from kite_hft.memory.journal import Header, JournalWriter, Record
+from kite_hft.memory.journal import Header, Record
+from kite_hft.memory.journal_writer import JournalWriter
 from kite_hft.trading.instruments import write_csv
 from kite_hft.trading.pnl import account
 
@@ -27,6 +28,7 @@ def written(folder: Path, records: list[Record], charges: str = CHARGES.name) ->
         writer = JournalWriter(file.fileno(), header=Header(1, 2, 3))
         for record in records:
             writer.append(record.kind, record.time_ns, record.payload)
+            writer.sync()
     (folder / CHARGES.name).write_text(CHARGES.read_text())
     note = RunNote(
         "kite", "X", "sim", folder.name, str(folder), str(folder), "", 1, 1, 1,

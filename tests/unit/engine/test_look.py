@@ -97,9 +97,12 @@ def test_a_connection_says_when_it_last_heard(memory: Memory, look: Look) -> Non
 
 
 def test_the_state_is_that_of_the_order_process(memory: Memory, look: Look) -> None:
-    assert look.state() == {"state": "NOT_ACTIVE", "market_halted": False, "token_dead": False}
+    quiet = {"market_halted": False, "token_dead": False, "strategies_held": 0, "naked_paise": 0}
+    assert look.state() == {"state": "NOT_ACTIVE", **quiet}
     memory.count("orders", state_active=1, market_halted=1)
-    assert look.state() == {"state": "ACTIVE", "market_halted": True, "token_dead": False}
+    assert look.state() == {"state": "ACTIVE", **quiet, "market_halted": True}
+    memory.count("orders", state_killed=1)
+    assert look.state()["state"] == "KILLED"
 
 
 def test_prices_and_slot_statistics(memory: Memory, look: Look) -> None:

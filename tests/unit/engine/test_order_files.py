@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
+
+import pytest
 
 from kite_hft.clock import ManualClock
 from kite_hft.engine.order_files import csv_sink, open_csv, open_run_journal, written
-from kite_hft.memory.journal import Kind, scan
+from kite_hft.memory import journal_files
+from kite_hft.memory.journal import JournalError, Kind, scan
+from kite_hft.memory.journal_files import failure_note, note_failure
 from kite_hft.settings import Settings
 from kite_hft.trading.records import ORDER_COLUMNS, TRADE_COLUMNS
 
-CONFIG = {"build": 1, "config_hash": 2}
+CONFIG = {"build": 1, "config_hash": 2, "rules_hash": 9}
 
 
 def test_a_full_disk_ends_a_csv_file_with_one_alert(tmp_path: Path) -> None:
@@ -47,16 +52,58 @@ def test_a_csv_file_is_gone_on_with_behind_its_last_whole_row(tmp_path: Path) ->
 def test_the_journal_is_opened_again_behind_its_torn_tail(tmp_path: Path) -> None:
     clock = ManualClock(1, 2)
     with contextlib.ExitStack() as held:
-        journal, _ = open_run_journal(CONFIG, Settings(), tmp_path, clock, held)
-        journal.append(Kind.START, 3, b"{}")
+        open_run_journal(CONFIG, Settings(), tmp_path, clock, held).writer.append(Kind.START, 3, b"{}")
     path = tmp_path / "journal.bin"
     path.write_bytes(path.read_bytes() + b"\x05\x00\x00")
     with contextlib.ExitStack() as held:
-        journal, before = open_run_journal(CONFIG | {"restarted": True}, Settings(), tmp_path, clock, held)
-        assert [record.kind for record in before] == [Kind.START]
-        journal.append(Kind.END, 4, b"{}")
+        journal = open_run_journal(CONFIG | {"restarted": True}, Settings(), tmp_path, clock, held)
+        assert [record.kind for record in journal.records] == [Kind.START]
+        assert "journal.bin.torn-1" in journal.set_aside
+        journal.writer.append(Kind.END, 4, b"{}")
     found = scan(path.read_bytes())
     assert [record.kind.name for record in found.records] == ["START", "END"] and found.tail == "clean"
+    assert found.header.rules == 9 and (tmp_path / "journal.bin.torn-1").read_bytes() == b"\x05\x00\x00"
+
+
+def test_a_journal_that_failed_keeps_the_next_process_halted(tmp_path: Path) -> None:
+    clock = ManualClock(1, 2)
+    with contextlib.ExitStack() as held:
+        open_run_journal(CONFIG, Settings(), tmp_path, clock, held)
+    note_failure(tmp_path / "journal.bin", "journal sync failed: Input/output error")
+    again = CONFIG | {"restarted": True}
+    with contextlib.ExitStack() as held:
+        journal = open_run_journal(again, Settings(), tmp_path, clock, held)
+    (record,) = journal.records
+    assert record.kind is Kind.STATE and "sync failed: Input/output error" in record.data()["halted"]
+    with contextlib.ExitStack() as held:
+        assert open_run_journal(again, Settings(), tmp_path, clock, held).records == (record,)
+    assert not failure_note(tmp_path / "journal.bin").exists()
+
+
+def test_orders_that_wait_for_the_disk_are_woken_by_its_sync(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"trading": {"fsync_before_send": True}})
+    with contextlib.ExitStack() as held:
+        wake_fd = os.eventfd(0)
+        held.callback(os.close, wake_fd)
+        journal = open_run_journal(CONFIG, settings, tmp_path, ManualClock(1, 2), held, wake_fd)
+        seq = journal.writer.append(Kind.START, 3, b"{}")
+        journal.wake()
+        os.eventfd_read(wake_fd)  # waits for it
+        assert journal.writer.synced_seq == seq
+
+
+def test_only_live_refuses_a_folder_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_files, "in_memory", lambda fd: "tmpfs")
+    for number, mode in enumerate(("sim", "paper", "live")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        settings = Settings().model_copy(update={"mode": mode})
+        with contextlib.ExitStack() as held:
+            if mode == "live":
+                with pytest.raises(JournalError, match="power cut"):
+                    open_run_journal(CONFIG, settings, folder, ManualClock(1, 2), held)
+            else:
+                open_run_journal(CONFIG, settings, folder, ManualClock(1, 2), held)
 
 
 def test_what_the_files_of_a_day_hold_is_added_up(tmp_path: Path) -> None:

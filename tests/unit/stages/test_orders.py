@@ -17,9 +17,9 @@ def test_start_reads_the_books_and_only_then_takes_intents() -> None:
     world.run(3)
     assert world.stage.active
     assert [r.path for r in world.broker.sent] == [
-        "/orders", "/trades", "/portfolio/positions", "/orders", "/user/margins",
+        "/orders", "/trades", "/portfolio/positions", "/gtt/triggers", "/orders", "/user/margins",
     ]  # fmt: skip
-    assert world.stage.reader.cash_paise == 100_050
+    assert world.stage.reader.funds is not None and world.stage.reader.funds.net_paise == 100_050
 
 
 def test_accepted_and_filled() -> None:

@@ -146,14 +146,14 @@ def test_a_difference_is_believed_when_two_reads_agree() -> None:
         return answer
 
     world.broker.on_read = read
-    world.run(17.0)
+    world.run(20.0)
     assert once and world.quantity() == 10, "one read alone proves nothing"
     world.broker.on_read = None
     world.broker.held = [
         {"exchange": "NSE", "tradingsymbol": "SHARE0", "instrument_token": 1000 * 256 + 1, "product": "MIS",
          "quantity": -3, "average_price": 99.0, "multiplier": 1}
     ]  # fmt: skip
-    world.run(17.0)
+    world.run(20.0)
     assert world.quantity() == 7 and {"POSITION_MISMATCH", "BROKER_ACTED"} <= set(world.codes())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orders_world import World, error, filled, lost
+from orders_world import PX, World, error, filled, lost
 
 from kite_hft.layout import IntentKind, OrderStatus, Side
 from kite_hft.trading.broker import HttpResponse, TransportError
@@ -90,9 +90,11 @@ def test_ambiguous_freezes_entries_on_its_side_only() -> None:
     world.send(2)
     assert world.reason(2) == "FROZEN"
     world.send(3, side=Side.SELL)
-    assert world.status(3) in WORKING
-    world.send(4, slot=1)
+    assert world.reason(3) == "SELF_TRADE", "it may rest in the market"
+    world.send(4, side=Side.SELL, px=PX + 5)
     assert world.status(4) in WORKING
+    world.send(5, slot=1)
+    assert world.status(5) in WORKING
 
 
 def test_ambiguous_answers_of_http() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from orders_world import PX, World, error, filled
+from orders_world import PX, World, error, filled, limits
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.trading.broker import HttpRequest, HttpResponse
+from kite_hft.trading.gate.checks import RiskLimits
+from kite_hft.trading.gate.facts import Facts
+from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.ports import OrdersConfig
 
 
 def stoppable() -> World:
@@ -147,3 +151,29 @@ def test_a_short_derivative_that_nobody_sells_back_keeps_the_long_one_that_may_c
     world.stage.close()
     (told,) = [text for text in world.alerts if text.startswith("NOT_FLAT")]
     assert "SHARE3 75" in told and "SHARE3 -75" in told
+
+
+def test_at_a_locked_circuit_a_closing_order_waits_at_the_limit_with_an_alert() -> None:
+    facts = Facts(band=lambda slot: (PX, PX + 2_000, 0))  # nobody buys below today's price
+    world = World(more={"facts": facts}).start()
+    world.send(1)
+    filled(world, 10)
+    world.stage.begin_stop(world.clock.mono, "flatten")
+    world.run(0.5)
+    order = list(world.stage.book.orders.values())[-1]
+    assert (order.order_type, order.px, order.side) == (OrderType.LIMIT, PX, Side.SELL)
+    assert order.strategy_seq >= ENGINE_SEQ and "EXIT_AT_CIRCUIT" in world.codes()
+
+
+def test_a_position_above_the_freeze_quantity_is_closed_in_slices_at_once() -> None:
+    wide = RiskLimits(max_order_value=1e9, max_position_size=1e9, max_exposure=1e9)
+    world = World(config=OrdersConfig(limits(), wide)).start()
+    for seq in (1, 2):
+        world.send(seq, slot=3, qty=1800, product=Product.NRML)
+        filled(world, 1800)
+    fills_at_once(world)
+    world.stage.begin_stop(world.clock.mono, "flatten")
+    world.run(6.0)
+    closing = [o for o in world.stage.book.orders.values() if o.strategy_seq >= ENGINE_SEQ]
+    assert [(o.quantity, o.side) for o in closing] == [(1800, Side.SELL)] * 2
+    assert world.stage.idle and world.quantity(slot=3, product=Product.NRML) == 0

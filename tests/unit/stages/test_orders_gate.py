@@ -19,14 +19,14 @@ def test_the_egress_counter_halts_what_a_broken_throttle_lets_through(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The second, independent count: at most 10 calls in 1.25 s whatever the throttle says."""
-    monkeypatch.setattr(throttle.Window, "free_at", lambda self, now_ns, urgent: now_ns)
+    monkeypatch.setattr(throttle.Throttle, "_free_at", lambda self, now_ns, urgent: now_ns)
     world = World().start()
     for seq in range(1, 21):
         world.wish(seq, qty=1)
     world.quote()
     world.step(3)
     assert len(placed(world)) == 10
-    assert world.stage.outbox.halted.startswith("egress: more than 10 order calls in 1.25 s")
+    assert world.stage.outbox.halted.startswith("egress: more than 10 calls in 1.25 s")
     assert world.reason(20) == "HALTED"
 
 
@@ -87,7 +87,7 @@ def test_an_exit_goes_before_the_entries_that_wait() -> None:
     world.quote()
     world.step()
     assert world.order(14).tag in placed(world)[before:]
-    assert len(placed(world)) - before == 9, "eight entries and, before the rest of them, the exit"
+    assert len(placed(world)) - before == 8, "seven entries and, before the rest of them, the exit"
 
 
 def test_an_entry_that_waits_is_held_back_when_its_side_is_frozen_meanwhile() -> None:

@@ -38,7 +38,7 @@ def test_rejections_in_a_row_leave_only_reductions() -> None:
     assert (gauge(world, "state_active"), gauge(world, "state_reducing")) == (0, 1)
     world.do("resume")
     world.run(1.5)
-    world.send(10)
+    world.send(10, px=PX - 5)  # below the exit that rests
     assert world.status(10) in WORKING
     assert gauge(world, "state_reducing") == 0
 
@@ -77,8 +77,8 @@ def test_a_dead_token_stops_every_call_until_there_is_another() -> None:
     world.do("token", access_token="good")
     world.run(3.0)
     assert world.tokens == ["still wrong", "good"] and world.stage.active
-    assert [r.path for r in world.broker.sent[calls + 1 :]][:5] == [
-        "/orders", "/trades", "/portfolio/positions", "/orders", "/user/margins",
+    assert [r.path for r in world.broker.sent[calls + 1 :]][:6] == [
+        "/orders", "/trades", "/portfolio/positions", "/gtt/triggers", "/orders", "/user/margins",
     ]  # fmt: skip
     assert world.alert_fields[-1]["cleared"] and gauge(world, "token_dead") == 0
     world.send(5, side=Side.SELL)
@@ -88,13 +88,15 @@ def test_a_dead_token_stops_every_call_until_there_is_another() -> None:
 def test_what_waits_when_the_token_dies_is_refused_and_cancels_are_kept() -> None:
     world = World().start()
     world.send(1, px=PX - 10)
+
+    def call(request: HttpRequest) -> HttpResponse:
+        return DEAD if len(world.broker.calls("POST")) == 8 else world.broker.accept(request)
+
+    world.broker.on_call = call
     for seq in range(2, 12):
         world.wish(seq, qty=1)
     world.quote()
-    world.step()
-    world.broker.on_read = lambda request: DEAD
-    world.stage.reader.polls.orders_wanted = True
-    world.run(0.4)
+    world.step(3)
     assert world.reason(11) == "TOKEN_DEAD"
     assert not len(world.stage.desk.throttle) and world.stage.idle
 

@@ -223,3 +223,51 @@ def test_the_checklist_s_example():
     host, kernels = host_of(Mine())
     feed(host, kernels, (0, 10_190), (1, 10_201))
     assert host.outbox.n == 1 and host.outbox.records["slot"][0] == 1
+
+
+def test_exits_triggers_and_groups() -> None:
+    def act(strategy: BaseStrategy, tick) -> list:
+        at = tick.instrument_token
+        return [
+            strategy.exits(at, stop=99.0, target=103.0, trail=1.5, step=0.25, until=60.0),
+            strategy.exits(at, gtt=True, stop=99.0, product="CNC", order_type="SL"),
+            strategy.exits(at),
+            strategy.place_gtt("BUY", at, 10, 95.0, 95.5),
+            strategy.exits(256265, stop=1.0),
+            strategy.place_gtt("BUY", at, 0, 95.0, 95.5),
+        ]
+
+    strategy = Recorder(act)
+    host, kernels = host_of(strategy, [0, 1])
+    feed(host, kernels, (0, 10_000))
+    answers = strategy.answers[0]
+    assert [a.reason.name for a in answers] == ["NONE"] * 4 + ["UNKNOWN_INSTRUMENT", "BAD_INTENT"]
+    made = host.outbox.records[: host.outbox.n]
+    assert made["kind"].tolist() == [5, 5, 5, 6]
+    what = made[["trigger_px", "px", "trail_px", "step_px", "product", "order_type", "flags"]].tolist()
+    assert what == [
+        (9_900, 10_300, 150, 25, Product.MIS, 0, 0),
+        (9_900, 0, 0, 0, Product.CNC, OrderType.SL, IntentFlag.GTT),
+        (0, 0, 0, 0, Product.MIS, 0, 0),
+        (9_500, 9_550, 0, 0, Product.CNC, OrderType.LIMIT, 0),
+    ]
+    assert made["deadline_ns"].tolist() == [900 + 60 * 10**9, 0, 0, 0]
+    assert made["side"].tolist() == [0, 0, 0, Side.BUY] and made["qty"].tolist() == [0, 0, 0, 10]
+
+
+def test_a_group_is_taken_whole_or_not_at_all() -> None:
+    leg = {"side": "BUY", "instrument_token": 738561, "quantity": 1}
+
+    def act(strategy: BaseStrategy, tick) -> list:
+        bad = leg | {"quantity": 0}
+        return [strategy.place_group([leg, bad]), strategy.place_group([leg, leg | {"side": "SELL"}])]
+
+    strategy = Recorder(act)
+    host, kernels = host_of(strategy, [0], room=3)
+    feed(host, kernels, (0, 10_000), (0, 10_000))
+    (refused, taken), (_, no_room) = strategy.answers
+    assert [a.reason for a in refused] == [Reason.BAD_INTENT] * 2
+    assert [a.order_id for a in taken] == [1, 2] and all(taken)
+    assert [a.reason for a in no_room] == [Reason.QUEUE_FULL] * 2
+    made = host.outbox.records[: host.outbox.n]
+    assert made[["group", "leg", "legs", "side"]].tolist() == [(1, 1, 2, 1), (1, 2, 2, 2)]

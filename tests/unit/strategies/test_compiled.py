@@ -225,3 +225,38 @@ def test_refusals(cache_dir, tmp_path):
         load(Broken(wanted=0), cache_dir)
     with pytest.raises(CompiledStrategyError, match="contiguous"):
         addresses_of(np.zeros(4, BAR)[::2], *[np.zeros(1, INTENT)] * 9)
+
+
+def protects_on_tick(tick, row, state, position, params, out):
+    """The example at the head of compiled.py."""
+    if position.qty > 0 and state.protected == 0:
+        out[0].kind = 5
+        out[0].product = 3
+        out[0].trigger_px = tick.last_px - params.stop_px
+        out[0].trail_px, out[0].step_px = params.stop_px, params.step_px
+        state.protected = 1
+        return 1
+    return 0
+
+
+def protects_on_order(event, state, position):
+    if position.qty == 0:
+        state.protected = 0
+
+
+class Protects(CompiledStrategy):
+    name = "protects"
+    PARAMS = np.dtype([("stop_px", "<i4"), ("step_px", "<i4")])
+    STATE = np.dtype([("protected", "<i8")])
+    on_tick = staticmethod(protects_on_tick)
+    on_order = staticmethod(protects_on_order)
+
+
+def test_a_compiled_strategy_asks_for_exits(cache_dir):
+    host = host_of(Protects(stop_px=50, step_px=10), cache_dir)
+    host.positions["qty"][1] = 5
+    host.outbox.begin(10)
+    host.run(8)
+    (made,) = host.outbox.records[: host.outbox.n]
+    words = ("kind", "slot", "product", "trigger_px", "trail_px", "step_px", "strategy_seq")
+    assert [int(made[name]) for name in words] == [IntentKind.EXITS, 1, 3, 727, 50, 10, 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kite_hft.layout import Severity
-from kite_hft.trading.alerts import CODES, Standing, UnknownCode, alert, alert_of
+from kite_hft.trading.alerts import CODES, Standing, UnknownCode, advice_of, alert, alert_of
 
 S = 1_000_000_000
 
@@ -14,7 +14,8 @@ def test_every_code_says_what_to_do() -> None:
     for name, code in CODES.items():
         assert name.isupper() and code.advice[0].isupper() and code.advice.endswith("."), name
     wanted = {"FEED_DEAD", "TOKEN_DEAD", "REJECT_STORM", "AMBIGUOUS_ORDER", "BROKER_ACTED", "STALE_POSITION"}
-    wanted |= {"MARKET_HALT", "PROCESS_RESTARTED", "CRASH_LOOP", "JOURNAL_FAILED"}
+    wanted |= {"MARKET_HALT", "PROCESS_RESTARTED", "CRASH_LOOP", "JOURNAL_FAILED", "DISK_LOW", "KILLED"}
+    wanted |= {"NAKED_POSITION", "NOT_FLAT", "WATCHDOG_BLIND", "WATCHDOG_GONE", "ENGINE_GONE", "SINK_FAILED"}
     assert wanted <= set(CODES)
 
 
@@ -54,6 +55,6 @@ def test_alerts_travel_as_plain_fields() -> None:
     made = alert("TOKEN_DEAD", "refused")
     assert alert_of(made.fields()) == made and made.severity == Severity.CRITICAL
     strange = alert_of({"code": "NEW_ONE", "text": "from another version"})
-    assert strange.severity == Severity.WARNING and strange.advice == ""
+    assert strange.severity == Severity.WARNING and advice_of(strange.code) == ""
     with pytest.raises(UnknownCode):
         alert("NEW_ONE", "")

@@ -27,6 +27,8 @@ def test_ended_stays_ended_but_absent_is_revived_by_the_broker() -> None:
 def test_every_step_goes_forward() -> None:
     for status, row in TABLE.items():
         for what, after in row.items():
+            if what is Input.REARM:
+                continue  # our own modification: a stop waits for its trigger anew
             assert after in TERMINAL or RANK.index(after) > RANK.index(status), (status, what)
 
 

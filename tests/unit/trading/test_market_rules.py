@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sim_tools import COMMODITY, CURRENCY, EQUITY, INDEX, OPTION
 
+from kite_hft.sessions import seconds_of_day
 from kite_hft.settings import load_yaml
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.market_rules import MarketRulesError, market_rules
@@ -144,3 +145,33 @@ def test_every_row_has_a_source_and_a_confidence() -> None:
     rows = [row for table in DATA.values() if isinstance(table, list) for row in table]
     assert len(rows) > 40
     assert {row["confidence"] for row in rows} <= {"V", "K", "U"} and all(row["source"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("row", "cas", "times"),
+    [
+        (EQUITY, True, ("14:55", "15:00", "15:08")), (EQUITY, False, ("15:00", "15:10", "15:15")),
+        (OPTION, False, ("15:10", "15:15", "15:20")), (CURRENCY, False, ("16:30", "16:35", "16:40")),
+        (COMMODITY, False, ("22:50", "22:55", "23:00")),
+    ],
+)  # fmt: skip
+def test_how_our_own_day_ends(row: Instrument, cas: bool, times: tuple[str, ...]) -> None:
+    end = RULES.day_end(row, cas)
+    assert end is not None
+    found = (end.entries_until_ns, end.close_from_ns, end.flat_by_ns)
+    assert found == tuple(seconds_of_day(time) * 10**9 for time in times)
+    square_off = RULES.square_off(row, cas)
+    assert square_off is not None and end.flat_by_ns <= square_off.at_ns, "before the broker does it"
+    assert market_rules(DATA, dt.date(2026, 7, 31)).day_end(EQUITY, True) is None
+
+
+def test_which_contracts_settle_in_shares() -> None:
+    stock = replace(OPTION, kind="CE", name="SBIN")
+    rule = RULES.expiry(stock)
+    assert rule is not None and (rule.side, rule.no_entry_days, rule.exit_days) == (1, 4, 1)
+    assert RULES.expiry(replace(stock, name="NIFTY")) is None
+    assert RULES.expiry(replace(stock, kind="FUT")) is None and RULES.expiry(COMMODITY) is None
+
+
+def test_lists_that_come_anew_each_day() -> None:
+    assert {r.name for r in RULES.restrictions if r.daily} == {"mis_blocked", "fo_ban"}

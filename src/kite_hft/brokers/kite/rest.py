@@ -8,14 +8,24 @@ an order may live behind a time-out, a 5xx or even a 400 ("Order request timed o
 from __future__ import annotations
 
 import functools
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
-import msgspec
-
+from kite_hft.brokers.kite import basket, gtt, market
+from kite_hft.brokers.kite.account import parse_funds
+from kite_hft.brokers.kite.answers import (
+    AnswerError,
+    amount,
+    count,
+    data_of,
+    envelope_of,
+    message_of,
+    rows_of,
+    text,
+    whole,
+)
 from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
 from kite_hft.trading.broker import (
     Ambiguous,
@@ -84,10 +94,6 @@ _UNSURE: Final = re.compile(r"tim(?:ed?|ing)[\s-]*out|before placing again|check
 """Words of a refusal that takes it back: the order system did not answer in time."""
 
 
-class AnswerError(ValueError):
-    """An answer of the broker that cannot be read."""
-
-
 def place(request: OrderRequest) -> HttpRequest:
     """POST /orders/regular. MARKET and SL-M always carry market_protection: without it they are refused."""
     instrument, side, kind, product, validity, quantity, px, trigger_px, percent, tag = request
@@ -139,15 +145,24 @@ def _protection(percent: float) -> str:
     return f"{percent:g}"
 
 
-def modify(order_id: str, instrument: Instrument, quantity: int, px: int, trigger_px: int) -> HttpRequest:
-    """PUT /orders/regular/{id}, with only what changes: 0 leaves a term as it is."""
+def modify(
+    order_id: str, instrument: Instrument, quantity: int, px: int, trigger_px: int, order_type: int = 0
+) -> HttpRequest:
+    """PUT /orders/regular/{id}, with only what changes: 0 leaves a term as it is.
+
+    A change to MARKET or SL-M carries market_protection, as a placement does.
+    """
     form: dict[str, str] = {"variety": VARIETY, "order_id": order_id}
+    if order_type:
+        form["order_type"] = ORDER_TYPES[OrderType(order_type)]
     if quantity:
         form["quantity"] = str(quantity)
     if px:
         form["price"] = price_text(px, instrument.scale)
     if trigger_px:
         form["trigger_price"] = price_text(trigger_px, instrument.scale)
+    if order_type in _PROTECTED:
+        form["market_protection"] = _protection(-1.0)
     return HttpRequest("PUT", _order_path(order_id), _encode(form), FORM)
 
 
@@ -187,47 +202,31 @@ def parse_outcome(response: HttpResponse) -> Outcome:
     a readable error envelope whose type and status stand in the table of refusals, and no word of
     a time-out in its message.
     """
+    return _outcome(response, "order_id", str)
+
+
+def parse_trigger_outcome(response: HttpResponse) -> Outcome:
+    """The same of a call about a trigger, whose number it confirms."""
+    return _outcome(response, "trigger_id", int)
+
+
+def _outcome(response: HttpResponse, name: str, kind: type) -> Outcome:
     status = response.status
-    body = _envelope(response.body)
+    body = envelope_of(response.body)
     if status == 429:
-        return Refused("NetworkException", _message(body) or "Too many requests", status)
+        return Refused("NetworkException", message_of(body) or "Too many requests", status)
     if 200 <= status < 300:
         data = body.get("data")
-        order_id = data.get("order_id") if isinstance(data, Mapping) else None
-        if body.get("status") == "success" and isinstance(order_id, str) and order_id:
-            return Confirmed(order_id)
-        return Ambiguous(f"HTTP {status} without an order id")
-    error_type, message = str(body.get("error_type") or ""), _message(body)
+        named = data.get(name) if isinstance(data, Mapping) else None
+        if body.get("status") == "success" and isinstance(named, kind) and named:
+            return Confirmed(str(named))
+        return Ambiguous(f"HTTP {status} without an {name}")
+    error_type, message = str(body.get("error_type") or ""), message_of(body)
     if body.get("status") != "error" or error_type not in _REFUSALS.get(status, ()):
         return Ambiguous(f"HTTP {status} {error_type} {message}".strip())
     if _UNSURE.search(message):
         return Ambiguous(f"HTTP {status}: {message}")
     return Refused(error_type, message, status)
-
-
-def _envelope(body: bytes) -> Mapping[str, Any]:
-    try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return decoded if isinstance(decoded, Mapping) else {}
-
-
-def _message(body: Mapping[str, Any]) -> str:
-    return str(body.get("message") or "")
-
-
-def _data(body: bytes) -> Any:
-    envelope = _envelope(body)
-    if envelope.get("status") != "success" or "data" not in envelope:
-        raise AnswerError(f"no success envelope: {body[:200]!r}")
-    return envelope["data"]
-
-
-def _rows(data: Any) -> list[Mapping[str, Any]]:
-    if not isinstance(data, list) or not all(isinstance(row, Mapping) for row in data):
-        raise AnswerError("data is no list of objects")
-    return data
 
 
 def parse_orders(body: bytes) -> list[OrderReport]:
@@ -236,7 +235,7 @@ def parse_orders(body: bytes) -> list[OrderReport]:
     Raises:
         AnswerError: not a whole, readable book. Such a read proves nothing about absence.
     """
-    return [_order(row) for row in _rows(_data(body))]
+    return [_order(row) for row in rows_of(data_of(body))]
 
 
 def parse_update(body: bytes) -> OrderReport | None:
@@ -247,7 +246,7 @@ def parse_update(body: bytes) -> OrderReport | None:
     Raises:
         AnswerError: unreadable.
     """
-    message = _envelope(body)
+    message = envelope_of(body)
     if not message:
         raise AnswerError(f"no JSON object: {body[:200]!r}")
     if "type" in message and "order_id" not in message:
@@ -266,52 +265,31 @@ def _order(row: Mapping[str, Any]) -> OrderReport:
         scale = scale_of_token(token)
         label = str(row["status"])
         return OrderReport(
-            order_id=_text(row, "order_id", required=True),
+            order_id=text(row, "order_id", required=True),
             status=STATUS.get(label),
             status_text=label,
-            message=_text(row, "status_message"),
-            exchange=_text(row, "exchange"),
-            symbol=_text(row, "tradingsymbol"),
+            message=text(row, "status_message"),
+            exchange=text(row, "exchange"),
+            symbol=text(row, "tradingsymbol"),
             token=token,
             side=Side[row["transaction_type"]],
             order_type=_ORDER_TYPE_OF.get(row.get("order_type") or ""),
             product=_PRODUCT_OF.get(row.get("product") or ""),
-            quantity=_count(row, "quantity"),
-            filled_quantity=_count(row, "filled_quantity"),
-            pending_quantity=_count(row, "pending_quantity"),
-            cancelled_quantity=_count(row, "cancelled_quantity"),
-            average_price=_amount(row, "average_price"),
-            px=round(_amount(row, "price") * scale),
-            trigger_px=round(_amount(row, "trigger_price") * scale),
+            quantity=count(row, "quantity"),
+            filled_quantity=count(row, "filled_quantity"),
+            pending_quantity=count(row, "pending_quantity"),
+            cancelled_quantity=count(row, "cancelled_quantity"),
+            average_price=amount(row, "average_price"),
+            px=round(amount(row, "price") * scale),
+            trigger_px=round(amount(row, "trigger_price") * scale),
             tags=_tags(row),
-            parent_order_id=_text(row, "parent_order_id"),
-            order_timestamp=_text(row, "order_timestamp"),
-            exchange_timestamp=_text(row, "exchange_timestamp"),
-            placed_by=_text(row, "placed_by"),
+            parent_order_id=text(row, "parent_order_id"),
+            order_timestamp=text(row, "order_timestamp"),
+            exchange_timestamp=text(row, "exchange_timestamp"),
+            placed_by=text(row, "placed_by"),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise AnswerError(f"order row: {type(error).__name__}: {error}") from error
-
-
-def _text(row: Mapping[str, Any], key: str, *, required: bool = False) -> str:
-    value = row.get(key)
-    if required and not (isinstance(value, str) and value):
-        raise ValueError(f"{key} {value!r} is no text")
-    return "" if value is None else str(value)
-
-
-def _count(row: Mapping[str, Any], key: str) -> int:
-    value = row.get(key) or 0
-    if int(value) != value or value < 0:
-        raise ValueError(f"{key} {value!r} is no whole number of 0 or more")
-    return int(value)
-
-
-def _amount(row: Mapping[str, Any], key: str) -> float:
-    value = float(row.get(key) or 0)
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"{key} {value!r} is no amount of 0 or more")
-    return value
 
 
 def _tags(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -327,18 +305,18 @@ def parse_trades(body: bytes) -> list[TradeReport]:
     try:
         return [
             TradeReport(
-                trade_id=_text(row, "trade_id", required=True),
-                order_id=_text(row, "order_id", required=True),
-                exchange=_text(row, "exchange"),
-                symbol=_text(row, "tradingsymbol"),
+                trade_id=text(row, "trade_id", required=True),
+                order_id=text(row, "order_id", required=True),
+                exchange=text(row, "exchange"),
+                symbol=text(row, "tradingsymbol"),
                 token=int(row["instrument_token"]),
                 side=Side[row["transaction_type"]],
                 product=_PRODUCT_OF.get(row.get("product") or ""),
-                quantity=_count(row, "quantity"),
-                average_price=_amount(row, "average_price"),
-                fill_timestamp=_text(row, "fill_timestamp"),
+                quantity=count(row, "quantity"),
+                average_price=amount(row, "average_price"),
+                fill_timestamp=text(row, "fill_timestamp"),
             )
-            for row in _rows(_data(body))
+            for row in rows_of(data_of(body))
         ]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise AnswerError(f"trade row: {type(error).__name__}: {error}") from error
@@ -346,40 +324,27 @@ def parse_trades(body: bytes) -> list[TradeReport]:
 
 def parse_positions(body: bytes) -> list[PositionReport]:
     """The `net` rows of GET /portfolio/positions. Raises AnswerError."""
-    data = _data(body)
+    data = data_of(body)
     try:
         return [
             PositionReport(
-                exchange=_text(row, "exchange"),
-                symbol=_text(row, "tradingsymbol"),
+                exchange=text(row, "exchange"),
+                symbol=text(row, "tradingsymbol"),
                 token=int(row["instrument_token"]),
                 product=_PRODUCT_OF.get(row.get("product") or ""),
-                quantity=_whole(row["quantity"]),
-                average_price=_amount(row, "average_price"),
-                buy_quantity=_count(row, "buy_quantity"),
-                sell_quantity=_count(row, "sell_quantity"),
+                quantity=whole(row["quantity"]),
+                average_price=amount(row, "average_price"),
+                buy_quantity=count(row, "buy_quantity"),
+                sell_quantity=count(row, "sell_quantity"),
                 buy_value=float(row.get("buy_value") or 0),
                 sell_value=float(row.get("sell_value") or 0),
-                multiplier=_whole(row.get("multiplier") or 1),
+                multiplier=whole(row.get("multiplier") or 1),
+                overnight_quantity=whole(row.get("overnight_quantity") or 0),
             )
-            for row in _rows(data["net"])
+            for row in rows_of(data["net"])
         ]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise AnswerError(f"position row: {type(error).__name__}: {error}") from error
-
-
-def _whole(value: Any) -> int:
-    if int(value) != value:
-        raise ValueError(f"{value!r} is no whole number")
-    return int(value)
-
-
-def parse_cash_paise(body: bytes) -> int:
-    """Paise available for equity and derivatives: `equity.net` of GET /user/margins. Raises AnswerError."""
-    try:
-        return round(float(_data(body)["equity"]["net"]) * 100)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise AnswerError(f"margins: {type(error).__name__}: {error}") from error
 
 
 def auth_headers(api_key: str, access_token: str) -> list[tuple[str, str]]:
@@ -400,8 +365,20 @@ KITE: Final = Broker(
     parse_orders=parse_orders,
     parse_trades=parse_trades,
     parse_positions=parse_positions,
-    parse_cash_paise=parse_cash_paise,
+    parse_funds=parse_funds,
     parse_update=parse_update,
     auth_headers=auth_headers,
+    trigger_place=gtt.place,
+    trigger_modify=gtt.modify,
+    trigger_delete=gtt.delete,
+    triggers=gtt.triggers,
+    parse_trigger_outcome=parse_trigger_outcome,
+    parse_triggers=gtt.parse_triggers,
+    quotes=market.quotes,
+    parse_bands=market.parse_bands,
+    holdings=market.holdings,
+    parse_holdings=market.parse_holdings,
+    basket_margin=basket.margin,
+    parse_basket_margin=basket.parse_margin,
 )
 """Kite Connect as the order stage sees it."""

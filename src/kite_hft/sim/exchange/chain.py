@@ -239,7 +239,7 @@ class Chain:
     def _apply(self, order: Order, change: Change, now_ns: int) -> None:
         if order.done:
             return
-        was_open = o.OPEN if order.triggered else o.TRIGGER_PENDING
+        was_open, was_type = o.OPEN if order.triggered else o.TRIGGER_PENDING, order.now.order_type
         merged = order.now.merged(change)
         if merged.quantity <= merged.filled:
             self._desk.move(order, was_open, now_ns, message="Quantity is already filled.")
@@ -253,6 +253,8 @@ class Chain:
             self._desk.move(order, was_open, now_ns, message=why[0], message_raw=why[1])
             return
         order.states[-1] = order.now._replace(status=o.MODIFIED, at_ns=now_ns, exchange_ns=now_ns)
+        if was_type not in STOPS and merged.order_type in STOPS:
+            order.triggered = False  # it waits for its trigger, whatever it was before
         order.triggered = order.triggered or order.now.order_type not in STOPS
         self._desk.reserve(order)
         status = o.OPEN if order.triggered else o.TRIGGER_PENDING

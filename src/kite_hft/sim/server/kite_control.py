@@ -5,6 +5,7 @@ No part of the broker's API; no token needed, the server listens on the loopback
     GET  /_sim/stats    what was sent, by connection; the exchange's totals and parameters; faults by kind
     GET  /_sim/faults   the injection log
     GET  /_sim/account  orders, trades, positions and cash, as exact integers beside the API's rows
+    GET  /_sim/requests the API's last requests (no GETs): method, path and CLOCK_MONOTONIC of arrival
     GET  /_sim/app      the app's key and secret, and a request token as from the login page
     POST /_sim/inject   one row of a fault file (or a list of them) as JSON: strikes now
     POST /_sim/login    a new access token, as after a login by hand
@@ -14,6 +15,7 @@ No part of the broker's API; no token needed, the server listens on the loopback
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +29,7 @@ from kite_hft.sim.kite.rows import order_row, position_row, trade_row
 from kite_hft.sim.server.hub import Hub
 
 PREFIX = "/_sim/"
+REQUESTS_KEPT = 20_000
 _SAID = ("message", "error")
 
 
@@ -39,6 +42,7 @@ class Control:
     ) -> None:  # fmt: skip
         self._exchange, self._api, self._hub, self._injector = exchange, api, hub, injector
         self._tallies = tallies
+        self.requests: deque[tuple[int, str, str]] = deque(maxlen=REQUESTS_KEPT)
 
     def handle(self, method: str, path: str, body: bytes, now_ns: int, real_ns: int) -> Response:
         """Answer one request at `now_ns` (CLOCK_MONOTONIC) = `real_ns` (the exchange's clock)."""
@@ -47,6 +51,9 @@ class Control:
             "stats": self.stats,
             "faults": lambda: self._injector.log.rows,
             "account": self.account,
+            "requests": lambda: {
+                "requests": [{"mono_ns": at, "method": verb, "path": path} for at, verb, path in self.requests]
+            },
             "app": lambda: self._api.session.app(real_ns),
         }
         if method == "GET" and name in reads:

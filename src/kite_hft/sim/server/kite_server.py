@@ -253,6 +253,8 @@ class KiteServer:
         body = await request.read()
         now = time.monotonic_ns()
         real_ns = now + self._real_minus_mono
+        if request.method != "GET" and not request.path.startswith(PREFIX):
+            self.control.requests.append((now, request.method, request.path))
         self.hub.step(now)
         self.hub.tell(now)
         if request.path.startswith(PREFIX):

@@ -2,8 +2,9 @@
 
 CHECKS gives each check (see checks.py) its reason, the kinds of intent that it applies to, whether
 it binds reducing intents too, and whether it is asked again when the intent had to wait for the
-throttle. _risk.Plain says quickly that all of them would pass; the table alone refuses.
-What adds risk fails closed: no price, an old price, an unknown size mean no.
+throttle. _risk.Plain says quickly that a good part of them would pass; the table alone refuses.
+What adds risk fails closed: no price, an old price, an unknown size, an unknown list mean no. What
+reduces passes; only what the exchange could not take anyway, or a price far off, stops it.
 
 Reducing is judged from the book (position against everything that is live), never from the
 intent's EXIT flag: a flag alone opens no door.
@@ -20,7 +21,13 @@ from kite_hft._risk import Plain
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.gate import checks
+from kite_hft.trading.gate import checks_conduct as conduct
+from kite_hft.trading.gate import checks_form as form
+from kite_hft.trading.gate import checks_market as market
+from kite_hft.trading.gate import checks_size as size
 from kite_hft.trading.gate.checks import Context, RiskLimits
+from kite_hft.trading.gate.facts import OPEN_FACTS, OPEN_VIEW, Facts, View
+from kite_hft.trading.gate.guards import Guards, Tally
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Intent
 
@@ -36,10 +43,12 @@ class Verdict:
 def is_reducing(intent: Intent, book: Book, target: Order | None) -> bool:
     """True when, were every live order to fill, this one would only shrink its position."""
     if intent.kind == IntentKind.PLACE:
-        position = book.standing(intent.strategy, intent.slot, intent.product)
-        return intent.qty > 0 and position.reduces(intent.side, intent.qty)
+        position = book.positions.get((intent.strategy, intent.slot, intent.product))
+        return position is not None and intent.qty > 0 and position.reduces(intent.side, intent.qty)
     if intent.kind == IntentKind.MODIFY and target is not None:
         more = max(0, intent.qty - max(target.quantity, target.quantity_max)) if intent.qty else 0
+        if not more and not target.opening:
+            return True  # an exit at other terms, or of less
         return book.position(target).reduces(target.side, more)
     return intent.kind == IntentKind.CANCEL
 
@@ -67,39 +76,70 @@ def _row(reason: Reason, check: Check, kinds: set[int], *, reducing: bool, again
 
 
 CHECKS: Final = (
-    _row(Reason.TOKEN_DEAD, checks.token_dead, _ALL, reducing=True, again=True),
-    _row(Reason.NOT_ACTIVE, checks.active, _ALL, reducing=True),
-    _row(Reason.DUPLICATE_INTENT, checks.duplicate, _ALL, reducing=True),
-    _row(Reason.UNKNOWN_INSTRUMENT, checks.known, _PM, reducing=True),
-    _row(Reason.BAD_INTENT, checks.fields, _P, reducing=True),
-    _row(Reason.BAD_INTENT, checks.numbers, _PM, reducing=True),
-    _row(Reason.UNKNOWN_ORDER, checks.target, _MC, reducing=True),
-    _row(Reason.BAD_INTENT, checks.target_slot, _M, reducing=True),
-    _row(Reason.ORDER_NOT_OPEN, checks.target_open, _MC, reducing=True, again=True),
-    _row(Reason.ORDER_NOT_OPEN, checks.target_settled, _M, reducing=True),
-    _row(Reason.NO_CHANGE, checks.modify, _M, reducing=True, again=True),
-    _row(Reason.BAD_INTENT, checks.modify_filled, _M, reducing=True, again=True),
-    _row(Reason.MODIFICATION_CAP, checks.modifications, _M, reducing=True),
-    _row(Reason.NOT_TRADABLE, checks.tradable, _PM, reducing=True),
-    _row(Reason.LOT_MULTIPLE, checks.lot, _PM, reducing=True),
-    _row(Reason.TICK_SIZE, checks.tick_ok, _PM, reducing=True),
-    _row(Reason.MAX_ORDER_QUANTITY, checks.quantity, _PM, reducing=True),
-    _row(Reason.HALTED, checks.halted, _PM, reducing=False, again=True),
-    _row(Reason.REDUCING, checks.reducing_only, _PM, reducing=False, again=True),
-    _row(Reason.MARKET_HALT, checks.market_halted, _PM, reducing=False, again=True),
-    _row(Reason.FROZEN, checks.frozen, _PM, reducing=False, again=True),
-    _row(Reason.NO_SNAPSHOT, checks.fresh, _PM, reducing=False, again=True),
-    _row(Reason.NO_REFERENCE_PRICE, checks.reference, _PM, reducing=False, again=True),
-    _row(Reason.STALE_TICK, checks.stale, _PM, reducing=False, again=True),
-    _row(Reason.FROZEN, checks.exit_left, _P, reducing=False, again=True),
-    _row(Reason.PRICE_COLLAR, checks.collar, _PM, reducing=True, again=True),
-    _row(Reason.MAX_ORDER_VALUE, checks.order_value, _PM, reducing=False),
-    _row(Reason.MAX_EXPOSURE, checks.position_size, _PM, reducing=False),
-    _row(Reason.MAX_EXPOSURE, checks.exposure, _PM, reducing=False),
-    _row(Reason.MAX_POSITIONS, checks.positions, _P, reducing=False),
-    _row(Reason.MAX_WORKING_ORDERS, checks.working, _P, reducing=False),
+    _row(Reason.TOKEN_DEAD, conduct.token_dead, _ALL, reducing=True, again=True),
+    _row(Reason.NOT_ACTIVE, conduct.active, _ALL, reducing=True),
+    _row(Reason.DUPLICATE_INTENT, form.duplicate, _ALL, reducing=True),
+    # The intent for itself, and the order that it names
+    _row(Reason.UNKNOWN_INSTRUMENT, form.known, _PM, reducing=True),
+    _row(Reason.BAD_INTENT, form.fields, _P, reducing=True),
+    _row(Reason.BAD_INTENT, form.numbers, _PM, reducing=True),
+    _row(Reason.UNKNOWN_ORDER, form.target, _MC, reducing=True),
+    _row(Reason.BAD_INTENT, form.target_slot, _M, reducing=True),
+    _row(Reason.ORDER_NOT_OPEN, form.target_open, _MC, reducing=True, again=True),
+    _row(Reason.ORDER_NOT_OPEN, form.target_settled, _M, reducing=True),
+    _row(Reason.NO_CHANGE, form.modify, _M, reducing=True, again=True),
+    _row(Reason.BAD_INTENT, form.modify_filled, _M, reducing=True, again=True),
+    _row(Reason.MODIFICATION_CAP, form.modifications, _M, reducing=True),
+    _row(Reason.BAD_INTENT, form.stop_price, _PM, reducing=True),
+    _row(Reason.NOT_TRADABLE, form.tradable, _PM, reducing=True),
+    _row(Reason.LOT_MULTIPLE, form.lot, _PM, reducing=True),
+    _row(Reason.TICK_SIZE, form.tick_ok, _PM, reducing=True),
+    _row(Reason.MAX_ORDER_QUANTITY, form.quantity, _PM, reducing=True),
+    # What is legal whatever the time
+    _row(Reason.ORDER_TYPE_NOT_ALLOWED, market.legal_type, _PM, reducing=True),
+    _row(Reason.PRODUCT_NOT_ALLOWED, market.legal_product, _PM, reducing=True),
+    _row(Reason.ORDER_TYPE_NOT_ALLOWED, market.protection, _PM, reducing=True),
+    # The state of engine and strategy
+    _row(Reason.KILLED, conduct.killed, _PM, reducing=False, again=True),
+    _row(Reason.HALTED, conduct.halted, _PM, reducing=False, again=True),
+    _row(Reason.REDUCING, conduct.reducing_only, _PM, reducing=False, again=True),
+    _row(Reason.DRAWDOWN, conduct.drawdown, _PM, reducing=False, again=True),
+    _row(Reason.STOP_GUARD, conduct.stop_guard, _PM, reducing=False, again=True),
+    _row(Reason.COOLDOWN, conduct.cooldown, _PM, reducing=False, again=True),
+    # What the market takes now
+    _row(Reason.CLOCK, market.clock, _PM, reducing=False, again=True),
+    _row(Reason.MARKET_HALT, market.market_halted, _PM, reducing=False, again=True),
+    _row(Reason.PHASE_CLOSED, market.phase, _PM, reducing=False, again=True),
+    _row(Reason.CUT_OFF, market.cut_off, _PM, reducing=False, again=True),
+    _row(Reason.EXPIRY, market.expiry, _PM, reducing=False),
+    _row(Reason.RESTRICTED_LIST, market.restricted, _PM, reducing=False),
+    _row(Reason.RESTRICTED_LIST, market.unlisted, _PM, reducing=False),
+    _row(Reason.NO_SHORT, market.short, _PM, reducing=False),
+    _row(Reason.NO_HOLDINGS, market.holdings, _PM, reducing=False),
+    _row(Reason.UNTRADED, market.untraded, _PM, reducing=False, again=True),
+    # The price
+    _row(Reason.FROZEN, conduct.frozen, _PM, reducing=True, again=True),
+    _row(Reason.NO_SNAPSHOT, market.fresh, _PM, reducing=False, again=True),
+    _row(Reason.NO_REFERENCE_PRICE, market.reference, _PM, reducing=False, again=True),
+    _row(Reason.STALE_TICK, market.stale, _PM, reducing=False, again=True),
+    _row(Reason.FROZEN, conduct.exit_left, _P, reducing=False, again=True),
+    _row(Reason.PRICE_COLLAR, market.collar, _PM, reducing=True, again=True),
+    _row(Reason.CIRCUIT, market.band_known, _PM, reducing=False, again=True),
+    _row(Reason.CIRCUIT, market.circuit, _PM, reducing=True, again=True),
+    # How much, and how often
+    _row(Reason.MAX_ORDER_VALUE, size.order_value, _PM, reducing=False),
+    _row(Reason.MAX_EXPOSURE, size.position_size, _PM, reducing=False),
+    _row(Reason.MAX_EXPOSURE, size.exposure, _PM, reducing=False),
+    _row(Reason.MAX_POSITIONS, size.positions, _P, reducing=False),
+    _row(Reason.MAX_WORKING_ORDERS, size.working, _P, reducing=False),
+    _row(Reason.CAPITAL, size.gross, _PM, reducing=False),
+    _row(Reason.CAPITAL, size.funds, _PM, reducing=False, again=True),
+    _row(Reason.PERIOD_LIMIT, size.period, _PM, reducing=False),
+    _row(Reason.SELF_TRADE, conduct.self_trade, _PM, reducing=False),
+    _row(Reason.ORDER_TO_TRADE, conduct.traffic, _PM, reducing=False),
+    _row(Reason.REPEATED, conduct.repeated, _P, reducing=False),
 )
-"""In order: the first that refuses gives the reason. `checks.kind` stands before the table."""
+"""In order: the first that refuses gives the reason. `checks_form.kind` stands before the table."""
 
 _APPLYING: Final = {
     (kind, reducing, again): tuple(
@@ -113,8 +153,33 @@ _APPLYING: Final = {
 }
 """(kind, reducing, again) -> the lines of CHECKS that apply then."""
 
-if tuple(check.__name__ for check, _reason in _APPLYING[PLACE, False, False]) != _risk.CHECKS:
-    raise ImportError("CHECKS and the quick answer in ext/risk.pyx differ: a new check belongs in both")
+_OPENING: Final = _APPLYING[PLACE, False, False]
+_SPECIAL: Final = frozenset(
+    {"legal_type", "legal_product", "protection", "killed", "drawdown", "stop_guard", "cooldown", "phase",
+     "cut_off", "expiry", "restricted", "unlisted", "short", "holdings", "untraded"}
+)  # fmt: skip
+"""Lines that have nothing to say of an opening placement where `calm` is true."""
+_BEYOND: Final = tuple(line for line in _OPENING if line[0].__name__ not in _risk.CHECKS)
+"""Of an opening placement: the lines that the quick answer does not speak for."""
+_CALM: Final = tuple(line for line in _BEYOND if line[0].__name__ not in _SPECIAL)
+"""Of these: the lines that are left when nothing special stands."""
+
+if tuple(check.__name__ for check, _reason in _OPENING if (check, _reason) not in _BEYOND) != _risk.CHECKS:
+    raise ImportError("the quick answer in ext/risk.pyx speaks for checks that CHECKS does not have so")
+
+
+def calm(intent: Intent, context: Context, limits: RiskLimits) -> bool:
+    """Nothing special stands in the way of a placement: its words are legal here and now, none of them
+    needs a list, holdings or trades, no guard has tripped.
+    """
+    view = context.view
+    return bool(
+        view.calm_types >> intent.order_type & 1
+        and view.calm_products >> intent.product & 1
+        and view.validities >> intent.validity & 1
+        and not context.killed
+        and (context.guards is None or context.guards.calm)
+    )
 
 
 def plain_of(instruments: InstrumentTable, limits: RiskLimits) -> Plain:
@@ -125,7 +190,7 @@ def plain_of(instruments: InstrumentTable, limits: RiskLimits) -> Plain:
             row.tick_px,
             -1 if row.freeze_quantity is None else row.freeze_quantity,
             (row.multiplier or 1) if row.scale == checks.PAISE_SCALE else 0,
-            checks.untradable(row) is None and (row.freeze_quantity is None or row.freeze_quantity >= 0),
+            form.untradable(row) is None and (row.freeze_quantity is None or row.freeze_quantity >= 0),
         )
         for row in instruments.rows
     ]
@@ -148,15 +213,28 @@ def judge(
     stands as first judged, for the waiting order counts itself in the book.
     """
     if not again:
-        if text := checks.kind(intent, context, limits):
+        if text := form.kind(intent, context, limits):
             return Verdict(Reason.BAD_INTENT, text)
         context.reducing = is_reducing(intent, context.book, context.target)
-        if plain is not None and plain.passes(intent, context):
-            return None
-    for check, reason in _APPLYING[intent.kind, context.reducing, again]:
+    if not again and plain is not None and plain.passes(intent, context):
+        lines = _CALM if calm(intent, context, limits) else _BEYOND
+    else:
+        lines = _APPLYING[intent.kind, context.reducing, again]
+    for check, reason in lines:
         if text := check(intent, context, limits):
             return Verdict(reason, text)
     return None
+
+
+def target_of(intent: Intent, book: Book) -> Order | None:
+    """The order that a modification or a cancel names."""
+    return book.by_strategy(intent.strategy, intent.target_seq) if intent.kind in (MODIFY, CANCEL) else None
+
+
+def cut_age_ns(intent: Intent, book: Book, now_ns: int) -> int:
+    """Since the broker closed a part of the position that the intent is about; -1: it did not."""
+    position = book.positions.get((intent.strategy, intent.slot, intent.product))
+    return now_ns - position.cut_ns if position and position.cut_ns else -1
 
 
 def gather(
@@ -175,17 +253,20 @@ def gather(
     market_halted: bool = False,
     fresh: bool = True,
     now_ns: int = 0,
+    killed: str = "",
+    funds_paise: int | None = None,
+    view: View = OPEN_VIEW,
+    facts: Facts = OPEN_FACTS,
+    tally: Tally | None = None,
+    guards: Guards | None = None,
+    slices_max: int = 1,
 ) -> Context:
     """The context of one intent. `tick`: (last price, tick sequence, age in ns), (0, 0, -1): none.
 
     `mark(slot)`: last price of any slot, 0: none.
     """
-    slot = intent.slot
-    target = book.by_strategy(intent.strategy, intent.target_seq) if intent.kind in (MODIFY, CANCEL) else None
-    position = book.positions.get((intent.strategy, slot, intent.product))
-    cut_ns = position.cut_ns if position else 0
-    rows = instruments.rows
-    return Context(  # in the order of its fields: by name takes twice as long
+    rows, slot = instruments.rows, intent.slot
+    return Context(
         rows[slot] if slot < len(rows) else None,
         instruments,
         book,
@@ -193,7 +274,7 @@ def gather(
         halted,
         *tick,
         mark,
-        target,
+        target_of(intent, book),
         modifications_max,
         last_seq,
         False,
@@ -201,5 +282,14 @@ def gather(
         reducing_only,
         market_halted,
         fresh,
-        now_ns - cut_ns if cut_ns else -1,
+        cut_age_ns(intent, book, now_ns),
+        now_ns,
+        killed,
+        funds_paise,
+        view,
+        facts,
+        tally,
+        guards,
+        slices_max,
+        None,
     )

@@ -9,7 +9,8 @@ nothing fills, confirm all of it (`square`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.positions import Fill, Position, divide_half_even, fill_units
 from kite_hft.trading.records import name_of, position_event
+from kite_hft.trading.recovery.explain import hidden, in_doubt
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
 
@@ -104,12 +106,15 @@ class Externals:
 
     # Positions
 
-    def square(self, reports: Iterable[PositionReport], now_ns: int) -> bool:
-        """A whole read of the positions, while nothing filled. False: it differs from what we hold and
-        is to be read again, since only two agreeing reads are believed against our own book.
+    def square(
+        self, reports: Sequence[PositionReport], now_ns: int, rows: Sequence[OrderReport] = ()
+    ) -> bool:
+        """A whole read of the positions, and of the order book (`rows`), while nothing filled. False: it
+        differs from what we hold and is to be read again, since only two agreeing reads are believed
+        against our own book.
         """
         lines: list[str] = []
-        told = self._broker_says(reports)
+        told, unseen = self._broker_says(reports), hidden(rows, reports)
         ours: dict[Key, PositionReport | None] = {
             (p.slot, p.product): None for p in self._book.positions.values()
         }
@@ -117,7 +122,7 @@ class Externals:
         agreed = True
         for key, report in keys.items():
             held = report.quantity if report else 0
-            beyond = held - sum(p.quantity for p in self._book.in_slot(*key))
+            beyond = held - sum(p.quantity for p in self._book.in_slot(*key)) - self._in_doubt(key, unseen)
             if beyond == self._book.standing(EXTERNAL, *key).quantity:
                 self._doubted.pop(key, None)
                 continue
@@ -132,6 +137,25 @@ class Externals:
             self._outbox.journal(Kind.EXTERNAL, {"positions": lines})
         self._squared = self._squared or agreed
         return agreed
+
+    def _in_doubt(self, key: Key, unseen: Counter[int]) -> int:
+        """What the account holds by no order of the book, as far as an ambiguous one of ours may have done
+        it: that is nobody else's before its fate is known.
+        """
+        more = unseen[self._ports.instruments[key[0]].token] if key[0] < len(self._ports.instruments) else 0
+        if not more:
+            return 0
+        fewest, most = in_doubt(self._book, *key)
+        return more if fewest <= more <= most else 0
+
+    def net(self, reports: Iterable[PositionReport]) -> dict[Key, int]:
+        """(slot, product) -> what the broker's positions hold."""
+        by_token = self._ports.instruments.by_token
+        return {
+            (by_token[r.token].slot, int(r.product)): r.quantity
+            for r in reports
+            if r.token in by_token and r.product is not None
+        }
 
     def _broker_says(self, reports: Iterable[PositionReport]) -> dict[Key, PositionReport | None]:
         found: dict[Key, PositionReport | None] = {}

@@ -1,10 +1,10 @@
 """Layer 2, orders process, cold: which of the broker's books to read next, and when.
 
 Pure. Reads are one at a time and inside the broker's windows for them. At start: orders, trades,
-positions, orders again (had anything filled between, positions again), margins, as fast as the
-windows allow. Afterwards the order book every `period_ns` while anything is live and at once after
+positions, triggers, orders again (had anything filled between, positions again), funds, as fast as
+the windows allow. Afterwards the order book every `period_ns` while anything is live and at once after
 an ambiguous answer; trades after fills; and every `positions_ns`, or at once when somebody else has
-traded, a check: the same round of reads without margins. Failed reads are asked again later and
+traded, a check: the same round of reads. Failed reads are asked again later and
 later, up to `RETRY_NS_MAX`.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from kite_hft.trading.sending.throttle import Window
+from kite_hft.trading.sending.budget import Budget, ReadKind
 
 RETRY_NS_MAX = 2_000_000_000
 NEVER_NS = 2**61
@@ -25,6 +25,7 @@ class Read(enum.Enum):
     ORDERS = "orders"
     TRADES = "trades"
     POSITIONS = "positions"
+    TRIGGERS = "triggers"
     MARGINS = "margins"
 
 
@@ -33,13 +34,14 @@ class Polls:
     """When is the next read due? Times are CLOCK_MONOTONIC ns.
 
     starting: the next read of the start; checking: of a check of the positions; None: neither.
-    paused: no read at all (the broker's session is dead).
+    paused: no read at all (the broker's session is dead). budget: what all calls to the broker are paid
+    out of; a read that finds no place there waits, and not for ever. None: there is no limit.
     """
 
     period_ns: int
     gap_ns: int
     positions_ns: int = NEVER_NS
-    windows: tuple[Window, ...] = ()
+    budget: Budget | None = None
     orders_wanted: bool = False  # at once
     trades_wanted: bool = False
     check_wanted: bool = False
@@ -60,9 +62,16 @@ class Polls:
         """
         if not live:
             self._orders_ns = now_ns
-        if self.in_flight or self.paused:
+        if self.in_flight:
             return None
-        if not self._wanted(now_ns, live) or now_ns < self._free_ns(now_ns):
+        if self.paused or not self._wanted(now_ns, live):
+            if self.budget is not None:
+                self.budget.no_read_waits()
+            return None
+        if now_ns < self._rested_ns():
+            return None
+        if self.budget is not None and now_ns < self._paid_ns(self.budget, now_ns):
+            self.budget.read_waits(now_ns, ReadKind.OTHER)
             return None
         if self.starting:
             return self.starting
@@ -85,8 +94,8 @@ class Polls:
     def sent(self, read: Read, now_ns: int) -> None:
         """`read` has left."""
         self.in_flight, self._last_ns = read, now_ns
-        for window in self.windows:
-            window.record(now_ns, urgent=True)
+        if self.budget is not None:
+            self.budget.read_left(now_ns, ReadKind.OTHER)
         if read is Read.ORDERS:
             self._orders_ns, self.orders_wanted = now_ns, False
         elif read is Read.TRADES:
@@ -105,6 +114,10 @@ class Polls:
             self.orders_wanted |= read is Read.ORDERS
             self.trades_wanted |= read is Read.TRADES
 
+    def rest_until(self, until_ns: int) -> None:
+        """No read before."""
+        self._retry_ns = max(self._retry_ns, until_ns)
+
     def checked(self, now_ns: int, *, again: bool) -> None:
         """A check is over; `again`: it has to be repeated at once."""
         self.checking, self.check_wanted = None, again
@@ -114,7 +127,10 @@ class Polls:
         """When `due` will next give a read, were nothing to happen; None: not by itself."""
         if self.in_flight or self.paused:
             return None
-        free_ns = max(now_ns, self._free_ns(now_ns))
+        free_ns = max(now_ns, self._rested_ns())
+        if self.budget is not None:
+            alone = self.starting is not None
+            free_ns = max(free_ns, self.budget.read_look_ns(ReadKind.OTHER, now_ns, alone=alone))
         if self.starting or self.checking or self.check_wanted or self.orders_wanted or self.trades_wanted:
             return free_ns
         times = [self._checked_ns + self.positions_ns] if self.positions_ns < NEVER_NS else []
@@ -122,9 +138,9 @@ class Polls:
             times.append(self._orders_ns + self.period_ns)
         return max(free_ns, min(times)) if times else None
 
-    def _free_ns(self, now_ns: int) -> int:
-        """The first time at which a read may leave."""
-        times = [self._retry_ns, *(window.free_at(now_ns, urgent=True) for window in self.windows)]
-        if not self.starting:
-            times.append(self._last_ns + self.gap_ns)
-        return max(times)
+    def _paid_ns(self, budget: Budget, now_ns: int) -> int:
+        return budget.read_free_ns(ReadKind.OTHER, now_ns, alone=self.starting is not None)
+
+    def _rested_ns(self) -> int:
+        """From when on the next read may leave, for all that we ourselves keep between two."""
+        return self._retry_ns if self.starting else max(self._retry_ns, self._last_ns + self.gap_ns)

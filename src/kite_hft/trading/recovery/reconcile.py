@@ -1,14 +1,16 @@
 """Layer 2, orders process, hot: the broker's words about orders, folded into the book.
 
-Order updates, book reads, execution reads. Finds each row's order by broker id or by tag; a row with
-a tag of this installation that the book does not know is adopted, and halts the engine when this
-very run made it (the journal lost it); any other row is somebody else's (external.py). Ambiguous
-orders are looked up in every whole read of the order book.
+Order updates, book reads, execution reads. Finds each row's order by broker id, by tag or, a slice
+that the broker made, by its parent. A row with a tag of this installation that the book does not
+know is adopted; it halts the engine when this run, or one that it continues, made it: the journal
+lost it. Any other row is somebody else's (external.py). Ambiguous orders are looked up in every
+whole read of the order book.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -20,9 +22,11 @@ from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.lifecycle import TERMINAL, WORKING, Input
 from kite_hft.trading.ports import Ports
+from kite_hft.trading.recovery.adopting import adopt, parent_id, slice_payload, take_slice
+from kite_hft.trading.recovery.doubts import Doubts
 from kite_hft.trading.recovery.external import Externals
 from kite_hft.trading.recovery.lookup import Lookup, could_be_ours
-from kite_hft.trading.recovery.replay import adopt
+from kite_hft.trading.recovery.replay import Recovered
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
 
@@ -42,8 +46,18 @@ class Reconciler:
         self._lookup = Lookup(horizon_ns)
         self._desk = desk
         self.externals = Externals(ports, book, outbox, desk)
+        self.doubts = Doubts(ports, book, outbox, horizon_ns, self._fold, desk.progressed)
+        self.done: Counter[str] = Counter()  # what recovery did, in words
         self._told: dict[str, set[int]] = {}  # order id -> what its updates said
         self._adopting: set[str] = set()
+        self._numbers: dict[str, int] = {}  # order id -> number under which it was adopted before
+        self._runs: set[int] = {ports.tags.run}
+        self.claims: Callable[[OrderReport], bool] = lambda report: False  # a trigger may have made it
+
+    def restore(self, found: Recovered) -> None:
+        """What the journal tells of orders that are not in its book."""
+        self._numbers, self._runs = dict(found.adopted), found.runs | {self._tags.run}
+        self.doubts.accepted |= found.accepted
 
     def update(self, report: OrderReport, text: bytes, now_ns: int) -> bool:
         """One order update from the stream; False: the book is to be read, it may be an order of ours.
@@ -62,7 +76,7 @@ class Reconciler:
         if order is not None:
             self._fold(order, report, now_ns)
         elif self._strange(report):
-            if could_be_ours(report, self._book, self._ports.instruments):
+            if self._may_be_ours(report):
                 return False
             self.externals.report(report, now_ns)
         return True
@@ -73,7 +87,7 @@ class Reconciler:
         Terms are taken over unless the order changed since, or a modification is under way.
         """
         strangers = []
-        for row in rows:
+        for row in sorted(rows, key=lambda row: row.order_id):  # so that numbers do not hang on its order
             order = self._find(row, now_ns)
             if order is None:
                 strangers.append(row)
@@ -84,7 +98,9 @@ class Reconciler:
                 self._take_terms(order, row, now_ns)
             self._desk.retry_cancel(order, asked_ns, now_ns)
         known = self.externals.orders
-        for finding in self._lookup.read(self._book, self._ports.instruments, rows, asked_ns, known):
+        for finding in self._lookup.read(
+            self._book, self._ports.instruments, rows, asked_ns, known, self.externals.user
+        ):
             order = finding.order
             if finding.doubt:
                 self._outbox.alert(
@@ -95,15 +111,16 @@ class Reconciler:
             elif finding.row is not None:
                 self._fold(order, finding.row, now_ns)
             else:
+                self.done["orders absent"] += 1
                 change = self._book.enter(order, Input.MISS, now_ns)
                 self._outbox.journal(Kind.RESOLVED, {"no": order.order_no, "how": "absent"})
                 self._outbox.tell(change, now_ns, Reason.ABSENT)
                 self._desk.progressed(order, now_ns)
+                self.externals.check_wanted = True
+        self.doubts.orders(rows, asked_ns, now_ns)
         for row in strangers:
             found = self._book.by_id(row.order_id) is not None
-            if found or could_be_ours(row, self._book, self._ports.instruments):
-                continue
-            if self._strange(row):
+            if not found and self._strange(row) and not self._may_be_ours(row):
                 self.externals.report(row, now_ns)
 
     def trades(self, rows: Iterable[TradeReport], now_ns: int) -> None:
@@ -120,41 +137,76 @@ class Reconciler:
             self._outbox.tell(change, now_ns)
         self.externals.trades(strangers)
 
+    def _may_be_ours(self, report: OrderReport) -> bool:
+        """An order of ours is on its way, or lies in a trigger, that this one may be: it is nobody's yet."""
+        on_its_way = could_be_ours(report, self._book, self._ports.instruments, self.externals.user)
+        return on_its_way or self.claims(report)
+
     def _strange(self, report: OrderReport) -> bool:
         """No order of this installation."""
         return not any(self._tags.of_install(tag) for tag in report.tags)
 
     def _find(self, report: OrderReport, now_ns: int) -> Order | None:
-        order = self._book.by_id(report.order_id) or self._book.by_tags(report.tags)
+        order = self._book.by_id(report.order_id)
+        parent = self._book.by_id(parent_id(report))
+        if order is None and parent is not None and parent.strategy != EXTERNAL:
+            return self._slice(report, parent, now_ns)
+        order = order or self._book.by_tags(report.tags)
         if order is not None:
             return order
         tag = next((t for t in report.tags if self._tags.of_install(t)), "")
-        if not tag or report.status in TERMINAL:
-            if tag and self._tags.order_no(tag) is not None:
-                self._outbox.halt(f"order {report.order_id} has this run's tag {tag}: not in the journal")
+        if not tag:
+            return None
+        lost = self._tags.run_of(tag) in self._runs
+        if lost:
+            self._lost(report, tag)
+        elif report.status in TERMINAL:
             return None
         return self._adopt(report, tag, now_ns)
 
+    def _lost(self, report: OrderReport, tag: str) -> None:
+        """Our own order, and the journal does not know it: the disk has lost its end."""
+        self._outbox.halt(f"order {report.order_id} has this run's tag {tag}: not in the journal")
+        number = self._tags.order_no(tag)
+        if number is not None:  # no tag is ever used again
+            self._desk.last_order_no = max(self._desk.last_order_no, number)
+
+    def _slice(self, report: OrderReport, parent: Order, now_ns: int) -> Order:
+        """The broker has cut an order of ours in parts: each is the same strategy's."""
+        payload = slice_payload(parent, report, self._desk.take_no())
+        self._outbox.journal(Kind.RESOLVED, payload)
+        order, end = take_slice(self._book, payload, now_ns)
+        if end is not None:
+            self._outbox.tell(end, now_ns)
+        self.done["slices found"] += 1
+        return order
+
     def _adopt(self, report: OrderReport, tag: str, now_ns: int) -> Order | None:
         instrument = self._ports.instruments.by_token.get(report.token)
-        if self._tags.order_no(tag) is not None:
-            self._outbox.halt(f"order {report.order_id} has this run's tag {tag}: not in the journal")
         if instrument is None:
             if report.order_id not in self._adopting:
                 self._adopting.add(report.order_id)
                 text = f"order {report.order_id} of an earlier run is in {report.symbol}: not in this run"
                 self._outbox.alert("ORDER_ADOPTED", text, report.order_id)
             return None
-        order = adopt(self._book, report, self._desk.take_no(), instrument, tag, now_ns)
+        number = self._numbers.get(report.order_id)
+        if number is None:
+            number = self._numbers[report.order_id] = self._desk.take_no()
+            self._outbox.journal(Kind.EXTERNAL, {"adopted": {report.order_id: number}})
+        order = adopt(self._book, report, number, instrument, tag, now_ns)
+        self.done["orders adopted"] += 1
         self._outbox.alert(
             "ORDER_ADOPTED",
-            f"order {report.order_id} ({instrument.key}) of an earlier run is live: adopted",
+            f"order {report.order_id} ({instrument.key}, {report.status_text}) is ours and not in the "
+            f"journal: adopted as order {number}",
             report.order_id,
         )
         return order
 
     def _fold(self, order: Order, report: OrderReport, now_ns: int) -> None:
         before = order.status
+        if order.tag and order.tag in report.tags:
+            self._lookup.kept.add(order.order_type)
         if order.strategy != EXTERNAL and report.placed_by:
             self.externals.user = report.placed_by
         try:
@@ -168,16 +220,24 @@ class Reconciler:
             self._outbox.journal(Kind.REPORT, {"no": order.order_no, "report": msgspec.to_builtins(report)})
         if before is OrderStatus.ABSENT:
             self._outbox.halt(f"order {order.order_no} was proved absent, and lives as {report.order_id}")
+        if before is OrderStatus.AMBIGUOUS and change.status_changed:
+            self.done["orders found"] += 1
+            self.externals.check_wanted = True
         refused = change.status_changed and order.status is OrderStatus.REJECTED
         self._outbox.tell(change, now_ns, Reason.BROKER if refused else Reason.NONE)
         self._states.ended(change)
         self._desk.progressed(order, now_ns)
 
     def _take_terms(self, order: Order, row: OrderReport, now_ns: int) -> None:
-        # A protected market order shows a limit price that is not ours.
-        px = order.px if order.order_type in _MARKET else row.px
+        if row.status is OrderStatus.PENDING and order.status is not OrderStatus.PENDING:
+            return  # a modification is on its way through the exchange: the row shows the old terms
+        kind = order.order_type
+        if row.order_type is not None and (order.quantity_max or not {kind, row.order_type} & {*_MARKET}):
+            kind = int(row.order_type)  # else a protected market order, which shows as LIMIT
+        px = order.px if kind in _MARKET else row.px  # and a price that is not ours
         terms = (row.quantity, px, row.trigger_px or order.trigger_px)
-        if order.quantity_max or terms != (order.quantity, order.px, order.trigger_px):
+        stood = (order.quantity, order.px, order.trigger_px, order.order_type)
+        if order.quantity_max or (*terms, kind) != stood:
             if order.quantity_max:
                 self._outbox.clear("AMBIGUOUS_ORDER", str(order.order_no))
-            self._outbox.tell(self._book.set_terms(order, *terms, now_ns), now_ns)
+            self._outbox.tell(self._book.set_terms(order, *terms, now_ns, kind), now_ns)

@@ -8,6 +8,7 @@ that one's journal first; its own begins with a START record that names it.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,18 +16,22 @@ from typing import Any, Final
 
 import msgspec
 
-from kite_hft.layout import OrderStatus, Reason
+from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind, Record
 from kite_hft.trading.book import EXTERNAL, Book, Change, Cut, Order
 from kite_hft.trading.broker import OrderReport, TradeReport
-from kite_hft.trading.instruments import Instrument, InstrumentTable
-from kite_hft.trading.intents import Intent
+from kite_hft.trading.gate.holds import Hold
+from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.intents import ENGINE_SEQ, Intent
 from kite_hft.trading.lifecycle import Input
-from kite_hft.trading.positions import fill_units
+from kite_hft.trading.recovery.adopting import child_of, take_slice
+from kite_hft.trading.sending.conduct import ConductBook
 from kite_hft.trading.sending.outbox import counted
 
 Name = tuple[int, int]
 """(strategy, strategy_seq) of an intent."""
+Key = tuple[int, int, int]
+"""(strategy, slot, product) of a position."""
 
 
 class RecoveryError(Exception):
@@ -44,12 +49,21 @@ class Recovered:
     left in flight.
     """
 
-    last_seq: dict[int, int] = field(default_factory=dict)  # strategy -> highest strategy_seq
+    last_seq: dict[int, int] = field(default_factory=dict)  # strategy -> highest number of its own
+    engine_seq: int = ENGINE_SEQ - 1  # highest that ORDERS gave to what it did itself
+    plans: dict[Key, dict[str, Any]] = field(default_factory=dict)  # exits that stand, as last journalled
+    groups: dict[Name, dict[str, Any]] = field(default_factory=dict)  # groups begun and not ended
+    triggers: dict[Name, dict[str, Any]] = field(default_factory=dict)  # GTTs that may live at the broker
     last_order_no: int = 0
     placed: int = 0
     halted: str = ""
     reducing: str = ""
     market_halted: bool = False
+    killed: str = ""
+    holds: dict[int, Hold] = field(default_factory=dict)  # by strategy
+    loss_paise: int = 0  # net of the day at which its limit tripped last
+    guards: list[tuple[int, dict[str, Any]]] = field(default_factory=list)  # the gate's other GUARD records
+    openings: list[tuple[int, int, int]] = field(default_factory=list)  # when, order, last price of then
     ended: bool = False  # in order
     seen: set[Name] = field(default_factory=set)
     waiting: dict[Name, dict[str, Any]] = field(default_factory=dict)
@@ -62,11 +76,17 @@ class Recovered:
     reasons: Counter[str] = field(default_factory=Counter)  # of refusals
     external_orders: set[str] = field(default_factory=set)
     external_fills: set[str] = field(default_factory=set)
+    adopted: dict[str, int] = field(default_factory=dict)  # broker's id of an adopted order -> our number
+    accepted: set[str] = field(default_factory=set)  # differences that a person has accepted
+    runs: set[int] = field(default_factory=set)  # numbers of the runs whose records these are
     lost: list[Change] = field(default_factory=list)
+    conduct: ConductBook = field(default_factory=ConductBook)
 
     def count(self, change: Change) -> None:
         """What the process that made the change counted."""
         self.totals.update(counted(change))
+        if change.fill_quantity > 0:
+            self.conduct.traded(change.order.slot, change.order.strategy)
 
 
 def replay(records: Iterable[Record], book: Book, instruments: InstrumentTable, now_ns: int) -> Recovered:
@@ -87,6 +107,8 @@ def replay(records: Iterable[Record], book: Book, instruments: InstrumentTable, 
             raise RecoveryError(f"journal record {record.seq} ({record.kind.name}): {error!r}") from error
         if "no" in data:
             state.touched[data["no"]] = record.time_ns
+    for position in [p for p in book.positions.values() if p.strategy == EXTERNAL]:
+        book.set_external(position.slot, position.product, 0, 0)  # what others hold, the broker tells anew
     for order in book.live():
         change = book.enter(order, Input.LOSE, now_ns)
         order.status_ns = now_ns  # the horizon starts anew: these times are of another process
@@ -98,6 +120,8 @@ def replay(records: Iterable[Record], book: Book, instruments: InstrumentTable, 
 
 def _start(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     state.ended = False
+    if "run" in data:
+        state.runs.add(data["run"])
     if not data.get("restarted"):  # another run: its counters begin at zero
         state.totals.clear()
         state.reasons.clear()
@@ -123,13 +147,17 @@ def _intent(data: dict[str, Any], book: Book, instruments: InstrumentTable, stat
         trigger_px=data["trigger_px"],
         tag=data["tag"],
         opening=data["opening"],
+        parent=data.get("parent", 0),
         sent_real_ns=data["time_ns"],
     )
     book.add(order)
     state.count(book.enter(order, Input.SUBMIT, 0))
     state.last_order_no = max(state.last_order_no, order.order_no)
     state.placed += 1
+    if order.opening:
+        state.openings.append((data["time_ns"], order.order_no, data["ref_px"]))
     state.calls.append((data["time_ns"], not order.opening))
+    state.conduct.called(IntentKind.PLACE, order.slot, order.strategy)
     _seen(data, state)
 
 
@@ -137,8 +165,11 @@ def _seen(data: dict[str, Any], state: Recovered) -> Name:
     """The intent that a record is about has its word now; it waits no more."""
     name = (data["strategy"], data["seq"])
     if name[1]:
-        state.totals["intents"] += name not in state.seen
-        state.last_seq[name[0]] = max(state.last_seq.get(name[0], 0), name[1])
+        if name[1] >= ENGINE_SEQ:
+            state.engine_seq = max(state.engine_seq, name[1])
+        else:
+            state.totals["intents"] += name not in state.seen
+            state.last_seq[name[0]] = max(state.last_seq.get(name[0], 0), name[1])
         state.seen.add(name)
         state.waiting.pop(name, None)
     return name
@@ -169,7 +200,9 @@ def _call(data: dict[str, Any], book: Book, instruments: InstrumentTable, state:
     if data["strategy"] == EXTERNAL:
         return
     _seen(data, state)
-    if data["call"] == "modify":
+    slot, modified = book.orders[data["no"]].slot, data["call"] == "modify"
+    state.conduct.called(IntentKind.MODIFY if modified else IntentKind.CANCEL, slot, data["strategy"])
+    if modified:
         book.ask_terms(book.orders[data["no"]], data["qty"])
     else:
         state.cancels.add(data["no"])
@@ -196,11 +229,11 @@ def _answer(data: dict[str, Any], book: Book, instruments: InstrumentTable, stat
         state.count(book.enter(order, PLACE_INPUT[data["outcome"]], 0))
     elif data["call"] == "modify" and data["outcome"] != "ambiguous":
         confirmed = data["outcome"] == "confirmed"
-        quantity, px, trigger_px = (
-            data["terms"] if confirmed else (order.quantity, order.px, order.trigger_px)
-        )
-        state.count(book.set_terms(order, quantity, px, trigger_px, 0))
-    elif data["call"] == "cancel" and data["outcome"] in ("confirmed", "refused"):
+        stood = (order.quantity, order.px, order.trigger_px, order.order_type)
+        quantity, px, trigger_px, kind = data["terms"] if confirmed else stood
+        state.count(book.set_terms(order, quantity, px, trigger_px, 0, kind))
+    elif data["call"] == "cancel" and data["outcome"] == "confirmed":
+        # A refused one may only have come too early: it is seen through when the order still works.
         state.cancels.discard(data["no"])
 
 
@@ -215,31 +248,98 @@ def _trade(data: dict[str, Any], book: Book, instruments: InstrumentTable, state
 
 
 def _resolved(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
+    if data["how"] == "slice":
+        _slice(data, book, state)
+        return
     order = book.orders[data["no"]]
     if data["how"] == "absent":
         # What an earlier recovery did before it could miss it.
         state.count(book.enter(order, Input.LOSE, 0))
         state.count(book.enter(order, Input.MISS, 0))
+    elif data["how"] == "gone":
+        state.accepted.add(str(data["no"]))
+        state.count(book.enter(order, Input.REPORT_CANCELLED, 0))
+
+
+def _slice(data: dict[str, Any], book: Book, state: Recovered) -> None:
+    order, end = take_slice(book, data, 0)
+    if end:
+        state.count(end)
+    state.last_order_no = max(state.last_order_no, order.order_no)
+
+
+def _command(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
+    """What a person said: of it only what no other record tells."""
+    if data.get("do") == "resolve" and (name := data.get("accepted")):
+        state.accepted.add(name)
 
 
 def _state(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     state.halted = data.get("halted", "")
     state.reducing = data.get("reducing", state.reducing)
     state.market_halted = data.get("market_halted", state.market_halted)
+    state.killed = data.get("killed", state.killed)
+    if "strategy" in data:
+        state.holds.pop(data["strategy"], None)
+        if data["state"]:
+            state.holds[data["strategy"]] = Hold(data["state"], data["reason"])
+
+
+def _guard(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
+    if data["guard"] == "daily_loss":
+        state.loss_paise = data["net_paise"]
+    else:
+        state.guards.append((data["time_ns"], data))
 
 
 def _external(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     state.external_orders.update(data.get("orders", ()))
     state.external_fills.update(data.get("fills", ()))
+    for order_id, number in data.get("adopted", {}).items():
+        state.adopted[order_id] = number
+        state.last_order_no = max(state.last_order_no, number)
     for cut in data.get("cuts", ()):
         order_id, square_off = cut["order_id"], cut.get("square_off", False)
         words = (cut["strategy"], cut["slot"], cut["product"], cut["qty"], cut["units"])
         book.cut(Cut(*words, order_id=order_id, square_off=square_off))
 
 
+def _plan(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
+    _seen(data, state)
+    key = (data["strategy"], data["slot"], data["product"])
+    if data.get("ended"):
+        state.plans.pop(key, None)
+    else:
+        state.plans[key] = data
+
+
+def _group(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
+    name = (data["strategy"], data["group"])
+    if data.get("ended"):
+        state.groups.pop(name, None)
+    else:
+        state.groups[name] = data
+
+
+def _gtt(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
+    """A trigger as it was wished, asked for, answered, fired or ended; one that has ended is forgotten."""
+    name = _seen(data, state)
+    if data.get("child") is not None:
+        order = child_of(data)
+        book.add(order)
+        book.name(order, data["child"])
+        state.last_order_no = max(state.last_order_no, order.order_no)
+    if data.get("ended"):
+        state.triggers.pop(name, None)
+    else:
+        state.triggers[name] = state.triggers.get(name, {}) | data
+
+
 def _end(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
-    """A person ended the run in order: what was latched ends with it."""
-    state.ended, state.halted, state.reducing, state.market_halted = True, "", "", False
+    """A person ended the run in order: what was latched globally ends with it; a strategy stays held."""
+    state.ended, state.market_halted = True, False
+    if not data.get("alone"):  # else it ended by itself: its supervisor was gone
+        state.halted = state.reducing = ""
     state.waiting.clear()
 
 
@@ -255,7 +355,12 @@ _HANDLERS: Final[dict[Kind, Callable[[dict[str, Any], Book, InstrumentTable, Rec
     Kind.TRADE: _trade,
     Kind.RESOLVED: _resolved,
     Kind.STATE: _state,
+    Kind.GUARD: _guard,
     Kind.EXTERNAL: _external,
+    Kind.COMMAND: _command,
+    Kind.PLAN: _plan,
+    Kind.GROUP: _group,
+    Kind.GTT: _gtt,
     Kind.END: _end,
 }
 
@@ -277,8 +382,17 @@ def waiting_payload(intent: Intent, order_no: int, reducing: bool) -> dict[str, 
 
 
 def waiting_intent(data: dict[str, Any]) -> Intent:
-    """The intent of a WAITING record."""
-    return Intent(seq=0, reserved8=None, reserved=None, **data["intent"])
+    """The intent of a WAITING record. JSON has no NaN: a signal that is no number was written as null."""
+    words = data["intent"]
+    if words["signal"] is None:
+        words = words | {"signal": math.nan}
+    return Intent(seq=0, reserved8=None, reserved=None, **words)
+
+
+_NUMBERED: Final = frozenset(
+    {Kind.INTENT, Kind.REFUSED, Kind.WAITING, Kind.WITHDRAWN, Kind.CALL, Kind.PLAN, Kind.GTT}
+)
+"""Records that bear the number of an intent."""
 
 
 def next_seqs(journals: Iterable[Iterable[Record]]) -> dict[int, int]:
@@ -289,38 +403,9 @@ def next_seqs(journals: Iterable[Iterable[Record]]) -> dict[int, int]:
     last: dict[int, int] = {}
     for records in journals:
         for record in records:
-            if record.kind not in (Kind.INTENT, Kind.REFUSED, Kind.WAITING, Kind.WITHDRAWN, Kind.CALL):
+            if record.kind not in _NUMBERED:
                 continue
             data = record.data()
-            if data["strategy"] != EXTERNAL:
+            if data["strategy"] != EXTERNAL and data["seq"] < ENGINE_SEQ:
                 last[data["strategy"]] = max(last.get(data["strategy"], 0), data["seq"])
     return {strategy: seq + 1 for strategy, seq in last.items()}
-
-
-def adopt(
-    book: Book, report: OrderReport, order_no: int, instrument: Instrument, tag: str, now_ns: int
-) -> Order:
-    """A live order that this run did not make, as EXTERNAL; its fills so far stand in the positions."""
-    order = Order(
-        order_no=order_no,
-        strategy=EXTERNAL,
-        strategy_seq=0,
-        slot=instrument.slot,
-        side=report.side,
-        order_type=report.order_type or 0,
-        product=report.product or 0,
-        validity=0,
-        flags=0,
-        quantity=report.quantity,
-        px=report.px,
-        trigger_px=report.trigger_px,
-        tag=tag,
-        created_ns=now_ns,
-        status=OrderStatus.PENDING,
-        status_ns=now_ns,
-        filled=report.filled_quantity,
-        filled_units=fill_units(report.average_price, report.filled_quantity, instrument.scale),
-    )
-    book.add(order)
-    book.fold(order, report, now_ns)
-    return order

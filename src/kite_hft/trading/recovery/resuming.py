@@ -7,7 +7,7 @@ waiting exits taken up again; counters and the rows for people go on where they 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind
@@ -15,11 +15,13 @@ from kite_hft.trading.book import EXTERNAL, Book, Change, Order
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import OrdersConfig, Ports, Written
-from kite_hft.trading.positions import paise_of_units
+from kite_hft.trading.positions import multiplier_of, paise_of_units
+from kite_hft.trading.recovery.reader import BookReader
+from kite_hft.trading.recovery.reconcile import Reconciler
 from kite_hft.trading.recovery.replay import Recovered, waiting_intent
 from kite_hft.trading.sending.desk import Desk
+from kite_hft.trading.sending.evidence import merged
 from kite_hft.trading.sending.outbox import Outbox
-from kite_hft.units import NS_PER_S
 
 _COUNTED: Final = (
     "intents",
@@ -42,13 +44,15 @@ def take_up(
 ) -> list[Intent]:
     """All of it but the latches; returns the intents to judge once the stage is ACTIVE."""
     ahead_ns = ports.clock.real_ns() - now_ns
-    longest_ns = max(round(w.window_s * NS_PER_S) for w in config.limits.order_windows)
-    calls = [(at - ahead_ns, urgent) for at, urgent in found.calls]
+    calls, lacking = merged(ports.calls_left, found.calls, ahead_ns, now_ns)
     desk.recall(
-        [call for call in calls if now_ns - call[0] < longest_ns],
+        calls,
+        lacking,
         [order.tag for order in book.orders.values() if order.tag],
         found.last_429_ns - ahead_ns if found.last_429_ns else 0,
+        now_ns,
     )
+    outbox.conduct.restore(found.conduct)
     if ports.restarted:
         _restore_counters(found, outbox)
     for change in found.lost:
@@ -78,8 +82,11 @@ def _complete_rows(written: Written, ports: Ports, book: Book, outbox: Outbox) -
         instrument = ports.instruments[order.slot]
         due = paise_of_units(order.filled_units, instrument)
         if order.filled != quantity or due != paise:
-            share = (due - paise) / due if due else 0.0
-            more = order.filled_units - round(order.filled_units * (1 - share))
+            if due:
+                share = (due - paise) / due
+                more = order.filled_units - round(order.filled_units * (1 - share))
+            else:  # people were told of a fill whose record is gone: the row is taken back
+                more = -round(paise * instrument.scale / (100 * (multiplier_of(instrument) or 1)))
             outbox.write_trade(Change(order, order.status, order.filled - quantity, more))
         if order.status in TERMINAL and order.order_no not in written.orders:
             outbox.write_order(order)
@@ -122,3 +129,43 @@ def begin(found: Recovered, ports: Ports, config: OrdersConfig, outbox: Outbox) 
         outbox.alert("RUN_CONTINUED", text)
     if ports.not_continued:
         outbox.alert("RUN_NOT_CONTINUED", ports.not_continued)
+
+
+def recovery_report(
+    found: Recovered, ports: Ports, reconciler: Reconciler, reader: BookReader
+) -> dict[str, Any]:
+    """What a start did: from the journal, from the broker's books, and what is still open.
+
+    JSON: journal {continues, restarted, orders, in_flight, waiting, cancels, plans, groups, triggers},
+    broker {words: how many}, and the reader's own part.
+    """
+    openings = sum(1 for data in found.waiting.values() if not data["reducing"])
+    return {
+        "journal": {
+            "continues": list(ports.continues),
+            "restarted": ports.restarted,
+            "orders": found.placed,
+            "in_flight": len(found.lost),
+            "openings_refused": openings,
+            "exits_taken_up": len(found.waiting) - openings,
+            "cancels_seen_through": len(found.cancels),
+            "plans_restored": len(found.plans),
+            "groups_restored": len(found.groups),
+            "triggers_restored": len(found.triggers),
+        },
+        "broker": dict(sorted(reconciler.done.items())),
+        "vanished": reconciler.doubts.vanished,
+        **reader.report(),
+    }
+
+
+def recovery_words(told: dict[str, Any]) -> str:
+    """The same as one line for people: what is not zero."""
+    journal = told["journal"]
+    counted = [(name, n) for name, n in journal.items() if n and type(n) is int]
+    names = [f"{n} {name.replace('_', ' ')}" for name, n in counted]
+    if journal["continues"]:
+        names.append(f"goes on from {', '.join(journal['continues'])}")
+    names += [f"{n} {name}" for name, n in told["broker"].items()]
+    names += [f"{told['triggers']} triggers wait at the broker"] if told["triggers"] else []
+    return ", ".join(names) or "nothing was open"

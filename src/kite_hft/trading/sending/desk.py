@@ -1,10 +1,12 @@
-"""Layer 2, orders process, hot: order calls on their way out, and what their answers prove.
+"""Layer 2, orders process, hot: order calls on their way out.
 
     judged intent -> throttle -> (judged again when it waited) -> egress gate -> journal -> transport
 
+With fsync_before_send an order waits behind the journal for the disk (staging.py), and passes the gate
+when it leaves.
+
 A cancel is a wish: it leaves as soon as the order has a name at the broker, and again when a later
-book read shows that it was lost: cancelling twice does no harm. An answer that proves nothing makes
-a placed order ambiguous; it is looked up and never sent again.
+book read shows that it was lost: cancelling twice does no harm. What answers prove: answers.py.
 """
 
 from __future__ import annotations
@@ -14,26 +16,23 @@ from typing import Final
 
 from kite_hft.layout import IntentKind, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Book, BookError, Change, Order
+from kite_hft.trading.book import Book, Change, Order
 from kite_hft.trading.broker import (
-    Ambiguous,
-    Confirmed,
     HttpRequest,
-    HttpResponse,
-    Outcome,
-    Refused,
-    TransportError,
 )
-from kite_hft.trading.gate.checks import Context, resulting
-from kite_hft.trading.gate.risk import judge
+from kite_hft.trading.gate.checks import Context
+from kite_hft.trading.gate.risk import Verdict, judge
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import TERMINAL, WORKING, Input
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.records import intent_payload
-from kite_hft.trading.recovery.replay import PLACE_INPUT, waiting_payload
+from kite_hft.trading.recovery.replay import waiting_payload
+from kite_hft.trading.sending.egress import Egress
+from kite_hft.trading.sending.evidence import Left
 from kite_hft.trading.sending.outbox import Outbox, refused_payload
-from kite_hft.trading.sending.throttle import EgressGate, Throttle, Waiting
+from kite_hft.trading.sending.staging import LOOK_NS, Staging
+from kite_hft.trading.sending.throttle import Denied, Throttle, Waiting
 from kite_hft.trading.sending.work import (
     Cancel,
     Work,
@@ -41,12 +40,16 @@ from kite_hft.trading.sending.work import (
     call_payload,
     order_of,
     request_of,
+    terms_of,
     withdrawn_payload,
 )
 from kite_hft.units import NS_PER_S
 
 PLACE, MODIFY, CANCEL = IntentKind.PLACE, IntentKind.MODIFY, IntentKind.CANCEL
-CANCEL_TRIES: Final = 10
+CANCEL_PAUSE_NS: Final = 50_000_000
+CANCEL_PAUSE_MAX_NS: Final = 5 * NS_PER_S
+"""Between two tries, doubled from one to the next: an order may be held up at the broker for 83 s and more."""
+CANCEL_TRIES: Final = 40
 """So often is a cancel sent whose answers prove nothing, or that the broker refuses to a working order."""
 
 
@@ -68,27 +71,26 @@ class Desk:
         regather: Callable[[Intent, int], Context],
         look_up: Callable[[], None],
     ) -> None:
-        self._ports, self._config, self._book, self._outbox = ports, config, book, outbox
+        self._ports, self._config, self.book, self._outbox = ports, config, book, outbox
         self._states = states
-        self._submit, self._regather, self._look_up = submit, regather, look_up
-        self.throttle: Throttle[Work] = Throttle(config.limits)
-        self._gate = EgressGate(config.limits.order_windows)
+        self._submit, self._regather, self.look_up = submit, regather, look_up
+        self.egress = Egress(ports, config.limits, outbox)
+        self.throttle: Throttle[Work] = Throttle(config.limits, self.egress.budget)
+        self.staging = Staging(ports.synced_seq, self.egress.budget)
         self._entry_wait_ns = round(config.entry_wait_s * NS_PER_S)
         self.last_order_no = 0
         self.cancelling: dict[int, Cancel] = {}
         self.modifying: set[int] = set()
+        self._entered: dict[int, Work] = {}  # in the book, not yet in the throttle: legs of groups
         self._tries: dict[int, int] = {}  # cancels of an order so far
         self._failed_ns: dict[int, int] = {}  # when the last of them failed
 
-    def recall(self, calls: Iterable[tuple[int, bool]], tags: Iterable[str], cool_ns: int) -> None:
-        """What an earlier process sent: (time, paid from the part for exits) of each call, CLOCK_MONOTONIC.
-
-        `cool_ns`: when the broker last answered 429.
-        """
-        for at_ns, urgent in sorted(calls):
-            self.throttle.recall(at_ns, urgent)
-            self._gate.recall(at_ns)
-        self._gate.recall_tags(tags)
+    def recall(
+        self, calls: Iterable[Left], lacking: Iterable[Left], tags: Iterable[str], cool_ns: int, now_ns: int
+    ) -> None:
+        """What earlier processes sent today (Egress.recall). cool_ns: when the broker last answered 429."""
+        self.throttle.seen_today(self.egress.recall(calls, lacking, tags, now_ns))
+        self.throttle.last_ns = self.egress.last_order_ns
         if cool_ns:
             self.throttle.cool_down(cool_ns)
 
@@ -101,31 +103,48 @@ class Desk:
 
     def place(self, intent: Intent, context: Context, now_ns: int) -> None:
         """A judged PLACE becomes an order, counted in the book from here on."""
+        self.offer_order(self.enter(intent, context), now_ns)
+
+    def enter(self, intent: Intent, context: Context) -> Order:
+        """A judged PLACE becomes an order that counts in the book and waits for `offer_order`."""
         order_no = self.take_no()
         order = order_of(intent, order_no, self._ports.tags.tag(order_no), opening=not context.reducing)
-        self._book.add(order)
-        if text := self._offer(Work(PLACE, order, intent, context), now_ns):
-            self._refuse_order(order, intent, Reason.THROTTLE_QUEUE_FULL, text, now_ns)
+        self.book.add(order)
+        self._entered[order_no] = Work(PLACE, order, intent, context)
+        return order
+
+    def offer_order(self, order: Order, now_ns: int) -> None:
+        """Let an entered order queue for the broker."""
+        work = self._entered.pop(order.order_no)
+        if denied := self._offer(work, now_ns):
+            assert work.intent is not None
+            self._refuse_order(order, work.intent, denied.reason, denied.text, now_ns)
+
+    def refuse_entered(self, order: Order, reason: Reason, text: str, now_ns: int) -> None:
+        """An entered order is not sent after all."""
+        work = self._entered.pop(order.order_no, None)
+        if work is not None and work.intent is not None:
+            self._refuse_order(order, work.intent, reason, text, now_ns)
 
     def modify(self, intent: Intent, context: Context, now_ns: int) -> None:
         """A judged MODIFY: the worse of both quantities counts from here on."""
         target = context.target
         assert target is not None
-        quantity, px = resulting(intent, target)
-        terms = (quantity, px, intent.trigger_px or target.trigger_px)
-        if text := self._offer(Work(MODIFY, target, intent, context, terms), now_ns):
-            self._outbox.refuse(intent, Reason.THROTTLE_QUEUE_FULL, text, now_ns)
+        terms = terms_of(intent, target)
+        if denied := self._offer(Work(MODIFY, target, intent, context, terms), now_ns):
+            self._outbox.refuse(intent, denied.reason, denied.text, now_ns)
             return
-        self._book.ask_terms(target, quantity)
+        self.book.ask_terms(target, terms[0])
         self.modifying.add(target.order_no)
 
     def cancel(self, order: Order, intent: Intent | None, now_ns: int) -> None:
         """Cancel now, or as soon as the order has a name; a doubled wish is one wish."""
         if order.status is OrderStatus.NEW:
             self.throttle.withdraw(lambda work: work.order is order)
+            self._entered.pop(order.order_no, None)
             name = (order.strategy, order.strategy_seq)
             self._outbox.journal(Kind.WITHDRAWN, withdrawn_payload(order), name)
-            self._outbox.tell(self._book.enter(order, Input.WITHDRAW, now_ns), now_ns)
+            self._outbox.tell(self.book.enter(order, Input.WITHDRAW, now_ns), now_ns)
         elif order.status not in WORKING:
             self.cancelling[order.order_no] = Cancel.WISHED
         elif self.cancelling.get(order.order_no) is not Cancel.UNDER_WAY:
@@ -150,26 +169,37 @@ class Desk:
         number = order.order_no
         if self.cancelling.get(number) is not Cancel.FAILED or order.status not in WORKING:
             return
-        if asked_ns >= self._failed_ns.get(number, 0):
+        failed_ns, tries = self._failed_ns.get(number, 0), self._tries.get(number, 0)
+        pause_ns = min(CANCEL_PAUSE_NS << min(tries, 10), CANCEL_PAUSE_MAX_NS) if tries > 1 else 0
+        if asked_ns >= failed_ns and now_ns - failed_ns >= pause_ns:
             self._offer_cancel(order, None, now_ns)
 
-    def _cancel_failed(self, order: Order, text: str, now_ns: int) -> None:
+    def cancel_failed(self, order: Order, text: str, now_ns: int) -> None:
+        """Its answer proves nothing, or it could not leave: once more, and given up in the end."""
         tries = self._tries[order.order_no] = self._tries.get(order.order_no, 0) + 1
         text = f"cancel of order {order.order_no} failed {tries} times: {text}"
         if tries < CANCEL_TRIES:
             self.cancelling[order.order_no], self._failed_ns[order.order_no] = Cancel.FAILED, now_ns
-            self._look_up()
+            self.look_up()
         else:
             self.cancelling.pop(order.order_no, None)
         self._outbox.alert("CANCEL_FAILED", text, str(order.order_no))
 
+    def cancel_refused(self, order: Order, text: str, now_ns: int) -> None:
+        """It has ended already, as a rule; a book read that shows it working sends the cancel again."""
+        tries = self._tries[order.order_no] = self._tries.get(order.order_no, 0) + 1
+        if tries < CANCEL_TRIES:
+            self.cancelling[order.order_no], self._failed_ns[order.order_no] = Cancel.FAILED, now_ns
+        else:
+            self.cancel_failed(order, text, now_ns)
+
     def _offer_cancel(self, order: Order, intent: Intent | None, now_ns: int) -> None:
-        if text := self._offer(Work(CANCEL, order, intent, None), now_ns):
-            self._cancel_failed(order, text, now_ns)
+        if denied := self._offer(Work(CANCEL, order, intent, None), now_ns):
+            self.cancel_failed(order, denied.text, now_ns)
         else:
             self.cancelling[order.order_no] = Cancel.UNDER_WAY
 
-    def _offer(self, work: Work, now_ns: int) -> str:
+    def _offer(self, work: Work, now_ns: int) -> Denied | None:
         work.offered_ns = self._ports.clock.mono_ns()
         urgent = work.context is None or work.context.reducing
         deadline_ns = now_ns + self._entry_wait_ns
@@ -179,20 +209,37 @@ class Desk:
             work, now_ns, urgent=urgent, placement=work.kind is PLACE, deadline_ns=deadline_ns
         )
 
+    def settled(self, order: Order) -> bool:
+        """At the broker, and no modification or cancel of it is under way or unproven."""
+        number = order.order_no
+        under_way = number in self.modifying or number in self.cancelling
+        return order.status in WORKING and not under_way and not order.quantity_max
+
     # Giving up before anything left
 
     def drop_entries(self, reason: Reason, text: str, now_ns: int) -> None:
         """Take back every opening order and modification that still waits."""
         for work in self.throttle.drop_entries():
             self._drop(work, reason, text, now_ns)
+        for work in self.staging.take_back(lambda waiting: not waiting.urgent):
+            self._unsend(work, reason, text, now_ns)
+
+    def heed_journal(self, now_ns: int) -> None:
+        """What its thread beside has found: a sync that failed, a disk that is nearly full."""
+        failed, low = self._ports.journal_state()
+        if self._outbox.heed_journal(failed, low):
+            reason = Reason.JOURNAL_FAILED if failed else Reason.HALTED
+            self.drop_entries(reason, failed or low, now_ns)
 
     def drop_all(self, reason: Reason, text: str, now_ns: int) -> None:
         """Nothing can be sent: take back everything that waits; cancels stay as wishes."""
+        for work in self.staging.take_back(lambda waiting: True):
+            self._unsend(work, reason, text, now_ns)
         for work in self.throttle.withdraw(lambda work: True):
-            if work.kind is CANCEL:
-                self.cancelling[work.order.order_no] = Cancel.FAILED
-            else:
+            if work.kind is not CANCEL:
                 self._drop(work, reason, text, now_ns)
+            elif work.order.status not in TERMINAL:  # else there is nothing to cancel any more
+                self.cancelling[work.order.order_no] = Cancel.FAILED
 
     def _drop(self, work: Work, reason: Reason, text: str, now_ns: int) -> None:
         order = work.order
@@ -200,21 +247,31 @@ class Desk:
             assert work.intent is not None
             self._refuse_order(order, work.intent, reason, text, now_ns)
         elif work.kind is CANCEL:
-            self._cancel_failed(order, text, now_ns)
+            self.cancel_failed(order, text, now_ns)
         elif work.intent is not None:
-            self._end_modify(order, now_ns)
+            self.end_modify(order, now_ns)
             self._outbox.refuse(work.intent, reason, text, now_ns)
 
     def _refuse_order(self, order: Order, intent: Intent, reason: Reason, text: str, now_ns: int) -> None:
         order.message = text
         name = (order.strategy, order.strategy_seq)
         self._outbox.journal(Kind.REFUSED, refused_payload(intent, reason, text), name)
-        self._outbox.tell(self._book.enter(order, Input.REFUSE, now_ns), now_ns, reason)
+        self._outbox.tell(self.book.enter(order, Input.REFUSE, now_ns), now_ns, reason)
 
-    def _end_modify(self, order: Order, now_ns: int) -> None:
+    def _unsend(self, work: Work, reason: Reason, text: str, now_ns: int) -> None:
+        """It stands in the journal as sent, and has not left."""
+        self._outbox.journal(Kind.ANSWER, answer_payload(work, None, text))
+        if work.kind is PLACE:
+            work.order.message = text
+            self._outbox.tell(self.book.enter(work.order, Input.REFUSE, now_ns), now_ns, reason)
+            self.progressed(work.order, now_ns)
+        else:
+            self._drop(work, reason, text, now_ns)
+
+    def end_modify(self, order: Order, now_ns: int) -> None:
         """It came to nothing: the terms stand as they were."""
         self.modifying.discard(order.order_no)
-        self._book.set_terms(order, order.quantity, order.px, order.trigger_px, now_ns)
+        self.book.set_terms(order, order.quantity, order.px, order.trigger_px, now_ns)
 
     # Sending
 
@@ -222,13 +279,47 @@ class Desk:
         """Let out what may leave now; returns how many calls that was."""
         if self._states.token_dead:
             return 0
+        sent = self._release(now_ns) if self.staging else 0
         for work in self.throttle.expired(now_ns):
             self._drop(work, Reason.THROTTLE_DEADLINE, "waited past its deadline", now_ns)
-        sent = 0
         while (waiting := self.throttle.take(now_ns)) is not None:
             self._dispatch(waiting, now_ns)
             sent += 1
         return sent
+
+    def next_ns(self, now_ns: int) -> int | None:
+        """When `send` must run next although nothing arrives; None: not by itself."""
+        at_ns = self.throttle.next_ns(now_ns)
+        if self.staging:
+            return now_ns + LOOK_NS if at_ns is None else min(at_ns, now_ns + LOOK_NS)
+        return at_ns
+
+    def _release(self, now_ns: int) -> int:
+        """Let out what waited for the disk, and is on it now; nothing after the journal has failed."""
+        if self._outbox.journal_failed:
+            for work in self.staging.take_back(lambda waiting: True):
+                self._unsend(work, Reason.JOURNAL_FAILED, self._outbox.journal_failed, now_ns)
+        for work in self.staging.expired(now_ns):
+            self._unsend(work, Reason.THROTTLE_DEADLINE, "the disk was slower than its deadline", now_ns)
+        left = self.staging.synced(now_ns)
+        for work in left:
+            killed = self._ports.killed() if work.order.opening else ""
+            if killed:
+                self._unsend(work, Reason.KILLED, f"killed: {killed}", now_ns)
+            elif (verdict := self._verdict(work, now_ns)) is not None:
+                self._unsend(work, verdict.reason, verdict.text, now_ns)
+            elif text := self._passes_not(work, now_ns):
+                self._unsend(work, Reason.HALTED, text, now_ns)
+            else:
+                self._leave(work, now_ns)
+        return len(left)
+
+    def _passes_not(self, work: Work, now_ns: int) -> str:
+        """Why the egress gate holds a call; that means a halt."""
+        tag = work.order.tag if work.kind is PLACE else ""
+        if text := self.egress.gate.refuses(now_ns, tag):
+            self._outbox.halt(f"egress: {text}")
+        return text
 
     def journal_waiting(self, taken: Iterable[tuple[Intent, bool]]) -> None:
         """Intents (and whether they reduce) that were taken in and have no record yet wait: they must
@@ -238,7 +329,7 @@ class Desk:
             name = (intent.strategy, intent.strategy_seq)
             if name in self._outbox.journalled:
                 continue
-            order = self._book.by_strategy(*name) if intent.kind == PLACE else None
+            order = self.book.by_strategy(*name) if intent.kind == PLACE else None
             number = order.order_no if order else 0
             self._outbox.journal(Kind.WAITING, waiting_payload(intent, number, reduces), name)
 
@@ -248,30 +339,49 @@ class Desk:
         if work.kind is CANCEL and order.status not in WORKING:
             self.progressed(order, now_ns)
             return
+        if not waiting.urgent and work.kind is not CANCEL and (killed := self._ports.killed()):
+            self._drop(work, Reason.KILLED, f"killed: {killed}", now_ns)
+            return
         waited = waiting.queued_ns < now_ns or self._outbox.halted
         if waited and not self._still_good(work, now_ns):
             return
-        if text := self._gate.refuses(now_ns, order.tag if work.kind is PLACE else ""):
-            self._outbox.halt(f"egress: {text}")
+        waits = self._config.fsync_before_send and work.kind is not CANCEL
+        if not waits and (text := self._passes_not(work, now_ns)):
             self._drop(work, Reason.HALTED, text, now_ns)
             return
         # A cancel leaves even when the journal cannot be written: it takes risk away.
-        if not self._journal(work) and work.kind is not CANCEL:
-            self._drop(work, Reason.JOURNAL_FAILED, self._outbox.halted, now_ns)
-            return
-        self._leave(work, now_ns)
+        written = self._journal(work)
+        if work.kind is not CANCEL and (self._outbox.journal_failed or not written):
+            self._drop(work, Reason.JOURNAL_FAILED, self._outbox.journal_failed, now_ns)
+        elif waits:
+            self._stage(waiting, now_ns)
+        else:
+            self._leave(work, now_ns)
+
+    def _stage(self, waiting: Waiting[Work], now_ns: int) -> None:
+        """From here on it counts as sent: a process that dies now cannot know."""
+        work, order = waiting.item, waiting.item.order
+        self.staging.add(waiting, self._outbox.journal_seq, now_ns)
+        if work.kind is PLACE:
+            order.sent_ns, order.sent_real_ns = now_ns, self._ports.clock.real_ns()
+            self._outbox.tell(self.book.enter(order, Input.SUBMIT, now_ns), now_ns)
 
     def _still_good(self, work: Work, now_ns: int) -> bool:
+        verdict = self._verdict(work, now_ns)
+        if verdict is not None:
+            self._drop(work, verdict.reason, verdict.text, now_ns)
+        return verdict is None
+
+    def _verdict(self, work: Work, now_ns: int) -> Verdict | None:
+        """Judge a call once more that had to wait; None: it may leave."""
         if work.intent is None or work.context is None:
-            return True
+            return None
         fresh = self._regather(work.intent, now_ns)
         fresh.reducing = work.context.reducing
         verdict = judge(work.intent, fresh, self._config.risk, again=True)
-        if verdict is not None:
-            self._drop(work, verdict.reason, verdict.text, now_ns)
-            return False
-        work.context = fresh
-        return True
+        if verdict is None:
+            work.context = fresh
+        return verdict
 
     def _journal(self, work: Work) -> bool:
         order, context = work.order, work.context
@@ -290,115 +400,16 @@ class Desk:
         if work.kind is MODIFY:
             wish = work.intent
             assert wish is not None
-            request = broker.modify(order.order_id, instrument, wish.qty, wish.px, wish.trigger_px)
+            kind = wish.order_type if wish.order_type != order.order_type else 0
+            request = broker.modify(order.order_id, instrument, wish.qty, wish.px, wish.trigger_px, kind)
         elif work.kind is CANCEL:
             request = broker.cancel(order.order_id)
         else:
-            change = self._book.enter(order, Input.SUBMIT, now_ns)
+            change = self.book.enter(order, Input.SUBMIT, now_ns)
             order.sent_ns, order.sent_real_ns = now_ns, self._ports.clock.real_ns()
             request = broker.place(request_of(order, instrument))
         before_ns = self._ports.clock.mono_ns()
         self._submit(work, request)
-        self._time(work, before_ns, self._ports.clock.mono_ns())
+        self.egress.order_left(work, before_ns, self._ports.clock.mono_ns())
         if change is not None:
             self._outbox.tell(change, now_ns)
-
-    def _time(self, work: Work, before_ns: int, after_ns: int) -> None:
-        """Times of a call that has left, written down when they can hold nothing up any more."""
-        record = self._outbox.record
-        record("throttle_wait", work.let_out_ns - work.offered_ns)
-        record("journalled", before_ns - work.let_out_ns)
-        record("written", after_ns - before_ns)
-        if work.kind is PLACE:
-            if work.order.created_ns:
-                record("intent_to_sent", after_ns - work.order.created_ns)
-            if work.order.tick_recv_ns:
-                record("tick_to_order", after_ns - work.order.tick_recv_ns)
-
-    # Answers
-
-    def answer(self, work: Work, result: HttpResponse | TransportError, now_ns: int) -> None:
-        """The one answer to a call."""
-        outcome: Outcome | None = None  # None: no byte of it left
-        if isinstance(result, HttpResponse):
-            outcome = self._ports.broker.parse_outcome(result)
-            if work.kind is PLACE and result.status == 404:  # it named no order that could be missing
-                outcome = Ambiguous(f"HTTP 404 to a new order: {result.body[:200]!r}")
-            received_ns = result.received_ns or now_ns
-            self._outbox.record("order_ack", received_ns - (result.sent_ns or work.sent_ns))
-        elif result.sent:
-            outcome = Ambiguous(f"no answer: {result.reason}")
-        text = result.reason if isinstance(result, TransportError) else ""
-        self._outbox.journal(Kind.ANSWER, answer_payload(work, outcome, text))
-        if isinstance(outcome, Refused):
-            self._heed(outcome, now_ns)
-        if work.kind is PLACE:
-            self._placed(work.order, outcome, text, now_ns)
-        elif work.kind is MODIFY:
-            self._modified(work, outcome, text, now_ns)
-        else:
-            self._cancelled(work.order, outcome, text, now_ns)
-        denied = work.kind is PLACE and work.order.status is OrderStatus.REJECTED
-        if isinstance(outcome, Ambiguous | Refused) and not denied:
-            self._look_up()
-        self.progressed(work.order, now_ns)
-
-    def _heed(self, refusal: Refused, now_ns: int) -> None:
-        if refusal.http_status == 429:
-            self.throttle.cool_down(now_ns)
-            self._outbox.alert("RATE_LIMITED", f"an order call was refused: {refusal.message}")
-        elif refusal.error_type == "TokenException":
-            held = sum(1 for p in self._book.positions.values() if p.quantity)
-            self._states.lose_token(refusal.message, held)
-        elif refusal.error_type == "PermissionException":
-            self._outbox.alert("EGRESS_REFUSED", f"an order call was refused: {refusal.message}")
-
-    def _placed(self, order: Order, outcome: Outcome | None, text: str, now_ns: int) -> None:
-        what, reason = PLACE_INPUT["unsent"], Reason.NOT_CONNECTED
-        if isinstance(outcome, Confirmed):
-            what, reason = PLACE_INPUT["confirmed"], Reason.NONE
-            try:
-                self._book.name(order, outcome.order_id)
-            except BookError as error:
-                self._outbox.halt(str(error))
-        elif isinstance(outcome, Refused):
-            what, reason, text = PLACE_INPUT["refused"], Reason.BROKER, outcome.message
-        elif isinstance(outcome, Ambiguous):
-            what, reason, text = PLACE_INPUT["ambiguous"], Reason.NONE, outcome.why
-        order.message = text or order.message
-        change = self._book.enter(order, what, now_ns)
-        self._outbox.tell(change, now_ns, reason)
-        judged = not isinstance(outcome, Refused) or (
-            outcome.http_status != 429 and outcome.error_type != "TokenException"
-        )
-        if judged:  # else it was not the order that was refused
-            self._states.ended(change)
-
-    def _modified(self, work: Work, outcome: Outcome | None, text: str, now_ns: int) -> None:
-        order = work.order
-        self.modifying.discard(order.order_no)
-        if isinstance(outcome, Confirmed):
-            self._outbox.tell(self._book.set_terms(order, *work.terms, now_ns), now_ns)
-        elif isinstance(outcome, Ambiguous):
-            order.changed_ns = now_ns  # the worse quantity stands until a later read shows the terms
-            self._outbox.alert_ambiguous(order, f"its modification: {outcome.why}")
-        else:
-            self._end_modify(order, now_ns)
-            reason = Reason.BROKER if outcome else Reason.NOT_CONNECTED
-            if work.intent is not None:
-                text = outcome.message if outcome else text
-                self._outbox.refuse(work.intent, reason, text, now_ns)
-
-    def _cancelled(self, order: Order, outcome: Outcome | None, text: str, now_ns: int) -> None:
-        if isinstance(outcome, Confirmed):
-            self.cancelling[order.order_no] = Cancel.TAKEN
-        elif isinstance(outcome, Refused) and outcome.http_status == 400:
-            # It has ended already, as a rule; a book read that shows it working sends the cancel again.
-            tries = self._tries[order.order_no] = self._tries.get(order.order_no, 0) + 1
-            if tries < CANCEL_TRIES:
-                self.cancelling[order.order_no], self._failed_ns[order.order_no] = Cancel.FAILED, now_ns
-            else:
-                self._cancel_failed(order, outcome.message, now_ns)
-        else:
-            why = outcome.message if isinstance(outcome, Refused) else outcome.why if outcome else text
-            self._cancel_failed(order, why, now_ns)

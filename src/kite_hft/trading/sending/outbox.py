@@ -8,12 +8,14 @@ marked hung; it opens nothing more until it has been told everything anew (telli
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from typing import Any, Final
 
 from kite_hft.layout import COUNTERS, HISTOGRAMS, OrderStatus, Reason, Severity
 from kite_hft.memory.journal import JournalError, Kind
 from kite_hft.trading.alerts import Standing, alert
 from kite_hft.trading.book import Book, Change, Order
+from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.pnl import CostBook
@@ -28,6 +30,8 @@ from kite_hft.trading.records import (
     refusal_event,
     trade_row,
 )
+from kite_hft.trading.sending.conduct import ConductBook
+from kite_hft.trading.slices import family_events
 
 C: Final = {name: index for index, name in enumerate(COUNTERS["orders"])}
 H: Final = {name: index for index, name in enumerate(HISTOGRAMS["orders"])}
@@ -74,6 +78,11 @@ class Outbox:
         self.refused: Counter[str] = Counter()  # by name of the reason
         self.hung: set[int] = set()
         self.halted = ""
+        self.journal_failed = ""  # why; nothing but cancels leaves any more
+        self.journal_seq = 0  # of the last record
+        self._disk_low = ""
+        self.stirred = 0  # grows with everything that may concern those who act for strategies
+        self.conduct = ConductBook()
         self.journalled: set[tuple[int, int]] = set()  # (strategy, strategy_seq) since last cleared
         self._standing = Standing(_NEVER)
         self._own: deque[tuple[str, ...]] = deque(maxlen=OWN_ALERTS)
@@ -98,7 +107,7 @@ class Outbox:
         """Write a record, of `intent` (strategy, strategy_seq) if told; False (and a halt): it failed."""
         data = payload if isinstance(payload, bytes) else encode_json(payload)
         try:
-            self._ports.journal.append(kind, self._ports.clock.real_ns(), data)
+            self.journal_seq = self._ports.journal.append(kind, self._ports.clock.real_ns(), data)
         except JournalError as error:
             self._journal_failed(str(error))
             return False
@@ -107,7 +116,25 @@ class Outbox:
             self.journalled.add(intent)
         return True
 
+    def heed_journal(self, failed: str, low: str) -> bool:
+        """What the journal says of itself in each step (Ports.journal_state); True: halted by that now.
+
+        A person who ends the halt while the reason stands is halted anew.
+        """
+        was, self._disk_low = self._disk_low, low
+        if was and not low:
+            self.clear("DISK_LOW", "journal")
+        if failed and not (self.journal_failed and self.halted):
+            self._journal_failed(failed)
+            return True
+        if low and not (was and self.halted):
+            self.alert("DISK_LOW", low, "journal", Severity.CRITICAL)
+            self.halt(low)
+            return True
+        return False
+
     def _journal_failed(self, text: str) -> None:
+        self.journal_failed = self.journal_failed or text
         if not self.halted:
             self.halted = text
             self.alert("HALTED", text, journal=False)
@@ -120,6 +147,17 @@ class Outbox:
         self.halted = reason
         self.alert("HALTED", reason)
         self.journal(Kind.STATE, {"halted": reason})
+
+    def go_on(self) -> None:
+        """A person ends the halt; the caller journals it."""
+        if self.halted:
+            self.halted = ""
+            self.clear("HALTED")
+            self.clear("JOURNAL_FAILED")
+
+    def keep_holds(self, holds: Mapping[int, Hold]) -> None:
+        """Strategies that are held, for the next run."""
+        self._ports.keep_holds(dict(holds))
 
     # Alerts
 
@@ -153,6 +191,7 @@ class Outbox:
 
     def tell(self, change: Change, now_ns: int, reason: Reason = Reason.NONE) -> None:
         """Everything that follows from a change of an order."""
+        self.stirred += 1
         if not change:
             return
         order = change.order
@@ -160,11 +199,18 @@ class Outbox:
             self.count(name)
         instrument = self._ports.instruments[order.slot]
         position = self._book.position(order).quantity
-        for kind in event_kinds(change):
-            event = order_event(kind, change, reason, position, instrument, now_ns)
-            self.push(order.strategy, event)
+        members = self._book.family(order) if self._book.families else ()
+        if len(members) > 1:
+            for event in family_events(change, members, reason, position, instrument, now_ns):
+                self.push(order.strategy, event)
+        else:
+            for kind in event_kinds(change):
+                event = order_event(kind, change, reason, position, instrument, now_ns)
+                self.push(order.strategy, event)
         if change.fill_quantity or change.fill_units:
             self.write_trade(change)
+        if change.fill_quantity > 0:
+            self.conduct.traded(order.slot, order.strategy)
         if change.status_changed and order.status in TERMINAL:
             self.write_order(order, reason)
         if change.status_changed:
@@ -192,6 +238,7 @@ class Outbox:
 
     def write_trade(self, change: Change) -> None:
         """One row of trades.csv."""
+        self.stirred += 1
         order = change.order
         position = self._book.position(order).quantity
         instrument = self._ports.instruments[order.slot]
@@ -207,6 +254,7 @@ class Outbox:
 
     def refuse(self, intent: Intent, reason: Reason, text: str, now_ns: int) -> None:
         """An intent that never became an order (or a modification, or a cancel)."""
+        self.stirred += 1
         self.count("refused")
         self.refused[reason.name] += 1
         self.journal(

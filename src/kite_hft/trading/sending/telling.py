@@ -22,6 +22,7 @@ from kite_hft.trading.records import position_event, snapshot_event
 from kite_hft.trading.recovery.replay import Recovered
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.trading.sending.work import order_of
+from kite_hft.trading.slices import as_told
 from kite_hft.units import NS_PER_S
 
 RECALLED: Final = 4096
@@ -36,6 +37,7 @@ class Teller:
 
     def __init__(self, ports: Ports, book: Book, outbox: Outbox) -> None:
         self._ports, self._book, self._outbox = ports, book, outbox
+        self._owed: set[tuple[int, int]] = set()  # intents of orders whose snapshot found no room
 
     def whole(self, strategies: Iterable[int], now_ns: int) -> int:
         """Positions, live orders and recently ended ones of `strategies`; returns how many events."""
@@ -49,8 +51,9 @@ class Teller:
                 )
         for order in self._book.orders.values():
             recent = order.status in LIVE or now_ns - order.status_ns < RECENT_NS
-            if order.strategy in wanted and recent:
-                sent += self._send_order(order, now_ns)
+            recent = recent or (order.strategy, order.strategy_seq) in self._owed
+            if order.strategy in wanted and recent and (whole := as_told(self._book, order)):
+                sent += self._send_order(whole, now_ns)
         for strategy in wanted - self._outbox.hung:
             self._outbox.clear("STRATEGY_HUNG", f"strategy {strategy}")
         return sent
@@ -74,7 +77,9 @@ class Teller:
     def _differing(self, strategies: set[int], told: Records, found: Recovered, now_ns: int) -> int:
         # An order that no event tells of, and nothing happened to since the oldest of them, was told
         # of before: its events have been overwritten.
-        since_ns = int(told["event_ns"][0]) + self._ports.clock.real_ns() - now_ns if len(told) else 0
+        # While the first event ever pushed still stands there, none has been.
+        whole = not len(told) or int(told["seq"][0]) == 0
+        since_ns = 0 if whole else int(told["event_ns"][0]) + self._ports.clock.real_ns() - now_ns
         orders: dict[tuple[int, int], np.void] = {}
         positions: dict[tuple[int, int, int], int] = {}
         for event in told:
@@ -88,12 +93,15 @@ class Teller:
         for order in self._book.orders.values():
             if order.strategy not in strategies or order.strategy == EXTERNAL:
                 continue
-            event = orders.get((order.strategy, order.strategy_seq))
+            known = as_told(self._book, order)
+            if known is None:
+                continue
+            event = orders.get((known.strategy, known.strategy_seq))
             touched_ns = found.touched.get(order.order_no, 0)
             if event is None and touched_ns < since_ns - _SLACK_NS and order.status not in LIVE:
                 continue
-            if event is None or not _says(event, order):
-                sent += self._send_order(order, now_ns)
+            if event is None or not _says(event, known):
+                sent += self._send_order(known, now_ns)
         for key, position in self._book.positions.items():
             if key[0] not in strategies or not (position.fills or key in positions):
                 continue
@@ -134,7 +142,10 @@ class Teller:
         position = self._book.position(order).quantity
         instrument = self._ports.instruments[order.slot]
         reason = Reason.ABSENT if order.status is OrderStatus.ABSENT else Reason.NONE
-        return self._send(order.strategy, snapshot_event(order, reason, position, instrument, now_ns))
+        sent = self._send(order.strategy, snapshot_event(order, reason, position, instrument, now_ns))
+        name = (order.strategy, order.strategy_seq)
+        self._owed.discard(name) if sent else self._owed.add(name)
+        return sent
 
     def _send(self, strategy: int, event: Records) -> bool:
         return self._outbox.push(strategy, event)

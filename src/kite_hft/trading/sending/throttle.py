@@ -1,10 +1,10 @@
-"""Layer 2, orders process, hot: how many calls may leave, and which goes next.
+"""Layer 2, orders process, hot: which order call leaves next, and when.
 
-Pure: times are CLOCK_MONOTONIC ns handed in. The broker's windows are data (Limits); in each, the
-last `reserved` calls are kept for cancels and exits (urgent). Placements count to the day, and
-opening ones stop at a share of it. An opening intent that waits past its deadline is dropped and
-reported; an urgent one is never dropped once taken in. A placement counts to the day when it is
-taken in, and no longer when it is dropped unsent.
+Pure: times are CLOCK_MONOTONIC ns handed in. Every call is paid out of the account's Budget
+(budget.py), in whose windows the last places are kept for cancels and exits (urgent). Placements
+count to the day, and opening ones stop at a share of it. An opening intent that waits past its
+deadline is dropped and reported; an urgent one is never dropped once taken in. A placement counts to
+the day when it is taken in, and no longer when it is dropped unsent.
 
 EgressGate is the second, independent count at the transport's border: other data, other code. It
 must never fire; when it does, the limiter above is wrong and nothing more may be opened.
@@ -15,43 +15,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
+from kite_hft.layout import Reason
 from kite_hft.trading.broker import Limits, RateWindow
+from kite_hft.trading.sending.budget import Budget
 from kite_hft.units import NS_PER_S
 
 T = TypeVar("T")
 ENTRIES_MAX: Final = 256
 URGENT_MAX: Final = 1024
-
-
-class Window:
-    """One sliding window: when were the last calls, and does one more fit?"""
-
-    def __init__(self, limit: RateWindow) -> None:
-        self.limit = limit
-        self.span_ns = round(limit.window_s * NS_PER_S)
-        self._all: deque[int] = deque()
-        self._entries: deque[int] = deque()
-
-    def free_at(self, now_ns: int, urgent: bool) -> int:
-        """The first time from `now_ns` on at which one more call fits."""
-        over_ns = now_ns - self.span_ns
-        for times in (self._all, self._entries):
-            while times and times[0] <= over_ns:
-                times.popleft()
-        at = now_ns
-        if len(self._all) >= self.limit.calls:
-            at = self._all[-self.limit.calls] + self.span_ns
-        most = self.limit.calls - self.limit.reserved
-        if not urgent and len(self._entries) >= most:
-            at = max(at, self._entries[-most] + self.span_ns)
-        return at
-
-    def record(self, now_ns: int, urgent: bool) -> None:
-        self._all.append(now_ns)
-        if not urgent:
-            self._entries.append(now_ns)
+_NEVER_NS: Final = 2**62
+_LONG_AGO_NS: Final = -(2**62)
 
 
 @dataclass(slots=True)
@@ -65,52 +40,86 @@ class Waiting(Generic[T]):
     queued_ns: int
 
 
+class Denied(NamedTuple):
+    """Why a call cannot be taken in."""
+
+    reason: Reason
+    text: str
+
+
 class Throttle(Generic[T]):
-    """The order calls of one account on their way out, in two lanes: urgent, then entries."""
+    """The order calls of one account on their way out, in two lanes: urgent, then entries.
+
+    placed_today: placements of the account, as far as they are known. last_ns: when an order call left
+    last. `budget`: shared with whoever
+    else calls the broker; None: its own.
+    """
 
     def __init__(
-        self, limits: Limits, *, entries_max: int = ENTRIES_MAX, urgent_max: int = URGENT_MAX
+        self,
+        limits: Limits,
+        budget: Budget | None = None,
+        *,
+        entries_max: int = ENTRIES_MAX,
+        urgent_max: int = URGENT_MAX,
     ) -> None:
+        self.budget = budget or Budget(limits)
         self._limits = limits
-        self._windows = [Window(w) for w in limits.order_windows]
         self._urgent: deque[Waiting[T]] = deque()
         self._entries: deque[Waiting[T]] = deque()
         self._entries_max, self._urgent_max = entries_max, urgent_max
         self._entry_day = int(limits.orders_per_day * limits.entry_share_of_day)
-        self._cool_until_ns = -(2**63)
-        self._last_ns = -(2**63)
+        self._cool_until_ns = self.last_ns = _LONG_AGO_NS
+        self._deadline_ns = _NEVER_NS  # no entry's deadline is before it
         self.placed_today = 0
 
     def __len__(self) -> int:
         return len(self._urgent) + len(self._entries)
 
-    def offer(self, item: T, now_ns: int, *, urgent: bool, placement: bool, deadline_ns: int) -> str:
-        """Queue a call; returns why it cannot be taken in, empty when it is.
+    def offer(
+        self, item: T, now_ns: int, *, urgent: bool, placement: bool, deadline_ns: int
+    ) -> Denied | None:
+        """Queue a call; returns why it cannot be taken in, None when it is.
 
         `deadline_ns` binds entries only.
         """
         lane, most = (self._urgent, self._urgent_max) if urgent else (self._entries, self._entries_max)
         if len(lane) >= most:
-            return f"{len(lane)} calls wait >= {most}"
-        if placement and self.placed_today >= (self._limits.orders_per_day if urgent else self._entry_day):
-            return f"{self.placed_today} orders today: {'day cap' if urgent else 'the rest is for exits'}"
+            return Denied(Reason.THROTTLE_QUEUE_FULL, f"{len(lane)} calls wait >= {most}")
+        if placement:
+            if self.placed_today >= (self._limits.orders_per_day if urgent else self._entry_day):
+                return self._day_is_over(urgent)
+            self.placed_today += 1
+        if not urgent and deadline_ns < self._deadline_ns:
+            self._deadline_ns = deadline_ns
         lane.append(Waiting(item, urgent, placement, deadline_ns, now_ns))
-        self.placed_today += placement
-        return ""
+        return None
+
+    def _day_is_over(self, urgent: bool) -> Denied:
+        most = self._limits.orders_per_day
+        why = f"day cap {most}" if urgent else f"of {most} the rest is for exits"
+        return Denied(Reason.DAY_CAP, f"{self.placed_today} orders today: {why}")
 
     def expired(self, now_ns: int) -> list[T]:
         """Entries whose deadline has passed; they leave the queue."""
+        if now_ns < self._deadline_ns:
+            return []
         late = [w for w in self._entries if w.deadline_ns <= now_ns]
-        return self._drop(late) if late else []
+        items = self._drop(late) if late else []
+        self._deadline_ns = min((w.deadline_ns for w in self._entries), default=_NEVER_NS)
+        return items
 
     def take(self, now_ns: int) -> Waiting[T] | None:
         """The next call that may leave now; the windows count it as sent from here on."""
-        for lane in (self._urgent, self._entries):
-            if lane and self._free_at(now_ns, lane[0]) <= now_ns:
-                waiting = lane.popleft()
-                self._count(now_ns, waiting)
-                return waiting
-        return None
+        if self._urgent and self._free_at(now_ns, True) <= now_ns:
+            waiting = self._urgent.popleft()
+        elif self._entries and self._free_at(now_ns, False) <= now_ns:
+            waiting = self._entries.popleft()
+        else:
+            return None
+        self.budget.left(now_ns)
+        self.last_ns = now_ns
+        return waiting
 
     def withdraw(self, is_it: Callable[[T], bool]) -> list[T]:
         """Take back what still waits, in either lane."""
@@ -133,70 +142,81 @@ class Throttle(Generic[T]):
         """The broker answered 429: entries wait out the cool-down, urgent calls pass singly."""
         self._cool_until_ns = now_ns + round(self._limits.cooldown_after_429_s * NS_PER_S)
 
-    def recall(self, at_ns: int, urgent: bool) -> None:
-        """A call that an earlier process sent; older ones first."""
-        for window in self._windows:
-            window.record(at_ns, urgent)
-        self._last_ns = at_ns
+    def seen_today(self, placed: int) -> None:
+        """The broker, or a file of the day, knows of `placed` placements; what waits comes on top."""
+        waiting = sum(w.placement for lane in (self._urgent, self._entries) for w in lane)
+        self.placed_today = max(self.placed_today, placed + waiting)
 
     def next_ns(self, now_ns: int) -> int | None:
-        """When something happens here next: a call may leave or a deadline passes; None: empty."""
-        times = [self._free_at(now_ns, lane[0]) for lane in (self._urgent, self._entries) if lane]
-        times += [w.deadline_ns for w in self._entries]
-        return max(now_ns, min(times)) if times else None
+        """When something happens here next, or a deadline is to be looked at; None: empty."""
+        at = _NEVER_NS
+        if self._urgent:
+            at = self._free_at(now_ns, True)
+        if self._entries:
+            at = min(at, self._free_at(now_ns, False), self._deadline_ns)
+        elif not self._urgent:
+            return None
+        return max(now_ns, at)
 
-    def _free_at(self, now_ns: int, waiting: Waiting[T]) -> int:
-        at = now_ns
-        for window in self._windows:
-            at = max(at, window.free_at(now_ns, waiting.urgent))
-        if at < self._cool_until_ns:
-            if not waiting.urgent:
+    def _free_at(self, now_ns: int, urgent: bool) -> int:
+        budget = self.budget
+        at = budget.urgent_free_ns if urgent else budget.entry_free_ns
+        if now_ns >= budget.hold_ns:
+            at = max(at, budget.behind_read_ns(urgent))
+        if at < self._cool_until_ns and now_ns < self._cool_until_ns:
+            if not urgent:
                 return self._cool_until_ns
             gap = round(self._limits.cooldown_urgent_gap_s * NS_PER_S)
-            return max(at, min(self._last_ns + gap, self._cool_until_ns))
+            return max(at, min(self.last_ns + gap, self._cool_until_ns))
         return at
-
-    def _count(self, now_ns: int, waiting: Waiting[T]) -> None:
-        for window in self._windows:
-            window.record(now_ns, waiting.urgent)
-        self._last_ns = now_ns
 
 
 class EgressGate:
-    """Counts order calls where they leave, and that no order is placed twice.
+    """Counts calls where they leave, and that no order is placed twice.
 
-    Keeps the times of the last `calls` calls of each window in a ring: a call is one too many when
-    the one `calls` places before it is younger than the window.
+    Keeps the times of the calls that each window still holds. `order_windows`: of order calls;
+    `all_windows`: of order calls and reads together.
     """
 
-    def __init__(self, windows: tuple[RateWindow, ...]) -> None:
-        self._rings: list[tuple[int, list[int]]] = [
-            (round(w.window_s * NS_PER_S), [-(2**63)] * w.calls) for w in windows
-        ]
-        self._calls = 0
+    def __init__(self, order_windows: Iterable[RateWindow], all_windows: Iterable[RateWindow] = ()) -> None:
+        self._orders = [(w.calls, round(w.window_s * NS_PER_S), deque[int]()) for w in order_windows]
+        self._all = [(w.calls, round(w.window_s * NS_PER_S), deque[int]()) for w in all_windows]
         self._placed: set[str] = set()
 
-    def recall(self, at_ns: int) -> None:
+    def recall(self, at_ns: int, *, read: bool = False) -> None:
         """A call that an earlier process sent; older ones first."""
-        for _, ring in self._rings:
-            ring[self._calls % len(ring)] = at_ns
-        self._calls += 1
+        for _, _, times in self._all if read else (*self._orders, *self._all):
+            times.append(at_ns)
 
     def recall_tags(self, tags: Iterable[str]) -> None:
         """Orders that an earlier process placed."""
         self._placed.update(tags)
 
     def refuses(self, now_ns: int, placed_tag: str = "") -> str:
-        """Why this call must not leave; empty: it may, and is counted."""
+        """Why this order call must not leave; empty: it may, and is counted."""
         if placed_tag and placed_tag in self._placed:
             return f"order {placed_tag} would be placed a second time"
-        for span_ns, ring in self._rings:
-            oldest = ring[self._calls % len(ring)]
-            if now_ns - oldest < span_ns:
-                return f"more than {len(ring)} order calls in {span_ns / NS_PER_S} s"
-        for _, ring in self._rings:
-            ring[self._calls % len(ring)] = now_ns
-        self._calls += 1
+        for held in (self._orders, self._all):
+            if text := self._too_many(held, now_ns):
+                return text
+        self.recall(now_ns)
         if placed_tag:
             self._placed.add(placed_tag)
+        return ""
+
+    def refuses_read(self, now_ns: int) -> str:
+        """The same of a read."""
+        if text := self._too_many(self._all, now_ns):
+            return text
+        self.recall(now_ns, read=True)
+        return ""
+
+    @staticmethod
+    def _too_many(held: list[tuple[int, int, deque[int]]], now_ns: int) -> str:
+        for most, span_ns, times in held:
+            begin_ns = now_ns - span_ns
+            while times and times[0] <= begin_ns:
+                times.popleft()
+            if len(times) >= most:
+                return f"more than {most} calls in {span_ns / NS_PER_S} s"
         return ""

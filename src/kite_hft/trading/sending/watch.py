@@ -13,6 +13,8 @@ from kite_hft.units import NS_PER_S
 
 PERIOD_NS = 500_000_000
 UNANSWERED_NS = 2 * NS_PER_S
+EXIT_UNANSWERED_NS = 8 * NS_PER_S // 10
+"""An exit without an answer is told within a second: nobody knows whether its position still stands."""
 
 
 class Watch:
@@ -35,11 +37,19 @@ class Watch:
 
     def look(self, calls: Iterable[object], now_ns: int) -> None:
         """Raise and clear what is due; `calls`: everything unanswered."""
-        if now_ns < self._next_ns:
-            return
-        self._next_ns = now_ns + PERIOD_NS
-        self._positions(now_ns)
         self._calls(calls, now_ns)
+        if now_ns >= self._next_ns:
+            self._next_ns = now_ns + PERIOD_NS
+            self._positions(now_ns)
+
+    def next_ns(self, calls: Iterable[object], now_ns: int) -> int | None:
+        """When an unanswered exit is to be told of; None: none is under way."""
+        waits = [
+            work.sent_ns + EXIT_UNANSWERED_NS
+            for work in calls
+            if isinstance(work, Work) and work.kind is IntentKind.PLACE and not work.order.opening
+        ]
+        return min((at for at in waits if at > now_ns), default=None)
 
     def _positions(self, now_ns: int) -> None:
         held = {p.slot for p in self._book.positions.values() if p.quantity and p.strategy != EXTERNAL}
@@ -64,7 +74,7 @@ class Watch:
             if (
                 isinstance(work, Work)
                 and work.kind is IntentKind.PLACE
-                and now_ns - work.sent_ns > UNANSWERED_NS
+                and now_ns - work.sent_ns >= (UNANSWERED_NS if work.order.opening else EXIT_UNANSWERED_NS)
             ):
                 late.add(work.order.order_no)
                 severity = Severity.WARNING if work.order.opening else Severity.CRITICAL

@@ -11,7 +11,7 @@ from kite_hft.trading.book import Order
 from kite_hft.trading.broker import Confirmed, OrderRequest, Outcome, Refused
 from kite_hft.trading.gate.checks import Context
 from kite_hft.trading.instruments import Instrument
-from kite_hft.trading.intents import Intent
+from kite_hft.trading.intents import ENGINE_SEQ, Intent
 
 PRICED: Final = (OrderType.LIMIT, OrderType.SL)
 TRIGGERED: Final = (OrderType.SL, OrderType.SLM)
@@ -38,7 +38,7 @@ class Work:
     order: Order
     intent: Intent | None  # None: our own cancel
     context: Context | None  # None for cancels: nothing is judged but the order's state
-    terms: tuple[int, int, int] = (0, 0, 0)  # MODIFY: quantity, price, trigger as they would be
+    terms: tuple[int, int, int, int] = (0, 0, 0, 0)  # MODIFY: quantity, price, trigger, type as they would be
     offered_ns: int = 0  # to the throttle
     let_out_ns: int = 0  # by the throttle
     sent_ns: int = 0
@@ -68,7 +68,24 @@ def order_of(intent: Intent, order_no: int, tag: str, *, opening: bool) -> Order
         intent.created_ns,
         intent.tick_recv_ns,
         opening=opening,
+        parent=parent_of(intent),
     )
+
+
+def parent_of(intent: Intent) -> int:
+    """Of which intent of its strategy a PLACE of ours is a slice; 0: it stands for itself."""
+    return intent.target_seq if intent.strategy_seq >= ENGINE_SEQ else 0
+
+
+def terms_of(intent: Intent, target: Order) -> tuple[int, int, int, int]:
+    """(quantity, price, trigger price, type) of `target` once a MODIFY is through; zeros leave a term.
+
+    A type takes the prices that it needs, and no others.
+    """
+    kind = intent.order_type or target.order_type
+    px = (intent.px or target.px) if kind in PRICED else 0
+    trigger_px = (intent.trigger_px or target.trigger_px) if kind in TRIGGERED else 0
+    return intent.qty or target.quantity, px, trigger_px, kind
 
 
 def request_of(order: Order, instrument: Instrument) -> OrderRequest:
@@ -94,6 +111,7 @@ def call_payload(work: Work) -> dict[str, Any]:
         "strategy": work.order.strategy,
         "seq": work.intent.strategy_seq if work.intent else 0,
         "qty": work.terms[0],
+        "terms": work.terms,
     }
 
 

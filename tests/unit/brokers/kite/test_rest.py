@@ -280,14 +280,14 @@ def test_a_wrong_row_spoils_the_book(wrong: dict[str, Any]) -> None:
     [b"", b"{}", b'{"status":"success"}', b'{"status":"error","data":[]}', b'{"status":"success","data":{}}'],
 )
 def test_no_book_is_an_error_and_not_an_empty_book(body: bytes) -> None:
-    for read in (rest.parse_orders, rest.parse_trades, rest.parse_positions, rest.parse_cash_paise):
+    for read in (rest.parse_orders, rest.parse_trades, rest.parse_positions, rest.parse_funds):
         with pytest.raises(AnswerError):
             read(body)
 
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
 def test_parsers_raise_only_their_own_error(body: bytes) -> None:
-    for read in (rest.parse_orders, rest.parse_trades, rest.parse_positions, rest.parse_cash_paise):
+    for read in (rest.parse_orders, rest.parse_trades, rest.parse_positions, rest.parse_funds):
         with pytest.raises(AnswerError):
             read(body)
     with contextlib.suppress(AnswerError):
@@ -335,8 +335,21 @@ def test_official_history_trades_positions_margins_and_postback(data_dir: Path) 
     official = json.loads((folder / "positions.json").read_bytes())["data"]["net"]
     assert [p.quantity for p in held] == [row["quantity"] for row in official]
     assert held[0].multiplier == 1000
-    assert rest.parse_cash_paise((folder / "margins.json").read_bytes()) == 9_972_505
+    assert rest.parse_funds((folder / "margins.json").read_bytes()).net_paise == 9_972_505
     postback = rest.parse_update((folder / "postback.json").read_bytes())
     assert postback is not None and postback.status is OrderStatus.COMPLETE and postback.average_price == 470
     for name in ("order_response", "order_modify", "order_cancel"):
         assert isinstance(outcome(200, (folder / f"{name}.json").read_bytes()), Confirmed)
+
+
+def test_a_change_of_type_carries_protection_where_it_is_due() -> None:
+    def form(*terms: Any) -> dict[str, str]:
+        return fields(rest.modify("261", INFY, *terms).body.decode())
+
+    base = {"variety": "regular", "order_id": "261"}
+    assert form(0, 10_200, 0, OrderType.LIMIT) == base | {"order_type": "LIMIT", "price": "102.00"}
+    assert form(0, 0, 0, OrderType.MARKET) == base | {"order_type": "MARKET", "market_protection": "-1"}
+    slm = {"order_type": "SL-M", "trigger_price": "99.00", "market_protection": "-1"}
+    assert form(0, 0, 9_900, OrderType.SLM) == base | slm
+    sl = {"order_type": "SL", "price": "98.00", "trigger_price": "99.00", "quantity": "7"}
+    assert form(7, 9_800, 9_900, OrderType.SL) == base | sl

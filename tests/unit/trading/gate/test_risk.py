@@ -17,6 +17,7 @@ from kite_hft.trading.gate.checks import Context, RiskLimits
 from kite_hft.trading.gate.risk import CHECKS, Verdict, gather, judge, plain_of
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import Input
+from kite_hft.verify.risk_cases import CASES
 
 TABLE = instruments()
 MODIFY, CANCEL = IntentKind.MODIFY, IntentKind.CANCEL
@@ -86,7 +87,10 @@ BAD: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.BAD_INTENT, {"side": 3}),
     (Reason.BAD_INTENT, {"order_type": 0}),
     (Reason.BAD_INTENT, {"order_type": 200}),
-    (Reason.BAD_INTENT, {"order_type": OrderType.SL, "trigger_px": PX}),
+    (Reason.BAD_INTENT, {"order_type": OrderType.SL, "trigger_px": PX + 5}),
+    (Reason.BAD_INTENT, {"order_type": OrderType.SL, "side": Side.SELL, "trigger_px": PX - 5}),
+    (Reason.BAD_INTENT, {"order_type": OrderType.SL}),
+    (Reason.BAD_INTENT, {"signal": math.inf}),
     (Reason.BAD_INTENT, {"product": 0}),
     (Reason.BAD_INTENT, {"product": 5}),
     (Reason.BAD_INTENT, {"validity": 0}),
@@ -236,8 +240,9 @@ def test_exposure_counts_positions_and_live_orders_of_all(desk: Desk) -> None:
     desk.order(1, OrderStatus.SENT, quantity=200, strategy=2)
     assert desk.judge(qty=100) is None
     assert desk.reason(qty=101) is Reason.MAX_EXPOSURE
-    assert desk.judge(side=Side.SELL, qty=1200) is None  # the worst case stays within: 400 + 300 - 1200
-    assert desk.reason(side=Side.SELL, qty=1701) is Reason.MAX_EXPOSURE
+    beyond = {"side": Side.SELL, "px": PX + 5}  # the live order
+    assert desk.judge(qty=1200, **beyond) is None  # the worst case stays within: 400 + 300 - 1200
+    assert desk.reason(qty=1701, **beyond) is Reason.MAX_EXPOSURE
 
 
 def test_exposure_over_all_instruments(desk: Desk) -> None:
@@ -263,7 +268,8 @@ def test_positions_and_working_orders(desk: Desk) -> None:
 def test_frozen_side(desk: Desk) -> None:
     desk.order(1, OrderStatus.AMBIGUOUS)
     assert desk.reason() is Reason.FROZEN
-    assert desk.judge(side=Side.SELL) is None
+    assert desk.reason(side=Side.SELL) is Reason.SELF_TRADE, "it may rest in the market"
+    assert desk.judge(side=Side.SELL, px=PX + 5) is None
     assert desk.judge(slot=1) is None
     desk.hold(-30)
     assert desk.judge(qty=20) is None  # covers even if the ambiguous 10 fill
@@ -324,9 +330,12 @@ def test_asked_again_only_what_may_have_changed(desk: Desk) -> None:
     assert verdict is not None and verdict.reason is Reason.STALE_TICK
 
 
-def test_every_reason_of_the_table_is_tried_here() -> None:
+def test_every_reason_of_the_table_is_tried_here_or_in_the_matrix() -> None:
     source = Path(__file__).read_text()
-    assert all(f"Reason.{row.reason.name}" in source for row in CHECKS)
+    tried = {case.reason for case in CASES} | {
+        name for name in Reason.__members__ if f"Reason.{name}" in source
+    }
+    assert {row.reason.name for row in CHECKS} <= tried
     assert risk.is_reducing(intent(1, kind=CANCEL), Book(TABLE), None)
 
 

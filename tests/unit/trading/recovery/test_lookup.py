@@ -63,9 +63,9 @@ def test_rows_that_cannot_be_it() -> None:
         replace(ROW, quantity=11),
         replace(ROW, product=Product.CNC),
         replace(ROW, token=TABLE[1].token),
-        replace(ROW, order_timestamp="2027-01-15 13:29:54"),
     ):
         assert lookup.read(book, TABLE, [row], 1) == [], row
+    assert lookup.read(book, TABLE, [replace(ROW, order_timestamp="2027-01-15 13:29:54")], 1)[0].doubt
     assert lookup.read(book, TABLE, [replace(ROW, order_timestamp="2027-01-15 13:29:55")], 1)[0].row
     assert lookup.read(book, TABLE, [replace(ROW, order_timestamp="")], 1)[0].row
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kite_hft.trading.broker import RateWindow
+from kite_hft.trading.broker import Limits, RateWindow
 from kite_hft.trading.recovery.polls import Polls, Read
-from kite_hft.trading.sending.throttle import Window
+from kite_hft.trading.sending.budget import Budget, ReadKind
 
 
 def polls() -> Polls:
@@ -63,14 +63,18 @@ def test_reads_that_fail_in_a_row_are_asked_later_and_later() -> None:
 
 
 def test_the_windows_of_the_broker_bind_reads_also_at_the_start() -> None:
-    made = Polls(period_ns=200, gap_ns=25, windows=(Window(RateWindow(3, 1.0)),))
+    windows = {"order_windows": (RateWindow(10, 1.0),), "other_windows": (RateWindow(3, 1.0),)}
+    limits = Limits(
+        "x", "2026-04-01", orders_per_day=9, entry_share_of_day=1, modifications_per_order=1, **windows
+    )
+    made = Polls(period_ns=200, gap_ns=25, budget=Budget(limits))
     left = []
     for now in range(0, 2_000_000_000, 50_000_000):
         if (read := made.due(now, False)) is not None:
             made.sent(read, now)
             made.done(True)
             left.append(now // 1_000_000)
-    assert left == [0, 50, 100, 1000, 1050, 1100]
+    assert left == [0, 50, 100, 1050, 1100, 1150]  # a second, and what clocks may drift
 
 
 def test_positions_are_compared_by_the_clock_and_at_once_when_wanted() -> None:
@@ -89,3 +93,19 @@ def test_positions_are_compared_by_the_clock_and_at_once_when_wanted() -> None:
 def test_nothing_is_read_while_paused() -> None:
     made = Polls(period_ns=200, gap_ns=25, paused=True)
     assert made.due(10**12, True) is None and made.next_ns(10**12, True) is None
+
+
+def test_a_read_that_finds_no_place_waits_and_holds_the_next_one_in_the_end() -> None:
+    shared = (RateWindow(2, 1.0, 1),)
+    limits = Limits("x", "2026-04-01", (RateWindow(9, 1.0),), 9, 1, 1, all_windows=shared, read_wait_s=2.0)
+    budget = Budget(limits)
+    made = Polls(period_ns=200, gap_ns=25, budget=budget)
+    budget.left(0)
+    assert made.due(10, False) is None and budget.hold_ns == 10 + 2_000_000_000
+    at = made.next_ns(10, False)
+    assert at is not None and made.due(at, False) is Read.ORDERS
+    made.sent(Read.ORDERS, at)
+    assert budget.hold_ns > at + 10**12
+    budget.read_waits(at + 10**10, ReadKind.OTHER)
+    made.in_flight, made.paused = None, True
+    assert made.due(at, False) is None and budget.hold_ns > at + 10**12

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orders_world import S, limits
 
+from kite_hft.brokers.limits import limits_from_mapping
+from kite_hft.layout import Reason
 from kite_hft.trading.broker import RateWindow
-from kite_hft.trading.sending.throttle import EgressGate, Throttle
+from kite_hft.trading.sending.budget import span_ns_of
+from kite_hft.trading.sending.throttle import Denied, EgressGate, Throttle
 
-LIMITS = limits()
+S = 1_000_000_000
+LIMITS = limits_from_mapping(yaml.safe_load(Path("config/rules/kite_2026-04-01.yaml").read_text()))
+SPAN = span_ns_of(LIMITS.all_windows[0])
 FAR = 10**15
 
 
@@ -23,7 +29,7 @@ def throttle(**more: int) -> Throttle[int]:
 
 def offer(
     made: Throttle[int], item: int, now_ns: int, *, urgent: bool = False, deadline_ns: int = FAR
-) -> str:
+) -> Denied | None:
     return made.offer(item, now_ns, urgent=urgent, placement=True, deadline_ns=deadline_ns)
 
 
@@ -42,8 +48,8 @@ def test_eight_entries_and_two_more_for_exits() -> None:
     for i in range(100, 105):
         offer(made, i, 0, urgent=True)
     assert drain(made, 0) == [100, 101]
-    assert drain(made, round(1.25 * S) - 1) == []
-    assert drain(made, round(1.25 * S)) == [102, 103, 104, *range(8, 15)]
+    assert drain(made, SPAN - 1) == []
+    assert drain(made, SPAN) == [102, 103, 104, *range(8, 13)]
 
 
 def test_urgent_goes_first() -> None:
@@ -72,10 +78,12 @@ def test_entries_stop_at_a_share_of_the_day_and_exits_at_its_cap() -> None:
     made = throttle()
     made.placed_today = 4499
     assert not offer(made, 1, 0)
-    assert "exits" in offer(made, 2, 0)
+    denied = offer(made, 2, 0)
+    assert denied and denied.reason is Reason.DAY_CAP and "exits" in denied.text
     assert not offer(made, 3, 0, urgent=True)
     made.placed_today = 5000
-    assert "day cap" in offer(made, 4, 0, urgent=True)
+    denied = offer(made, 4, 0, urgent=True)
+    assert denied and denied.reason is Reason.DAY_CAP and "day cap" in denied.text
     assert not made.offer(5, 0, urgent=True, placement=False, deadline_ns=FAR)
 
 
@@ -109,7 +117,7 @@ def test_next_ns_is_the_first_time_at_which_a_call_leaves() -> None:
     for i in range(9):
         offer(made, i, 0)
     drain(made, 0)
-    assert made.next_ns(7) == round(1.25 * S)
+    assert made.next_ns(7) == SPAN
 
 
 def most_in_any(times: list[int], span_ns: int) -> int:
@@ -129,7 +137,8 @@ def most_in_any(times: list[int], span_ns: int) -> int:
     st.lists(st.tuples(st.integers(0, S), st.booleans(), st.integers(1, 12)), max_size=200),
 )
 def test_no_window_is_ever_broken(arrivals: list[tuple[int, bool, int]]) -> None:
-    made, gate, now_ns = throttle(), EgressGate(LIMITS.order_windows), 0
+    made, now_ns = throttle(), 0
+    gate = EgressGate(LIMITS.order_windows, LIMITS.all_windows)
     sent: list[tuple[int, bool]] = []
     for gap, urgent, n in arrivals:
         now_ns += gap
@@ -177,7 +186,33 @@ def test_gate_counts_on_its_own_and_refuses_a_second_placement() -> None:
 
 @pytest.mark.parametrize("reserved", [0, 9])
 def test_other_reserves(reserved: int) -> None:
-    made: Throttle[int] = Throttle(replace(LIMITS, order_windows=(RateWindow(10, 1.0, reserved),)))
+    made: Throttle[int] = Throttle(
+        replace(LIMITS, all_windows=(), order_windows=(RateWindow(10, 1.0, reserved),))
+    )
     for i in range(20):
         offer(made, i, 0)
     assert len(drain(made, 0)) == 10 - reserved
+
+
+def test_a_cancel_for_a_full_urgent_lane_is_refused_at_the_door_and_nothing_in_it_is_lost() -> None:
+    made = throttle(urgent_max=3)
+    assert [bool(offer(made, i, 0, urgent=True, deadline_ns=0)) for i in range(5)] == [False] * 3 + [True] * 2
+    assert made.expired(FAR) == [] and drain(made, 0) == [0, 1, 2]
+
+
+def test_deadlines_need_no_order() -> None:
+    made = throttle()
+    for item, deadline_ns in enumerate((50, 20, 40, 20)):
+        offer(made, item, 0, deadline_ns=deadline_ns)
+    assert made.expired(19) == [] and made.expired(20) == [1, 3]
+    assert made.expired(39) == [] and made.expired(45) == [2] and drain(made, 46) == [0]
+    assert made.next_ns(50) is None
+
+
+def test_placements_that_the_broker_knows_of_count_and_those_that_wait_come_on_top() -> None:
+    made = throttle()
+    offer(made, 1, 0)
+    made.seen_today(4499)
+    assert made.placed_today == 4500 and offer(made, 2, 0)
+    made.seen_today(3)
+    assert made.placed_today == 4500

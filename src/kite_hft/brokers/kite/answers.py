@@ -1,0 +1,69 @@
+"""Layer 2, orders process, hot: Kite's JSON answers: the envelope, and single values of a row.
+
+Every answer is `{"status": "success", "data": ...}` or `{"status": "error", "error_type": ..,
+"message": ..}`; a value that is not what it has to be makes the whole answer unreadable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+
+class AnswerError(ValueError):
+    """An answer of the broker that cannot be read."""
+
+
+def envelope_of(body: bytes) -> Mapping[str, Any]:
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return decoded if isinstance(decoded, Mapping) else {}
+
+
+def message_of(body: Mapping[str, Any]) -> str:
+    return str(body.get("message") or "")
+
+
+def data_of(body: bytes) -> Any:
+    envelope = envelope_of(body)
+    if envelope.get("status") != "success" or "data" not in envelope:
+        raise AnswerError(f"no success envelope: {body[:200]!r}")
+    return envelope["data"]
+
+
+def rows_of(data: Any) -> list[Mapping[str, Any]]:
+    if not isinstance(data, list) or not all(isinstance(row, Mapping) for row in data):
+        raise AnswerError("data is no list of objects")
+    return data
+
+
+def text(row: Mapping[str, Any], key: str, *, required: bool = False) -> str:
+    value = row.get(key)
+    if required and not (isinstance(value, str) and value):
+        raise ValueError(f"{key} {value!r} is no text")
+    return "" if value is None else str(value)
+
+
+def count(row: Mapping[str, Any], key: str) -> int:
+    value = row.get(key) or 0
+    if int(value) != value or value < 0:
+        raise ValueError(f"{key} {value!r} is no whole number of 0 or more")
+    return int(value)
+
+
+def amount(row: Mapping[str, Any], key: str) -> float:
+    value = float(row.get(key) or 0)
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{key} {value!r} is no amount of 0 or more")
+    return value
+
+
+def whole(value: Any) -> int:
+    if int(value) != value:
+        raise ValueError(f"{value!r} is no whole number")
+    return int(value)

@@ -1,0 +1,219 @@
+"""Layer 4, campaigns and tests, cold: what the checkers know: the wire, the raw journal, the truth.
+
+`Ledger` notes each order call as it leaves and as it arrives, each trade of the exchange, and what the
+journal's bytes say (records.py), all in sums of its own. It knows nothing of the engine's book.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from kite_hft.sim.exchange.exchange import Exchange
+from kite_hft.sim.exchange.orders import Order, Trade
+from kite_hft.sim.order_path.records import Tail
+
+Name = tuple[int, int]
+"""(strategy, strategy_seq)."""
+Key = tuple[int, int, int]
+"""(strategy, slot, product)."""
+BUY: Final = 1
+STORIES: Final = frozenset({"INTENT", "REFUSED", "WITHDRAWN", "WAITING", "CALL", "PLAN", "GROUP", "GTT"})
+
+
+@dataclass(slots=True)
+class Placed:
+    """One order as it left. `lost`: a power cut took its journal record. `under_way`: the request may
+    still arrive. `changes`: quantities of modifications that may still take effect."""
+
+    tag: str
+    no: int
+    name: Name
+    slot: int
+    side: int
+    product: int
+    quantity: int
+    px: int
+    opening: bool
+    order: Order | None = None
+    under_way: bool = True
+    unsent: bool = False  # no byte of it left
+    told: bool = False  # its answer has come to the engine
+    lost: bool = False
+    modifying: bool = False  # a modification has left, and neither answer nor read has told of it
+    changes: list[int] = field(default_factory=list)
+    filled: int = 0
+    units: int = 0
+
+    @property
+    def key(self) -> Key:
+        return self.name[0], self.slot, self.product
+
+    @property
+    def remaining(self) -> int:
+        """What may still fill, at worst."""
+        if self.order is None:
+            return self.quantity if self.under_way else 0
+        if self.order.done:
+            return 0
+        return max(self.order.now.quantity, *self.changes, 0) - self.filled
+
+
+@dataclass(slots=True)
+class Told:
+    """What the journal says, folded by the checkers themselves."""
+
+    by_tag: dict[str, dict[str, Any]] = field(default_factory=dict)
+    by_no: dict[int, dict[str, Any]] = field(default_factory=dict)
+    stories: dict[Name, list[str]] = field(default_factory=dict)
+    ambiguous: set[int] = field(default_factory=set)
+    cuts: Counter[Key] = field(default_factory=Counter)
+    cut_units: Counter[Key] = field(default_factory=Counter)
+    cut_high: Counter[Key] = field(default_factory=Counter)  # the most and the least that the sum of
+    cut_low: Counter[Key] = field(default_factory=Counter)  # a position's cuts ever was
+    halted: str = ""
+    reducing: str = ""
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    absent: list[int] = field(default_factory=list)
+    reports: list[tuple[int, str, int]] = field(default_factory=list)
+    named: dict[int, str] = field(default_factory=dict)
+    ended: set[int] = field(default_factory=set)  # proved never to have come to be
+    wrong: list[str] = field(default_factory=list)
+
+    def take(self, kind: str, data: dict[str, Any]) -> None:
+        """One record."""
+        if kind in STORIES and data.get("seq"):
+            self.stories.setdefault((data["strategy"], data["seq"]), []).append(kind)
+        handler = getattr(self, f"_{kind.lower()}", None)
+        if handler is not None:
+            handler(data)
+
+    def _intent(self, data: dict[str, Any]) -> None:
+        if data["tag"] in self.by_tag or data["no"] in self.by_no:
+            self.wrong.append(f"order {data['no']} or its tag {data['tag']} was journalled twice")
+        self.by_tag[data["tag"]] = self.by_no[data["no"]] = data
+
+    def _refused(self, data: dict[str, Any]) -> None:
+        self.refused.append(data)
+
+    def _answer(self, data: dict[str, Any]) -> None:
+        if data["call"] != "place":
+            return
+        if data["outcome"] == "ambiguous" and data["no"] not in self.named:
+            self.ambiguous.add(data["no"])
+        else:
+            self.ambiguous.discard(data["no"])
+        if data["outcome"] in ("refused", "unsent"):
+            self.ended.add(data["no"])
+        if data["outcome"] == "confirmed":
+            self.named[data["no"]] = data["order_id"]
+
+    def _report(self, data: dict[str, Any]) -> None:
+        self.ambiguous.discard(data["no"])
+        report = data["report"]
+        self.reports.append((data["no"], report["order_id"], report["filled_quantity"]))
+        self.named[data["no"]] = report["order_id"]
+
+    def _trade(self, data: dict[str, Any]) -> None:
+        self.ambiguous.discard(data["no"])
+        self.reports.append((data["no"], data["trade"]["order_id"], 0))
+
+    def _resolved(self, data: dict[str, Any]) -> None:
+        self.ambiguous.discard(data["no"])
+        self.ended.add(data["no"])
+        if data.get("how") == "absent":
+            self.absent.append(data["no"])
+
+    def _state(self, data: dict[str, Any]) -> None:
+        self.halted = data.get("halted") or self.halted
+        if "reducing" in data:
+            self.reducing = data["reducing"]
+
+    def _external(self, data: dict[str, Any]) -> None:
+        for cut in data.get("cuts", ()):
+            key = (cut["strategy"], cut["slot"], cut["product"])
+            self.cuts[key] += cut["qty"]
+            self.cut_units[key] += cut["units"]
+            self.cut_high[key] = max(self.cut_high[key], self.cuts[key])
+            self.cut_low[key] = min(self.cut_low[key], self.cuts[key])
+
+
+class Ledger:
+    """The sums. `placed` by tag, `by_id` by the broker's order id."""
+
+    def __init__(self, exchange: Exchange, cash_paise: int) -> None:
+        self.exchange = exchange
+        self.cash_paise = cash_paise
+        self.placed: dict[str, Placed] = {}
+        self.by_id: dict[str, Placed] = {}
+        self.positions: Counter[tuple[int, int]] = Counter()
+        self.told = Told()
+        self.tails: list[Tail] = []
+
+    def journal(self, files: list[bytearray]) -> None:
+        """Read on in the journals."""
+        while len(self.tails) < len(files):
+            self.tails.append(Tail())
+        tail = self.tails[-1] if self.tails else None
+        if tail is not None and tail.at < len(files[-1]):
+            for kind, end, data in tail.fresh(files[-1]):
+                data["_end"] = end
+                self.told.take(kind, data)
+
+    def anew(self, files: list[bytearray]) -> None:
+        """A power cut took bytes: read everything from the beginning; mark what nobody knows any more."""
+        self.told, self.tails = Told(), []
+        for data in files:
+            tail = Tail()
+            self.tails.append(tail)
+            for kind, end, payload in tail.fresh(data):
+                payload["_end"] = end
+                self.told.take(kind, payload)
+        for order in self.placed.values():
+            order.lost = order.lost or order.tag not in self.told.by_tag
+
+    def of_request(self, tag: str, order: Order) -> None:
+        """The request has arrived, and made this order."""
+        placed = self.placed.get(tag)
+        if placed is not None:
+            placed.order = order
+            self.by_id[order.order_id] = placed
+
+    def traded(self, trade: Trade) -> None:
+        """One execution at the exchange."""
+        sign = 1 if trade.side == BUY else -1
+        slot, product = trade.instrument.slot, int(trade.product)
+        self.positions[slot, product] += sign * trade.quantity
+        self.cash_paise -= sign * trade.px * trade.quantity * (trade.instrument.multiplier or 1)
+        placed = self.by_id.get(trade.order_id)
+        if placed is None:
+            order = self.exchange.orders[trade.order_id]
+            self.of_request(order.request.tag or "", order)
+            placed = self.by_id.get(trade.order_id)
+        if placed is not None:
+            placed.filled += trade.quantity
+            placed.units += trade.px * trade.quantity
+
+    def taken_over(self, lost: Placed, by: Placed) -> None:
+        """Nobody can tell them apart: an order whose record a power cut took, and whose tag the broker has
+        dropped, stands for a newer one of the same terms that never arrived.
+        """
+        assert lost.order is not None
+        by.order, by.filled, by.units = lost.order, lost.filled, lost.units
+        lost.filled = lost.units = 0
+        self.by_id[lost.order.order_id] = by
+
+    def mine(self) -> list[Placed]:
+        """Orders that the journal knows."""
+        return [order for order in self.placed.values() if not order.lost]
+
+    def held(self, key: Key) -> tuple[int, int]:
+        """(quantity, units) of a strategy's position, from executions and cuts."""
+        quantity, units = self.told.cuts[key], self.told.cut_units[key]
+        for order in self.placed.values():
+            if order.filled and not order.lost and order.key == key:
+                sign = 1 if order.side == BUY else -1
+                quantity += sign * order.filled
+                units += sign * order.units
+        return quantity, units

@@ -1,0 +1,357 @@
+"""Layer 4, campaigns and tests, cold: the way between the order stage and the simulated broker.
+
+The stage's transport (submit, poll) and the sources of its order updates, in virtual time: requests
+and answers take a drawn time each way and meet the faults of the seed. A request that has left
+arrives whatever becomes of the process that sent it; its answer finds only that very process. The
+broker's clock is its own.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from kite_hft.sim.exchange.orders import Order, OrderState
+from kite_hft.sim.kite.api import KiteApi
+from kite_hft.sim.kite.rows import order_row, trade_row
+from kite_hft.sim.order_path.faults import (
+    CALL_FAULTS,
+    COPIES,
+    PLACED_FAULTS,
+    READ_FAULTS,
+    UPDATE_FAULTS,
+    Faults,
+)
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.units import NS_PER_S
+
+MS: Final = 1_000_000
+GIVE_UP_NS: Final = 3 * NS_PER_S
+"""So long does the transport wait for an answer."""
+LATE_NS: Final = 8 * NS_PER_S
+_encode: Final = msgspec.json.Encoder().encode
+_ERRORS: Final = {
+    "http_429": (429, b'{"status":"error","message":"Too many requests","error_type":"NetworkException"}'),
+    "http_500": (500, b"<html>Internal Server Error</html>"),
+    "http_502_done": (502, b'{"status":"error","message":"OMS","data":null,"error_type":"DataException"}'),
+    "http_503": (503, b""),
+    "http_504_done": (504, b"<html>Gateway Time-out</html>"),
+    "http_403": (403, b'{"status":"error","message":"Account blocked","error_type":"UserException"}'),
+    "read_429": (429, b'{"status":"error","message":"Too many requests","error_type":"NetworkException"}'),
+    "read_503": (503, b""),
+}
+_TIMED_OUT: Final = (
+    b'{"status":"error","message":"Order request timed out. Please check the order book and confirm before '
+    b'placing again.","data":null,"error_type":"OrderException"}'
+)
+_UNDONE: Final = {"http_429", "http_500", "http_503", "http_403", "http_400_timed_out"}
+
+
+@dataclass(slots=True)
+class Link:
+    """How the seed's network is made: ns each way, and how far an order may lag behind in all books."""
+
+    delay_ns: tuple[int, int]
+    lag_ns: int
+
+
+@dataclass(slots=True)
+class Texts:
+    """Order updates as the stage drains them: the consumer face of a TEXT queue."""
+
+    frames: list[bytes] = field(default_factory=list)
+
+    def drain(self, out: npt.NDArray[np.void]) -> int:
+        n = min(len(out), len(self.frames))
+        for i in range(n):
+            row = out[i]
+            row["length"], row["data"] = len(self.frames[i]), self.frames[i]
+        del self.frames[:n]
+        return n
+
+
+class Network:
+    """`now()`: virtual ns; `server_ns()`: the broker's wall clock. `on_submit(request)` sees each call leave,
+    `on_done(request, response)` each one that the broker has answered. `states(order_id, tag)` tells in
+    which states the engine has an order, `states("", "")` in which it has any."""
+
+    def __init__(
+        self, api: KiteApi, rng: random.Random, faults: Faults, link: Link, now: Callable[[], int]
+    ) -> None:
+        self.api, self.rng, self.faults, self.link, self.now = api, rng, faults, link, now
+        self.skew_ns = 0
+        self.start_real_ns = 0
+        self.token = api.credentials.access_token
+        self.texts = Texts()
+        self.tick: Callable[[], None] = lambda: None
+        self.on_submit: Callable[[HttpRequest], None] = lambda request: None
+        self.on_done: Callable[[HttpRequest, HttpResponse], None] = lambda request, response: None
+        self.on_gone: Callable[[HttpRequest, bool], None] = lambda request, unsent: None
+        self.on_answer: Callable[[HttpRequest, int], None] = lambda request, status: None
+        self.states: Callable[[str, str], Iterable[str]] = lambda order_id, tag: ()
+        self.outage_until_ns = 0
+        self.shown_from: dict[str, int] = {}  # order id -> since when the books show it
+        self._held_back: list[tuple[int, dict[str, Any]]] = []  # updates of orders not shown yet
+        self._due: list[tuple[int, int, Callable[[], None]]] = []
+        self._number = 0
+        self._ready: list[tuple[int, HttpRequest, HttpResponse | TransportError]] = []
+        self._process = 0
+        self._rows: dict[str, tuple[OrderState, bytes]] = {}
+        self._trade_rows: list[bytes] = []
+        self._missed: set[str] = set()
+        self.in_flight = 0
+        self._telling = 0  # order updates on their way
+
+    def server_ns(self) -> int:
+        return self.start_real_ns + self.now() + self.skew_ns
+
+    # Time
+
+    def at(self, due_ns: int, act: Callable[[], None]) -> None:
+        """Do it at a time (virtual ns)."""
+        self._number += 1
+        heapq.heappush(self._due, (due_ns, self._number, act))
+
+    def next_ns(self) -> int | None:
+        """When something happens next here or at the broker."""
+        mine = self._due[0][0] if self._due else None
+        theirs = self.api.exchange.next_due_ns()
+        if theirs is None:
+            return mine
+        theirs -= self.start_real_ns + self.skew_ns
+        return theirs if mine is None else min(mine, theirs)
+
+    def run(self) -> bool:
+        """All that is due by now, then the updates that it caused on their way; True: something has come
+        to the engine's end, or was done there."""
+        now_ns = self.now()
+        came = False
+        while self._due and self._due[0][0] <= now_ns:
+            heapq.heappop(self._due)[2]()
+            came = True
+        self.api.exchange.step(self.server_ns())
+        for row in self.api.exchange.drain_updates():
+            shown_ns = self.shown_from.get(row["order_id"], 0)
+            if shown_ns > now_ns:
+                self._held_back.append((shown_ns, row))
+            else:
+                self._tell(row)
+        if self._held_back:
+            ripe = [row for due, row in self._held_back if due <= now_ns]
+            self._held_back = [held for held in self._held_back if held[0] > now_ns]
+            for row in ripe:
+                self._tell(row)
+        return came
+
+    def busy(self) -> bool:
+        """Something is under way that is not of the agenda's making."""
+        return bool(self.in_flight or self._ready or self.texts.frames or self._held_back or self._telling)
+
+    def reborn(self) -> None:
+        """The process is another one: its connections are new, the old ones' answers find nobody."""
+        self._process += 1
+        self._ready.clear()
+        self.in_flight = 0
+
+    # The transport's face
+
+    def submit(self, request_id: int, request: HttpRequest) -> None:
+        self.tick()
+        read = request.method == "GET"
+        self.on_submit(request)
+        self.in_flight += 1
+        kind = self.faults.strikes(READ_FAULTS if read else CALL_FAULTS)
+        if self.now() < self.outage_until_ns:
+            kind = "read_lost" if read else self.rng.choice(("request_lost", "unsent"))
+        if kind == "read_misses_row" and request.path != "/orders":
+            kind = ""
+        order_id = "" if read or request.method == "POST" else request.path.rsplit("/", 1)[1]
+        if kind:
+            tag = _tag_of(request) if request.method == "POST" else ""
+            self.faults.struck(kind, self.states(order_id, tag))
+        self._send(request_id, request, kind)
+        self.tick()
+
+    def poll(self) -> list[tuple[int, HttpResponse | TransportError]]:
+        ready, self._ready = self._ready, []
+        for _, request, result in ready:
+            self.on_answer(request, _status_of(result))
+        return [(request_id, result) for request_id, _, result in ready]
+
+    def _send(self, request_id: int, request: HttpRequest, kind: str) -> None:
+        process, now_ns = self._process, self.now()
+
+        def answer(result: HttpResponse | TransportError, after_ns: int) -> None:
+            def arrive() -> None:
+                if process == self._process:
+                    self.in_flight -= 1
+                    self._ready.append((request_id, request, result))
+
+            self.at(self.now() + after_ns, arrive)
+
+        if kind in ("unsent", "read_unsent"):
+            self.on_gone(request, True)
+            answer(TransportError("connection refused", sent=False), self._delay())
+            return
+        if kind in ("request_lost", "read_lost"):
+            self.on_gone(request, False)
+            answer(
+                TransportError("timed out", sent=True),
+                self.rng.choice((self._delay(), self._delay(), GIVE_UP_NS)),
+            )
+            return
+        arrives_ns = now_ns + self._delay()
+        if kind == "request_late":
+            answer(TransportError("timed out", sent=True), GIVE_UP_NS)
+            arrives_ns = now_ns + self.rng.randrange(GIVE_UP_NS // 2, max(GIVE_UP_NS, self.link.lag_ns))
+        self.at(arrives_ns, lambda: self._arrived(request, kind, now_ns, answer))
+
+    def _delay(self) -> int:
+        return self.rng.randint(*self.link.delay_ns)
+
+    def _arrived(
+        self,
+        request: HttpRequest,
+        kind: str,
+        sent_ns: int,
+        answer: Callable[[HttpResponse | TransportError, int], None],
+    ) -> None:
+        if kind in _UNDONE or kind in ("read_429", "read_503"):
+            self.on_gone(request, False)
+            status, body = _ERRORS.get(kind, (400, _TIMED_OUT))
+            answer(HttpResponse(status, body), self._delay())
+            return
+        response = self._handle(request, kind, sent_ns)
+        self.on_done(request, response)
+        if kind == "request_late":
+            return
+        delay_ns = self._delay()
+        if kind == "answer_lost":
+            answer(TransportError("connection closed", sent=True), delay_ns)
+            return
+        if kind in ("body_cut", "read_cut"):
+            response = HttpResponse(response.status, response.body[: len(response.body) // 2])
+        elif kind == "body_empty":
+            response = HttpResponse(response.status, b"")
+        elif kind in ("slow_answer", "read_slow"):
+            delay_ns = self.rng.randrange(NS_PER_S, GIVE_UP_NS)
+        elif kind in _ERRORS:
+            response = HttpResponse(*_ERRORS[kind])
+        elif kind == "http_400_timed_out_done":
+            response = HttpResponse(400, _TIMED_OUT)
+        answer(response, delay_ns)
+
+    # The broker
+
+    def _handle(self, request: HttpRequest, kind: str, sent_ns: int) -> HttpResponse:
+        server_ns = self.server_ns()
+        if request.method == "GET" and request.path in ("/orders", "/trades"):
+            return self._book(request.path, server_ns, miss=kind == "read_misses_row")
+        placing = request.method == "POST"
+        placed = self.faults.strikes(PLACED_FAULTS) if placing else ""
+        exchange = self.api.exchange
+        if placed == "order_stuck":
+            exchange.hold_order_ns = self.rng.randrange(1, max(2, min(83 * NS_PER_S, self.link.lag_ns)))
+        elif placed == "margin_reject":
+            exchange.reject_next_margin(1)
+        path, _, query = request.path.partition("?")
+        headers = {"authorization": f"token {self.api.credentials.api_key}:{self.token}"}
+        answered = self.api.handle(request.method, path, parse_qsl(query), headers, request.body, server_ns)
+        exchange.hold_order_ns = 0
+        exchange.reject_next_margin(0)
+        if placing and answered.status == 200:
+            order = next(reversed(exchange.orders.values()))
+            if placed:
+                self.faults.struck(placed, self.states("", order.request.tag or ""))
+            if placed == "tag_dropped":
+                order.tag = None
+            elif placed == "book_lag":
+                # However it came to be late: the order is in the books within the lag of its call.
+                lag_ns = self.rng.randrange(self.link.lag_ns // 2, self.link.lag_ns)
+                self.shown_from[order.order_id] = sent_ns + lag_ns
+        return HttpResponse(answered.status, answered.body)
+
+    def _book(self, path: str, server_ns: int, *, miss: bool) -> HttpResponse:
+        """The two books that are read all the time, with each row encoded once."""
+        api, now_ns = self.api, self.now()
+        api.step(server_ns)
+        if not api.authorised(api.credentials.api_key, self.token):
+            body = b'{"status":"error","message":"Incorrect token.","error_type":"TokenException"}'
+            return HttpResponse(403, body)
+        if not api.quota.allows("other", server_ns):
+            return HttpResponse(*_ERRORS["read_429"])
+        if path == "/trades":
+            trades = api.exchange.account.trades
+            self._trade_rows += [_encode(trade_row(trade)) for trade in trades[len(self._trade_rows) :]]
+            rows = [
+                row
+                for row, trade in zip(self._trade_rows, trades, strict=True)
+                if self.shown_from.get(trade.order_id, 0) <= now_ns
+            ]
+        else:
+            shown = [o for o in api.exchange.orders.values() if self.shown_from.get(o.order_id, 0) <= now_ns]
+            left_out = ""
+            if miss and shown:
+                candidates = [order.order_id for order in shown if order.order_id not in self._missed]
+                left_out = self.rng.choice(candidates) if candidates else ""
+            self._missed = {left_out}
+            rows = [self._row(order) for order in shown if order.order_id != left_out]
+        return HttpResponse(200, b'{"status":"success","data":[' + b",".join(rows) + b"]}")
+
+    def _row(self, order: Order) -> bytes:
+        known = self._rows.get(order.order_id)
+        if known is None or known[0] is not order.now:
+            row = order_row(order, order.now, self.api.credentials.user_id)
+            known = self._rows[order.order_id] = order.now, _encode(row)
+        return known[1]
+
+    # Order updates
+
+    def _tell(self, row: dict[str, Any]) -> None:
+        frame = self.api.update_frame(row)
+        delay_ns = self._delay()
+        kind, copies = self.faults.strikes(UPDATE_FAULTS), self.faults.times(COPIES)
+        if kind or copies:
+            states = list(self.states(row["order_id"], row["tag"] or ""))
+            for one in (*([kind] if kind else []), *[COPIES] * copies):
+                self.faults.struck(one, states)
+        for _ in range(copies):
+            self._send_frame(frame, delay_ns + self.rng.randrange(NS_PER_S // 2))
+        if kind == "update_lost":
+            return
+        if kind == "update_garbage":
+            frame = frame[: self.rng.randrange(1, len(frame))]
+        elif kind == "update_late":
+            delay_ns += self.rng.randrange(LATE_NS)
+        elif kind == "update_reorder":
+            delay_ns += self.rng.randrange(400 * MS)
+        self._send_frame(frame, delay_ns)
+
+    def _send_frame(self, frame: bytes, delay_ns: int) -> None:
+        self._telling += 1
+        self.at(self.now() + delay_ns, lambda: self._deliver(frame))
+
+    def _deliver(self, frame: bytes) -> None:
+        self._telling -= 1
+        if self.now() >= self.outage_until_ns:
+            self.texts.frames.append(frame)
+
+
+def _status_of(result: HttpResponse | TransportError) -> int:
+    """HTTP status; 0: no answer, -1: it never left."""
+    if isinstance(result, HttpResponse):
+        return result.status
+    return 0 if result.sent else -1
+
+
+def _tag_of(request: HttpRequest) -> str:
+    found = request.body.rpartition(b"tag=")
+    return found[2].partition(b"&")[0].decode() if found[1] else ""

@@ -1,0 +1,346 @@
+"""Layer 4, campaigns and tests, cold: a short trading day of the order path, made from one seed.
+
+The real order stage and the real journal writer, on a virtual clock, disk and network, against the
+simulated broker, whose books are the truth. The process dies and comes again, the machine loses
+its power, strategies and hands act, prices move; then the faults end, everything must come to rest,
+and the engine stops. A Checker looks at each step (checkers.py). Same seed, same trace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from kite_hft.layout import OrderStatus
+from kite_hft.memory.journal import JournalError, Record, scan
+from kite_hft.memory.journal_writer import JournalWriter
+from kite_hft.sim.exchange.exchange import Exchange
+from kite_hft.sim.kite.api import Credentials, KiteApi
+from kite_hft.sim.order_path import process
+from kite_hft.sim.order_path.acts import Acts
+from kite_hft.sim.order_path.checkers import Checker
+from kite_hft.sim.order_path.day import CASH_PAISE, START_REAL_NS, TABLE, Day
+from kite_hft.sim.order_path.disk import VirtualDisk, VirtualFile
+from kite_hft.sim.order_path.faults import WRITE_FAULTS, Faults
+from kite_hft.sim.order_path.flow import START_PX, Flow, Market
+from kite_hft.sim.order_path.machine import Files, WorldClock
+from kite_hft.sim.order_path.network import Link, Network
+from kite_hft.sim.order_path.queues import Counted, EventQueue, IntentQueue, Prices
+from kite_hft.stages.orders import Orders
+from kite_hft.trading.broker import HttpRequest, HttpResponse, Limits
+from kite_hft.trading.gate.holds import Hold
+from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.sending.evidence import Left
+from kite_hft.units import NS_PER_S
+
+BEAT_NS: Final = NS_PER_S
+QUIET_BEAT_NS: Final = 5 * NS_PER_S
+STEPS_MAX: Final = 200
+"""So often may the stage find something to do at one instant."""
+
+
+class Crash(BaseException):
+    """The process is gone, here and now."""
+
+
+class OrdersWorld:
+    """One seed. `run()` lives through the day; `checker.breaks` says what did not hold."""
+
+    def __init__(self, seed: int, limits: Limits, *, trace: int = 0) -> None:
+        """`trace`: so many of the last happenings are kept in `tail`."""
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.day = Day.drawn(self.rng)
+        self.limits = self.day.of_day(limits)
+        self.faults = Faults.drawn(self.rng)
+        self.now_ns = 0
+        self.clock = WorldClock()
+        self.exchange = Exchange(TABLE, CASH_PAISE, self.rng.randrange(1 << 30))
+        api = KiteApi(self.exchange, TABLE, Credentials("key", "secret", "token"))
+        link = Link(self.day.delay_ns, round(self.day.lag_s * NS_PER_S))
+        self.network = Network(api, self.rng, self.faults, link, lambda: self.now_ns)
+        self.network.start_real_ns, self.network.skew_ns = START_REAL_NS, self.day.skew_ns
+        self.disk = VirtualDisk(self.rng)
+        self.intents, self.events = IntentQueue(), EventQueue()
+        self.prices, self.market, self.files = Prices(), Market(), Files()
+        self.counted = Counted()
+        self.flow = Flow(self.rng, TABLE, self.market, self.intents, self.events, self.clock.mono_ns)
+        self.checker = Checker(self)
+        self.acts = Acts(self)
+        self.stage: Orders | None = None
+        self.writer: JournalWriter | None = None
+        self.journals: list[VirtualFile] = []  # one for each run
+        self.failure = ""  # the note that a journal which failed leaves beside itself
+        self.latch: tuple[str, bool] | None = None  # the kill latch: why, and whether to flatten
+        self.holds: dict[int, Hold] = {}
+        self.calls: list[Left] = []  # the evidence file of the day
+        self.run_number = 1
+        self.fuse = 0  # port calls until the process dies; 0: it lives
+        self.down_until_ns = -1
+        self.dead = ""  # why the process is down
+        self.stale: set[int] = set()  # slots without a tick since their connection was made
+        self.tail: list[str] = []
+        self.totals: dict[str, int] = {}  # counters as the last process left them
+        self._synced_ns = self._wake_ns = 0
+        self._trace = trace
+        self._digest = hashlib.sha256()
+        self._wire()
+
+    def _wire(self) -> None:
+        network, checker = self.network, self.checker
+        network.on_submit, network.on_done = self._leaves, self._done
+        network.on_gone, network.on_answer = checker.gone, checker.answered
+        network.states = self.states_of
+        network.tick = self.disk.tick = self.intents.tick = self.events.tick = self.tick
+        self.disk.write_fault, self.disk.sync_fault = self._write_fault, self._sync_fault
+        self.exchange.desk.on_trade.append(checker.traded)
+        self.flow.wished, self.flow.held = checker.wished, checker.free_to_close
+
+    # Traces
+
+    def note(self, text: str) -> None:
+        """One happening, for the hash and for people."""
+        line = f"{self.now_ns / 1e9:.6f} {text}"
+        self._digest.update(line.encode())
+        if self._trace:
+            self.tail.append(line)
+            del self.tail[: -self._trace]
+
+    def trace_hash(self) -> str:
+        """SHA-256 over all that was sent, answered, journalled and traded."""
+        digest = self._digest.copy()
+        for file in self.disk.files:
+            digest.update(file.data)
+        for trade in self.exchange.account.trades:
+            digest.update(f"{trade.order_id} {trade.quantity} {trade.px} {trade.at_ns}".encode())
+        return digest.hexdigest()
+
+    def _leaves(self, request: HttpRequest) -> None:
+        self.note(f"> {request.method} {request.path} {request.body.decode()}")
+        self.checker.leaves(request)
+
+    def _done(self, request: HttpRequest, response: HttpResponse) -> None:
+        if request.method != "GET":
+            self.note(f"  broker: {request.method} {request.path} {response.status} {response.body[:90]!r}")
+        self.checker.done(request, response)
+
+    # Ports that fail
+
+    def tick(self) -> None:
+        """A port was called: the process may die here."""
+        if self.fuse:
+            self.fuse -= 1
+            if not self.fuse:
+                raise Crash
+
+    def _write_fault(self) -> str:
+        kind = self.faults.strikes(WRITE_FAULTS) if self.stage is not None else ""
+        if kind:
+            self.note(f"! {kind}")
+            self.faults.struck(kind, self.states_of("", ""))
+        return kind
+
+    def _sync_fault(self) -> bool:
+        if self.stage is None or not self.faults.strikes(("sync_error",)):
+            return False
+        self.note("! sync_error")
+        self.faults.struck("sync_error", self.states_of("", ""))
+        return True
+
+    def states_of(self, order_id: str, tag: str) -> list[str]:
+        """In which states the engine has an order; of all live ones without a name."""
+        if self.stage is None:
+            return []
+        book = self.stage.book
+        if order_id or tag:
+            found = book.by_id(order_id) if order_id else book.by_tags((tag,))
+            orders = [found] if found else []
+        else:
+            orders = list(book.live_orders.values())
+        states = []
+        for order in orders:
+            states.append(order.status.name)
+            if order.filled and order.status not in TERMINAL:
+                states.append("PARTIAL")
+            if order.order_no in self.stage.desk.cancelling:
+                states.append("CANCELLING")
+            if order.quantity_max:
+                states.append("MODIFYING")
+        return states
+
+    # The process
+
+    @property
+    def machine_down(self) -> bool:
+        return self.stage is None and self.dead == "power_cut"
+
+    # What the process is handed
+
+    def journal_failed(self, text: str) -> None:
+        """The note that a failed journal leaves beside itself."""
+        self.failure = text
+        self.checker.journal_failed += 1
+
+    def keep_holds(self, holds: Mapping[int, Hold]) -> None:
+        self.holds = dict(holds)
+
+    def set_latch(self, reason: str, *, flatten: bool) -> None:
+        """The kill latch of the account; it outlives every process."""
+        self.note(f"! killed: {reason}")
+        if self.latch is None:
+            self.latch = (reason, flatten)
+
+    def records(self, file: VirtualFile) -> tuple[Record, ...]:
+        return scan(bytes(file.data)).records
+
+    def write_row(self, rows: list[dict[str, Any]], row: dict[str, Any]) -> None:
+        self.tick()
+        rows.append(row)
+        self.tick()
+
+    def alert(self, fields: dict[str, Any]) -> None:
+        self.note(f"  alert {fields['code']} {fields['text']}")
+        self.checker.alerted(fields)
+
+    def use_token(self, access_token: str) -> None:
+        self.network.token = access_token
+
+    def begin(self, *, restarted: bool) -> None:
+        """A process starts."""
+        process.begin(self, restarted=restarted)
+
+    def kill(self, why: str) -> None:
+        """The process, or ("power_cut") the machine, is gone."""
+        process.die(self, why)
+
+    # Time
+
+    def run(self) -> None:
+        """The whole day; ends early at the first break."""
+        try:
+            self._live()
+        except Exception as error:  # whatever it is, the seed names it
+            self.checker.break_(f"the stage raised {type(error).__name__}: {error}")
+            if self._trace:
+                self.tail += traceback.format_exc().splitlines()
+
+    def _live(self) -> None:
+        self.tick_market()
+        self.begin(restarted=False)
+        trading_ns = round(self.day.trading_s * NS_PER_S)
+        self.acts.plan(trading_ns)
+        self.until(lambda: self.now_ns >= trading_ns)
+        self.acts.heal()
+        limit_ns = self.now_ns + round((2 * self.day.horizon_s + 120) * NS_PER_S)
+        self.until(lambda: self.now_ns >= limit_ns or self._at_rest() or self._in_doubt())
+        if self._in_doubt():
+            self.acts.resolve()
+            limit_ns = self.now_ns + 120 * NS_PER_S
+            self.until(lambda: self.now_ns >= limit_ns or self._at_rest())
+        if not self.checker.breaks:
+            self.checker.at_rest(settled=self._at_rest() or self._cannot_flatten())
+        if not self.checker.breaks and self.stage is not None:
+            self._stop()
+
+    def _stop(self) -> None:
+        assert self.stage is not None
+        stage, until_ns = self.stage, self.now_ns + 120 * NS_PER_S
+        self.note(f"! stop {self.day.stop}")
+        stage.begin_stop(self.clock.mono)
+        self.until(lambda: stage.idle or self.now_ns >= until_ns)
+        idle = stage.idle or self._cannot_flatten()
+        stage.close()
+        self.checker.stopped(idle=idle)
+
+    def _in_doubt(self) -> bool:
+        """Only orders are open that a person has to say something of."""
+        horizon_ns = self.acts.quiet_from_ns + round(self.day.horizon_s * NS_PER_S) + 15 * NS_PER_S
+        return self.stage is not None and self.now_ns >= horizon_ns and bool(self.acts.doubts())
+
+    def _cannot_flatten(self) -> bool:
+        """A kill asked for flat, and the day's cap or the market lets nothing through."""
+        stage = self.stage
+        waits = stage is None or stage.book.live_orders or len(stage.desk.throttle)
+        return not waits and stage is not None and stage.flattening
+
+    def _at_rest(self) -> bool:
+        """Nothing is under way anywhere."""
+        stage = self.stage
+        if stage is None or not stage.active or self.intents.waiting() or self.network.busy():
+            return False
+        unproven = {OrderStatus.SENT, OrderStatus.AMBIGUOUS, OrderStatus.NEW}
+        return (
+            stage.idle
+            and not any(order.status in unproven for order in stage.book.live_orders.values())
+            and not stage.reader.polls.check_wanted
+            and stage.reader.polls.checking is None
+            and self.now_ns >= self.acts.quiet_from_ns
+        )
+
+    def until(self, over: Callable[[], bool]) -> None:
+        """Let time pass."""
+        while not over() and not self.checker.breaks:
+            self._advance()
+            try:
+                if self.network.run() or self.now_ns >= self._wake_ns:
+                    self._step()
+            except Crash:
+                self.kill("crash")
+            self.checker.look()
+
+    def _advance(self) -> None:
+        network = self.network.next_ns()
+        due = self._wake_ns if network is None else min(network, self._wake_ns)
+        step_ns = max(1, due - self.now_ns)
+        self.now_ns += step_ns
+        self.clock.mono += step_ns
+        self.clock.real += step_ns
+
+    def _step(self) -> None:
+        if self.stage is None:
+            self._wake_ns = self.down_until_ns
+            if self.now_ns < self.down_until_ns:
+                return
+            self.begin(restarted=self.dead != "power_cut")
+        assert self.stage is not None
+        for _ in range(STEPS_MAX):
+            if not self.stage.step(self.clock.mono):
+                break
+        else:
+            self.checker.break_(f"the stage found work {STEPS_MAX} times at one instant")
+        self._sync()
+        deadline = self.stage.next_deadline_ns(self.clock.mono)
+        self._wake_ns = self.now_ns + (BEAT_NS if self.acts.trading else QUIET_BEAT_NS)
+        if deadline is not None:
+            self._wake_ns = min(self._wake_ns, self.now_ns + max(1_000_000, deadline - self.clock.mono))
+        if self.writer is not None and self.writer.behind:
+            self._wake_ns = min(self._wake_ns, self._synced_ns + self.day.sync_every_ns)
+
+    def _sync(self) -> None:
+        """What the thread beside does."""
+        writer = self.writer
+        if writer is None or self.now_ns - self._synced_ns < self.day.sync_every_ns:
+            return
+        self._synced_ns = self.now_ns
+        if writer.behind:
+            try:
+                writer.sync()
+                writer.top_up()
+            except JournalError:
+                return
+            self.files.synced = len(self.files.orders), len(self.files.trades)
+
+    # The market
+
+    def tick_market(self, jump: int = 0) -> None:
+        ticks = self.market.ticks(self.rng, jump)
+        self.exchange.on_ticks(ticks, self.network.server_ns())
+        if self.now_ns < self.acts.gap_until_ns:
+            return
+        for slot in range(len(START_PX)):
+            if slot != self.acts.frozen_slot:
+                self.prices.rows[slot] = (self.market.px[slot], self.market.volume, self.clock.mono)
+                self.stale.discard(slot)

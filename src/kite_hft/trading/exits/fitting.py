@@ -1,0 +1,222 @@
+"""Layer 2, orders process, cold: making the orders of a plan what the plan wants, one step at a time.
+
+An order is changed only while nothing else of it is under way. Less comes before more: what is too much
+is taken away at once, what is too little is added when nothing that could fill stands beside it. An order
+that may not be modified any more is cancelled, and placed anew when it has ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from kite_hft.layout import OrderStatus, OrderType, Side
+from kite_hft.trading.book import Order
+from kite_hft.trading.exits.plan import Key, Mode, Plan
+from kite_hft.trading.exits.prices import Market, beyond
+from kite_hft.trading.exits.stewards import Hands
+from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.ports import OrdersConfig, Ports
+from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.units import NS_PER_S
+
+RESERVE: Final = 3
+"""Modifications of an order that trailing leaves for what must happen."""
+RETRY_NS: Final = NS_PER_S // 2
+RETRY_NS_MAX: Final = 30 * NS_PER_S
+TRIES_MAX: Final = 3
+"""An order that does not take a change asked for so often is replaced by another."""
+
+
+class Terms(NamedTuple):
+    """What an order of a plan should be."""
+
+    order_type: OrderType
+    px: int = 0
+    trigger_px: int = 0
+
+
+@dataclass(slots=True)
+class Asked:
+    """The change of an order that was asked for last, how often, and when it may be asked for again."""
+
+    wish: tuple[Terms, int]
+    tries: int = 0
+    next_ns: int = 0
+
+
+class Fitter:
+    """Acts by `hands` on the orders of plans."""
+
+    def __init__(
+        self, ports: Ports, config: OrdersConfig, outbox: Outbox, hands: Hands, market: Market
+    ) -> None:
+        self._ports, self._outbox, self.hands, self._market = ports, outbox, hands, market
+        self._gap, self.rest_ns = config.stop_gap_percent, round(config.stop_rest_s * NS_PER_S)
+        self._cap, self._slices_max = config.limits.modifications_per_order, config.slices_max
+        self._placed: dict[Key, list[Order]] = {}
+        self._asked: dict[Key, dict[int, Asked]] = {}  # by order number
+
+    def forget(self, plan: Plan) -> None:
+        """The plan is over."""
+        self._placed.pop(plan.key, None)
+        self._asked.pop(plan.key, None)
+        for code in ("STOP_UNFILLED", "EXIT_AT_CIRCUIT", "EXIT_REFUSED"):
+            self._outbox.clear(code, self._name(plan))
+
+    def _name(self, plan: Plan) -> str:
+        return self._ports.instruments[plan.slot].key
+
+    def fit(self, plan: Plan, guards: list[Order], want: int, now_ns: int) -> int:
+        """Bring the live orders of a plan nearer to `want` of what it wants; returns how many calls."""
+        self._price_out(plan, guards, now_ns)
+        terms = self._terms(plan)
+        if terms is None:
+            for order in guards:
+                self.hands.cancel(order, now_ns)
+            return len(guards)
+        short = want - sum(order.open_quantity for order in guards)
+        done, excess = 0, max(0, -short)
+        for order in reversed(guards):
+            if not self.hands.settled(order):
+                continue
+            less = min(excess, order.pending)
+            excess -= less
+            if less and less == order.pending:
+                self.hands.cancel(order, now_ns)
+                done += 1
+            else:
+                more = self._growth(order, short) if len(guards) == 1 else 0
+                done += self._amend(plan, order, terms, order.quantity - less + more, now_ns)
+                short = short - more if more else short
+        if short > 0 and not self._grows(plan, guards):
+            done += self._place(plan, terms, short, now_ns)
+        return done
+
+    def _growth(self, order: Order, short: int) -> int:
+        """How much a lone order may grow by; slices are not filled up."""
+        freeze = self._ports.instruments[order.slot].freeze_quantity
+        fits = not freeze or order.quantity + short <= freeze
+        return short if short > 0 and fits and not self._spent(order, 1) else 0
+
+    def _grows(self, plan: Plan, guards: list[Order]) -> bool:
+        """A lone order that will take the rest in, or one whose fate is open: nothing is put beside it."""
+        if not guards:
+            return False
+        freeze = self._ports.instruments[plan.slot].freeze_quantity
+        return not freeze or any(order.status is OrderStatus.AMBIGUOUS for order in guards)
+
+    # Prices
+
+    def _terms(self, plan: Plan) -> Terms | None:
+        """None: nothing belongs at the broker."""
+        instrument = self._ports.instruments[plan.slot]
+        if plan.mode is Mode.OUT:
+            return Terms(OrderType.LIMIT, plan.out_px) if plan.out_px else Terms(OrderType.MARKET)
+        if plan.mode is Mode.TARGET:
+            return Terms(OrderType.LIMIT, self._market.inside(plan.target_px, plan.slot))
+        if not plan.level_px:
+            return None
+        trigger = self._market.inside(plan.level_px, plan.slot)
+        kind = plan.kind(market_stops=self._market.takes(plan.slot, OrderType.SLM))
+        if kind is OrderType.SLM:
+            return Terms(kind, 0, trigger)
+        px = self._market.inside(beyond(trigger, plan.side, self._gap, instrument), plan.slot)
+        return Terms(kind, px, trigger)
+
+    def _price_out(self, plan: Plan, guards: list[Order], now_ns: int) -> None:
+        """The price of a closing order: the market, then further and further away, the circuit at most."""
+        if plan.mode is not Mode.OUT:
+            return
+        name, locked = self._name(plan), self._market.locked(plan.slot, plan.side)
+        if locked:
+            text = f"{name} stands at its circuit limit: the order to close it waits there"
+            self._outbox.alert("EXIT_AT_CIRCUIT", text, name)
+            plan.out_px = locked
+            return
+        rested = bool(guards) and all(self.hands.settled(order) for order in guards)
+        if plan.tries and not plan.out_px:
+            plan.out_px = self._stepped(plan)
+        elif rested and now_ns - plan.priced_ns >= self.rest_ns:
+            plan.tries, plan.priced_ns = plan.tries + 1, now_ns
+            plan.out_px = self._stepped(plan)
+            if plan.tries > 1:
+                self._outbox.count("stops_unfilled")
+
+    def _stepped(self, plan: Plan) -> int:
+        last = self._market.last(plan.slot) or plan.out_px or plan.level_px
+        if not last:
+            return 0  # without any price: at the market
+        px = beyond(last, plan.side, self._gap * plan.tries, self._ports.instruments[plan.slot])
+        return self._market.inside(px, plan.slot)
+
+    # Orders
+
+    def _spent(self, order: Order, reserve: int) -> bool:
+        return order.modifications >= self._cap - reserve
+
+    def _amend(self, plan: Plan, order: Order, terms: Terms, quantity: int, now_ns: int) -> int:
+        """Change an order so that it is what the plan wants; 1 when it had to be."""
+        as_is = terms.order_type == order.order_type and (
+            (terms.px, terms.trigger_px) == (order.px, order.trigger_px)
+        )
+        if terms.order_type is OrderType.MARKET and order.order_type == OrderType.MARKET:
+            as_is = True
+        if as_is and quantity == order.quantity:
+            return 0
+        trails = terms.order_type == order.order_type and quantity == order.quantity
+        trails = trails and plan.mode is Mode.STOP
+        asked = self._asked.setdefault(plan.key, {}).get(order.order_no)
+        if asked is None or asked.wish != (terms, quantity):
+            asked = self._asked[plan.key][order.order_no] = Asked((terms, quantity))
+        if now_ns < asked.next_ns:
+            return 0  # it came to nothing before: the order is as it was
+        if self._spent(order, RESERVE if trails else 0) or asked.tries >= TRIES_MAX:
+            self.hands.cancel(order, now_ns)  # its successor is placed when it has ended
+            return 1
+        asked.tries, asked.next_ns = asked.tries + 1, now_ns + RETRY_NS * 2**asked.tries
+        self.hands.modify(
+            order,
+            now_ns,
+            quantity=quantity if quantity != order.quantity else 0,
+            px=terms.px if terms.px != order.px or terms.order_type != order.order_type else 0,
+            trigger_px=terms.trigger_px if terms.trigger_px != order.trigger_px else 0,
+            order_type=0 if terms.order_type == order.order_type else int(terms.order_type),
+        )
+        return 1
+
+    def _place(self, plan: Plan, terms: Terms, quantity: int, now_ns: int) -> int:
+        """A new order for what is not covered; after refusals later and later."""
+        self._learn(plan, now_ns)
+        if now_ns < plan.retry_ns:
+            return 0
+        instrument = self._ports.instruments[plan.slot]
+        if instrument.freeze_quantity:
+            quantity = min(quantity, instrument.freeze_quantity * self._slices_max)
+        self._placed[plan.key] = self.hands.place(
+            *plan.key, plan.side, quantity, terms.order_type, now_ns, px=terms.px, trigger_px=terms.trigger_px
+        )
+        if not self._placed[plan.key]:
+            self._refused(plan, "the gate", now_ns)
+        return 1
+
+    def _learn(self, plan: Plan, now_ns: int) -> None:
+        """What became of the orders that were placed last."""
+        placed = self._placed.pop(plan.key, [])
+        if not placed:
+            return
+        turned_down = [o for o in placed if o.status in (OrderStatus.REJECTED, OrderStatus.REFUSED)]
+        if any(o.status not in TERMINAL or o.filled or o.order_id for o in placed if o not in turned_down):
+            plan.refused = 0
+            self._outbox.clear("EXIT_REFUSED", self._name(plan))
+        elif turned_down:
+            if turned_down[0].order_type == OrderType.SLM:
+                plan.plain_stop = True
+            self._refused(plan, turned_down[0].message, now_ns)
+
+    def _refused(self, plan: Plan, why: str, now_ns: int) -> None:
+        plan.refused += 1
+        plan.retry_ns = now_ns + min(RETRY_NS_MAX, RETRY_NS * 2 ** min(plan.refused - 1, 8))
+        side = "sell" if plan.side == Side.SELL else "buy"
+        text = f"the order to {side} {self._name(plan)} was refused {plan.refused} times: {why}"
+        self._outbox.alert("EXIT_REFUSED", text, self._name(plan))

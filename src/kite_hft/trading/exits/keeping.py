@@ -1,0 +1,107 @@
+"""Layer 2, orders process, cold: all who act for strategies, put together: one face for the order stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kite_hft.layout import IntentKind
+from kite_hft.trading.book import Book
+from kite_hft.trading.broker import HttpRequest
+from kite_hft.trading.exits.at_broker import AtBroker
+from kite_hft.trading.exits.closing import Closer
+from kite_hft.trading.exits.flatten import Flatten
+from kite_hft.trading.exits.groups import Groups
+from kite_hft.trading.exits.plans import Plans
+from kite_hft.trading.exits.prices import Market
+from kite_hft.trading.exits.square_off import SquareOff
+from kite_hft.trading.exits.stewards import NEVER_NS, Hands, Stewards
+from kite_hft.trading.exits.triggers import Triggers
+from kite_hft.trading.ports import OrdersConfig, Ports
+from kite_hft.trading.recovery.reader import BookReader
+from kite_hft.trading.recovery.reconcile import Reconciler
+from kite_hft.trading.recovery.replay import Recovered
+from kite_hft.trading.sending.asides import Aside, Asides
+from kite_hft.trading.sending.desk import Desk
+from kite_hft.trading.sending.intake import Intake
+from kite_hft.trading.sending.outbox import Outbox
+
+
+class Keeper:
+    """Makes the stewards, hands them what they need, and lets them act in their order.
+
+    `submit` hands a call beside orders to the transport. Closing everything comes first, and the others
+    keep still meanwhile.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        config: OrdersConfig,
+        book: Book,
+        outbox: Outbox,
+        desk: Desk,
+        intake: Intake,
+        reader: BookReader,
+        reconciler: Reconciler,
+        submit: Callable[[Aside, HttpRequest], None],
+    ) -> None:
+        hands, market = Hands(book, desk, intake), Market(ports)
+        self.asides = Asides(desk.egress, submit)
+        self.flatten = Flatten(ports, book, outbox, reader, Closer(ports, config, outbox, hands, market))
+        self.square_off = SquareOff(
+            ports, book, outbox, reader, Closer(ports, config, outbox, hands, market), market
+        )
+        self.triggers = Triggers(
+            ports, book, outbox, desk, self.asides, intake.next_engine_seq, reader.want_triggers
+        )
+        at_broker = AtBroker(ports, config, outbox, intake, market, self.triggers)
+        self.plans = Plans(ports, config, book, outbox, intake, hands, market, at_broker)
+        self.groups = Groups(ports, config, book, outbox, desk, intake, hands, self.asides, reader)
+        self.flatten.others = (self.plans, self.groups, self.square_off)
+        self.plans.closing = self.square_off.closing
+        stewards = (self.flatten, self.square_off, self.groups, self.plans, self.triggers)
+        self.stewards = Stewards(outbox, stewards)
+        self.triggers.fired, reader.on_triggers = self.plans.fired, self.triggers.fold
+        reconciler.claims = self.triggers.claims
+        intake.takers |= {int(IntentKind.EXITS): self.plans.take, int(IntentKind.GTT): at_broker.take}
+        intake.make_room, intake.change_trigger = self.plans.make_room, self.triggers.change
+        intake.group = self.groups.take
+
+    def restore(self, found: Recovered, now_ns: int) -> None:
+        """What the journal says an earlier process looked after."""
+        self.plans.restore(found.plans.values(), now_ns)
+        self.triggers.restore(list(found.triggers.values()))
+        self.groups.restore(found.groups.values(), now_ns)
+
+    @property
+    def busy(self) -> bool:
+        """Something is under way that must end before the stage may."""
+        closing = self.flatten.alive or (self.square_off.alive and self.square_off.busy)
+        return closing or self.groups.alive or len(self.asides) > 0
+
+    def leave(self, now_ns: int) -> None:
+        """The engine stops without closing positions: what protects them stays behind at the broker."""
+        self.plans.leave(now_ns)
+
+    def act(self, now_ns: int, *, active: bool) -> int:
+        """Everybody's turn; returns how many orders, modifications and cancels that made.
+
+        Not `active`: nothing is sent, but what the end of the day leaves open is told.
+        """
+        if now_ns >= self.square_off.wake_ns:
+            self.square_off.wake(now_ns)
+        if active:
+            return self.stewards.act(now_ns)
+        return self.square_off.act(now_ns, active=False) if self.square_off.alive else 0
+
+    def send(self, now_ns: int) -> int:
+        """Calls beside orders; returns how many left."""
+        return self.asides.send(now_ns) if len(self.asides) else 0
+
+    def next_ns(self, now_ns: int, *, active: bool) -> list[int | None]:
+        """When to be asked again although nothing arrives."""
+        square_off = self.square_off
+        wake_ns = square_off.wake_ns if square_off.wake_ns < NEVER_NS else None
+        if not active:
+            return [square_off.next_ns(now_ns) if square_off.alive else wake_ns]
+        return [self.stewards.next_ns(now_ns), self.asides.next_ns(now_ns), wake_ns]

@@ -1,0 +1,344 @@
+"""Layer 2, orders process, cold: the exits that ORDERS keeps for positions, and their one order each.
+
+A plan's stop rests at the broker, sized to the position, so that a dead engine leaves protection behind.
+Everything else is a modification of that order: it follows the position, trails, becomes a LIMIT at the
+target and a stop again, is priced anew towards the circuit when it has triggered and does not fill. What
+a strategy sells by itself comes first: the stop gives way to it. Where an order could still fill nothing
+is placed beside it, so that exits never add up to more than the position. Plans are journalled, and find
+their orders again in the book after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from kite_hft.layout import (
+    EventKind,
+    IntentFlag,
+    OrderStatus,
+    OrderType,
+    Reason,
+    Side,
+)
+from kite_hft.memory.journal import Kind
+from kite_hft.trading.book import Book, Order
+from kite_hft.trading.exits.at_broker import OVERNIGHT, AtBroker
+from kite_hft.trading.exits.fitting import Fitter
+from kite_hft.trading.exits.plan import Key, Mode, Plan, plan_of
+from kite_hft.trading.exits.prices import Market
+from kite_hft.trading.exits.stewards import NEVER_NS, Hands
+from kite_hft.trading.exits.triggers import Trigger
+from kite_hft.trading.intents import ENGINE_SEQ, Intent
+from kite_hft.trading.ports import OrdersConfig, Ports
+from kite_hft.trading.records import position_event
+from kite_hft.trading.sending.intake import Intake
+from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.units import NS_PER_S
+
+PERIOD_NS: Final = 50_000_000
+"""So often are prices looked at while a plan lives."""
+HELD_NS: Final = 3 * NS_PER_S
+"""So long does a strategy's own order wait for its exits to give way."""
+ENTRY_NS: Final = 5 * NS_PER_S
+"""So long does a plan wait for a position that no order promises any more."""
+TYPO: Final = 5
+"""Percent: a stop that lies so far on the wrong side of the price is a mistake, not a fast market."""
+_TRIGGERED: Final = frozenset({0, int(OrderType.SL), int(OrderType.SLM)})
+
+
+class Plans:
+    """The steward of exits."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        config: OrdersConfig,
+        book: Book,
+        outbox: Outbox,
+        intake: Intake,
+        hands: Hands,
+        market: Market,
+        at_broker: AtBroker,
+    ) -> None:
+        self._ports, self._book, self._outbox, self._intake = ports, book, outbox, intake
+        self._market, self._at_broker = market, at_broker
+        self.fitter = Fitter(ports, config, outbox, hands, market)
+        self.plans: dict[Key, Plan] = {}
+        self._held: list[tuple[Intent, int]] = []  # a strategy's own exits, and until when they wait
+        self.leaving = False  # the engine stops: what is at the broker stays as it is
+        self.suspended = False  # everything is being closed: nothing is protected beside that
+        self.closing: Callable[[Key], bool] = lambda key: False  # somebody else closes this position
+
+    @property
+    def alive(self) -> bool:
+        return bool(self.plans or self._held)
+
+    def next_ns(self, now_ns: int) -> int:
+        return NEVER_NS if self.suspended else now_ns + PERIOD_NS
+
+    def restore(self, records: Iterable[dict[str, Any]], now_ns: int) -> None:
+        """Plans of an earlier process, from their PLAN records."""
+        ahead_ns = self._ports.clock.real_ns() - self._ports.clock.mono_ns()
+        for data in records:
+            plan = plan_of(data, ahead_ns, now_ns)
+            self.plans[plan.key] = plan
+        self._count()
+
+    # What strategies ask for
+
+    def take(self, intent: Intent, now_ns: int) -> None:
+        """An EXITS intent: new exits for a position, instead of those that stand; all zero: none."""
+        refused = self._refusal(intent, now_ns)
+        if refused is not None:
+            self._intake.keep(intent, reducing=True)
+            self._outbox.refuse(intent, *refused, now_ns)
+            return
+        key = (intent.strategy, intent.slot, intent.product)
+        old = self.plans.get(key)
+        dropped = not (intent.trigger_px or intent.px or intent.trail_px or intent.deadline_ns)
+        plan = Plan(
+            *key,
+            seq=intent.strategy_seq,
+            stop_px=intent.trigger_px,
+            target_px=intent.px,
+            trail_px=intent.trail_px,
+            step_px=intent.step_px,
+            until_ns=intent.deadline_ns,
+            order_type=intent.order_type,
+            gtt=bool(intent.flags & IntentFlag.GTT),
+            began_ns=now_ns,
+        )
+        if old is not None:
+            self._over(old, "superseded" if not dropped else "dropped", Reason.SUPERSEDED, now_ns)
+        if dropped:
+            self._journal(plan, "dropped")
+            self._tell(plan, EventKind.COMPLETE, OrderStatus.COMPLETE, Reason.NONE, now_ns)
+            for order in self._guards(key):
+                self.fitter.hands.cancel(order, now_ns)
+        else:
+            self.plans[key] = plan
+            self._journal(plan)
+            self._tell(plan, EventKind.ACCEPTED, OrderStatus.OPEN, Reason.NONE, now_ns)
+        self._count()
+
+    def _refusal(self, intent: Intent, now_ns: int) -> tuple[Reason, str] | None:
+        rows = self._ports.instruments.rows
+        if intent.slot >= len(rows) or rows[intent.slot].is_index:
+            return Reason.UNKNOWN_INSTRUMENT, f"slot {intent.slot} cannot be held"
+        row, prices = rows[intent.slot], (intent.px, intent.trigger_px, intent.trail_px, intent.step_px)
+        if min(prices) < 0 or intent.order_type not in _TRIGGERED:
+            return Reason.BAD_INTENT, f"exits with prices {prices}, order type {intent.order_type}"
+        if row.tick_px <= 0 or any(px % row.tick_px for px in prices):
+            return Reason.TICK_SIZE, f"a price of the exits {prices} is no multiple of tick {row.tick_px}"
+        if intent.deadline_ns and intent.deadline_ns <= now_ns:
+            return Reason.BAD_INTENT, "the time of the exits has passed"
+        if intent.flags & IntentFlag.GTT and intent.product not in OVERNIGHT:
+            return Reason.PRODUCT_NOT_ALLOWED, "a GTT is for positions held overnight: CNC, NRML, MTF"
+        key = (intent.strategy, intent.slot, intent.product)
+        side = self._side(key)
+        if side == 0 and key not in self.plans:
+            return Reason.NO_POSITION, f"nothing of {row.key} is held, and no entry is under way"
+        return self._wrong_side(intent, side)
+
+    def _wrong_side(self, intent: Intent, side: int) -> tuple[Reason, str] | None:
+        """Stop and target on the wrong sides of one another, or of the price."""
+        sign = 1 if side == Side.SELL else -1
+        stop, target, last = intent.trigger_px, intent.px, self._market.last(intent.slot)
+        if side and stop and target and (target - stop) * sign <= 0:
+            return Reason.BAD_INTENT, f"target {target} and stop {stop} are on the wrong sides of one another"
+        if side and stop and last and (stop - last) * sign * 100 > TYPO * last:
+            return Reason.BAD_INTENT, f"stop {stop} is on the wrong side of the price {last}"
+        return None
+
+    def _side(self, key: Key) -> int:
+        """Side of the orders that would close the position, or the one that its entry is to make."""
+        quantity = self._book.standing(*key).quantity
+        if quantity:
+            return int(Side.SELL if quantity > 0 else Side.BUY)
+        entry = next((o for o in self._book.live_orders.values() if _entry(o, key)), None)
+        if entry is None:
+            return 0
+        return int(Side.SELL if entry.side == Side.BUY else Side.BUY)
+
+    def make_room(self, intent: Intent, now_ns: int) -> bool:
+        """A strategy closes by itself what its exits cover: it waits until they have given way."""
+        key = (intent.strategy, intent.slot, intent.product)
+        plan = self.plans.get(key)
+        if plan is None or intent.strategy_seq >= ENGINE_SEQ or intent.side != plan.side:
+            return False
+        left = self._left(key) - self._waiting(key)
+        guards = sum(order.open_quantity for order in self._guards(key))
+        if not guards or intent.qty > left or intent.qty <= left - guards:
+            return False
+        self._held.append((intent, now_ns + HELD_NS))
+        self._outbox.stirred += 1
+        return True
+
+    def _left(self, key: Key) -> int:
+        """What is held, less what the strategy's own live orders close."""
+        position = self._book.standing(*key)
+        closing = position.open_sell if position.quantity > 0 else position.open_buy
+        guards = sum(order.open_quantity for order in self._guards(key))
+        return max(0, abs(position.quantity) - max(0, closing - guards))
+
+    def _waiting(self, key: Key) -> int:
+        return sum(i.qty for i, _ in self._held if (i.strategy, i.slot, i.product) == key)
+
+    # What is done about it
+
+    def act(self, now_ns: int) -> int:
+        """Look at prices, positions and orders; do what is due."""
+        if self.suspended:
+            return 0
+        done = self._let_go(now_ns)
+        guards: dict[Key, list[Order]] = {}
+        for order in self._book.live_orders.values():
+            if _guard(order):
+                guards.setdefault((order.strategy, order.slot, order.product), []).append(order)
+        for plan in list(self.plans.values()):
+            done += self._tend(plan, guards.get(plan.key, []), now_ns)
+        return done
+
+    def leave(self, now_ns: int) -> int:
+        """The engine stops and leaves stops behind: a LIMIT at the target protects nothing."""
+        self.leaving = True
+        for plan in self.plans.values():
+            if plan.mode is Mode.TARGET and plan.level_px:
+                plan.mode = Mode.STOP
+        return self.act(now_ns)
+
+    def _let_go(self, now_ns: int) -> int:
+        """Held orders for which there is room now, or which have waited too long."""
+        waiting, self._held = self._held, []
+        for at, (intent, until_ns) in enumerate(waiting):
+            key = (intent.strategy, intent.slot, intent.product)
+            free = self._left(key) - sum(order.open_quantity for order in self._guards(key))
+            if intent.qty <= free or key not in self.plans:
+                self._intake.consider(intent, now_ns, left_over=True)
+            elif now_ns >= until_ns:
+                text = f"its exits did not give way within {HELD_NS / NS_PER_S:g} s"
+                self._outbox.refuse(intent, Reason.FROZEN, text, now_ns)
+            else:
+                self._held.append(waiting[at])
+        return len(waiting) - len(self._held)
+
+    def _tend(self, plan: Plan, guards: list[Order], now_ns: int) -> int:
+        quantity = self._book.standing(*plan.key).quantity
+        side = int(Side.SELL if quantity > 0 else Side.BUY) if quantity else 0
+        if not side:
+            return self._flat(plan, guards, now_ns)
+        if self.closing(plan.key):
+            return 0
+        if plan.side and side != plan.side:
+            self._over(plan, "the position has turned", Reason.NO_POSITION, now_ns)
+            return self._cancel(guards, now_ns)
+        instrument = self._ports.instruments[plan.slot]
+        last = self._market.last(plan.slot)
+        changed = False
+        if not plan.side:
+            plan.begin(side, last, instrument.tick_px)
+            changed = True
+        before = plan.mode
+        if not self.leaving:
+            changed |= plan.look(last, instrument.tick_px, now_ns)
+            changed |= self._stop_missed(plan, guards, now_ns)
+        if changed:
+            self._journal(plan)
+        if plan.mode is Mode.OUT and before is not Mode.OUT:
+            self._outbox.count("exits_fired")
+        want = max(0, self._left(plan.key) - self._waiting(plan.key))
+        if plan.gtt:
+            lies = plan.mode is not Mode.OUT
+            done = self._at_broker.tend(plan, want if lies else 0, now_ns)
+            if lies or self._at_broker.stands(plan):
+                return done  # nothing is placed beside a trigger that may fire
+        return self.fitter.fit(plan, guards, want, now_ns)
+
+    def fired(self, trigger: Trigger, order: Order, now_ns: int) -> None:
+        """A trigger has placed its order: of a plan, it closes the position from now on."""
+        plan = self.plans.get((trigger.strategy, trigger.slot, trigger.product))
+        if trigger.for_exits and plan is not None:
+            self._at_broker.fired(plan, order, now_ns)
+            self._outbox.count("exits_fired")
+            self._journal(plan)
+
+    def _stop_missed(self, plan: Plan, guards: list[Order], now_ns: int) -> bool:
+        """The price is at the stop, and nothing at the broker closes the position: close it."""
+        if plan.mode is not Mode.STOP or not plan.touched_ns:
+            return False
+        if not guards:
+            plan.leave("stop", now_ns)
+            return True
+        if now_ns - plan.touched_ns < self.fitter.rest_ns or not any(o.open_quantity for o in guards):
+            return False
+        key = self._ports.instruments[plan.slot].key
+        self._outbox.count("stops_unfilled")
+        self._outbox.alert("STOP_UNFILLED", f"the stop of {key} was reached and is not filled", key)
+        plan.leave("stop", now_ns, tries=1)
+        return True
+
+    def _flat(self, plan: Plan, guards: list[Order], now_ns: int) -> int:
+        """Nothing is held: the plan is over, unless an entry is still to make a position."""
+        waits = any(_entry(o, plan.key) for o in self._book.live_orders.values())
+        if not plan.side and (waits or now_ns - plan.began_ns < ENTRY_NS):
+            return 0
+        if plan.side and waits:
+            plan.side = 0  # an entry is still at work: it begins anew with what that makes
+            plan.began_ns = now_ns
+        elif plan.side or not waits:
+            self._over(plan, "flat", Reason.NONE if plan.side else Reason.NO_POSITION, now_ns)
+        return self._cancel(guards, now_ns)
+
+    def _cancel(self, guards: list[Order], now_ns: int) -> int:
+        for order in guards:
+            self.fitter.hands.cancel(order, now_ns)
+        return len(guards)
+
+    def _guards(self, key: Key) -> list[Order]:
+        return [
+            o for o in self._book.live_orders.values() if _guard(o) and (o.strategy, o.slot, o.product) == key
+        ]
+
+    # What is told
+
+    def _over(self, plan: Plan, why: str, reason: Reason, now_ns: int) -> None:
+        self.plans.pop(plan.key, None)
+        self._journal(plan, why)
+        ended = reason is Reason.NONE
+        kind, status = (
+            (EventKind.COMPLETE, OrderStatus.COMPLETE)
+            if ended
+            else (EventKind.CANCELLED, OrderStatus.CANCELLED)
+        )
+        self._tell(plan, kind, status, reason, now_ns)
+        self.fitter.forget(plan)
+        if plan.gtt:
+            self._at_broker.drop(plan, now_ns)
+        self._count()
+
+    def _journal(self, plan: Plan, ended: str = "") -> None:
+        clock = self._ports.clock
+        payload = plan.payload(clock.real_ns() - clock.mono_ns(), ended)
+        self._outbox.journal(Kind.PLAN, payload, (plan.strategy, plan.seq))
+
+    def _tell(self, plan: Plan, kind: EventKind, status: OrderStatus, reason: Reason, now_ns: int) -> None:
+        position = self._book.standing(*plan.key).quantity
+        event = position_event(*plan.key, position, now_ns)
+        row = event[0]
+        row["kind"], row["status"], row["strategy_seq"] = kind, status, plan.seq
+        row["reason"], row["side"], row["px"] = reason, plan.side, plan.level_px
+        self._outbox.push(plan.strategy, event)
+
+    def _count(self) -> None:
+        self._outbox.gauge("exit_plans", len(self.plans))
+        self._outbox.stirred += 1
+
+
+def _guard(order: Order) -> bool:
+    """An order of the engine's own that closes: no slice of a strategy's order."""
+    return order.strategy_seq >= ENGINE_SEQ and not order.opening and not 0 < order.parent < ENGINE_SEQ
+
+
+def _entry(order: Order, key: Key) -> bool:
+    return order.opening and (order.strategy, order.slot, order.product) == key

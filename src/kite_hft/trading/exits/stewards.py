@@ -1,0 +1,143 @@
+"""Layer 2, orders process, hot where nothing is under way: those who act on behalf of strategies.
+
+A steward looks after something that lasts: exits of a position, a group, a trigger, closing everything.
+It acts by its hands alone, which go through the same gate, throttle and journal as a strategy's intents.
+It is asked when something has happened to an order or a position, and when its own time has come;
+while nothing lasts, all of them together cost one comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from kite_hft.layout import IntentFlag, IntentKind, Validity
+from kite_hft.trading.book import Book, Order
+from kite_hft.trading.intents import Intent
+from kite_hft.trading.sending.desk import Desk
+from kite_hft.trading.sending.intake import Intake
+from kite_hft.trading.sending.outbox import Outbox
+
+NEVER_NS: Final = 2**62
+_BLANK: Final = dict.fromkeys(Intent._fields, 0)
+
+
+class Steward(Protocol):
+    """One who acts for strategies."""
+
+    @property
+    def alive(self) -> bool:
+        """It has something to look after: else `act` is not called."""
+
+    def act(self, now_ns: int) -> int:
+        """Do what is due; returns how many orders, modifications and cancels that were."""
+
+    def next_ns(self, now_ns: int) -> int:
+        """When to be asked again although nothing happens; NEVER_NS: not by itself."""
+
+
+class Stewards:
+    """All of them, asked in the order given."""
+
+    def __init__(self, outbox: Outbox, stewards: Sequence[Steward]) -> None:
+        self._outbox, self._stewards = outbox, tuple(stewards)
+        self._due_ns, self._seen = NEVER_NS, -1
+
+    def act(self, now_ns: int) -> int:
+        """Let those act who have something to look after, if anything may have changed."""
+        if now_ns < self._due_ns and self._outbox.stirred == self._seen:
+            return 0
+        self._seen = self._outbox.stirred
+        done, due_ns = 0, NEVER_NS
+        for steward in self._stewards:
+            if steward.alive:
+                done += steward.act(now_ns)
+                if steward.alive:
+                    due_ns = min(due_ns, steward.next_ns(now_ns))
+        self._due_ns = due_ns
+        return done
+
+    def next_ns(self, now_ns: int) -> int | None:
+        """When `act` must run next although nothing arrives; None: not by itself."""
+        if self._outbox.stirred != self._seen and any(steward.alive for steward in self._stewards):
+            return now_ns
+        return self._due_ns if self._due_ns < NEVER_NS else None
+
+
+class Hands:
+    """What a steward acts by."""
+
+    def __init__(self, book: Book, desk: Desk, intake: Intake) -> None:
+        self._book, self._desk, self._intake = book, desk, intake
+
+    def place(
+        self,
+        strategy: int,
+        slot: int,
+        product: int,
+        side: int,
+        quantity: int,
+        order_type: int,
+        now_ns: int,
+        *,
+        px: int = 0,
+        trigger_px: int = 0,
+    ) -> list[Order]:
+        """Place an order that reduces a position, in slices where it must; empty: it was refused."""
+        seq = self._intake.next_engine_seq()
+        words = {
+            "created_ns": now_ns,
+            "strategy_seq": seq,
+            "slot": slot,
+            "strategy": strategy,
+            "kind": int(IntentKind.PLACE),
+            "side": int(side),
+            "order_type": int(order_type),
+            "product": int(product),
+            "validity": int(Validity.DAY),
+            "flags": int(IntentFlag.EXIT),
+            "qty": quantity,
+            "px": px,
+            "trigger_px": trigger_px,
+        }
+        self._intake.consider(Intent(**_BLANK | words), now_ns, left_over=True)
+        first = self._book.by_strategy(strategy, seq)
+        return list(self._book.family(first)) if first is not None else []
+
+    def modify(
+        self,
+        order: Order,
+        now_ns: int,
+        *,
+        quantity: int = 0,
+        px: int = 0,
+        trigger_px: int = 0,
+        order_type: int = 0,
+    ) -> bool:
+        """Change an order; 0 leaves a term as it is. False: it cannot be changed now (see `settled`)."""
+        if not self.settled(order):
+            return False
+        words = {
+            "created_ns": now_ns,
+            "strategy_seq": self._intake.next_engine_seq(),
+            "target_seq": order.strategy_seq,
+            "slot": order.slot,
+            "strategy": order.strategy,
+            "kind": int(IntentKind.MODIFY),
+            "order_type": int(order_type),
+            "flags": int(IntentFlag.EXIT),
+            "qty": quantity,
+            "px": px,
+            "trigger_px": trigger_px,
+        }
+        self._intake.consider(Intent(**_BLANK | words), now_ns, left_over=True)
+        return order.order_no in self._desk.modifying
+
+    def cancel(self, order: Order, now_ns: int) -> None:
+        """Cancel an order; a doubled wish is one wish."""
+        if order.order_no not in self._desk.cancelling:
+            self._desk.cancel(order, None, now_ns)
+
+    def settled(self, order: Order) -> bool:
+        """The broker has it, and no change or cancel of it is under way."""
+        return self._desk.settled(order)

@@ -1,0 +1,158 @@
+"""Layer 2, orders process, hot: checks of the state of engine and strategy, and of how they behave."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kite_hft.layout import IntentFlag, OrderStatus, Side
+from kite_hft.trading.book import Order
+from kite_hft.trading.broker import Conduct
+from kite_hft.trading.gate.checks import (
+    AT_MARKET,
+    CUT_QUIET_NS,
+    PLACE,
+    TRIGGERED,
+    Context,
+    RiskLimits,
+    resulting,
+    type_of,
+)
+from kite_hft.trading.gate.facts import Traffic
+from kite_hft.trading.intents import Intent
+
+_EXIT: Final = int(IntentFlag.EXIT)
+
+
+def token_dead(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    return f"the broker refuses our token: {context.token_dead}" if context.token_dead else None
+
+
+def active(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    return None if context.active else "orders are not active: starting, or not reconciled"
+
+
+def killed(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    return f"killed: {context.killed}" if context.killed else None
+
+
+def halted(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    return f"halted: {context.halted}" if context.halted else None
+
+
+def reducing_only(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    return context.reducing_only or None
+
+
+def frozen(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    """Nothing opens beside an ambiguous order. What reduces passes, but beside an ambiguous *exit* only
+    once two whole reads of the broker's positions agree.
+    """
+    side = context.target.side if context.target else intent.side
+    if context.reducing:
+        other = context.book.frozen_exit(intent.slot, side)
+        why = "an exit whose fate is unknown: the positions are being read"
+    else:
+        other, why = context.book.frozen(intent.slot, side), "ambiguous"
+    return f"order {other.order_no} on the same instrument and side is {why}" if other else None
+
+
+def exit_left(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    """What was meant to close a position must not open one: what it closes may be closed already."""
+    if intent.flags & _EXIT:
+        held = context.book.standing(intent.strategy, intent.slot, intent.product)
+        return f"an exit of {intent.qty}: {held.quantity} held, {held.open_buy + held.open_sell} under way"
+    if 0 <= context.cut_age_ns < CUT_QUIET_NS:
+        return f"the broker closed a part of the position {context.cut_age_ns / 1e6:.0f} ms ago"
+    return None
+
+
+# Losses
+
+
+def drawdown(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    return (context.guards.drawdown or None) if context.guards else None
+
+
+def stop_guard(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    left_ns = context.guards.paused_ns(context.now_ns) if context.guards else 0
+    if not left_ns:
+        return None
+    return f"{limits.stop_losses_max} positions closed at a loss: nothing is opened for {left_ns / 1e9:.0f} s"
+
+
+def cooldown(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    if context.guards is None:
+        return None
+    left_ns = context.guards.cooling_ns(intent.strategy, intent.slot, context.now_ns)
+    if not left_ns:
+        return None
+    return f"strategy {intent.strategy} lost in slot {intent.slot}: it waits {left_ns / 1e9:.1f} s more"
+
+
+# Repetition and noise
+
+
+def repeated(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    """The stage holds a strategy that this refuses, until a person lets it go on."""
+    if context.tally is None or intent.kind != PLACE:
+        return None
+    same = context.tally.same(intent.strategy, intent.slot, intent.side, intent.qty, context.now_ns)
+    if same < limits.repeats_max:
+        return None
+    side = Side(intent.side).name
+    return (
+        f"strategy {intent.strategy} sent {side} {intent.qty} in slot {intent.slot} {same} times within"
+        f" {limits.repeats_s:g} s >= repeats_max {limits.repeats_max}"
+    )
+
+
+def traffic(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    """Messages to trades, and modifications, of the contract and of the strategy (NSE: persistent noise)."""
+    facts = context.facts
+    if facts.traffic is None:
+        return None
+    contract, strategy = facts.traffic(intent.strategy, intent.slot)
+    if text := noise(contract, facts.per_contract):
+        return f"slot {intent.slot}: {text}"
+    if text := noise(strategy, facts.per_strategy):
+        return f"strategy {intent.strategy}: {text}"
+    return None
+
+
+def noise(seen: Traffic, conduct: Conduct) -> str | None:
+    """Which of the stop levels is reached; a level of 0 is none."""
+    ratio, most = conduct.ratio_stop, conduct.modifications_stop
+    if ratio and seen.messages >= conduct.messages_min and seen.messages >= ratio * max(1, seen.trades):
+        reached = seen.messages / max(1, seen.trades)
+        return f"{seen.messages} messages, {seen.trades} trades: {reached:.1f} to one >= {ratio:g}"
+    if most and seen.modifications >= most:
+        return f"{seen.modifications} modifications >= {most}"
+    return None
+
+
+def self_trade(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    """Against every live order of the account on the other side that rests, or will, in the market."""
+    target, book = context.target, context.book
+    side = intent.side if target is None else target.side
+    sums = book.in_play().get(intent.slot)
+    if sums is None or not (sums[2] if side == Side.BUY else sums[1]):
+        return None
+    kind = type_of(intent, target)
+    px = None if kind in AT_MARKET else resulting(intent, target)[1]
+    for order in book.live_orders.values():
+        if order.slot == intent.slot and order.side != side and meets(px, side, order):
+            whose = f"order {order.order_no} of strategy {order.strategy}"
+            at = "the market" if px is None else str(px)
+            return f"{Side(side).name} at {at} would meet {whose} at {order.px or 'the market'}"
+    return None
+
+
+def meets(px: int | None, side: int, order: Order) -> bool:
+    """Whether a price (None: at any) could trade with a live order. A stop that has not triggered rests
+    outside the market.
+    """
+    if order.order_type in TRIGGERED and order.status is not OrderStatus.OPEN:
+        return False
+    if px is None or not order.px:
+        return True
+    return px >= order.px if side == Side.BUY else px <= order.px

@@ -1,0 +1,118 @@
+"""Layer 2, orders process, hot: checks of how much: of an order, a position, all of them, a period, a day.
+
+Live orders count from the moment they pass: the book holds those that wait or are on their way, too.
+"""
+
+from __future__ import annotations
+
+from kite_hft.trading.gate.checks import (
+    PAISE_SCALE,
+    PLACE,
+    Context,
+    RiskLimits,
+    added_value,
+    more,
+    resulting,
+    value_of,
+)
+from kite_hft.trading.gate.guards import Period
+from kite_hft.trading.intents import Intent
+from kite_hft.units import rupees_text
+
+
+def order_value(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    assert context.instrument is not None
+    quantity, px = resulting(intent, context.target)
+    value = value_of(max(px, context.ref_px), quantity, context.instrument)
+    if value <= limits.max_order_value * 100:
+        return None
+    return f"order value {rupees_text(value)} > max_order_value {limits.max_order_value:.2f}"
+
+
+def position_size(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    assert context.instrument is not None
+    worst = context.book.worst_case(intent.slot, *more(intent, context.target))
+    value = value_of(max(intent.px, context.ref_px), worst, context.instrument)
+    if value <= limits.max_position_size * 100:
+        return None
+    return (
+        f"worst case {worst} of {context.instrument.key} = {rupees_text(value)}"
+        f" > max_position_size {limits.max_position_size:.2f}"
+    )
+
+
+def exposure(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    assert context.instrument is not None
+    worst = context.book.worst_case(intent.slot, *more(intent, context.target))
+    total = value_of(max(intent.px, context.ref_px), worst, context.instrument)
+    rows, mark = context.instruments.rows, context.mark
+    for slot, (_held, _buys, _sells, other) in context.book.in_play().items():
+        if slot == intent.slot:
+            continue
+        px = mark(slot)
+        if px <= 0:
+            return f"no price for {rows[slot].key}, where a position or an order stands"
+        row = rows[slot]
+        if row.scale == PAISE_SCALE:
+            total += px * other * (row.multiplier or 1)  # value_of, without a call for each slot
+        else:
+            total += value_of(px, other, row)
+    if total <= limits.max_exposure * 100:
+        return None
+    return f"worst case of all instruments {rupees_text(total)} > max_exposure {limits.max_exposure:.2f}"
+
+
+def positions(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    slots = context.book.in_play()
+    if intent.slot in slots or len(slots) < limits.max_positions:
+        return None
+    return f"{len(slots)} instruments in play >= max_positions {limits.max_positions}"
+
+
+def working(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    live = context.book.live_count()
+    if live < limits.max_working_orders:
+        return None
+    return f"{live} live orders >= max_working_orders {limits.max_working_orders}"
+
+
+def period(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    """Orders, quantity and value within the period, of the strategy and in the instrument."""
+    tally = context.tally
+    if tally is None:
+        return None
+    orders, quantity = int(intent.kind == PLACE), more(intent, context.target)[1]
+    value, now_ns = added_value(intent, context), context.now_ns
+    if text := _over(tally.of_strategy(intent.strategy, now_ns), orders, quantity, value, limits):
+        return f"strategy {intent.strategy} within {limits.period_s:g} s: {text}"
+    if text := _over(tally.of_slot(intent.slot, now_ns), orders, quantity, value, limits):
+        return f"slot {intent.slot} within {limits.period_s:g} s: {text}"
+    return None
+
+
+def _over(seen: Period, orders: int, quantity: int, value: int, limits: RiskLimits) -> str | None:
+    if seen.orders + orders > limits.period_orders:
+        return f"{seen.orders} + {orders} orders > period_orders {limits.period_orders}"
+    if seen.quantity + quantity > limits.period_quantity:
+        return f"quantity {seen.quantity} + {quantity} > period_quantity {limits.period_quantity}"
+    if seen.value_paise + value > limits.period_value * 100:
+        done, now = rupees_text(seen.value_paise), rupees_text(value)
+        return f"value {done} + {now} > period_value {limits.period_value:.2f}"
+    return None
+
+
+def gross(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    """Everything that was opened today, never less for having been closed again."""
+    if context.tally is None:
+        return None
+    total = context.tally.gross_paise + added_value(intent, context)
+    if total <= limits.max_gross_notional * 100:
+        return None
+    return f"opened today {rupees_text(total)} > max_gross_notional {limits.max_gross_notional:.2f}"
+
+
+def funds(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    """Free funds as the broker last said; before it has, nothing is known and the start is not over."""
+    if context.funds_paise is None or context.funds_paise >= limits.min_funds * 100:
+        return None
+    return f"free funds {rupees_text(context.funds_paise)} < min_funds {limits.min_funds:.2f}"

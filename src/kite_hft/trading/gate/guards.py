@@ -1,0 +1,240 @@
+"""Layer 2, orders process, hot: what the gate remembers of a day: orders sent, and how positions ended.
+
+`Tally` counts opening orders from the moment they pass the gate, before the broker knows of them: by
+strategy and by instrument within a period, the same order again and again, the day's gross value.
+It is rebuilt from the INTENT records of the journal.
+
+`Guards` are losses that stop a strategy, or all of them, for a while or until a person lets them go
+on. Everything that changes them is a small dict, journalled as GUARD by whoever made it, and taken by
+`fold`: live and from the journal alike. A loss is what a position has realised, gross, when it was
+closed or turned. Times are CLOCK_MONOTONIC ns.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.gate.limits import RiskLimits
+from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.positions import Position, paise_of_units
+from kite_hft.units import NS_PER_S, rupees_text
+
+Key = tuple[int, int, int]
+"""(strategy, slot, product)."""
+
+
+@dataclass(slots=True)
+class Period:
+    """Sums over the orders of the last `span_ns`."""
+
+    span_ns: int
+    orders: int = 0
+    quantity: int = 0
+    value_paise: int = 0
+    _entries: deque[tuple[int, int, int]] = field(default_factory=deque)
+
+    def add(self, quantity: int, value_paise: int, at_ns: int) -> None:
+        """One more order."""
+        self._entries.append((at_ns, quantity, value_paise))
+        self.orders += 1
+        self.quantity += quantity
+        self.value_paise += value_paise
+
+    def at(self, now_ns: int) -> Period:
+        """Itself, without what is older than the span."""
+        entries, over_ns = self._entries, now_ns - self.span_ns
+        while entries and entries[0][0] <= over_ns:
+            _, quantity, value_paise = entries.popleft()
+            self.orders -= 1
+            self.quantity -= quantity
+            self.value_paise -= value_paise
+        return self
+
+
+class Tally:
+    """Opening orders of the day."""
+
+    def __init__(self, limits: RiskLimits) -> None:
+        self._period_ns = round(limits.period_s * NS_PER_S)
+        self._repeats_ns = round(limits.repeats_s * NS_PER_S)
+        self._strategies: dict[int, Period] = {}
+        self._slots: dict[int, Period] = {}
+        self._same: dict[tuple[int, int, int, int], deque[int]] = {}
+        self._empty = Period(0)
+        self.gross_paise = 0
+
+    def add(
+        self, strategy: int, slot: int, side: int, quantity: int, value_paise: int, at_ns: int,
+        *, placed: bool = True,
+    ) -> None:  # fmt: skip
+        """An opening order has passed the gate. placed: False for what a modification adds."""
+        for table, key in ((self._strategies, strategy), (self._slots, slot)):
+            period = table.get(key)
+            if period is None:
+                period = table[key] = Period(self._period_ns)
+            period.add(quantity, value_paise, at_ns)
+        self.gross_paise += value_paise
+        if placed:
+            key4 = (strategy, slot, side, quantity)
+            times = self._same.get(key4)
+            if times is None:
+                times = self._same[key4] = deque()
+            times.append(at_ns)
+
+    def of_strategy(self, strategy: int, now_ns: int) -> Period:
+        """Its orders within the period."""
+        found = self._strategies.get(strategy)
+        return found.at(now_ns) if found is not None else self._empty
+
+    def of_slot(self, slot: int, now_ns: int) -> Period:
+        """Orders of all strategies in an instrument within the period."""
+        found = self._slots.get(slot)
+        return found.at(now_ns) if found is not None else self._empty
+
+    def same(self, strategy: int, slot: int, side: int, quantity: int, now_ns: int) -> int:
+        """How often this very order was sent within repeats_s."""
+        times = self._same.get((strategy, slot, side, quantity))
+        if times is None:
+            return 0
+        while times and times[0] <= now_ns - self._repeats_ns:
+            times.popleft()
+        return len(times)
+
+    def forget_repeats(self, strategy: int | None = None) -> None:
+        """A person lets the strategy, or (None) all of them, go on."""
+        for key in [key for key in self._same if strategy in (None, key[0])]:
+            del self._same[key]
+
+
+class Guards:
+    """Drawdown, and pauses after losses. The day's loss limit is losses.py's."""
+
+    def __init__(self, limits: RiskLimits) -> None:
+        self._limits = limits
+        self._drawdown_paise = _paise(limits.max_drawdown)
+        self._losses_ns = round(limits.stop_losses_s * NS_PER_S)
+        self._pause_ns = round(limits.stop_pause_s * NS_PER_S)
+        self._cooldown_ns = round(limits.cooldown_s * NS_PER_S)
+        self._seen: dict[Key, tuple[int, int, int]] = {}  # quantity, realised at opening and last
+        self._losses: deque[int] = deque()
+        self._cooling: dict[tuple[int, int], int] = {}  # (strategy, slot) -> until
+        self._paused_until_ns = 0
+        self.peak_paise = self.net_paise = 0
+        self.drawdown = ""  # latched: why; "" when it has not tripped
+        self.tripped = 0
+        self.calm = True  # nothing stands that could refuse
+
+    # What happens
+
+    def look(self, book: Book, instruments: InstrumentTable) -> list[dict[str, Any]]:
+        """Positions that were closed or turned since the last look, as GUARD records to journal and fold."""
+        found = []
+        for key, position in book.positions.items():
+            if position.strategy == EXTERNAL:
+                continue
+            quantity, realised = position.quantity, position.realised_units
+            was, opened, last = self._seen.get(key, (0, 0, 0))
+            if (quantity, realised) == (was, last):
+                continue
+            if was * quantity < 0 or (not quantity and realised != opened):
+                paise = paise_of_units(realised - opened, instruments[position.slot])
+                found.append(self._closed(position, paise))
+                opened = realised
+            self._seen[key] = (quantity, opened, realised)
+        return found
+
+    def begin(self, book: Book) -> None:
+        """The book as it was replayed: what was closed before has its records."""
+        for key, position in book.positions.items():
+            if position.strategy != EXTERNAL:
+                realised = position.realised_units
+                self._seen[key] = (position.quantity, realised, realised)
+
+    def mark(self, net_paise: int) -> list[dict[str, Any]]:
+        """The day's net result as it stands now; GUARD records of what that trips."""
+        self.net_paise = net_paise
+        self.peak_paise = max(self.peak_paise, net_paise)
+        lost = self.peak_paise - net_paise
+        if self._drawdown_paise is None or self.drawdown or lost < self._drawdown_paise:
+            return []
+        text = (
+            f"{rupees_text(lost)} below the day's best {rupees_text(self.peak_paise)}"
+            f" >= max_drawdown {rupees_text(self._drawdown_paise)}"
+        )
+        return [{"guard": "drawdown", "text": text, "peak_paise": self.peak_paise}]
+
+    def let_go(self) -> dict[str, Any]:
+        """A person lets everything go on: the best of the day is now, pauses end. To journal and fold."""
+        return {"guard": "let_go", "peak_paise": self.net_paise}
+
+    def _closed(self, position: Position, paise: int) -> dict[str, Any]:
+        return {
+            "guard": "closed",
+            "strategy": position.strategy,
+            "slot": position.slot,
+            "paise": paise,
+            "peak_paise": self.peak_paise,
+        }
+
+    def fold(self, data: dict[str, Any], at_ns: int) -> str:
+        """Take one GUARD record; returns what it tripped, for people, or "".
+
+        Raises:
+            KeyError: a part of it is missing; ValueError: a guard that does not exist.
+        """
+        text = self._fold(data, at_ns)
+        self.calm = not (self.drawdown or self._cooling or self._paused_until_ns > at_ns)
+        return text
+
+    def _fold(self, data: dict[str, Any], at_ns: int) -> str:
+        self.peak_paise = max(self.peak_paise, data["peak_paise"])
+        what = data["guard"]
+        if what == "closed":
+            return self._fold_closed(data["strategy"], data["slot"], data["paise"], at_ns)
+        if what == "drawdown":
+            self.drawdown = data["text"]
+            self.tripped += 1
+            return f"drawdown: {self.drawdown}"
+        if what != "let_go":
+            raise ValueError(f"guard {what!r} does not exist")
+        self.drawdown, self.peak_paise, self._paused_until_ns = "", data["peak_paise"], 0
+        self._losses.clear()
+        self._cooling.clear()
+        return ""
+
+    def _fold_closed(self, strategy: int, slot: int, paise: int, at_ns: int) -> str:
+        self._cooling = {key: until for key, until in self._cooling.items() if until > at_ns}
+        if paise >= 0:
+            return ""
+        if self._cooldown_ns:
+            self._cooling[strategy, slot] = at_ns + self._cooldown_ns
+        most = self._limits.stop_losses_max
+        if most is None:
+            return ""
+        self._losses.append(at_ns)
+        while self._losses[0] <= at_ns - self._losses_ns:
+            self._losses.popleft()
+        if len(self._losses) < most:
+            return ""
+        text = f"{len(self._losses)} positions closed at a loss within {self._limits.stop_losses_s:g} s"
+        self._paused_until_ns = at_ns + self._pause_ns
+        self._losses.clear()
+        self.tripped += 1
+        return f"stop guard: {text}, nothing is opened for {self._limits.stop_pause_s:g} s"
+
+    # What the checks ask
+
+    def cooling_ns(self, strategy: int, slot: int, now_ns: int) -> int:
+        """How long the strategy still waits in this instrument; 0: it does not."""
+        return max(0, self._cooling.get((strategy, slot), now_ns) - now_ns)
+
+    def paused_ns(self, now_ns: int) -> int:
+        """How long nothing is opened after too many losses; 0: it is."""
+        return max(0, self._paused_until_ns - now_ns)
+
+
+def _paise(rupees: float | None) -> int | None:
+    return None if rupees is None else round(rupees * 100)

@@ -1,0 +1,139 @@
+"""Layer 2, orders process, cold: orders that no intent of a strategy made, taken into the book.
+
+Three kinds: orders of this installation that the journal does not know (EXTERNAL), slices that the
+broker made of an order of ours, orders that a trigger of ours has placed. The last two are their
+strategy's own and stand in the journal; an adopted one is read from the broker's book anew, under
+the number that it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kite_hft.layout import OrderStatus, OrderType, Validity
+from kite_hft.trading.book import EXTERNAL, Book, Change, Order
+from kite_hft.trading.broker import OrderReport
+from kite_hft.trading.instruments import Instrument
+from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.lifecycle import WORKING, Input
+from kite_hft.trading.positions import fill_units
+
+SLICE_TAG: Final = "autoslice:"
+
+
+def adopt(
+    book: Book, report: OrderReport, order_no: int, instrument: Instrument, tag: str, now_ns: int
+) -> Order:
+    """A live order that this run did not make, as EXTERNAL; its fills so far stand in the positions."""
+    order = Order(
+        order_no=order_no,
+        strategy=EXTERNAL,
+        strategy_seq=0,
+        slot=instrument.slot,
+        side=report.side,
+        order_type=report.order_type or 0,
+        product=report.product or 0,
+        validity=0,
+        flags=0,
+        quantity=report.quantity,
+        px=report.px,
+        trigger_px=report.trigger_px,
+        tag=tag,
+        created_ns=now_ns,
+        status=OrderStatus.PENDING,
+        status_ns=now_ns,
+        filled=report.filled_quantity,
+        filled_units=fill_units(report.average_price, report.filled_quantity, instrument.scale),
+    )
+    book.add(order)
+    book.fold(order, report, now_ns)
+    return order
+
+
+def slice_payload(parent: Order, report: OrderReport, order_no: int) -> dict[str, Any]:
+    """Journal record RESOLVED of a slice that the broker made of `parent`: all that replay needs."""
+    return {
+        "no": order_no,
+        "how": "slice",
+        "order_id": report.order_id,
+        "parent_id": parent.order_id,
+        "strategy": parent.strategy,
+        "seq": ENGINE_SEQ + order_no,
+        "parent": parent.parent or parent.strategy_seq,
+        "slot": parent.slot,
+        "side": int(report.side),
+        "type": int(report.order_type or parent.order_type),
+        "product": parent.product,
+        "qty": report.quantity,
+        "px": report.px,
+        "trigger_px": report.trigger_px,
+        "opening": parent.opening,
+    }
+
+
+def parent_id(report: OrderReport) -> str:
+    """The broker's id of the order that this one is a part of; "": it is a whole.
+
+    A slice of Kite's own making names it in a tag (`autoslice:<parent>`), legs in a field of their own.
+    """
+    named = (tag.removeprefix(SLICE_TAG) for tag in report.tags if tag.startswith(SLICE_TAG))
+    return report.parent_order_id or next(named, "")
+
+
+def take_slice(book: Book, data: Mapping[str, Any], now_ns: int) -> tuple[Order, Change | None]:
+    """Enter a slice, from its RESOLVED record; what it takes over is its parent's no more.
+
+    Returns the slice and, when the parent was the whole of its slices and no order itself, its end.
+    """
+    order = slice_of(data)
+    parent = book.by_id(data["parent_id"])
+    end: Change | None = None
+    if parent is not None and parent.status in WORKING:
+        left = parent.quantity - order.quantity
+        if left > parent.filled:
+            book.set_terms(parent, left, parent.px, parent.trigger_px, now_ns)
+        else:
+            end = book.enter(parent, Input.REPORT_CANCELLED, now_ns)
+    book.add(order)
+    book.name(order, data["order_id"])
+    return order, end
+
+
+def slice_of(data: Mapping[str, Any]) -> Order:
+    """The order that the broker made of a part of ours, from a RESOLVED record that names it."""
+    words = ("strategy", "slot", "side", "product", "opening", "parent")
+    return Order(
+        order_no=data["no"],
+        strategy_seq=data["seq"],
+        order_type=data["type"],
+        validity=int(Validity.DAY),
+        flags=0,
+        quantity=data["qty"],
+        px=data["px"],
+        trigger_px=data["trigger_px"],
+        tag="",
+        status=OrderStatus.PENDING,
+        **{word: data[word] for word in words},
+    )
+
+
+def child_of(data: dict[str, Any]) -> Order:
+    """The order that a trigger has placed, from a GTT record that names it."""
+    return Order(
+        order_no=data["no"],
+        strategy=data["strategy"],
+        strategy_seq=data["order_seq"],
+        slot=data["slot"],
+        side=data["side"],
+        order_type=int(OrderType.LIMIT),
+        product=data["product"],
+        validity=int(Validity.DAY),
+        flags=0,
+        quantity=data["qty"],
+        px=data["px"],
+        trigger_px=0,
+        tag="",
+        status=OrderStatus.PENDING,
+        opening=not data["reducing"],
+    )

@@ -1,0 +1,167 @@
+"""Layer 2, orders process, cold: circuit limits and holdings, read from the broker and kept with their age.
+
+Every instrument's limits are read at the start and every `period_ns` after; at Kite that is one call for
+500 instruments. Holdings are read with the same period, and at once when a person may have authorised a
+sale (`wanted`). What has not been read is unknown, which stops openings and no exit. Quotes have a
+window of their own; a read that finds no place there or in the shared ones is sent later: it holds no
+order up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.gate.facts import Holding
+from kite_hft.trading.ports import OrdersConfig, Ports
+from kite_hft.trading.sending.asides import Aside
+from kite_hft.trading.sending.budget import ReadKind
+from kite_hft.trading.sending.egress import Egress
+from kite_hft.units import NS_PER_S
+
+CHUNK: Final = 500
+RETRY_NS: Final = 2_000_000_000
+QUOTE, HOLDINGS = "QUOTE", "HOLDINGS"
+
+
+class MarketReads:
+    """One per order stage; without `market_read_s` in its configuration it reads nothing."""
+
+    def __init__(self, ports: Ports, config: OrdersConfig) -> None:
+        self._instruments, self._broker, self._now_ns = ports.instruments, ports.broker, ports.clock.mono_ns
+        self._on, self._ddpi = config.market_read_s is not None, config.ddpi
+        self._period_ns = round((config.market_read_s or 0.0) * NS_PER_S)
+        instruments = ports.instruments
+        slots = [row.slot for row in instruments if not row.is_index]
+        self._chunks = [slots[at : at + CHUNK] for at in range(0, len(slots), CHUNK)]
+        self._due_ns = [-(2**62)] * len(self._chunks)
+        self._holdings_ns = -(2**62)
+        self._in_flight: set[str] = set()
+        self._bands: dict[int, tuple[int, int, int]] = {}  # slot -> (low, high, when)
+        self._holdings: dict[int, Holding] | None = None
+
+    # What the gate asks
+
+    def band(self, slot: int) -> tuple[int, int, int]:
+        """(low, high, age in ns); (0, 0, -1): not known."""
+        found = self._bands.get(slot)
+        return (0, 0, -1) if found is None else (found[0], found[1], max(0, self._now_ns() - found[2]))
+
+    def holding(self, slot: int) -> Holding | None:
+        """What the account holds of it; None: not known."""
+        return None if self._holdings is None else self._holdings.get(slot, Holding(0))
+
+    # Reading
+
+    def wanted(self) -> None:
+        """Read the holdings again as soon as possible."""
+        self._holdings_ns = -(2**62)
+
+    def send(
+        self, now_ns: int, egress: Egress, submit: Callable[[Aside, HttpRequest], None], token_dead: str = ""
+    ) -> int:
+        """Send what is due, at most one call; returns how many left."""
+        if not self._on or token_dead:
+            return 0
+        at = self._chunk_due(now_ns)
+        if at is not None and self._leaves(ReadKind.QUOTE, now_ns, egress):
+            self._due_ns[at] = now_ns + self._period_ns
+            slots = self._chunks[at]
+            request = self._broker.quotes([self._instruments[slot].key for slot in slots])
+            return self._ask(QUOTE, request, partial(self._quoted, at, slots), egress, submit)
+        if (
+            self._holdings_ns <= now_ns
+            and HOLDINGS not in self._in_flight
+            and self._leaves(ReadKind.OTHER, now_ns, egress)
+        ):
+            self._holdings_ns = now_ns + self._period_ns
+            return self._ask(HOLDINGS, self._broker.holdings(), self._held, egress, submit)
+        return 0
+
+    def next_ns(self, now_ns: int, egress: Egress) -> int | None:
+        """When `send` may have something to do; None: when an answer has come."""
+        if not self._on:
+            return None
+        times = []
+        if QUOTE not in self._in_flight and self._due_ns:
+            times.append(max(min(self._due_ns), egress.budget.read_free_ns(ReadKind.QUOTE, now_ns)))
+        if HOLDINGS not in self._in_flight:
+            times.append(max(self._holdings_ns, egress.budget.read_free_ns(ReadKind.OTHER, now_ns)))
+        return max(now_ns, min(times)) if times else None
+
+    def _chunk_due(self, now_ns: int) -> int | None:
+        if QUOTE in self._in_flight or not self._chunks:
+            return None
+        at = min(range(len(self._due_ns)), key=lambda i: self._due_ns[i])
+        return at if self._due_ns[at] <= now_ns else None
+
+    def _leaves(self, kind: ReadKind, now_ns: int, egress: Egress) -> bool:
+        if egress.budget.read_free_ns(kind, now_ns) > now_ns or egress.read_refused(now_ns):
+            return False
+        egress.budget.read_left(now_ns, kind)
+        return True
+
+    def _ask(
+        self,
+        name: str,
+        request: HttpRequest,
+        answered: Callable[[HttpResponse | TransportError, int], None],
+        egress: Egress,
+        submit: Callable[[Aside, HttpRequest], None],
+    ) -> int:
+        self._in_flight.add(name)
+        submit(Aside(name, request, answered), request)
+        egress.read_left(name)
+        return 1
+
+    # Answers
+
+    def _quoted(
+        self, at: int, slots: Sequence[int], answer: HttpResponse | TransportError, now_ns: int
+    ) -> None:
+        self._in_flight.discard(QUOTE)
+        keys = {self._instruments[slot].key: slot for slot in slots}
+        scales = {key: self._instruments[slot].scale for key, slot in keys.items()}
+        try:
+            found = self._broker.parse_bands(_body(answer), scales)
+        except ValueError:
+            self._due_ns[at] = now_ns + RETRY_NS
+            return
+        asked_ns = answer.sent_ns if isinstance(answer, HttpResponse) and answer.sent_ns else now_ns
+        for key, (low, high) in found.items():
+            self._bands[keys[key]] = low, high, asked_ns
+
+    def _held(self, answer: HttpResponse | TransportError, now_ns: int) -> None:
+        self._in_flight.discard(HOLDINGS)
+        try:
+            rows = self._broker.parse_holdings(_body(answer))
+        except ValueError:
+            self._holdings_ns = now_ns + RETRY_NS
+            return
+        found: dict[int, Holding] = {}
+        for row in rows:
+            instrument = self._instruments.by_key.get(row.key)
+            if instrument is not None:
+                authorised = row.settled + row.t1 if self._ddpi else row.authorised
+                found[instrument.slot] = Holding(row.settled, row.t1, row.used, authorised)
+        self._holdings = found
+
+
+def market_reads(ports: Ports, config: OrdersConfig) -> tuple[MarketReads, Ports]:
+    """The reads of a stage, and the ports whose facts ask them."""
+    made = MarketReads(ports, config)
+    if config.market_read_s is None:
+        return made, ports
+    return made, replace(ports, facts=replace(ports.facts, band=made.band, holding=made.holding))
+
+
+def _body(answer: HttpResponse | TransportError) -> bytes:
+    """Raises ValueError: there is none to read."""
+    if isinstance(answer, TransportError):
+        raise ValueError(answer.reason)
+    if answer.status != 200:
+        raise ValueError(f"HTTP {answer.status}")
+    return answer.body

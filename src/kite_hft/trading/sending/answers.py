@@ -1,0 +1,110 @@
+"""Layer 2, orders process, hot: what the one answer to an order call proves.
+
+An answer that proves nothing makes a placed order ambiguous: it is looked up and never sent again. One
+that proves that nothing left, or that the broker refused, ends it.
+"""
+
+from __future__ import annotations
+
+from kite_hft.layout import IntentKind, OrderStatus, Reason
+from kite_hft.memory.journal import Kind
+from kite_hft.trading.book import BookError, Order
+from kite_hft.trading.broker import Ambiguous, Confirmed, HttpResponse, Outcome, Refused, TransportError
+from kite_hft.trading.gate.states import States
+from kite_hft.trading.ports import Ports
+from kite_hft.trading.recovery.replay import PLACE_INPUT
+from kite_hft.trading.sending.desk import Desk
+from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.trading.sending.work import Cancel, Work, answer_payload
+
+PLACE, MODIFY = IntentKind.PLACE, IntentKind.MODIFY
+
+
+class Answers:
+    """One per desk."""
+
+    def __init__(self, ports: Ports, outbox: Outbox, states: States, desk: Desk) -> None:
+        self._ports, self._outbox, self._states, self._desk = ports, outbox, states, desk
+
+    def take(self, work: Work, result: HttpResponse | TransportError, now_ns: int) -> None:
+        """The one answer to a call."""
+        outcome: Outcome | None = None  # None: no byte of it left
+        if isinstance(result, HttpResponse):
+            outcome = self._ports.broker.parse_outcome(result)
+            if work.kind is PLACE and result.status == 404:  # it named no order that could be missing
+                outcome = Ambiguous(f"HTTP 404 to a new order: {result.body[:200]!r}")
+            received_ns = result.received_ns or now_ns
+            self._outbox.record("order_ack", received_ns - (result.sent_ns or work.sent_ns))
+        elif result.sent:
+            outcome = Ambiguous(f"no answer: {result.reason}")
+        text = result.reason if isinstance(result, TransportError) else ""
+        self._outbox.journal(Kind.ANSWER, answer_payload(work, outcome, text))
+        if isinstance(outcome, Refused):
+            self._heed(outcome, work.sent_ns, now_ns)
+        if work.kind is PLACE:
+            self._placed(work.order, outcome, text, now_ns)
+        elif work.kind is MODIFY:
+            self._modified(work, outcome, text, now_ns)
+        else:
+            self._cancelled(work.order, outcome, text, now_ns)
+        denied = work.kind is PLACE and work.order.status is OrderStatus.REJECTED
+        if isinstance(outcome, Ambiguous | Refused) and not denied:
+            self._desk.look_up()
+        self._desk.progressed(work.order, now_ns)
+
+    def _heed(self, refusal: Refused, sent_ns: int, now_ns: int) -> None:
+        if refusal.http_status == 429:
+            self._desk.throttle.cool_down(now_ns)
+            self._outbox.alert("RATE_LIMITED", f"an order call was refused: {refusal.message}")
+        elif refusal.error_type == "TokenException":
+            held = sum(1 for p in self._desk.book.positions.values() if p.quantity)
+            self._states.lose_token(refusal.message, held, sent_ns)
+        elif refusal.error_type == "PermissionException":
+            self._outbox.alert("EGRESS_REFUSED", f"an order call was refused: {refusal.message}")
+
+    def _placed(self, order: Order, outcome: Outcome | None, text: str, now_ns: int) -> None:
+        what, reason = PLACE_INPUT["unsent"], Reason.NOT_CONNECTED
+        if isinstance(outcome, Confirmed):
+            what, reason = PLACE_INPUT["confirmed"], Reason.NONE
+            try:
+                self._desk.book.name(order, outcome.order_id)
+            except BookError as error:
+                self._outbox.halt(str(error))
+        elif isinstance(outcome, Refused):
+            what, reason, text = PLACE_INPUT["refused"], Reason.BROKER, outcome.message
+        elif isinstance(outcome, Ambiguous):
+            what, reason, text = PLACE_INPUT["ambiguous"], Reason.NONE, outcome.why
+        order.message = text or order.message
+        change = self._desk.book.enter(order, what, now_ns)
+        self._outbox.tell(change, now_ns, reason)
+        judged = not isinstance(outcome, Refused) or (
+            outcome.http_status != 429 and outcome.error_type != "TokenException"
+        )
+        if judged:  # else it was not the order that was refused
+            self._states.ended(change)
+
+    def _modified(self, work: Work, outcome: Outcome | None, text: str, now_ns: int) -> None:
+        order = work.order
+        self._desk.modifying.discard(order.order_no)
+        if isinstance(outcome, Confirmed):
+            quantity, px, trigger_px, kind = work.terms
+            change = self._desk.book.set_terms(order, quantity, px, trigger_px, now_ns, kind)
+            self._outbox.tell(change, now_ns)
+        elif isinstance(outcome, Ambiguous):
+            order.changed_ns = now_ns  # the worse quantity stands until a later read shows the terms
+            self._outbox.alert_ambiguous(order, f"its modification: {outcome.why}")
+        else:
+            self._desk.end_modify(order, now_ns)
+            reason = Reason.BROKER if outcome else Reason.NOT_CONNECTED
+            if work.intent is not None:
+                text = outcome.message if outcome else text
+                self._outbox.refuse(work.intent, reason, text, now_ns)
+
+    def _cancelled(self, order: Order, outcome: Outcome | None, text: str, now_ns: int) -> None:
+        if isinstance(outcome, Confirmed):
+            self._desk.cancelling[order.order_no] = Cancel.TAKEN
+        elif isinstance(outcome, Refused) and outcome.http_status == 400:
+            self._desk.cancel_refused(order, outcome.message, now_ns)
+        else:
+            why = outcome.message if isinstance(outcome, Refused) else outcome.why if outcome else text
+            self._desk.cancel_failed(order, why, now_ns)

@@ -1,0 +1,95 @@
+"""Layer 2, orders process, hot: the border that every call to the broker crosses, order calls and reads.
+
+It holds the account's budget, the independent gate, and what is kept of a call that has left:
+evidence, the day's counters, the conduct of its contract and strategy, and its times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kite_hft.layout import IntentKind
+from kite_hft.trading.book import EXTERNAL
+from kite_hft.trading.broker import Limits
+from kite_hft.trading.ports import Ports
+from kite_hft.trading.sending.budget import Budget, ReadKind
+from kite_hft.trading.sending.evidence import ENTRY, PLACE, READ, URGENT, Left
+from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.trading.sending.throttle import EgressGate
+from kite_hft.trading.sending.work import Work
+
+
+class Egress:
+    """One per order stage."""
+
+    def __init__(self, ports: Ports, limits: Limits, outbox: Outbox) -> None:
+        self._ports, self._limits, self._outbox = ports, limits, outbox
+        self.budget = Budget(limits)
+        self.gate = EgressGate(limits.order_windows, limits.all_windows)
+        self.last_order_ns = 0  # CLOCK_MONOTONIC
+
+    def recall(self, calls: Iterable[Left], lacking: Iterable[Left], tags: Iterable[str], now_ns: int) -> int:
+        """What earlier processes sent today, oldest first: it stands in the windows, and counts.
+
+        lacking: those of them that no evidence file has; it gets them now. Returns how many placements
+        the evidence knows of.
+        """
+        placed = total = 0
+        for call in calls:
+            total += 1
+            placed += call.call == PLACE
+            at_ns = min(call.mono_ns, now_ns)  # the wall clock may have been put back since
+            if now_ns - at_ns > self.budget.longest_ns:
+                continue
+            if call.part == READ:
+                self.budget.read_left(at_ns, ReadKind.OTHER)
+            else:
+                self.budget.left(at_ns)
+                self.last_order_ns = at_ns
+            self.gate.recall(at_ns, read=call.part == READ)
+        for call in lacking:
+            self._ports.on_call(call)
+        self.gate.recall_tags(tags)
+        self._outbox.gauge("calls_today", total)
+        return placed
+
+    def order_left(self, work: Work, before_ns: int, after_ns: int) -> None:
+        """An order call was handed over between the two times."""
+        order, outbox = work.order, self._outbox
+        self.budget.written(after_ns)
+        self._time(work, before_ns, after_ns)
+        urgent = work.context is None or work.context.reducing
+        name = order.tag if work.kind is IntentKind.PLACE else order.order_id
+        part = URGENT if urgent else ENTRY
+        self._ports.on_call(Left(after_ns, self._ports.clock.real_ns(), work.kind.name, part, name))
+        outbox.count("calls_today")
+        if order.strategy == EXTERNAL:
+            return  # what a person or another program makes of the account is not ours to judge
+        outbox.conduct.called(work.kind, order.slot, order.strategy)
+        levels = self._limits.per_contract, self._limits.per_strategy
+        for told in outbox.conduct.warnings(order.slot, order.strategy, *levels):
+            outbox.alert("CONDUCT", told.text, told.key)
+
+    def read_refused(self, now_ns: int) -> str:
+        """Why a read must not leave: the budget is wrong, and nothing more may be opened."""
+        if text := self.gate.refuses_read(now_ns):
+            self._outbox.halt(f"egress: a read: {text}")
+        return text
+
+    def read_left(self, name: str) -> None:
+        """A read was handed over."""
+        clock = self._ports.clock
+        self._ports.on_call(Left(clock.mono_ns(), clock.real_ns(), name, READ, ""))
+        self._outbox.count("calls_today")
+
+    def _time(self, work: Work, before_ns: int, after_ns: int) -> None:
+        """Times of a call that has left, written down when they can hold nothing up any more."""
+        record = self._outbox.record
+        record("throttle_wait", work.let_out_ns - work.offered_ns)
+        record("journalled", before_ns - work.let_out_ns)
+        record("written", after_ns - before_ns)
+        if work.kind is IntentKind.PLACE:
+            if work.order.created_ns:
+                record("intent_to_sent", after_ns - work.order.created_ns)
+            if work.order.tick_recv_ns:
+                record("tick_to_order", after_ns - work.order.tick_recv_ns)

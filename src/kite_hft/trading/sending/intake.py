@@ -1,0 +1,187 @@
+"""Layer 2, orders process, hot: intents on their way in: counted, judged, and sent where they belong.
+
+    queue -> duplicate? -> gate -> desk (in slices above the freeze quantity)
+                       `-> whoever takes this kind: exits of a position, triggers, groups
+
+What ORDERS itself does for a strategy comes through the same gate, under numbers of its own from
+ENGINE_SEQ on. An intent leaves its queue only after it has a record in the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from kite_hft.layout import INTENT, IntentKind, Reason
+from kite_hft.trading.book import Order
+from kite_hft.trading.gate.checks import Context
+from kite_hft.trading.gate.risk import Verdict
+from kite_hft.trading.intents import ENGINE_SEQ, Intent, intents_of
+from kite_hft.trading.ports import OrdersConfig, Ports
+from kite_hft.trading.recovery.replay import Recovered
+from kite_hft.trading.sending.desk import Desk
+from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.trading.slices import slices
+
+INTENTS_PER_STEP: Final = 64
+PLACE, MODIFY, CANCEL = int(IntentKind.PLACE), int(IntentKind.MODIFY), int(IntentKind.CANCEL)
+
+Taker = Callable[[Intent, int], None]
+"""Takes an intent of its kind over, and says by an event or a refusal what becomes of it."""
+
+
+class Intake:
+    """`judge(intent, left_over, now_ns)`: the verdict and the context that it was reached in.
+
+    takers: kind -> who takes it instead of the desk. group: who takes legs of groups. make_room(intent,
+    now_ns): True when exits that stand in the way of a reduction give way to it; the intent is taken up
+    again once they have.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        config: OrdersConfig,
+        outbox: Outbox,
+        desk: Desk,
+        judge: Callable[[Intent, bool, int], tuple[Verdict | None, Context]],
+    ) -> None:
+        self._ports, self._outbox, self._desk, self.judge = ports, outbox, desk, judge
+        self._slices_max = config.slices_max
+        self.takers: dict[int, Taker] = {}
+        self.group: Taker | None = None
+        self.make_room: Callable[[Intent, int], bool] | None = None
+        self.change_trigger: Callable[[Intent, int], bool] | None = None  # a CANCEL or MODIFY that names one
+        self._seen: set[tuple[int, int]] = set()
+        self._heads: list[int] = []  # intents up to here were pushed before this process came
+        self.last_seq: dict[int, int] = {}
+        self._engine_seq = ENGINE_SEQ - 1
+        self._taken: list[tuple[Intent, bool]] = []
+        self._rows = np.zeros(INTENTS_PER_STEP, INTENT)
+        self._bytes = self._rows.view(np.uint8).data
+
+    def start(self, found: Recovered) -> None:
+        """Go on where the journal ends; what stands in the queues was pushed for an earlier process."""
+        self.last_seq, self._engine_seq, self._seen = found.last_seq, found.engine_seq, found.seen
+        self._heads = [source.waiting() for source in self._ports.intents]
+
+    def next_engine_seq(self) -> int:
+        """A number for something that ORDERS itself does."""
+        self._engine_seq += 1
+        return self._engine_seq
+
+    # From the queues
+
+    def take(self, now_ns: int) -> list[int]:
+        """Take in what waits; returns how many of each queue: they stay in it until `commit`."""
+        taken, clock, outbox = [], self._ports.clock, self._outbox
+        for at, source in enumerate(self._ports.intents):
+            n = source.peek(self._rows)
+            taken.append(n)
+            taken_ns = n and clock.mono_ns()
+            for intent in intents_of(self._bytes, n) if n else ():
+                old = self._heads[at] > 0
+                self._heads[at] -= 1
+                if not old:  # else it waited for this process
+                    outbox.record("intent_to_taken", taken_ns - intent.created_ns)
+                if intent.kind == IntentKind.PROBE:
+                    outbox.count("probes")
+                elif not (old and (intent.strategy, intent.strategy_seq) in self._seen):
+                    if old:  # the same one may stand in the queue twice
+                        self._seen.add((intent.strategy, intent.strategy_seq))
+                    outbox.count("intents")
+                    if intent.strategy_seq >= ENGINE_SEQ:
+                        text = f"strategy_seq {intent.strategy_seq} is a number of the engine's"
+                        outbox.refuse(intent, Reason.BAD_INTENT, text, now_ns)
+                        continue
+                    self.consider(intent, now_ns, left_over=old)
+                    outbox.record("taken_to_judged", clock.mono_ns() - taken_ns)
+        return taken
+
+    def commit(self, taken: list[int]) -> None:
+        """What was taken in has a record, or gets one now; then it leaves its queue."""
+        if self._taken:
+            self._desk.journal_waiting(self._taken)
+            self._taken.clear()
+        self._outbox.journalled.clear()
+        for source, n in zip(self._ports.intents, taken, strict=False):
+            if n:
+                source.commit(n)
+
+    def keep(self, intent: Intent, *, reducing: bool) -> None:
+        """It is held for later: a WAITING record for it, unless it gets another one in this step."""
+        self._taken.append((intent, reducing))
+
+    # One intent
+
+    def consider(self, intent: Intent, now_ns: int, *, left_over: bool = False) -> None:
+        """Judge one intent and let it go its way. `left_over`: an earlier process may have had it."""
+        taker = self.takers.get(intent.kind)
+        if intent.group and intent.kind == PLACE and intent.strategy_seq < ENGINE_SEQ:
+            taker = self.group or taker
+        if taker is not None:
+            if not left_over and intent.strategy_seq <= self.last_seq.get(intent.strategy, 0):
+                text = f"strategy {intent.strategy} has sent its intent {intent.strategy_seq} already"
+                self._outbox.refuse(intent, Reason.DUPLICATE_INTENT, text, now_ns)
+                return
+            self._number(intent)
+            taker(intent, now_ns)
+            return
+        other = self.make_room if intent.kind == PLACE else self.change_trigger
+        if other is not None and other(intent, now_ns):
+            self._number(intent)
+            self.keep(intent, reducing=True)
+            return
+        verdict, context = self.judge(intent, left_over, now_ns)
+        self._number(intent)
+        if verdict is None:
+            self.send(intent, context, now_ns)
+        else:
+            self._taken.append((intent, context.reducing))
+            self._outbox.refuse(intent, verdict.reason, verdict.text, now_ns)
+
+    def _number(self, intent: Intent) -> None:
+        if intent.strategy_seq < ENGINE_SEQ:
+            last = self.last_seq.get(intent.strategy, 0)
+            self.last_seq[intent.strategy] = max(last, intent.strategy_seq)
+
+    def send(self, intent: Intent, context: Context, now_ns: int) -> None:
+        """A judged intent goes to the desk."""
+        if intent.kind == PLACE:
+            for order in self.enter(intent, context):
+                self._desk.offer_order(order, now_ns)
+            return
+        assert context.target is not None
+        self._taken.append((intent, context.reducing))
+        members = self._desk.book.family(context.target)
+        if intent.kind == CANCEL:
+            for order in members:
+                self._desk.cancel(order, intent if order is context.target else None, now_ns)
+        elif len(members) > 1 and intent.qty:
+            text = "the quantity of an order in slices does not change: cancel it, and place another"
+            self._outbox.refuse(intent, Reason.BAD_INTENT, text, now_ns)
+        else:
+            for order in members:
+                if order is context.target or self._desk.settled(order):
+                    self._desk.modify(intent, replace(context, target=order), now_ns)
+
+    def enter(self, intent: Intent, context: Context) -> list[Order]:
+        """A judged PLACE becomes orders that the book counts from here on; they wait for `offer_order`."""
+        instrument = context.instrument
+        assert instrument is not None
+        freeze = instrument.freeze_quantity
+        if not freeze or intent.qty <= freeze:
+            self._taken.append((intent, context.reducing))
+            return [self._desk.enter(intent, context)]
+        orders = []
+        for at, quantity in enumerate(slices(intent.qty, freeze, instrument.lot_size)):
+            part = intent._replace(qty=quantity)
+            if at:
+                part = part._replace(strategy_seq=self.next_engine_seq(), target_seq=intent.strategy_seq)
+            self._taken.append((part, context.reducing))
+            orders.append(self._desk.enter(part, context))
+        self._outbox.count("slices", len(orders))
+        return orders

@@ -1,0 +1,72 @@
+"""Layer 2, orders process, hot where `fsync_before_send` is set: order calls that wait for the disk.
+
+    throttle -> journal -> (here, until a sync has covered the record) -> egress gate -> transport
+
+Orders and modifications pass here in the order of their records; cancels do not wait. The thread beside
+syncs all that waits at once, and this one goes on meanwhile. A call's place in the broker's windows is
+taken when it comes in and moved to when it leaves, so that a slow disk bunches nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from kite_hft.trading.sending.budget import Budget
+from kite_hft.trading.sending.throttle import Waiting
+from kite_hft.trading.sending.work import Work
+
+LOOK_NS: Final = 100_000_000
+"""So often at least its places are moved and deadlines looked at while something waits."""
+
+
+@dataclass(slots=True)
+class _Staged:
+    waiting: Waiting[Work]
+    seq: int  # of its record
+    counted_ns: int  # where it stands in the windows
+
+
+class Staging:
+    """One per desk. `synced_seq`: the last record that is on the disk."""
+
+    def __init__(self, synced_seq: Callable[[], int], budget: Budget) -> None:
+        self._synced_seq, self._budget = synced_seq, budget
+        self._staged: deque[_Staged] = deque()
+
+    def __len__(self) -> int:
+        return len(self._staged)
+
+    def add(self, waiting: Waiting[Work], seq: int, now_ns: int) -> None:
+        """A call let out at `now_ns` whose record is number `seq`."""
+        self._staged.append(_Staged(waiting, seq, now_ns))
+
+    def synced(self, now_ns: int) -> list[Work]:
+        """What may leave now, oldest first; it is here no more."""
+        done, on_disk = [], self._synced_seq()
+        while self._staged and self._staged[0].seq <= on_disk:
+            staged = self._staged.popleft()
+            self._move(staged, now_ns)
+            done.append(staged.waiting.item)
+        for staged in self._staged:
+            if now_ns - staged.counted_ns >= LOOK_NS:
+                self._move(staged, now_ns)
+        return done
+
+    def expired(self, now_ns: int) -> list[Work]:
+        """Entries whose deadline has passed: the disk is too slow. An exit waits on."""
+        return self.take_back(lambda w: not w.urgent and w.deadline_ns <= now_ns)
+
+    def take_back(self, is_it: Callable[[Waiting[Work]], bool]) -> list[Work]:
+        """Calls that shall not leave any more."""
+        gone = [staged for staged in self._staged if is_it(staged.waiting)]
+        if gone:
+            self._staged = deque(staged for staged in self._staged if not is_it(staged.waiting))
+        return [staged.waiting.item for staged in gone]
+
+    def _move(self, staged: _Staged, now_ns: int) -> None:
+        if now_ns > staged.counted_ns:
+            self._budget.moved(staged.counted_ns, now_ns)
+            staged.counted_ns = now_ns

@@ -1,0 +1,98 @@
+"""Layer 2, orders process, hot: an intent above the freeze quantity as several orders of one parent.
+
+The first slice bears the intent's own number, the others numbers of the engine's and the first one's as
+their parent. To its strategy they are one order: quantities and values add up, it is accepted with the
+first slice and over with the last. The broker's own slicing is never asked for: its children could not
+be told from strangers' orders when an answer is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from kite_hft.layout import EventKind, OrderStatus, Reason
+from kite_hft.trading.book import Book, Change, Order
+from kite_hft.trading.instruments import Instrument
+from kite_hft.trading.lifecycle import LIVE, TERMINAL
+from kite_hft.trading.records import KNOWN_GOOD, event_kinds, order_event
+
+_ONCE = {EventKind.SENT: OrderStatus.SENT, EventKind.AMBIGUOUS: OrderStatus.AMBIGUOUS}
+_ENDS = frozenset({EventKind.COMPLETE, EventKind.CANCELLED, EventKind.REJECTED, EventKind.REFUSED})
+_END_OF = {
+    OrderStatus.COMPLETE: EventKind.COMPLETE,
+    OrderStatus.CANCELLED: EventKind.CANCELLED,
+    OrderStatus.REJECTED: EventKind.REJECTED,
+    OrderStatus.ABSENT: EventKind.REJECTED,
+    OrderStatus.REFUSED: EventKind.REFUSED,
+}
+
+
+def slices(quantity: int, freeze: int, lot: int) -> list[int]:
+    """`quantity` in parts of at most `freeze` (0: no bound), each a multiple of `lot`."""
+    most = freeze // lot * lot if freeze else 0
+    if not most or quantity <= most:
+        return [quantity]
+    whole, rest = divmod(quantity, most)
+    return [most] * whole + ([rest] if rest else [])
+
+
+def whole_of(members: Sequence[Order]) -> Order:
+    """The slices as the one order that their strategy asked for."""
+    first = members[0]
+    return replace(
+        first,
+        strategy_seq=first.parent or first.strategy_seq,
+        quantity=sum(order.quantity for order in members),
+        filled=sum(order.filled for order in members),
+        filled_units=sum(order.filled_units for order in members),
+        status=_status(members),
+    )
+
+
+def _status(members: Sequence[Order]) -> OrderStatus:
+    live = [order.status for order in members if order.status in LIVE]
+    if live:
+        return OrderStatus.AMBIGUOUS if OrderStatus.AMBIGUOUS in live else live[0]
+    ends = {order.status for order in members}
+    if len(ends) == 1:
+        return ends.pop()
+    return OrderStatus.CANCELLED  # some of it did not fill, whatever the reason
+
+
+def as_told(book: Book, order: Order) -> Order | None:
+    """`order` as its strategy knows it: whole; None: another slice of the same intent tells of it."""
+    members = book.family(order)
+    if len(members) == 1:
+        return order
+    return whole_of(members) if order is members[0] else None
+
+
+def family_events(
+    change: Change,
+    members: Sequence[Order],
+    reason: Reason,
+    position: int,
+    instrument: Instrument,
+    now_ns: int,
+) -> list[npt.NDArray[np.void]]:
+    """What a strategy is told of a change of one slice: fills at once, beginning and end of all once."""
+    order = change.order
+    others = [member for member in members if member is not order]
+    whole = whole_of(members)
+    told = Change(whole, change.before, change.fill_quantity, change.fill_units, change.terms)
+    events = []
+    for kind in event_kinds(change):
+        if kind in _ENDS:
+            if any(member.status not in TERMINAL for member in others):
+                continue
+            kind = _END_OF[whole.status]
+        elif (kind is EventKind.ACCEPTED and any(m.status in KNOWN_GOOD for m in others)) or (
+            kind in _ONCE and any(m.status is not OrderStatus.NEW and m.sent_ns for m in others)
+        ):
+            continue
+        events.append(order_event(kind, told, reason, position, instrument, now_ns))
+    return events

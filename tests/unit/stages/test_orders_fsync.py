@@ -1,0 +1,209 @@
+"""Orders that wait for the disk, and a journal that fails beside: what leaves, and what must not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from orders_world import PX, World, filled, limits
+
+from kite_hft.layout import IntentKind, OrderStatus, Side
+from kite_hft.memory.journal import Kind
+from kite_hft.stages.orders import Orders
+from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.ports import OrdersConfig
+from kite_hft.trading.recovery.replay import replay
+
+CONFIG = OrdersConfig(limits(), fsync_before_send=True)
+FAILED = "journal sync failed: Input/output error"
+
+
+@dataclass
+class Disk:
+    """What the ports say of it."""
+
+    synced: int = 0
+    state: tuple[str, str] = ("", "")
+    more: dict[str, object] = field(default_factory=dict)
+
+
+def world(disk: Disk, config: OrdersConfig = CONFIG) -> World:
+    """An active stage on a disk that is fast until then."""
+    disk.synced = 2**62
+    ports = {"synced_seq": lambda: disk.synced, "journal_state": lambda: disk.state}
+    return World(config=config, more=ports).start()
+
+
+def stopped(world: World, disk: Disk) -> None:
+    """From here on nothing reaches the disk."""
+    disk.synced = len(world.journal.records)
+
+
+def test_an_order_leaves_only_when_its_record_is_on_the_disk() -> None:
+    disk = Disk()
+    day = world(disk)
+    stopped(day, disk)
+    day.send(1)
+    day.run(0.4)
+    assert day.journal.kinds().count("INTENT") == 1 and not day.broker.calls("POST")
+    assert day.status(1) is OrderStatus.SENT and day.kinds(1) == ["SENT"]  # a crash now would not know
+    assert not day.stage.idle
+    disk.synced = len(day.journal.records) - 1
+    day.step()
+    assert not day.broker.calls("POST")
+    disk.synced += 1
+    day.step(2)
+    assert len(day.broker.calls("POST")) == 1 and day.kinds(1) == ["SENT", "ACCEPTED"]
+
+
+def test_the_default_mode_does_not_wait() -> None:
+    disk = Disk()
+    day = world(disk, replace(CONFIG, fsync_before_send=False))
+    disk.synced = 0
+    day.send(1)
+    assert len(day.broker.calls("POST")) == 1
+
+
+def test_several_leave_with_one_sync_and_in_their_order() -> None:
+    disk = Disk()
+    day = world(disk)
+    stopped(day, disk)
+    for seq in (1, 2, 3):
+        day.send(seq, px=PX - 5 * seq)
+    disk.synced = len(day.journal.records)
+    day.step()
+    prices = [request.body.decode().split("price=")[1].split("&")[0] for request in day.broker.calls("POST")]
+    assert prices == sorted(prices, reverse=True) and len(prices) == 3
+
+
+def test_a_modification_waits_and_a_cancel_does_not() -> None:
+    disk = Disk()
+    day = world(disk)
+    day.send(1)
+    day.send(2, px=PX - 5)
+    stopped(day, disk)
+    day.send(3, kind=IntentKind.MODIFY, target_seq=1, qty=20, px=0)
+    day.send(4, kind=IntentKind.CANCEL, target_seq=2)
+    assert not day.broker.calls("PUT") and len(day.broker.calls("DELETE")) == 1
+    disk.synced = len(day.journal.records)
+    day.step(2)
+    assert len(day.broker.calls("PUT")) == 1 and day.order(1).quantity == 20
+
+
+def test_a_cancel_of_an_order_that_waits_follows_it() -> None:
+    disk = Disk()
+    day = world(disk)
+    stopped(day, disk)
+    day.send(1)
+    day.send(2, kind=IntentKind.CANCEL, target_seq=1)
+    disk.synced = 2**62
+    day.step(4)
+    assert [request.method for request in day.broker.sent if request.method != "GET"] == ["POST", "DELETE"]
+
+
+def test_an_entry_that_waits_past_its_deadline_never_leaves_and_an_exit_does() -> None:
+    disk = Disk()
+    day = world(disk)
+    day.send(1)
+    filled(day, 10)
+    stopped(day, disk)
+    day.send(2, px=PX - 5, slot=1)
+    day.send(3, side=Side.SELL)
+    day.run(3.0)
+    assert day.status(2) is OrderStatus.REFUSED and day.reason(2) == "THROTTLE_DEADLINE"
+    assert day.status(3) is OrderStatus.SENT
+    disk.synced = 2**62
+    day.run(3.0)
+    assert len(day.broker.calls("POST")) == 2 and day.status(3) is OrderStatus.OPEN
+    replayed = Orders(replace(day.stage._ports, history=list(day.journal.records)), CONFIG).book
+    replay(day.journal.records, replayed, day.stage._ports.instruments, 0)
+    assert replayed.orders[2].status is OrderStatus.REFUSED  # as the journal tells it, too
+
+
+@pytest.mark.parametrize("fsync_first", [True, False])
+def test_a_sync_that_failed_halts_and_only_cancels_leave(fsync_first: bool) -> None:
+    disk = Disk()
+    day = world(disk, replace(CONFIG, fsync_before_send=fsync_first))
+    day.send(1)
+    filled(day, 4)
+    stopped(day, disk)
+    day.send(2, px=PX - 5, slot=1)
+    n = len(day.broker.calls("POST"))
+    disk.state = (FAILED, "")
+    day.step(2)
+    assert day.stage.outbox.halted == FAILED and "JOURNAL_FAILED" in day.codes()
+    if fsync_first:
+        assert day.status(2) is OrderStatus.REFUSED and day.reason(2) == "JOURNAL_FAILED"
+    day.send(3, px=PX - 5, slot=1)
+    day.send(4, side=Side.SELL, qty=4)
+    day.send(5, kind=IntentKind.MODIFY, target_seq=1, qty=20, px=0)
+    disk.synced = 2**62
+    day.run(1.0)
+    assert len(day.broker.calls("POST")) == n and not day.broker.calls("PUT")
+    assert day.reason(3) == "HALTED" and day.reason(4) == "JOURNAL_FAILED"
+    day.send(6, kind=IntentKind.CANCEL, target_seq=1)
+    day.run(4.0)
+    assert len(day.broker.calls("DELETE")) == 1 and day.order(1).status in TERMINAL
+
+
+def test_a_disk_that_is_nearly_full_halts_openings_and_exits_pass() -> None:
+    disk = Disk()
+    day = world(disk)
+    day.send(1)
+    filled(day, 10)
+    disk.state = ("", "the disk is nearly full")
+    day.step()
+    assert day.stage.outbox.halted == "the disk is nearly full" and "DISK_LOW" in day.codes()
+    day.send(2, px=PX - 5, slot=1)
+    day.send(3, side=Side.SELL)
+    assert day.reason(2) == "HALTED" and len(day.broker.calls("POST")) == 2
+    day.do("resume")
+    day.step()
+    assert day.stage.outbox.halted  # the reason still stands
+    disk.state = ("", "")
+    day.step()
+    day.do("resume")
+    day.send(4, px=PX - 5, slot=1)
+    day.run(3.0)
+    assert not day.stage.outbox.halted and day.status(4) is OrderStatus.OPEN
+
+
+def test_stopping_and_a_kill_take_back_what_waits() -> None:
+    for how in ("stop", "halt"):
+        disk = Disk()
+        day = world(disk)
+        stopped(day, disk)
+        day.send(1)
+        if how == "stop":
+            day.stage.begin_stop(day.clock.mono)
+        else:
+            day.do("halt", reason="by hand")
+        disk.synced = 2**62
+        day.step(3)
+        assert day.status(1) is OrderStatus.REFUSED and not day.broker.calls("POST")
+        answers = [r.data() for r in day.journal.records if r.kind is Kind.ANSWER]
+        assert answers[-1]["outcome"] == "unsent"
+
+
+def test_a_slow_disk_bunches_nothing() -> None:
+    """Ten calls in any 1.25 s at the broker, however the syncs come."""
+    disk, left = Disk(), list[int]()
+    day = world(disk, replace(CONFIG, entry_wait_s=30.0))
+    submit = day.broker.submit
+
+    def timed(request_id: int, request: object) -> None:
+        if request.method == "POST":  # type: ignore[attr-defined]
+            left.append(day.clock.mono)
+        submit(request_id, request)  # type: ignore[arg-type]
+
+    day.broker.submit = timed  # type: ignore[method-assign]
+    stopped(day, disk)
+    for seq in range(1, 31):
+        day.wish(seq, px=PX - 5 * seq, qty=1)
+    for n in range(80):
+        if n % 11 == 10:
+            disk.synced = len(day.journal.records)
+        day.run(0.1)
+    assert len(left) > 10 and not day.stage.outbox.halted
+    for i, at in enumerate(left):
+        assert sum(at - 1_250_000_000 < other <= at for other in left[: i + 1]) <= 10

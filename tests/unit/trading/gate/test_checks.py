@@ -1,0 +1,140 @@
+"""Parts of the checks for themselves, at their edges."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from orders_world import PX, instrument, intent
+
+from kite_hft.engine.order_settings import NO_LIMITS
+from kite_hft.layout import IntentKind, OrderType, Side
+from kite_hft.settings import RiskSection
+from kite_hft.trading.book import Order
+from kite_hft.trading.broker import Conduct
+from kite_hft.trading.gate.checks import more, resulting, type_of, value_of
+from kite_hft.trading.gate.checks_conduct import noise
+from kite_hft.trading.gate.checks_form import untradable
+from kite_hft.trading.gate.checks_market import unsure
+from kite_hft.trading.gate.facts import Traffic
+from kite_hft.trading.gate.limits import RiskLimits, legal_protection
+from kite_hft.verify.risk_bench import Bench
+
+SHARE = instrument(0)
+FUTURE = replace(SHARE, exchange="NFO", kind="FUT", multiplier=1, freeze_quantity=10)
+
+
+def order(**more: Any) -> Order:
+    words: dict[str, Any] = {
+        "order_no": 1, "strategy": 1, "strategy_seq": 1, "slot": 0, "side": Side.SELL,
+        "order_type": OrderType.SL,
+        "product": 3, "validity": 1, "flags": 0, "quantity": 10, "px": PX, "trigger_px": 0, "tag": "",
+    }  # fmt: skip
+    return Order(**(words | more))
+
+
+def change(**words: Any) -> Any:
+    return intent(1, **({"kind": IntentKind.MODIFY, "order_type": 0, "qty": 0, "px": 0} | words))
+
+
+def test_what_an_order_would_be_after_a_modification() -> None:
+    assert resulting(change(), order()) == (10, PX) and resulting(change(qty=5, px=7), order()) == (5, 7)
+    assert resulting(intent(1, qty=3, px=4), None) == (3, 4)
+    assert type_of(change(), order()) == OrderType.SL
+    assert type_of(change(order_type=OrderType.MARKET), order()) == OrderType.MARKET
+    assert type_of(intent(1, order_type=OrderType.LIMIT), None) == OrderType.LIMIT
+
+
+def test_what_an_intent_adds() -> None:
+    assert more(intent(1, side=Side.BUY, qty=3), None) == (Side.BUY, 3)
+    assert more(change(qty=12), order()) == (Side.SELL, 2)
+    assert more(change(qty=8), order()) == (Side.SELL, 0), "less is not less than nothing"
+    assert more(change(qty=12), order(quantity_max=11)) == (Side.SELL, 1)
+    assert more(change(), order()) == (Side.SELL, 0)
+
+
+def test_values() -> None:
+    assert value_of(PX, 3, SHARE) == 30_000 and value_of(PX, 3, replace(SHARE, multiplier=5)) == 150_000
+    assert value_of(10**9, 1, replace(SHARE, scale=10**7, multiplier=1000)) == 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ({"lot_size": 0}, "lot size 0"), ({"lot_size": -1}, "lot size -1"), ({"tick_px": 0}, "tick 0"),
+        ({"multiplier": None}, "multiplier unknown"), ({"multiplier": 0}, "multiplier 0"),
+        ({"multiplier": -1}, "multiplier -1"), ({"freeze_quantity": None}, "freeze quantity unknown"),
+        ({"token": 9}, "index"), ({}, None), ({"lot_size": 1, "tick_px": 1, "multiplier": 1}, None),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_traded(words: dict[str, Any], text: str | None) -> None:
+    found = untradable(replace(FUTURE, **words))
+    assert (text is None and found is None) or (found is not None and text is not None and text in found)
+    assert untradable(replace(SHARE, freeze_quantity=None, multiplier=None)) is None
+
+
+NOISE = Conduct(messages_min=10, ratio_stop=10.0, modifications_stop=5)
+
+
+@pytest.mark.parametrize(
+    ("seen", "loud"),
+    [
+        (Traffic(10, 0), True), (Traffic(10, 1), True), (Traffic(9, 0), False), (Traffic(19, 2), False),
+        (Traffic(20, 2), True), (Traffic(21, 2), True), (Traffic(0, 0, 4), False), (Traffic(0, 0, 5), True),
+        (Traffic(1, 1, 6), True),
+    ],
+)  # fmt: skip
+def test_noise(seen: Traffic, loud: bool) -> None:
+    assert (noise(seen, NOISE) is not None) is loud
+    assert noise(seen, Conduct()) is None, "no levels"
+    assert (noise(seen, Conduct(modifications_stop=5)) is None) is (seen.modifications < 5)
+
+
+def test_how_noisy_is_told() -> None:
+    assert noise(Traffic(30, 0), NOISE) == "30 messages, 0 trades: 30.0 to one >= 10"
+    assert noise(Traffic(30, 3), NOISE) == "30 messages, 3 trades: 10.0 to one >= 10"
+    assert noise(Traffic(0, 0, 5), NOISE) == "5 modifications >= 5"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({}, None), ({"states": {"market_halted": True}}, "silent"), ({"clock": "stepped"}, "stepped"),
+        ({"states": {"stale": (0,)}}, "no tick since"), ({"price": {0: None}}, "no price"),
+        ({"price": {0: (PX, 3.0)}}, "3.000 s old"), ({"band": {}}, "not known"),
+        ({"at": "2026-11-20 15:16:00"}, "close_pause"),
+    ],
+)  # fmt: skip
+def test_what_an_exit_passes_without(given: dict[str, Any], text: str | None) -> None:
+    bench = Bench(**given)
+    wish = intent(1, side=Side.SELL)
+    context = bench.stage.gate.context(wish, 0, bench.clock.mono)
+    found = unsure(wish, context, RiskLimits())
+    assert (text is None and found is None) or (found is not None and text is not None and text in found)
+
+
+@pytest.mark.parametrize(("percent", "legal"), [(-1.0, True), (0.0, False), (0.01, True), (100.0, True),
+                         (100.01, False), (-0.5, False), (-2.0, False), (float("nan"), False)])  # fmt: skip
+def test_market_protection(percent: float, legal: bool) -> None:
+    assert legal_protection(percent) is legal
+    if legal:
+        assert RiskLimits(market_protection=percent).market_protection == percent
+    else:
+        with pytest.raises(ValueError, match="market_protection"):
+            RiskLimits(market_protection=percent)
+
+
+def test_the_limits_are_those_of_the_settings_unless_told() -> None:
+    told = RiskSection().model_dump(exclude=NO_LIMITS)
+    assert RiskLimits() == RiskLimits(**told)
+    assert set(told) == set(RiskLimits.__dataclass_fields__) - {"order_types", "validities"}
+
+
+@pytest.mark.parametrize("value", [-1, -0.01, math.nan, math.inf])
+def test_a_limit_is_a_number_from_0_on(value: float) -> None:
+    for name in ("max_exposure", "period_orders", "cooldown_s", "max_drawdown", "stop_losses_max"):
+        with pytest.raises(ValueError, match=name):
+            RiskLimits(**{name: value})
+        assert getattr(RiskLimits(**{name: 0}), name) == 0

@@ -1,0 +1,227 @@
+"""The rules of a day as views of its instruments, and the watch over the clocks."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kite_hft.layout import OrderType, Product, Side, Validity
+from kite_hft.sessions import Phases, ist_midnight_ns, seconds_of_day
+from kite_hft.settings import load_yaml
+from kite_hft.trading.gate import risk
+from kite_hft.trading.gate.facts import (
+    NEVER_NS,
+    OPEN_VIEW,
+    ClockWatch,
+    DayRules,
+    Facts,
+    Holding,
+    Traffic,
+    View,
+    bits_of,
+)
+from kite_hft.trading.market_rules import market_rules
+from kite_hft.verify.risk_bench import (
+    FAR_OPTION,
+    GROSS,
+    METAL,
+    OPTION,
+    OTHER,
+    SHARE,
+    STOCK_OPTION,
+    UNKNOWN,
+    Bench,
+    each_kind,
+)
+
+RULES = load_yaml(Path("config/rules/market_2026-08-03.yaml"))
+CALENDAR = load_yaml(Path("config/calendar/india.yaml"))
+FRIDAY = dt.date(2026, 11, 20)
+S = 10**9
+
+
+def at(time: str, day: dt.date = FRIDAY) -> int:
+    return ist_midnight_ns(day) + seconds_of_day(time) * S
+
+
+def rules(day: dt.date = FRIDAY, *, hours: bool = True, calendar: Any = CALENDAR, **more: Any) -> DayRules:
+    return DayRules(each_kind(), market_rules(RULES, day), Phases(calendar) if hours else None, **more)
+
+
+def test_a_view_holds_until_the_next_border() -> None:
+    day = rules()
+    view = day.view(SHARE, at("11:00"))
+    assert view.phase == "continuous" and view.until_ns == at("14:55") and view.cut_off == ""
+    assert day.view(SHARE, at("14:54:59")) is view
+    view = day.view(SHARE, at("14:55"))
+    assert view.until_ns == at("15:15") and "14:55:00" in view.cut_off
+    assert (
+        day.view(SHARE, at("15:15")).phase == "close_pause" and day.view(SHARE, at("15:15")).phase_types == 0
+    )
+    assert day.view(SHARE, at("15:21")).phase_types == bits_of([OrderType.LIMIT, OrderType.MARKET])
+    assert day.view(OTHER, at("14:55")).cut_off == "" and day.view(OTHER, at("15:00")).cut_off != ""
+    assert day.view(UNKNOWN, at("11:00")) is OPEN_VIEW
+    assert day.view(SHARE, at("03:00", FRIDAY + dt.timedelta(1))).phase_types == 0, "Saturday"
+
+
+def test_a_market_without_hours_has_the_rest_of_the_rules() -> None:
+    view = rules(hours=False).view(OPTION, at("03:00"))
+    assert view.phase_types == -1 and view.until_ns == NEVER_NS and view.cut_off == ""
+    assert not view.order_types >> OrderType.SLM & 1 and not view.products >> Product.CNC & 1
+    assert rules(hours=False).view(STOCK_OPTION, 0).expiry
+
+
+def test_a_day_that_the_calendar_does_not_cover_is_closed() -> None:
+    view = rules(calendar=[]).view(SHARE, at("11:00"))
+    assert view.phase_types == 0 and "calendar" in view.phase and view.until_ns == at("11:00:01")
+    assert view.calm_types == view.calm_products == 0
+
+
+def test_a_special_session_moves_the_cut_off() -> None:
+    sunday = dt.date(2026, 2, 1)
+    assert rules(sunday).view(OTHER, at("14:59:59", sunday)).cut_off == ""
+    evening = [row | {"special": [{"date": FRIDAY, "open": "18:00", "close": "19:00"}]} for row in CALENDAR]
+    day = rules(calendar=evening)
+    assert day.view(OTHER, at("11:00")).phase == "closed"
+    assert (
+        day.view(OTHER, at("18:29:59")).cut_off == "" and "18:30:00" in day.view(OTHER, at("18:30")).cut_off
+    )
+
+
+def test_which_shares_are_in_the_closing_auction() -> None:
+    share, other = each_kind()[SHARE], each_kind()[OTHER]
+    assert [rules().is_cas(row) for row in (share, other)] == [True, False]
+    assert rules(underlyings=frozenset({"SMALLCO"})).is_cas(other)
+    assert rules(underlyings=None).is_cas(other), "not known: the day that ends first"
+    assert not rules(underlyings=None).is_cas(each_kind()[OPTION])
+    assert not rules(dt.date(2026, 7, 31), underlyings=None).is_cas(other), "there was none yet"
+
+
+@pytest.mark.parametrize(
+    ("day", "slot", "closed"),
+    [
+        ("2026-11-18", STOCK_OPTION, False),  # 19, 20, 23, 25, 26: five trading days are left
+        ("2026-11-19", STOCK_OPTION, True),
+        ("2026-11-26", STOCK_OPTION, True),
+        ("2026-11-27", STOCK_OPTION, True),
+        ("2026-11-26", OPTION, False),
+        ("2026-11-27", OPTION, True),
+        ("2026-11-26", METAL, False),
+        ("2026-12-01", METAL, True),
+        ("2026-11-20", FAR_OPTION, False),
+        ("2026-12-24", FAR_OPTION, True),
+    ],
+)
+def test_days_before_an_expiry(day: str, slot: int, closed: bool) -> None:
+    today = dt.date.fromisoformat(day)
+    view = rules(today).view(slot, at("11:00", today))
+    assert bool(view.expiry) is closed
+    if closed:
+        expired = "expired" in view.expiry
+        assert view.expiry_side == (0 if expired else Side.BUY)
+
+
+def test_an_expiry_that_is_no_date_opens_nothing() -> None:
+    from dataclasses import replace
+
+    table = each_kind()
+    row = replace(table[OPTION], slot=0, expiry="soon")
+    day = DayRules(table.select([row]), market_rules(RULES, FRIDAY), None)
+    assert "no date" in day.view(0, 0).expiry and day.view(0, 0).expiry_side == 0
+
+
+def test_missing_lists() -> None:
+    none = rules(lists=())
+    assert none.view(SHARE, at("11:00")).unlisted == {Product.MIS: "mis_blocked"}
+    assert set(none.view(OPTION, at("11:00")).unlisted.values()) == {"fo_ban"}
+    assert len(none.view(OPTION, at("11:00")).unlisted) == len(Product)
+    assert rules(lists=("fo_ban", "mis_blocked")).view(SHARE, at("11:00")).unlisted == {}
+    assert rules(lists=(), allow=("NSE:SBIN",)).view(SHARE, at("11:00")).unlisted == {}
+    assert rules().view(SHARE, at("11:00")).unlisted == {}
+
+
+def test_where_nothing_special_stands_the_special_lines_have_nothing_to_say() -> None:
+    """`calm` leaves lines out: each of them must pass whatever it says of."""
+    lines = [line for line in risk._BEYOND if line not in risk._CALM]
+    assert {check.__name__ for check, _ in lines} == risk._SPECIAL
+    calm = uneasy = 0
+    times = ("09:02", "11:00", "14:55", "15:05", "15:21", "20:00")
+    for time, slot in itertools.product(times, (SHARE, OTHER, OPTION, STOCK_OPTION, GROSS, METAL)):
+        bench = Bench(at=f"2026-11-20 {time}:00", holding={}, traded=(), lists=("fo_ban",))
+        from orders_world import intent
+
+        for words in itertools.product(Side, OrderType, Product, (Validity.DAY, Validity.IOC)):
+            names = dict(zip(("side", "order_type", "product", "validity"), words, strict=True))
+            wish = intent(1, slot=slot, qty=75, trigger_px=10_000, **names)
+            context = bench.stage.gate.context(wish, 0, bench.clock.mono)
+            refused = [check(wish, context, bench.stage.gate._limits) for check, _ in lines]
+            if risk.calm(wish, context, bench.stage.gate._limits):
+                assert not any(refused), (time, slot, names)
+                calm += 1
+            uneasy += any(refused)
+    assert calm > 50 and uneasy > 500
+
+
+def test_a_stepped_clock_is_latched_and_a_skewed_one_is_not() -> None:
+    mono, real, skew = [0], [100 * S], [None]
+    watch = ClockWatch(lambda: mono[0], lambda: real[0], S, lambda: skew[0])
+    assert watch.wrong() == ""
+    mono[0] += 50 * S
+    real[0] += 51 * S
+    assert watch.wrong() == "", "a second is borne"
+    skew[0] = S  # type: ignore[call-overload]
+    assert watch.wrong() == ""
+    skew[0] = -S - 1  # type: ignore[call-overload]
+    assert "-1.000 s off the broker's > 1 s" in watch.wrong()
+    skew[0] = None
+    assert watch.wrong() == ""
+    real[0] += 1
+    assert "stepped by 1.000 s" in watch.wrong()
+    real[0] -= 1
+    assert "stepped" in watch.wrong(), "what was timed by it stays wrong"
+    back = ClockWatch(lambda: mono[0], lambda: real[0], S)
+    real[0] -= 3 * S
+    assert "-3.000 s" in back.wrong()
+
+
+def test_bits() -> None:
+    assert bits_of([1, 3, 3]) == 0b1010 and bits_of([]) == 0
+    assert View().phase_types == -1
+
+
+def test_what_stands_where_nothing_is_said() -> None:
+    view = View()
+    assert (view.order_types, view.validities, view.products, view.phase_types) == (-1, -1, -1, -1)
+    assert (view.expiry_side, view.until_ns, view.closed, view.unlisted) == (0, NEVER_NS, {}, {})
+    assert view.calm_types == bits_of([OrderType.LIMIT, OrderType.SL])
+    assert view.calm_products == bits_of([Product.MIS, Product.NRML])
+    assert Holding(1) == Holding(1, 0, 0, 0) and Traffic() == Traffic(0, 0, 0)
+    facts = Facts()
+    assert facts.view(7, 0) is OPEN_VIEW
+    assert [facts.band, facts.holding, facts.traded, facts.clock_wrong, facts.traffic] == [None] * 5
+
+
+def test_without_a_calendar_every_weekday_trades() -> None:
+    thursday, friday = dt.date(2026, 11, 19), dt.date(2026, 11, 20)
+    # 20, 23, 24, 25, 26 lie before the expiry on the 26th; from Friday one less
+    assert rules(thursday, hours=False).view(STOCK_OPTION, 0).expiry == ""
+    assert "4 trading days" in rules(friday, hours=False).view(STOCK_OPTION, 0).expiry
+    saturday = dt.date(2026, 11, 21)
+    assert "4 trading days" in rules(saturday, hours=False).view(STOCK_OPTION, 0).expiry
+    assert "3 trading days" in rules(friday).view(STOCK_OPTION, at("11:00")).expiry, "24 is a holiday"
+
+
+def test_a_calm_view() -> None:
+    share, option = rules().view(SHARE, at("11:00")), rules().view(OPTION, at("11:00"))
+    assert share.calm_types == bits_of(OrderType) and share.calm_products == bits_of([Product.MIS])
+    assert option.calm_types == bits_of([OrderType.LIMIT, OrderType.SL]), "it may not have traded"
+    assert option.calm_products == bits_of([Product.MIS, Product.NRML])
+    assert rules().view(SHARE, at("09:02")).calm_types == bits_of([OrderType.MARKET, OrderType.LIMIT])
+    assert rules().view(SHARE, at("14:55")).calm_types == 0
+    for slot, more in ((GROSS, {}), (STOCK_OPTION, {}), (SHARE, {"lists": ()})):
+        view = rules(**more).view(slot, at("11:00"))
+        assert view.calm_types == view.calm_products == 0

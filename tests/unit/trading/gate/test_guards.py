@@ -1,0 +1,211 @@
+"""What the gate remembers of a day: periods, repeats, losses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from orders_world import PX, S, instruments
+
+from kite_hft.layout import Product, Side
+from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.gate.guards import Guards, Tally
+from kite_hft.trading.gate.limits import RiskLimits
+from kite_hft.trading.positions import Fill
+
+TABLE = instruments()
+BUY, SELL = Side.BUY, Side.SELL
+
+
+def tally(**limits: Any) -> Tally:
+    return Tally(RiskLimits(**limits))
+
+
+def test_sums_of_a_period_by_strategy_and_by_instrument() -> None:
+    seen = tally(period_s=10.0)
+    seen.add(1, 0, BUY, 10, 1000, 0)
+    seen.add(1, 3, BUY, 20, 5000, 4 * S)
+    seen.add(2, 0, SELL, 7, 300, 5 * S)
+    one, slot = seen.of_strategy(1, 9 * S), seen.of_slot(0, 9 * S)
+    assert (one.orders, one.quantity, one.value_paise) == (2, 30, 6000)
+    assert (slot.orders, slot.quantity, slot.value_paise) == (2, 17, 1300)
+    assert seen.of_strategy(1, 10 * S - 1).orders == 2
+    one = seen.of_strategy(1, 10 * S)
+    assert (one.orders, one.quantity, one.value_paise) == (1, 20, 5000), "ten seconds are over"
+    assert seen.of_strategy(1, 14 * S).orders == 0 and seen.of_slot(0, 15 * S).value_paise == 0
+    assert seen.of_strategy(9, 0).orders == seen.of_slot(9, 0).quantity == 0
+    assert seen.gross_paise == 6300, "never less"
+
+
+def test_the_same_order_again() -> None:
+    seen = tally(repeats_s=10.0)
+    for at in (0, 1, 2):
+        seen.add(1, 0, BUY, 10, 1, at * S)
+    seen.add(1, 0, BUY, 10, 1, 3 * S, placed=False)  # a modification is no repetition
+    assert seen.same(1, 0, BUY, 10, 3 * S) == 3
+    assert [seen.same(*words, 3 * S) for words in ((2, 0, BUY, 10), (1, 1, BUY, 10), (1, 0, SELL, 10))] == [
+        0
+    ] * 3
+    assert seen.same(1, 0, BUY, 11, 3 * S) == 0
+    assert seen.same(1, 0, BUY, 10, 10 * S - 1) == 3 and seen.same(1, 0, BUY, 10, 10 * S) == 2
+    seen.add(2, 0, BUY, 10, 1, 10 * S)
+    seen.forget_repeats(1)
+    assert seen.same(1, 0, BUY, 10, 10 * S) == 0 and seen.same(2, 0, BUY, 10, 10 * S) == 1
+    seen.forget_repeats()
+    assert seen.same(2, 0, BUY, 10, 10 * S) == 0
+    assert seen.of_strategy(1, 10 * S).orders == 4, "what was sent stays sent"
+
+
+def guards(**limits: Any) -> Guards:
+    return Guards(RiskLimits(**limits))
+
+
+def closed(paise: int, strategy: int = 1, slot: int = 0) -> dict[str, Any]:
+    return {"guard": "closed", "strategy": strategy, "slot": slot, "paise": paise, "peak_paise": 0}
+
+
+class Fills:
+    """A book whose positions fill at a price."""
+
+    def __init__(self) -> None:
+        self.book, self.guards, self.number = Book(TABLE), guards(), 0
+
+    def fill(self, quantity: int, px: int, strategy: int = 1, slot: int = 0) -> None:
+        self.number += 1
+        position = self.book.position_of(strategy, slot, Product.MIS)
+        position.apply(Fill(self.number, quantity, quantity * px))
+
+    def look(self) -> list[tuple[int, int, int]]:
+        found = self.guards.look(self.book, TABLE)
+        return [(row["strategy"], row["slot"], row["paise"]) for row in found]
+
+
+def test_what_a_position_has_realised_when_it_is_closed_or_turned() -> None:
+    world = Fills()
+    world.fill(10, PX)
+    assert world.look() == [] and world.look() == []
+    world.fill(-4, PX - 100)
+    assert world.look() == [], "a part of it"
+    world.fill(-6, PX + 200)
+    assert world.look() == [(1, 0, 800)], "-400 and +1200"
+    assert world.look() == []
+    world.fill(-5, PX)
+    assert world.look() == []
+    world.fill(15, PX + 10)
+    assert world.look() == [(1, 0, -50)], "turned from short to long"
+    world.fill(-10, PX + 10)
+    assert world.look() == [], "closed at its price: neither gain nor loss"
+
+
+def test_what_opens_and_closes_between_two_looks_counts() -> None:
+    world = Fills()
+    world.fill(10, PX)
+    world.fill(-10, PX - 100)
+    assert world.look() == [(1, 0, -1000)]
+    world.fill(10, PX)
+    world.fill(-10, PX - 50)
+    assert world.look() == [(1, 0, -500)]
+    world.fill(3, PX, strategy=2, slot=1)
+    world.fill(-3, PX + 1, strategy=2, slot=1)
+    world.fill(5, PX, strategy=EXTERNAL)
+    world.fill(-5, PX - 1, strategy=EXTERNAL)
+    assert world.look() == [(2, 1, 3)], "what others do is not ours"
+
+
+def test_what_was_closed_before_the_start_is_not_told_again() -> None:
+    world = Fills()
+    world.fill(10, PX)
+    world.fill(-10, PX - 100)
+    world.fill(10, PX)
+    world.guards.begin(world.book)
+    assert world.look() == []
+    world.fill(-10, PX - 100)
+    assert world.look() == [(1, 0, -1000)], "only what was realised since"
+
+
+def test_cooling_down() -> None:
+    guard = guards(cooldown_s=10.0)
+    assert guard.calm and guard.fold(closed(-1), 0) == "" and not guard.calm
+    assert guard.cooling_ns(1, 0, 0) == 10 * S and guard.cooling_ns(1, 0, 9 * S) == S
+    assert guard.cooling_ns(1, 0, 10 * S) == guard.cooling_ns(1, 0, 11 * S) == 0
+    assert guard.cooling_ns(2, 0, 0) == guard.cooling_ns(1, 1, 0) == 0
+    guard.fold(closed(0, slot=1), 0)
+    guard.fold(closed(5, slot=2), 0)
+    assert guard.cooling_ns(1, 1, 0) == guard.cooling_ns(1, 2, 0) == 0, "no loss"
+    guard.fold(closed(1), 9 * S)
+    assert guard.cooling_ns(1, 0, 9 * S) == S and not guard.calm
+    guard.fold(closed(1), 10 * S)
+    assert guard.calm, "it is over"
+    none = guards()
+    none.fold(closed(-1), 0)
+    assert none.cooling_ns(1, 0, 0) == 0 and none.calm
+
+
+def test_a_pause_after_too_many_losses() -> None:
+    guard = guards(stop_losses_max=2, stop_losses_s=10.0, stop_pause_s=5.0)
+    assert guard.fold(closed(-1), 0) == "" and guard.paused_ns(0) == 0
+    assert guard.fold(closed(-1, slot=1), 10 * S) == "", "the first is ten seconds ago"
+    text = guard.fold(closed(-1, strategy=2), 20 * S - 1)
+    assert "2 positions closed at a loss within 10 s" in text and "5 s" in text and guard.tripped == 1
+    assert not guard.calm
+    now = 20 * S - 1
+    assert guard.paused_ns(now) == 5 * S and guard.paused_ns(now + 5 * S) == 0 == guard.paused_ns(now + 9 * S)
+    assert guard.fold(closed(-1), now + S) == "", "they count anew"
+    guard.fold(closed(1), now + 5 * S)
+    assert guard.calm
+    free = guards()
+    for _ in range(100):
+        assert free.fold(closed(-1), 0) == ""
+    assert free.paused_ns(0) == 0
+
+
+def test_a_drawdown_from_the_best_of_the_day_is_latched() -> None:
+    guard = guards(max_drawdown=10.0)
+    assert guard.mark(0) == [] and guard.mark(500) == [] and guard.mark(-499) == []
+    (row,) = guard.mark(-500)
+    assert row == {"guard": "drawdown", "peak_paise": 500, "text":
+                   "10.00 below the day's best 5.00 >= max_drawdown 10.00"}  # fmt: skip
+    assert guard.drawdown == "" and guard.fold(row, 0) == f"drawdown: {row['text']}"
+    assert guard.drawdown == row["text"] and guard.tripped == 1 and not guard.calm
+    assert guard.mark(-5000) == [], "once"
+    assert guard.net_paise == -5000 and guard.peak_paise == 500
+    row = guard.let_go()
+    assert row == {"guard": "let_go", "peak_paise": -5000} and guard.fold(row, 0) == ""
+    assert guard.calm and guard.drawdown == "" and guard.peak_paise == -5000
+    assert guard.mark(-5999) == [] and guard.mark(-6000) != [], "from where it was let go"
+    assert guards().mark(-(10**12)) == [], "no limit"
+    assert guards(max_drawdown=0.0).mark(0) != [], "a limit of 0 refuses"
+
+
+def test_a_person_ends_pauses_and_cooling() -> None:
+    guard = guards(stop_losses_max=2, cooldown_s=100.0)
+    for slot in (0, 1):
+        guard.fold(closed(-1, slot=slot), 0)
+    guard.fold(closed(-1, slot=2), 0)
+    guard.fold(guard.let_go(), S)
+    assert guard.calm and guard.paused_ns(S) == guard.cooling_ns(1, 0, S) == 0
+    assert guard.fold(closed(-1), 2 * S) == "", "the losses before are forgotten"
+
+
+def test_the_best_of_the_day_comes_back_with_the_records() -> None:
+    guard = guards(max_drawdown=10.0)
+    guard.fold(closed(5) | {"peak_paise": 900}, 0)
+    assert guard.peak_paise == 900 and guard.mark(-100) != []
+    guard.fold(closed(5) | {"peak_paise": 100}, 0)
+    assert guard.peak_paise == 900
+
+
+@pytest.mark.parametrize(
+    "data", [{"guard": "nonsense", "peak_paise": 0}, {"guard": "closed", "peak_paise": 0}, {}]
+)
+def test_a_record_that_does_not_fit_is_an_error(data: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        guards().fold(data, 0)
+
+
+def test_a_single_share_turned() -> None:
+    world = Fills()
+    world.fill(1, PX)
+    world.look()
+    world.fill(-2, PX - 7)
+    assert world.look() == [(1, 0, -7)]

@@ -1,0 +1,137 @@
+"""Sizes by hand: risk, stop, volatility, margin, lots."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from orders_world import PX, instrument
+
+from kite_hft.layout import Side
+from kite_hft.trading.gate import sizing
+from kite_hft.trading.gate.sizing import Size, SizingError, position_size
+
+SHARE = instrument(0)
+FUTURE = replace(SHARE, exchange="NFO", kind="FUT", lot_size=75, multiplier=1)
+METAL = replace(SHARE, exchange="MCX", kind="FUT", lot_size=1, multiplier=2500)
+CURRENCY = replace(
+    SHARE, exchange="CDS", kind="FUT", lot_size=1, multiplier=1000, scale=10**7, tick_px=25_000
+)
+RUPEE = 100
+
+
+def test_one_percent_a_day_over_five_trades() -> None:
+    assert sizing.risk_per_trade_paise(500_000 * RUPEE) == 1_000 * RUPEE
+    assert sizing.risk_per_trade_paise(500_000 * RUPEE, 2.0, 4) == 2_500 * RUPEE
+    assert sizing.risk_per_trade_paise(0) == 0
+    for words in ((-1,), (1, 0.0), (1, 101.0), (1, math.nan), (1, 1.0, 0)):
+        with pytest.raises(SizingError):
+            sizing.risk_per_trade_paise(*words)
+
+
+def test_by_the_stop() -> None:
+    # 1,000 rupees of risk, 5 rupees to the stop: 200 shares
+    assert position_size(SHARE, PX, PX - 500, 1_000 * RUPEE, free_paise=10**9) == Size(200, "risk")
+    assert position_size(SHARE, PX, PX + 500, 1_000 * RUPEE, free_paise=10**9).quantity == 200
+    assert position_size(FUTURE, PX, PX - 500, 1_000 * RUPEE, free_paise=10**9).quantity == 150
+    assert position_size(METAL, PX, PX - 10, 1_000 * RUPEE, free_paise=10**9).quantity == 4
+    unit = 10**7
+    assert position_size(CURRENCY, 80 * unit, 79 * unit, 3_500 * RUPEE, free_paise=10**9).quantity == 3
+    assert position_size(SHARE, PX, PX - 500, 499, free_paise=10**9).quantity == 0
+    assert position_size(SHARE, PX, PX - 500, -1, free_paise=10**9).quantity == 0
+
+
+def test_by_the_margin_the_volatility_and_the_limit() -> None:
+    wide: dict[str, Any] = {"risk_paise": 10**9}
+    assert position_size(SHARE, PX, PX - 500, free_paise=25_000 * RUPEE, **wide) == Size(250, "margin")
+    assert (
+        position_size(SHARE, PX, PX - 500, free_paise=25_000 * RUPEE, share_of_free=0.5, **wide).quantity
+        == 125
+    )
+    assert (
+        position_size(SHARE, PX, PX - 500, free_paise=25_000 * RUPEE, margin_paise=2_000, **wide).quantity
+        == 1250
+    )
+    assert position_size(SHARE, PX, PX - 500, free_paise=-1, **wide).quantity == 0
+    half = position_size(SHARE, PX, PX - 500, 1_000 * RUPEE, free_paise=10**9, factor=0.5)
+    assert half == Size(100, "volatility")
+    assert position_size(SHARE, PX, PX - 500, free_paise=10**9, quantity_max=7, **wide) == Size(7, "limit")
+
+
+def test_volatility() -> None:
+    assert sizing.volatility_factor(0.02, 0.01) == 0.5
+    assert sizing.volatility_factor(0.005, 0.01) == 1.0
+    assert sizing.volatility_factor(0.005, 0.01, most=3.0) == 2.0
+    for bad in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(SizingError):
+            sizing.volatility_factor(bad, 0.01)
+        with pytest.raises(SizingError):
+            sizing.volatility_factor(0.01, bad)
+        with pytest.raises(SizingError):
+            sizing.volatility_factor(0.01, 0.01, bad)
+
+
+def test_average_true_range_by_hand() -> None:
+    high, low, close = [12, 13, 15, 14], [10, 11, 12, 9], [11, 12, 14, 10]
+    # true ranges 2, 3, 5; mean of the first two 2.5; then (2.5 + 5) / 2
+    assert sizing.average_true_range(high[:3], low[:3], close[:3], 2) == 2.5
+    assert sizing.average_true_range(high, low, close, 2) == 3.75
+    assert sizing.average_true_range([10, 20], [10, 20], [10, 20], 1) == 10, "a gap counts"
+    for words in ((high[:2], low[:2], close[:2], 2), (high, low[:3], close, 2), (high[:3], low, close, 2)):
+        with pytest.raises(SizingError):
+            sizing.average_true_range(*words)
+    with pytest.raises(SizingError):
+        sizing.average_true_range([1.0, math.nan], [1.0, 1.0], [1.0, 1.0], 1)
+    with pytest.raises(SizingError):
+        sizing.average_true_range(high, low, close, 0)
+
+
+def test_stops_lie_on_the_grid_and_never_nearer() -> None:
+    assert sizing.stop_by_range(PX, 101.0, Side.BUY, SHARE) == PX - 205
+    assert sizing.stop_by_range(PX, 101.0, Side.SELL, SHARE) == PX + 205
+    assert sizing.stop_by_range(PX, 100.0, Side.BUY, SHARE, times=1.0) == PX - 100
+    assert sizing.stop_by_bars([9_900, 9_850], [10_100, 10_050], Side.BUY, SHARE) == 9_845
+    assert sizing.stop_by_bars([9_900, 9_850], [10_100, 10_050], Side.SELL, SHARE) == 10_105
+    for distance in (0.0, -1.0, math.nan, math.inf, PX / 2):
+        with pytest.raises(SizingError):
+            sizing.stop_by_range(PX, distance, Side.BUY, SHARE)
+    with pytest.raises(SizingError):
+        sizing.stop_by_bars([], [1], Side.BUY, SHARE)
+    with pytest.raises(SizingError):
+        sizing.stop_by_bars([1], [], Side.BUY, SHARE)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"entry_px": 0}, {"stop_px": 0}, {"stop_px": PX}, {"factor": math.nan}, {"factor": -1.0},
+        {"margin_paise": 0.0},
+        {"margin_paise": math.nan}, {"share_of_free": 1.1}, {"share_of_free": -0.1},
+        {"share_of_free": math.nan},
+        {"instrument": replace(FUTURE, multiplier=None)}, {"instrument": replace(FUTURE, multiplier=0)},
+        {"instrument": replace(SHARE, lot_size=0)},
+    ],
+)  # fmt: skip
+def test_no_size_is_made_of_nonsense(words: dict[str, Any]) -> None:
+    base = {"instrument": SHARE, "entry_px": PX, "stop_px": PX - 100, "risk_paise": 1000, "free_paise": 10**6}
+    with pytest.raises(SizingError):
+        position_size(**(base | words))
+
+
+@given(
+    entry=st.integers(100, 10**6), distance=st.integers(1, 99), risk=st.integers(0, 10**9),
+    free=st.integers(0, 10**10), lot=st.integers(1, 100), factor=st.floats(0, 2),
+)  # fmt: skip
+def test_never_more_than_each_bound(
+    entry: int, distance: int, risk: int, free: int, lot: int, factor: float
+) -> None:
+    row = replace(SHARE, lot_size=lot)
+    found = position_size(row, entry, entry - distance, risk, free_paise=free, factor=factor).quantity
+    assert found % lot == 0 and found >= 0
+    assert found * distance <= risk and found * entry <= free
+    one_more = found + lot
+    assert one_more * distance > risk * min(1, factor) * (1 - 1e-12) or one_more * entry > free * (1 - 1e-12)

@@ -1,0 +1,123 @@
+"""Orders that no intent made: adopted ones, the broker's slices, orders that the journal has lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orders_world import Queue, World, filled
+
+from kite_hft.layout import OrderStatus, Product
+from kite_hft.memory.journal import Kind
+from kite_hft.trading.book import EXTERNAL
+from kite_hft.trading.intents import ENGINE_SEQ, Tags
+
+OTHER_RUN = Tags("abc", 99)
+
+
+def again(world: World, records: list[Any] | None = None, **more: Any) -> World:
+    history = list(world.journal.records) if records is None else records
+    world.journal.records[:] = history
+    return World(
+        broker=world.broker, clock=world.clock, journal=world.journal, history=list(history),
+        intents=Queue(), more={"restarted": True} | more,
+    )  # fmt: skip
+
+
+def test_an_order_that_the_journal_has_lost_is_adopted_halts_and_its_number_is_never_used_again() -> None:
+    world = World().start()
+    world.send(1)
+    world.send(2, slot=1)
+    lost = [r for r in world.journal.records if r.data().get("no") != 2]
+    run = again(world, lost).start()
+    assert "not in the journal" in run.stage.outbox.halted and "ORDER_ADOPTED" in run.codes()
+    adopted = [o for o in run.stage.book.orders.values() if o.strategy == EXTERNAL]
+    assert [(o.status, o.tag) for o in adopted] == [(OrderStatus.OPEN, run.tags.tag(2))]
+    assert run.stage.desk.last_order_no >= 2
+    assert run.stage.report()["recovery"]["broker"]["orders adopted"] == 1
+
+
+def test_so_is_one_that_has_filled_already_and_its_shares_count() -> None:
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    run = again(world, world.journal.records[:1]).start()
+    assert "not in the journal" in run.stage.outbox.halted
+    assert run.stage.book.standing(EXTERNAL, 0, Product.MIS).quantity == 10
+    assert run.stage.book.by_id(world.row()["order_id"]).status is OrderStatus.COMPLETE
+
+
+def test_an_order_of_a_run_that_is_not_continued_is_adopted_without_a_halt() -> None:
+    world = World().start()
+    world.send(1)
+    tag = OTHER_RUN.tag(5)
+    world.broker.rows["z"] = world.row() | {"order_id": "z", "tag": tag, "tags": [tag]}
+    world.run(3.0)
+    assert not world.stage.outbox.halted and "ORDER_ADOPTED" in world.codes()
+
+
+def test_of_a_run_that_is_continued_it_halts() -> None:
+    world = World().start()
+    world.send(1)
+    run = World(
+        broker=world.broker, clock=world.clock, history=list(world.journal.records[:1]), intents=Queue(),
+        tags=Tags("abc", 8), more={"continues": ("101500",)},
+    ).start()  # fmt: skip
+    assert "not in the journal" in run.stage.outbox.halted
+
+
+def test_an_adopted_order_keeps_its_number_over_restarts_whatever_the_order_of_rows() -> None:
+    world = World().start()
+    world.send(1)
+    for name, number in (("b", 5), ("a", 6)):
+        tag = OTHER_RUN.tag(number)
+        world.broker.rows[name] = world.row(0) | {"order_id": name, "tag": tag, "tags": [tag]}
+    world.run(3.0)
+    numbers = {o.order_id: o.order_no for o in world.stage.book.orders.values()}
+    assert numbers["a"] < numbers["b"], "by the broker's id, not by the place in his book"
+    world.send(2, slot=1)
+    run = again(world).start()
+    assert {o.order_id: o.order_no for o in run.stage.book.orders.values()} == numbers | {
+        run.order(2).order_id: run.order(2).order_no
+    }
+
+
+def slices(world: World) -> None:
+    """The broker has made two orders of ours of 10; the whole is no order any more."""
+    whole = world.broker.rows.pop(world.row()["order_id"])
+    for name, quantity, done in (("s1", 6, 6), ("s2", 4, 0)):
+        world.broker.rows[name] = whole | {
+            "order_id": name, "quantity": quantity, "filled_quantity": done, "average_price": 100.0,
+            "status": "COMPLETE" if done == quantity else "OPEN",
+            "tags": ["autoslice", f"autoslice:{whole['order_id']}", whole["tag"]],
+        }  # fmt: skip
+
+
+def test_slices_of_the_brokers_making_belong_to_their_strategy() -> None:
+    world = World().start()
+    world.send(1)
+    slices(world)
+    world.run(3.0)
+    parts = [o for o in world.stage.book.orders.values() if o.strategy_seq >= ENGINE_SEQ]
+    assert [(o.order_id, o.quantity, o.filled, o.strategy) for o in parts] == [
+        ("s1", 6, 6, 1),
+        ("s2", 4, 0, 1),
+    ]
+    assert world.status(1) is OrderStatus.CANCELLED and world.quantity() == 6
+    assert world.stage.book.worst_case(0) == 10 and not world.stage.outbox.halted
+    assert "EXTERNAL_ORDER" not in world.codes()
+
+
+def test_slices_stand_in_the_journal() -> None:
+    world = World().start()
+    world.send(1)
+    slices(world)
+    world.run(3.0)
+    run = again(world)
+    before = len(run.journal.records)
+    run.start()
+    assert run.quantity() == 6 and run.stage.book.worst_case(0) == 10
+    assert {o.order_id: o.order_no for o in run.stage.book.orders.values()} == {
+        o.order_id: o.order_no for o in world.stage.book.orders.values()
+    }
+    written = {r.kind for r in run.journal.records[before:]}
+    assert not written & {Kind.REPORT, Kind.RESOLVED, Kind.TRADE}

@@ -1,0 +1,55 @@
+"""Calls that wait for the disk: in order, taken back, and counted when they leave."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from kite_hft.trading.broker import Limits, RateWindow
+from kite_hft.trading.sending.budget import Budget
+from kite_hft.trading.sending.staging import LOOK_NS, Staging
+from kite_hft.trading.sending.throttle import Waiting
+
+S = 1_000_000_000
+LIMITS = Limits("x", "2026-01-01", (RateWindow(2, 1.0, 0),), 100, 0.9, 25)
+
+
+def waiting(name: str, *, urgent: bool = False, deadline_ns: int = S) -> Waiting[Any]:
+    return Waiting(SimpleNamespace(name=name), urgent, True, deadline_ns, 0)
+
+
+def names(works: list[Any]) -> list[str]:
+    return [work.name for work in works]
+
+
+def test_what_a_sync_covered_leaves_in_order() -> None:
+    on_disk = [0]
+    staging = Staging(lambda: on_disk[0], Budget(LIMITS))
+    for seq, name in enumerate("abc", 5):
+        staging.add(waiting(name), seq, 0)
+    assert staging.synced(1) == [] and len(staging) == 3
+    on_disk[0] = 6
+    assert names(staging.synced(1)) == ["a", "b"] and len(staging) == 1
+    assert names(staging.take_back(lambda w: True)) == ["c"] and not staging
+
+
+def test_entries_expire_and_exits_wait_on() -> None:
+    staging = Staging(lambda: 0, Budget(LIMITS))
+    staging.add(waiting("entry", deadline_ns=10), 1, 0)
+    staging.add(waiting("exit", urgent=True, deadline_ns=10), 2, 0)
+    assert staging.expired(9) == [] and names(staging.expired(10)) == ["entry"] and len(staging) == 1
+
+
+def test_a_call_takes_its_place_when_it_leaves() -> None:
+    on_disk, budget = [0], Budget(LIMITS)
+    staging = Staging(lambda: on_disk[0], budget)
+    for seq in (1, 2):
+        budget.left(0)
+        staging.add(waiting("x"), seq, 0)
+    free_ns = budget.entry_free_ns
+    for now_ns in range(0, 3 * S, LOOK_NS):
+        staging.synced(now_ns)
+        assert budget.entry_free_ns > now_ns  # what waits keeps its place for as long as it waits
+    on_disk[0] = 2
+    staging.synced(3 * S)
+    assert budget.entry_free_ns - 3 * S == free_ns

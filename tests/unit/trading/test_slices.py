@@ -1,0 +1,126 @@
+"""An intent above the freeze quantity: several orders, one order to its strategy."""
+
+from __future__ import annotations
+
+import pytest
+from orders_world import PX, World, filled, limits
+
+from kite_hft.layout import EventKind, IntentKind, OrderStatus, OrderType, Product, Side
+from kite_hft.trading.gate.checks import RiskLimits
+from kite_hft.trading.ports import OrdersConfig
+from kite_hft.trading.slices import slices
+
+FREEZE, LOT = 1800, 75
+WIDE = RiskLimits(max_order_value=1e9, max_position_size=1e9, max_exposure=1e9, max_order_quantity=100_000)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "freeze", "lot", "parts"),
+    [
+        (1800, 1800, 75, [1800]),
+        (1875, 1800, 75, [1800, 75]),
+        (3600, 1800, 75, [1800, 1800]),
+        (4000, 1000, 300, [900, 900, 900, 900, 400]),
+        (10**6, 0, 1, [10**6]),
+    ],
+)
+def test_parts_are_multiples_of_the_lot_within_the_freeze_quantity(
+    quantity: int, freeze: int, lot: int, parts: list[int]
+) -> None:
+    assert slices(quantity, freeze, lot) == parts
+
+
+def sliced() -> World:
+    world = World(config=OrdersConfig(limits(), WIDE)).start()
+    world.send(1, slot=3, qty=4500, product=Product.NRML)
+    world.step(4)
+    return world
+
+
+def told(world: World, seq: int) -> list[tuple[str, int, int, int, int]]:
+    return [
+        (
+            EventKind(e["kind"]).name,
+            int(e["qty"]),
+            int(e["filled_qty"]),
+            int(e["fill_qty"]),
+            int(e["position"]),
+        )
+        for e in world.told
+        if e["strategy_seq"] == seq
+    ]
+
+
+def test_three_orders_are_one_to_the_strategy() -> None:
+    world = sliced()
+    orders = list(world.stage.book.orders.values())
+    assert [o.quantity for o in orders] == [1800, 1800, 900]
+    assert [o.parent for o in orders] == [0, 1, 1] and world.order(1) is orders[0]
+    assert world.stage.outbox.totals["slices"] == 3
+    assert len({form["tag"] for form in world.broker.rows.values()}) == 3
+    rows = list(world.broker.rows.values())
+    world.update(rows[1] | {"filled_quantity": 1800, "status": "COMPLETE", "average_price": 100})
+    world.update(rows[0] | {"filled_quantity": 1800, "status": "COMPLETE", "average_price": 100})
+    world.update(rows[2] | {"filled_quantity": 900, "status": "COMPLETE", "average_price": 100})
+    assert told(world, 1) == [
+        ("SENT", 4500, 0, 0, 0),
+        ("ACCEPTED", 4500, 0, 0, 0),
+        ("FILL", 4500, 1800, 1800, 1800),
+        ("FILL", 4500, 3600, 1800, 3600),
+        ("FILL", 4500, 4500, 900, 4500),
+        ("COMPLETE", 4500, 4500, 0, 4500),
+    ]
+    assert not [e for e in world.told if e["strategy_seq"] not in (0, 1)]
+
+
+def test_a_slice_that_is_rejected_makes_the_whole_end_cancelled() -> None:
+    world = sliced()
+    rows = list(world.broker.rows.values())
+    world.update(rows[0] | {"status": "REJECTED", "status_message": "RMS"})
+    assert told(world, 1)[-1][0] == "ACCEPTED"
+    world.update(rows[1] | {"filled_quantity": 1800, "status": "COMPLETE", "average_price": 100})
+    world.update(rows[2] | {"filled_quantity": 900, "status": "COMPLETE", "average_price": 100})
+    assert told(world, 1)[-1] == ("CANCELLED", 4500, 2700, 0, 2700)
+
+
+def test_a_cancel_of_the_whole_cancels_every_slice() -> None:
+    world = sliced()
+    world.send(2, kind=IntentKind.CANCEL, slot=3, target_seq=1)
+    world.step(4)
+    assert len(world.broker.calls("DELETE")) == 3
+
+
+def test_more_than_the_broker_lets_be_sliced_is_refused_whole() -> None:
+    world = World(config=OrdersConfig(limits(), WIDE, slices_max=2)).start()
+    world.send(1, slot=3, qty=3675, product=Product.NRML)
+    assert world.reason(1) == "MAX_ORDER_QUANTITY" and not world.broker.calls("POST")
+    world.send(2, slot=3, qty=3600, product=Product.NRML)
+    world.step(2)
+    assert len(world.broker.calls("POST")) == 2
+
+
+def test_slices_come_out_of_the_journal_as_one() -> None:
+    world = sliced()
+    again = World(
+        broker=world.broker, clock=world.clock, journal=world.journal, latest=world.latest,
+        history=list(world.journal.records), more={"restarted": True},
+    ).start()  # fmt: skip
+    assert [len(m) for m in again.stage.book.families.values()] == [3]
+    again.send(2, qty=1)
+    assert again.status(2) is OrderStatus.PENDING
+
+
+def test_exits_of_a_large_position_are_sliced_too() -> None:
+    world = World(config=OrdersConfig(limits(), WIDE)).start()
+    world.send(1, slot=3, qty=1800, product=Product.NRML)
+    filled(world, 1800)
+    world.send(2, slot=3, qty=900, product=Product.NRML)
+    filled(world, 900)
+    words = {"slot": 3, "product": Product.NRML, "order_type": 0, "side": 0, "qty": 0, "px": 0, "validity": 0}
+    world.send(3, kind=IntentKind.EXITS, trigger_px=PX - 100, **words)
+    world.step(3)
+    stops = [o for o in world.stage.book.live_orders.values()]
+    assert [(o.quantity, o.side, o.order_type) for o in stops] == [
+        (1800, Side.SELL, OrderType.SLM),
+        (900, Side.SELL, OrderType.SLM),
+    ]
