@@ -193,9 +193,9 @@ def _form(s: Situation) -> Iterator[str]:
             yield "BAD_INTENT"
     if ask["px"] < 0 or ask["trigger_px"] < 0 or not math.isfinite(ask["signal"]):
         yield "BAD_INTENT"
-    if (s.kind == PLACE or s.target) and s.type == STOP:
-        if s.px < s.trigger if s.side == BUY else s.px > s.trigger:
-            yield "BAD_INTENT"  # triggered, it could not fill
+    wrong_way = s.px < s.trigger if s.side == BUY else s.px > s.trigger
+    if (s.kind == PLACE or s.target) and s.type == STOP and wrong_way:
+        yield "BAD_INTENT"  # triggered, it could not fill
     tradable = row["lot"] > 0 and row["tick"] > 0 and not row["index"]
     shares = row["exchange"] in ("NSE", "BSE")
     if not tradable or (not shares and (row["multiplier"] is None or row["freeze"] is None)):
@@ -332,9 +332,9 @@ def _deliveries(s: Situation) -> Iterator[str]:
     row, given = s.row, s.given
     assert row is not None
     slot = s.ask["slot"]
-    if given["traded"] is not None and row["kind"] in ("CE", "PE") and s.type in (MARKET, STOP_MARKET):
-        if slot not in given["traded"]:
-            yield "UNTRADED"
+    at_market = row["kind"] in ("CE", "PE") and s.type in (MARKET, STOP_MARKET)
+    if given["traded"] is not None and at_market and slot not in given["traded"]:
+        yield "UNTRADED"
     if given["holding"] is None or s.side != SELL:
         return
     if s.product == MTF and row["kind"] == "EQ":

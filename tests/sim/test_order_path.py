@@ -19,7 +19,7 @@ from kite_hft.verify.sim import limits, shares
 LIMITS = limits()
 SAMPLE = (
     "journal_skipped", "fsync_skipped", "resent_when_ambiguous", "resent_after_429", "5xx_refuses",
-    "timeout_never_left", "halt_ignored", "stale_ignored", "reducing_by_flag", "fills_counted_twice",
+    "timeout_never_left", "halt_ignored", "stale_ignored", "reducing_by_flag", "strategies_not_told",
     "committed_first", "strangers_ignored",
 )  # fmt: skip
 

@@ -211,7 +211,7 @@ class Orders:
         if self.states.token_dead:
             return not under_way
         waits = len(self.desk.throttle) or self.desk.staging or self.desk.cancelling
-        waits = waits or self.reader.polls.trades_wanted
+        waits = waits or self.reader.polls.trades_due
         return not (under_way or waits or self._untold() or self.keeper.busy)
 
     def _untold(self) -> bool:

@@ -78,8 +78,8 @@ CODES: Final[dict[str, Code]] = {
     "POSITION_MISMATCH": Code(CRITICAL, "Our position and the broker's differ: compare them by hand."),
     "ORDER_VANISHED": Code(
         CRITICAL,
-        "A working order is gone from the broker's book: look for it in the broker's app; if it is not there, "
-        "`kite-hft resolve NUMBER --absent`.",
+        "A working order is gone from the broker's book: look for it in the broker's app; if it is not "
+        "there, `kite-hft resolve NUMBER --absent`.",
     ),
     "NOT_RECONCILED": Code(
         CRITICAL, "The broker's books and the journal differ: nothing is sent until it is explained."

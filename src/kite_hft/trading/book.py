@@ -160,9 +160,9 @@ class Book:
     def frozen_exit(self, slot: int, side: int) -> Order | None:
         """The ambiguous exit on this instrument and side whose reads of the positions are still to come."""
         for order in self.live_orders.values():
-            if order.status is OrderStatus.AMBIGUOUS and order.slot == slot and order.side == side:
-                if not order.opening and order.agreeing < AGREEING_READS:
-                    return order
+            here = order.status is OrderStatus.AMBIGUOUS and order.slot == slot and order.side == side
+            if here and not order.opening and order.agreeing < AGREEING_READS:
+                return order
         return None
 
     # Changing

@@ -11,11 +11,11 @@ import sys
 from typing import Final
 
 CAMPAIGNS: Final = {
-    "alerts": "each required alert at every sink within 5 s of its fault, once, journalled, till acknowledged",
+    "alerts": "each alert at every sink within 5 s of its fault, once, journalled, till acknowledged",
     "badday": "every fault of the simulator in one run: counters equal its log, accounts equal to the paisa",
     "broker": "answers that prove nothing, books that lag: no order twice, each found or proved absent",
     "recon": "starts after whatever happened meanwhile: positions equal, the second start changes nothing",
-    "eod": "the line dead at any second before the close: positions closed, covered, or somebody is paged in 5 s",
+    "eod": "the line dead before the close: positions closed, covered, or somebody is paged in 5 s",
     "rules": "a strategy's day under the dated rules: refused, stranded and penalised orders, in rupees",
     "stale": "old prices, gaps, skewed clocks: nothing opens, every exit passes",
     "bypass": "every connect() of every engine process: only ORDERS reaches the broker's API",
@@ -27,7 +27,7 @@ CAMPAIGNS: Final = {
     "crash": "processes die at every store and system call of the order path: nothing lost, nothing doubled",
     "supervise": "processes killed while the engine trades: back in 2 s, no order lost or doubled",
     "pool": "9,000 instruments on three connections at 18,000 ticks/s: nothing lost, memory flat",
-    "journal": "every file that a power cut may leave, every failing call of the disk: nothing lost or invented",
+    "journal": "every file that a power cut may leave, every failing disk call: nothing lost or invented",
     "limiter": "10^7 wished calls through the throttle against a server that counts by its own clock",
     "risk": "every control of the gate lets pass and refuses as due, made-up situations, mutants, bypass",
     "decode": "random Kite frames against the official SDK's parser, with printed coverage",

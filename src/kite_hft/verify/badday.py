@@ -26,18 +26,8 @@ from kite_hft.brokers.kite.rest import auth_headers
 from kite_hft.clock import SystemClock
 from kite_hft.net.http import HttpTransport, fetch
 from kite_hft.trading.broker import HttpRequest, TransportError
-from kite_hft.verify.alerts import (
-    ACCOUNT,
-    ROOT,
-    START_S,
-    Bench,
-    CampaignError,
-    configuration,
-    end,
-    log_in,
-    make,
-    strikes,
-)
+from kite_hft.verify.alert_bench import ACCOUNT, ROOT, START_S, Bench, CampaignError, configuration, end
+from kite_hft.verify.receivers import Receivers
 
 CASH: Final = 50_000_000
 LOOK_S: Final = 0.5
@@ -48,7 +38,11 @@ AFTER_S: Final = 25.0
 
 CONNECTION_FAULTS: Final = {"drop": "closes_abrupt", "reset": "closes_abrupt"}
 DAMAGE: Final = {"truncate": "cut_packet", "unknown_packet": "unknown_length"}
-REQUEST_FAULTS: Final = ("http_429", "http_503", "http_504", "http_400_timed_out")
+REQUEST_FAULTS: Final = {
+    "http_429": "http_429", "http_503": "http_503", "http_504": "http_504",
+    "http_400_timed_out": "http_400_timed_out", "http_403": "http_403", "http_502": "http_5xx",
+}  # fmt: skip
+"""Fault -> the engine's counter of such answers."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """One bad day; one JSON line. Returns 1 on a miss."""
     options = parser().parse_args(argv)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = make(options.keep or Path(temporary))
+        folder = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             found = run(options, folder)
         except CampaignError as error:
@@ -105,15 +100,15 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             words = ["-m", "kite_hft.engine", "--plain", "--config", str(config), "--report", str(report)]
             environment = {**os.environ, "XDG_STATE_HOME": str(folder)}
             engine = subprocess.Popen([sys.executable, *words], stdout=out, env=environment)
-        bench = Bench(told["api"], folder, engine)
+        bench = Bench(told, folder, engine, Receivers("", folder))
         bench.until(lambda s: bool(s) and s["state"]["state"] == "ACTIVE", "state ACTIVE", START_S)
         lay_stop(told)
-        token = live_through(bench, options.duration) or told["access_token"]
+        live_through(bench, options.duration)
         end(engine)
         stats = json.loads(fetch(f"{told['api']}/_sim/stats")[1])
         account = json.loads(fetch(f"{told['api']}/_sim/account")[1])
         injected = strikes(told["api"])
-        accounts = check_accounts(told, token, folder)
+        accounts = check_accounts(told, folder)
         counted = json.loads(report.read_text()) if report.exists() else {}
         return judge(counted, stats, account, injected, accounts, engine.returncode)
     finally:
@@ -125,7 +120,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def steady(told: dict[str, str], folder: Path) -> dict[str, Any]:
     """An engine on three connections whose orders never stop coming."""
-    made = configuration(told, folder)
+    made = configuration(told, folder, {})
     made["datafeed"] = {"connections": 3}
     probe = {"name": "kite_hft.verify.supervise_probe:Probe", "form": "A", "params": {"every": 200}}
     made["strategies"] = [{**made["strategies"][0], "copies": "per_connection"}, probe]
@@ -142,7 +137,11 @@ def lay_stop(told: dict[str, str]) -> None:
         CampaignError: the broker does not take it.
     """
     headers = auth_headers(told["api_key"], told["access_token"])
-    quote = json.loads(fetch(f"{told['api']}/quote?i={STOPPED}", headers)[1])["data"][STOPPED]
+    quote = None
+    while quote is None:  # the engine reads quotes, too, and the broker answers one a second
+        quote = json.loads(fetch(f"{told['api']}/quote?i={STOPPED}", headers)[1]).get("data")
+        time.sleep(0 if quote else 0.7)
+    quote = quote[STOPPED]
     low = float(quote["lower_circuit_limit"])
     exchange, symbol = STOPPED.split(":")
     words = {"exchange": exchange, "tradingsymbol": symbol, "transaction_type": "SELL", "quantity": 1}
@@ -160,26 +159,33 @@ def lay_stop(told: dict[str, str]) -> None:
         raise CampaignError(f"the broker takes no stop: {answer}")
 
 
-def live_through(bench: Bench, duration_s: float) -> str:
-    """Until the day is over; logs in when the token has died. Returns the newest token, or ""."""
-    deadline, token = time.monotonic() + duration_s, ""
+def live_through(bench: Bench, duration_s: float) -> None:
+    """Until the day is over; logs in when the token has died."""
+    deadline, logged_in = time.monotonic() + duration_s, False
     while time.monotonic() < deadline:
         if bench.engine.poll() is not None:
             raise CampaignError(f"the engine ended by itself (exit code {bench.engine.returncode})")
         dead = any(row["kind"] == "token_death" for row in strikes(bench.api))
-        if dead and not token:
+        if dead and not logged_in:
             time.sleep(5.0)  # a person takes a while
-            token = log_in(bench)
+            bench.log_in()
+            logged_in = True
         time.sleep(LOOK_S)
     bench.until(lambda s: s["state"]["state"] == "ACTIVE", "state ACTIVE at the end", AFTER_S)
-    return token
 
 
-def check_accounts(told: dict[str, str], token: str, folder: Path) -> dict[str, Any]:
+def strikes(api: str) -> list[dict[str, Any]]:
+    """The simulator's log of what it injected."""
+    found: list[dict[str, Any]] = json.loads(fetch(f"{api}/_sim/faults")[1])
+    return found
+
+
+def check_accounts(told: dict[str, str], folder: Path) -> dict[str, Any]:
     """What the independent script says."""
     runs = sorted(path.parent for path in folder.glob(f"kite_hft/kite-{ACCOUNT}/*/*/journal.bin"))
     command = [sys.executable, str(ROOT / "scripts/check_accounts.py"), "--api", told["api"]]
-    command += ["--api-key", told["api_key"], "--access-token", token, "--opening-cash", str(CASH)]
+    command += ["--api-key", told["api_key"], "--access-token", told["access_token"]]
+    command += ["--opening-cash", str(CASH)]
     for path in runs:
         command += ["--run", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
@@ -241,8 +247,8 @@ def own_tags(order: dict[str, Any]) -> list[str]:
 KINDS_OF_THE_DAY: Final = (
     "drop", "reset", "silence", "half_open", "slow_consumer", "truncate", "wrong_count", "unknown_packet",
     "update_double", "update_late", "update_reorder", "update_lost", "update_label", "http_429", "http_503",
-    "http_504", "http_400_timed_out", "accept_then_drop", "slow_answer", "stuck_order", "stops_cancelled",
-    "token_death",
+    "http_504", "http_400_timed_out", "http_403", "http_502", "accept_then_drop", "slow_answer",
+    "stuck_order", "stops_cancelled", "token_death",
 )  # fmt: skip
 
 
@@ -271,7 +277,7 @@ def compared(
         "updates_label": (int(heard["updates_label"]), int(stats["labels"])),
         "transport_errors": (int(heard["transport_errors"]), struck["accept_then_drop"]),
     }
-    return pairs | {name: (int(heard[name]), struck[name]) for name in REQUEST_FAULTS}
+    return pairs | {kind: (int(heard[name]), struck[kind]) for kind, name in REQUEST_FAULTS.items()}
 
 
 if __name__ == "__main__":

@@ -105,7 +105,8 @@ def configuration(options: argparse.Namespace, told: dict[str, str], folder: Pat
         "kite": {key: told[name] for key, name in zip(keys, names, strict=True)},
         "datafeed": {"store_ticks": True},
         "strategies": [probe],
-        "risk": {"max_order_value": 1e7, "max_position_size": 1e7, "max_positions": 50},
+        "risk": {"max_order_value": 1e7, "max_position_size": 1e7, "max_positions": 50, "max_exposure": 1e9,
+                 "max_working_orders": 200, "max_gross_notional": 1e12, "repeats_max": 1_000_000},
         "trading": {
             "date": "2026-11-20",
             "calendar": str(ROOT / "config/calendar/india.yaml"),
@@ -172,12 +173,12 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m kite_hft.verify crash", description=__doc__,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    made.add_argument("--kills", type=int, default=30, help="how many (30)")
+    made.add_argument("--kills", type=int, default=30, help="how many (30); one takes about 2 s")
     made.add_argument("--points", choices=("all", "random"), default="all",
                       help="each point once before chance goes on, or chance alone (all)")  # fmt: skip
     made.add_argument("--only", default="", metavar="WORD", help="only points whose name has this word")
     made.add_argument("--seed", type=int, default=1, help="of the market, and of who dies where and when")
-    made.add_argument("--every", type=int, default=8, help="ticks between two acts of the strategy (8)")
+    made.add_argument("--every", type=int, default=5, help="ticks between two acts of the strategy (5)")
     made.add_argument("--horizon", type=float, default=3.0, help="absence horizon in seconds (3)")
     made.add_argument("--keep", type=Path, help="folder that gets the runs")
     return made

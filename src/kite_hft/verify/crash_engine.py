@@ -69,6 +69,7 @@ class Campaign:
     cut: set[int] = field(default_factory=set)
     kinds: Counter[str] = field(default_factory=Counter)
     fds: int = 0
+    pushed: int = 0  # deaths that let another process pass its point
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)  # of the engine's processes
     engine: subprocess.Popen[bytes] = field(init=False)
     meter: Meter = field(init=False)
@@ -175,6 +176,7 @@ class Campaign:
             if not self.await_fire():
                 return 0
         self.area.arm(point.number, left if point.trigger != "tear" else 0, role)
+        self.pushed += point.trigger in ("restart", "tear")
         if point.trigger == "restart":
             os.kill(self.pid_of("orders"), signal.SIGKILL)
         elif point.trigger == "kill":
@@ -273,6 +275,7 @@ class Campaign:
             took.setdefault(kill.role, []).append(kill.took)
         return {
             "kills": len(self.done),
+            "deaths": len(self.done) + self.pushed,
             "by_process": dict(Counter(kill.role for kill in self.done)),
             "by_point": dict(sorted(self.kinds.items())),
             "points_of": len(POINTS),

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import os
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -109,13 +108,14 @@ def journal_file(module: Any, area: Area) -> None:
 
 def sockets(module: Any, area: Area) -> None:
     """Sends and receipts of a transport: of order calls, and of reads."""
+    sockets_of_it: Any = module.socket
 
-    class Wire(socket.socket):
+    class Wire(sockets_of_it.socket):  # type: ignore[misc]
         calls = ""  # what is under way: an order call, or a read
 
         def connect_ex(self, address: Any) -> int:
             area.at(N["connect_before"])
-            found = super().connect_ex(address)
+            found: int = super().connect_ex(address)
             area.at(N["connect_after"])
             return found
 
@@ -124,24 +124,24 @@ def sockets(module: Any, area: Area) -> None:
             if verb in (b"POST", b"PUT", b"DELETE", b"GET"):
                 self.calls = "book" if verb == b"GET" else "order"
             if not self.calls:
-                return super().send(data, flags)
+                return int(super().send(data, flags))
             area.at(N[f"{self.calls}_send_before"])
             if self.calls == "order" and area.due(N["order_send_part"]):
                 super().send(data[: len(data) // 2], flags)
                 area.die(N["order_send_part"])
-            sent = super().send(data, flags)
+            sent: int = super().send(data, flags)
             area.at(N[f"{self.calls}_send_after"])
             return sent
 
         def recv(self, size: int, flags: int = 0) -> bytes:
             if flags or not self.calls:
-                return super().recv(size, flags)
+                return bytes(super().recv(size, flags))
             area.at(N[f"{self.calls}_answer_before"])
-            data = super().recv(size, flags)
+            data: bytes = super().recv(size, flags)
             area.at(N[f"{self.calls}_answer_after"])
             return data
 
-    module.socket = Around(socket, socket=Wire)
+    module.socket = Around(sockets_of_it, socket=Wire)
 
 
 class Rows:

@@ -116,8 +116,14 @@ class Point:
         return f"{self.role}:{self.name}"
 
 
-_TRIGGERS: Final = {"latch": "kill", "reopen": "restart", "connect": "restart", "tail": "tear"}
-_SLOW: Final = ("control", "shelf", "snapshot")
+_TRIGGERS: Final = {
+    "latch": "kill",
+    "reopen": "restart",
+    "connect": "restart",
+    "control": "restart",
+    "tail": "tear",
+}
+_SLOW: Final = ("book", "shelf", "snapshot")
 _OF_MARKET: Final = ("put", "ring", "snapshot")
 _OF_ORDERS: Final = ("look", "park")
 SUPERVISOR: Final = "supervisor"
@@ -127,14 +133,14 @@ def _points() -> Iterator[Point]:
     for name in (*COMPILED, *WRAPPED):
         kind = name.partition("_")[0]
         trigger = _TRIGGERS.get(kind, "")
-        passages = 0 if trigger else 3 if kind in _SLOW else 40
+        passages = 0 if trigger else 1 if kind in _SLOW else 25
         if kind not in _OF_MARKET:
             yield Point("orders", name, passages, trigger)
         if (name in COMPILED and kind not in _OF_ORDERS) or kind == "snapshot":
             yield Point("market", name, passages)
     yield Point("recorder", "counter_add", 5)
-    yield Point(SUPERVISOR, "control_write_before", 3)
-    yield Point(SUPERVISOR, "control_write_after", 3)
+    yield Point(SUPERVISOR, "control_write_before", trigger="restart")
+    yield Point(SUPERVISOR, "control_write_after", trigger="restart")
 
 
 POINTS: Final = tuple(_points())

@@ -35,7 +35,8 @@ class Probe(BaseStrategy):
         self._ticks += 1
         if self._ticks % self._every == 0:
             self._turn += 1
-            (self._rest, self._modify, self._buy, self._rest, self._cancel, self._sell)[self._turn % 6](tick)
+            acts = (self._rest, self._modify, self._buy, self._rest, self._cancel, self._sell, self._sell)
+            acts[self._turn % len(acts)](tick)
 
     def _ask(self, kind: str, tick: TickView, seq: int, side: str = "", quantity: int = 0) -> None:
         row = [self._engine, seq, kind, tick.instrument_token, side, quantity]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from kite_hft.sim.market.universe import default_instruments
 from kite_hft.trading.broker import HttpRequest, HttpResponse, Limits, TransportError
 from kite_hft.trading.exits.protection import Facts as Protection
 from kite_hft.trading.gate.facts import DayRules, Facts
-from kite_hft.trading.instruments import Instrument
+from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.market_rules import MarketRules
 from kite_hft.trading.ports import OrdersConfig
 from kite_hft.units import NS_PER_S
@@ -113,6 +113,7 @@ class DayBench(Bench):
     at: str = "14:40:00"
     calendar: Sequence[Any] | None = None
     squares_off: bool = True
+    expiry: str = ""  # of all derivatives; "": as they are
     clock: ManualClock = field(default_factory=lambda: ManualClock(START_MONO_NS, 0))
 
     rules: MarketRules = field(init=False)
@@ -124,6 +125,9 @@ class DayBench(Bench):
     def __post_init__(self) -> None:
         self.clock.real = ist_midnight_ns(self.day) + seconds_of_day(self.at) * NS_PER_S
         self.instruments, base_px = default_instruments(COUNT, 1)
+        if self.expiry:
+            rows = (replace(row, expiry=self.expiry if row.expiry else "") for row in self.instruments)
+            self.instruments = InstrumentTable(tuple(rows))
         self.prices = Prices(self.clock, [int(px) for px in base_px])
         self.closes, self.told = list(self.prices.last), []
         self.rules = default_market_rules(self.day)
@@ -196,9 +200,9 @@ class DayBench(Bench):
 
     def keep_alert(self, fields: dict[str, Any]) -> None:
         """One alert of the stage or the watchdog."""
-        words = (str(fields[name]) for name in ("code", "key", "text"))
+        code, key, text = str(fields["code"]), str(fields["key"]), str(fields["text"])
         severity, cleared = int(fields["severity"]), bool(fields.get("cleared"))
-        self.told.append(Told(self.clock.real, *words, severity, cleared))
+        self.told.append(Told(self.clock.real, code, key, text, severity, cleared))
 
     def keep_book(self, read: str, body: bytes, asked_ns: int) -> None:
         """One raw book that the stage has read."""
@@ -220,12 +224,18 @@ def desk_of(
     *,
     history: Sequence[Record] = (),
     restarted: bool = False,
+    more: Mapping[str, Any] | None = None,
 ) -> Desk:
-    """A process of the order stage, under the day's rules."""
+    """A process of the order stage, under the day's rules. more: other fields of Ports."""
     risk = replace(LIMITS, stale_tick_s=10.0**9)
-    ports = {"alert": bench.keep_alert, "on_book": bench.keep_book, "facts": bench.facts()}
+    ports: dict[str, Any] = {
+        "alert": bench.keep_alert,
+        "on_book": bench.keep_book,
+        "facts": bench.facts(),
+        **(more or {}),
+    }
     journal = MemoryJournal(list(history))
-    config = OrdersConfig(limits, risk, reject_storm=10**6, stale_position_s=10.0**6)
+    config = OrdersConfig(limits, risk, reject_storm=10**6, stale_position_s=10.0**6, entry_wait_s=30.0)
     return Desk(bench, history=history, journal=journal, restarted=restarted, config=config, ports=ports)
 
 
@@ -238,8 +248,13 @@ def look(bench: DayBench, desk: Desk) -> None:
     desk.stage.control(words, bench.clock.mono)
 
 
+def leap(bench: DayBench, desk: Desk, seconds: float) -> None:
+    """Quiet time in one step: what is due in it happens at its end."""
+    bench.clock.advance(round(seconds * NS_PER_S))
+    bench.line.run()
+    desk.act()
+
+
 def closing_side(net: int) -> Side:
     """The side that closes a position."""
     return Side.SELL if net > 0 else Side.BUY
-
-

@@ -1,4 +1,4 @@
-"""Layer 6, by hand or CI, cold: `verify eod`: the end of the day, with the line to the broker dead at any second.
+"""Layer 6, by hand or CI, cold: `verify eod`: the end of the day, with the line dead at any second of it.
 
 Virtual time. Real order stage, watchdog's guard, the in-process exchange with the hours, bands and acts of a
 dated day. A case holds positions of several classes (closing-auction share, other share, future, option,
@@ -34,12 +34,15 @@ from kite_hft.settings import load_yaml
 from kite_hft.sim.exchange.orders import Order as SimOrder
 from kite_hft.units import NS_PER_S
 from kite_hft.verify.broker import RULES, progress
-from kite_hft.verify.day_bench import DEAD, DayBench, Told, closing_side, desk_of, look
-from kite_hft.verify.desk_bench import Desk
+from kite_hft.verify.day_bench import DEAD, DayBench, Told, closing_side, desk_of, leap, look
 
 DAY: Final = dt.date(2026, 11, 20)
 PAGE_NS: Final = 5 * NS_PER_S
 STEP_S: Final = 0.5
+LEAP_S: Final = 5.0
+AROUND_NS: Final = (3 * NS_PER_S, 30 * NS_PER_S)
+"""Before and after anything that happens time goes on in small steps; in between, in leaps."""
+PHASES: Final = ("15:15:00", "15:20:00", "15:25:00", "15:28:00", "15:30:00", "15:40:00")
 ON_ITS_WAY_NS: Final = 10 * NS_PER_S
 """So long does an order that closes at once count as cover."""
 HOURS: Final = {  # class -> when we begin to close it, when it has to be flat, when the broker closes it
@@ -58,7 +61,7 @@ LOTS: Final = {"cas": 1, "share": 1, "future": 50, "option": 75, "currency": 1, 
 
 @dataclass(slots=True)
 class Holding:
-    """A position that the case makes. net: as it was made; first_ns: since when it is at risk, 0: it is not."""
+    """A position that the case makes. net: as it was made; risk_ns: since when it is at risk for `why`."""
 
     kind: str
     slot: int
@@ -88,7 +91,8 @@ class Case:
         self.count: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.holdings = self._draw(evening)
-        self.line_words, self.lock_ns = "", 0
+        self.line_words, self.lock_ns, self.restart_ns = "", 0, 0
+        self.marks: list[int] = []
 
     def _draw(self, evening: str) -> list[Holding]:
         """What is held: one of each class as a rule."""
@@ -123,25 +127,35 @@ class Case:
             return [f"the positions could not be built: {self.bench.words()}"]
         self._plan_trouble()
         end_ns = self.bench.ns_of(self.hours[1])
-        restart_ns = self._between() if self.rng.random() < 0.25 else 0
         while self.bench.clock.real < end_ns and len(self.wrong) < 10:
-            if restart_ns and self.bench.clock.real >= restart_ns:
-                restart_ns = 0
+            if self.restart_ns and self.bench.clock.real >= self.restart_ns:
+                self.restart_ns = 0
                 self._restart()
             self._market()
-            self.desk.run(STEP_S, self._judge)
+            if self._quiet():
+                leap(self.bench, self.desk, LEAP_S)
+                self._judge()
+            else:
+                self.desk.run(STEP_S, self._judge)
         self._end()
         return self.wrong
+
+    def _quiet(self) -> bool:
+        """Nothing happens now, has happened a moment ago, or is about to."""
+        now_ns, (before_ns, after_ns) = self.bench.clock.real, AROUND_NS
+        at_risk = any(h.why and now_ns - h.risk_ns < 2 * PAGE_NS for h in self.holdings)
+        near = any(at_ns - before_ns - LEAP_S * NS_PER_S <= now_ns < at_ns + after_ns for at_ns in self.marks)
+        return not (near or at_risk)
 
     def _build(self) -> bool:
         for held in self.holdings:
             side = Side.BUY if held.net > 0 else Side.SELL
             self.desk.wish(held.slot, side, abs(held.net), product=held.product)
-        self._pass(5.0)
+        self._pass(8.0)
         for held in self.holdings:
             if held.stop:
                 self._stop(held)
-        self._pass(5.0)
+        self._pass(8.0)
         return all(self._net(h) == h.net for h in self.holdings)
 
     def _pass(self, seconds: float) -> None:
@@ -170,6 +184,10 @@ class Case:
             self.line_words = f"{how} from {ist_text(from_ns)[11:]} for {lasts_ns / NS_PER_S:.0f} s"
             self.count[f"line: {how}"] += 1
         self.lock_ns = self._between() if rng.random() < 0.15 else 0
+        self.restart_ns = self._between() if rng.random() < 0.25 else 0
+        hours = {text for held in self.holdings for text in HOURS[held.kind]} | set(PHASES)
+        self.marks = [self.bench.ns_of(text) for text in hours] + [self.lock_ns, self.restart_ns]
+        self.marks += [at_ns - mono_ns for at_ns in (self.bench.line.from_ns, self.bench.line.until_ns)]  # type: ignore[attr-defined]
 
     def _between(self) -> int:
         """A second of the window, CLOCK_REALTIME."""
@@ -251,7 +269,11 @@ class Case:
         mode, side = self._phase(held), closing_side(net)
         alive = 0
         for order in self.bench.exchange.orders.values():
-            if order.slot == held.slot and order.request.product == held.product and order.request.side == side:
+            if (
+                order.slot == held.slot
+                and order.request.product == held.product
+                and order.request.side == side
+            ):
                 alive += order.remaining if self._closes(order, mode) else 0
         return alive >= abs(net)
 
@@ -266,7 +288,9 @@ class Case:
     def _paged(self, held: Holding) -> bool:
         key = self.bench.instruments[held.slot].key
         until_ns = held.risk_ns + PAGE_NS
-        return any(self._tells(told, key) and told.real_ns <= until_ns for told in self._standing(held.risk_ns))
+        return any(
+            self._tells(told, key) and told.real_ns <= until_ns for told in self._standing(held.risk_ns)
+        )
 
     def _standing(self, real_ns: int) -> list[Told]:
         """Pages that were not taken back before an instant."""
@@ -369,8 +393,8 @@ def run(cases: int, seed: int, *, alerts: bool = False) -> dict[str, Any]:
         if len(wrong) >= 10:
             break
     return {
-        "campaign": "eod", "ok": not wrong, "cases": done, "seed": seed, "counts": dict(sorted(count.items())),
-        "wrong": wrong, "seconds": round(time.monotonic() - began, 1),
+        "campaign": "eod", "ok": not wrong, "cases": done, "seed": seed,
+        "counts": dict(sorted(count.items())), "wrong": wrong, "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip
 
 

@@ -25,9 +25,11 @@ EQUIVALENT: Final[dict[str, dict[str, str]]] = {
         'return "", 0: 0 to 1': _NO_SIDE,
         'return "", 0: 0 to -1': _NO_SIDE,
         "_DAYS_AHEAD: Final = 15: 15 to 14": _FAR,
+        "NEVER_NS: Final = 2**62: 62 to 63": _FAR,
         "_DAYS_AHEAD: Final = 15: 15 to 16": _FAR,
     },
     "trading.gate.risk": {
+        "return now_ns - position.cut_ns if position and position.cut_ns else -1: 1 to 2": "any age below 0",
         "now_ns: int = 0,: 0 to 1": "the default is for contexts in which time does not matter",
         "now_ns: int = 0,: 0 to -1": "the default is for contexts in which time does not matter",
     },
@@ -35,7 +37,15 @@ EQUIVALENT: Final[dict[str, dict[str, str]]] = {
         "tick = (0, 0, -1): 1 to 2": "any age below 0 is none",
         "tick = (0, 0, -1): 1 to 0": "without a price nobody asks for its age",
     },
+    "trading.gate.checks": {
+        "PAISE_SCALE: Final = 100: 100 to 99": "a shorter way to the same value",
+        "PAISE_SCALE: Final = 100: 100 to 101": "a shorter way to the same value",
+    },
+    "trading.gate.checks_conduct": {
+        "if sums is None or not (sums[2] if side == Side.BUY else sums[1]):: 2 to 3": "a shorter way",
+    },
     "trading.gate.guards": {
+        'self.drawdown, self.peak_paise, self._paused_until_ns = "", data["peak_paise"], : 0 to -1': "over",
         "self._paused_until_ns = 0: 0 to -1": "both are over",
     },
 }

@@ -37,7 +37,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "trading.gate.checks_conduct": GATE,
     "trading.gate.checks_market": GATE,
     "trading.gate.checks_size": GATE,
-    "trading.gate.facts": GATE,
+    "trading.gate.facts": (*GATE, "tests/unit/trading/exits/test_square_off.py"),
     "trading.gate.limits": GATE,
     "trading.gate.guards": ("tests/unit/trading/gate/test_guards.py", "tests/unit/verify/test_risk.py"),
     "trading.gate.judging": ("tests/unit/stages/test_orders_guards.py", *GATE),

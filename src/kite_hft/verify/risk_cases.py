@@ -250,6 +250,8 @@ LEGAL: Final = (
     Case("C29", "an exit beyond a locked price", {"band": {0: (PX, PX, 5)}} | HELD, EXIT | {"px": PX + 5},
          "CIRCUIT"),
     Case("C29", "beyond limits down to a paisa", {"band": {0: (1, PX - 5, 5)}} | HELD, EXIT, "CIRCUIT"),
+    Case("C29", "beyond limits that are just not too old", {"band": {0: (9_000, 9_500, 180)}} | HELD, EXIT,
+         "CIRCUIT"),
     Case("C29", "beyond limits of this moment", {"band": {0: (9_000, 9_500, 0)}} | HELD, EXIT, "CIRCUIT"),
     Case("C29", "limits that are too old", {"band": {0: (9_000, 10_200, 181)}}, {}, "CIRCUIT", ("181 s",
          "180 s")),

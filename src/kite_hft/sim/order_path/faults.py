@@ -97,6 +97,7 @@ _RARE: Final = {
     "square_off": 0.3,
     "market_halt": 0.35,
     "broker_outage": 0.4,
+    "update_double": 0.8,
 }
 """Share of the seeds that have the kind at all; one half for the others."""
 
@@ -122,7 +123,7 @@ class Faults:
             if kind in ACTS:
                 rates[kind] = rng.choice((0.7, 1.5, 3.0))
             elif kind == "update_double":
-                rates[kind] = rng.choice((0.5, 1.0, 2.0))  # copies; every connection carries each update
+                rates[kind] = rng.choice((1.0, 2.0, 4.0))  # copies; every connection carries each update
             elif kind in UPDATE_FAULTS:
                 rates[kind] = rng.choice((0.1, 0.2, 0.4))
             elif kind == "read_misses_row":

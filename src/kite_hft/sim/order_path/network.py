@@ -96,6 +96,7 @@ class Network:
         self.on_done: Callable[[HttpRequest, HttpResponse], None] = lambda request, response: None
         self.on_gone: Callable[[HttpRequest, bool], None] = lambda request, unsent: None
         self.on_answer: Callable[[HttpRequest, int], None] = lambda request, status: None
+        self.on_unseen: Callable[[Order], None] = lambda order: None
         self.states: Callable[[str, str], Iterable[str]] = lambda order_id, tag: ()
         self.outage_until_ns = 0
         self.shown_from: dict[str, int] = {}  # order id -> since when the books show it
@@ -262,6 +263,12 @@ class Network:
             exchange.hold_order_ns = self.rng.randrange(1, max(2, min(83 * NS_PER_S, self.link.lag_ns)))
         elif placed == "margin_reject":
             exchange.reject_next_margin(1)
+        # However it comes to be late: the order is in the books within the lag of its call.
+        lag_ns = self.rng.randrange(self.link.lag_ns // 2, self.link.lag_ns) if placed == "book_lag" else 0
+        left_ns = max(0, sent_ns + lag_ns - self.now())
+        fills_unseen = self.rng.random() < 0.3
+        if lag_ns and not fills_unseen:
+            exchange.hold_order_ns = left_ns
         path, _, query = request.path.partition("?")
         headers = {"authorization": f"token {self.api.credentials.api_key}:{self.token}"}
         answered = self.api.handle(request.method, path, parse_qsl(query), headers, request.body, server_ns)
@@ -274,9 +281,9 @@ class Network:
             if placed == "tag_dropped":
                 order.tag = None
             elif placed == "book_lag":
-                # However it came to be late: the order is in the books within the lag of its call.
-                lag_ns = self.rng.randrange(self.link.lag_ns // 2, self.link.lag_ns)
-                self.shown_from[order.order_id] = sent_ns + lag_ns
+                self.shown_from[order.order_id] = self.now() + left_ns
+                if fills_unseen:  # positions tell of it before the book does
+                    self.on_unseen(order)
         return HttpResponse(answered.status, answered.body)
 
     def _book(self, path: str, server_ns: int, *, miss: bool) -> HttpResponse:
@@ -302,7 +309,7 @@ class Network:
             if miss and shown:
                 candidates = [order.order_id for order in shown if order.order_id not in self._missed]
                 left_out = self.rng.choice(candidates) if candidates else ""
-            self._missed = {left_out}
+                self._missed.add(left_out)  # once in an order's life: two reads in a row are to be believed
             rows = [self._row(order) for order in shown if order.order_id != left_out]
         return HttpResponse(200, b'{"status":"success","data":[' + b",".join(rows) + b"]}")
 

@@ -29,6 +29,7 @@ from kite_hft.sim.order_path.flow import START_PX, Flow, Market
 from kite_hft.sim.order_path.machine import Files, WorldClock
 from kite_hft.sim.order_path.network import Link, Network
 from kite_hft.sim.order_path.queues import Counted, EventQueue, IntentQueue, Prices
+from kite_hft.sim.order_path.settled import at_rest, stopped
 from kite_hft.stages.orders import Orders
 from kite_hft.trading.broker import HttpRequest, HttpResponse, Limits
 from kite_hft.trading.gate.holds import Hold
@@ -94,6 +95,7 @@ class OrdersWorld:
         network.on_submit, network.on_done = self._leaves, self._done
         network.on_gone, network.on_answer = checker.gone, checker.answered
         network.states = self.states_of
+        network.on_unseen = lambda order: checker.stranger(order.slot, int(order.request.product))
         network.tick = self.disk.tick = self.intents.tick = self.events.tick = self.tick
         self.disk.write_fault, self.disk.sync_fault = self._write_fault, self._sync_fault
         self.exchange.desk.on_trade.append(checker.traded)
@@ -241,7 +243,7 @@ class OrdersWorld:
             limit_ns = self.now_ns + 120 * NS_PER_S
             self.until(lambda: self.now_ns >= limit_ns or self._at_rest())
         if not self.checker.breaks:
-            self.checker.at_rest(settled=self._at_rest() or self._cannot_flatten())
+            at_rest(self.checker, settled=self._at_rest() or self._cannot_flatten())
         if not self.checker.breaks and self.stage is not None:
             self._stop()
 
@@ -253,7 +255,7 @@ class OrdersWorld:
         self.until(lambda: stage.idle or self.now_ns >= until_ns)
         idle = stage.idle or self._cannot_flatten()
         stage.close()
-        self.checker.stopped(idle=idle)
+        stopped(self.checker, idle=idle)
 
     def _in_doubt(self) -> bool:
         """Only orders are open that a person has to say something of."""

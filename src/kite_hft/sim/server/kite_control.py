@@ -52,7 +52,9 @@ class Control:
             "faults": lambda: self._injector.log.rows,
             "account": self.account,
             "requests": lambda: {
-                "requests": [{"mono_ns": at, "method": verb, "path": path} for at, verb, path in self.requests]
+                "requests": [
+                    {"mono_ns": at, "method": verb, "path": path} for at, verb, path in self.requests
+                ]
             },
             "app": lambda: self._api.session.app(real_ns),
         }

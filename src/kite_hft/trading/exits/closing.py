@@ -5,8 +5,8 @@ quantity. A protected MARKET order becomes a LIMIT whose rest stays open: every 
 and placed anew at the market; one that was refused comes back as a LIMIT behind the price, inside the
 circuit, and as a MARKET order again after that. Where the price stands at the circuit limit nobody is there
 to trade with: the order is a LIMIT there and keeps its place, with an alert. In an auction it waits for the
-end. A short that the broker lets nobody buy back keeps long derivatives, which may cover it, and nothing
-else.
+end. A short that the broker lets nobody buy back keeps long derivatives on the same underlying,
+which may cover it, and nothing else.
 """
 
 from __future__ import annotations
@@ -66,24 +66,30 @@ class Closer:
 
         able(position): it may be placed now; nothing waits for a short that may not.
         """
-        found = []
-        shorts = [p for p in open_ if p.quantity < 0 and (p.open_buy or able(p))]
-        for position in open_:
-            if position.open_buy or position.open_sell or not able(position):
-                continue  # an order of ours is live: its end comes first
-            if position.quantity > 0 and any(self._first(short, position, now_ns) for short in shorts):
-                continue
-            if not self.stays(position, open_):
-                found.append(position)
-        return found
+        # Where an order of ours is live its end comes first.
+        free = [p for p in open_ if not (p.open_buy or p.open_sell) and able(p)]
+        return [p for p in free if not self.waits(p, open_, now_ns, able)]
+
+    def waits(
+        self,
+        position: Position,
+        open_: Sequence[Position],
+        now_ns: int,
+        able: Callable[[Position], bool] = lambda position: True,
+    ) -> bool:
+        """Others come first, or it is not to be closed at all."""
+        if position.quantity > 0:
+            shorts = (p for p in open_ if p.quantity < 0 and (p.open_buy or able(p)))
+            if any(self._first(short, position, now_ns) for short in shorts):
+                return True
+        return self.stays(position, open_)
 
     def _first(self, short: Position, long: Position, now_ns: int) -> bool:
         """A short is bought back before a long is sold."""
         if self.given_up(short):
             return False
         waited_ns = now_ns - self._began_ns.get(_key(short), now_ns)
-        cover = self._is_derivative(short) and self._is_derivative(long)
-        return cover or waited_ns < SHORTS_FIRST_NS
+        return self._may_cover(long, short) or waited_ns < SHORTS_FIRST_NS
 
     def close(self, position: Position, now_ns: int) -> None:
         """Place its closing order; what became of it is seen in the book."""
@@ -129,12 +135,14 @@ class Closer:
         """It cannot be closed, or must not be: a long derivative may cover a short one that cannot."""
         if self.given_up(position):
             return True
-        return (position.quantity > 0 and self._is_derivative(position)) and any(
-            p.quantity < 0 and self._is_derivative(p) and self.given_up(p) for p in open_
+        return position.quantity > 0 and any(
+            p.quantity < 0 and self.given_up(p) and self._may_cover(position, p) for p in open_
         )
 
-    def _is_derivative(self, position: Position) -> bool:
-        return self._ports.instruments[position.slot].kind != "EQ"
+    def _may_cover(self, long: Position, short: Position) -> bool:
+        """Derivatives on the same underlying."""
+        one, other = self._ports.instruments[long.slot], self._ports.instruments[short.slot]
+        return one.kind != "EQ" and other.kind != "EQ" and one.name == other.name
 
     def try_again(self, key: Key) -> None:
         """One more time, although it was given up."""

@@ -40,6 +40,8 @@ KNOWN_LATE_NS: Final = 4 * NS_PER_S
 """So old may the broker's positions be for a closing order to leave; the same from his own hour on."""
 STUCK_NS: Final = 4 * NS_PER_S
 """A closing that does not get on for so long is told."""
+FIRST_NS: Final = 3 * NS_PER_S
+"""So long does an engine that came late have before anything is told."""
 AGAIN_NS: Final = 60 * NS_PER_S
 PAUSE_MAX_NS: Final = 30 * NS_PER_S
 
@@ -67,6 +69,8 @@ class SquareOff:
         self._moved: dict[Key, tuple[Any, int]] = {}  # what it looked like when it last got on, and when
         self._told: dict[Key, tuple[bool, int]] = {}  # whether it was late then, and when
         self._tried_ns: dict[Key, int] = {}
+        self._failures: dict[Key, int] = {}  # in a row
+        self._since_ns: dict[Key, int] = {}  # since when it is due
         self._begun: set[Key] = set()
 
     # When
@@ -136,14 +140,18 @@ class SquareOff:
         again = not held or any(self._closer.refused(_key(p)) for p in held)
         self._know(now_ns, late=late, again=again and self._known_ns <= self._last_try_ns())
         done, sure = len(entries), {p.slot: self._sure(due[p.slot], now_ns, real_ns) for p in held}
-        exits = [o for o in live if not o.opening and sure.get(o.slot, True) and self._tradable(o.slot)]
+        able = {_key(p) for p in held if sure[p.slot] and self._may_try(p, due[p.slot], now_ns, real_ns)}
+        # What is not closed yet keeps its stop.
+        keep = {_key(p) for p in held if self._closer.waits(p, held, now_ns, lambda p: _key(p) in able)}
+        keep |= {_key(p) for p in held if _key(p) not in able and not self._strangers(p)}
+        exits = [o for o in live if not o.opening and (o.strategy, o.slot, o.product) not in keep]
         for order in self._closer.cancels(exits, now_ns):
             self._closer.hands.cancel(order, now_ns)
             done += 1
-        able = {_key(p) for p in held if sure[p.slot] and self._may_try(p, due[p.slot], now_ns, real_ns)}
         for position in self._closer.due(held, now_ns, lambda p: _key(p) in able):
             self._begin(position)
-            self._tried_ns[_key(position)] = now_ns
+            key = _key(position)
+            self._tried_ns[key], self._failures[key] = now_ns, self._failures.get(key, -1) + 1
             self._closer.close(position, now_ns)
             done += 1
         if self._begun and not held and not live and self._known_ns > self._last_try_ns():
@@ -166,9 +174,12 @@ class SquareOff:
             return False
         refused = self._closer.refused(key)
         if not refused:
+            self._failures[key] = 0
             return True
-        pause_ns = min(NS_PER_S << min(refused - 1, 6), PAUSE_MAX_NS)
-        if now_ns - self._tried_ns.get(key, -PAUSE_MAX_NS) < pause_ns or self._known_ns <= self._tried_ns.get(key, 0):
+        pause_ns = min(NS_PER_S << min(self._failures.get(key, 0), 6), PAUSE_MAX_NS)
+        if now_ns - self._tried_ns.get(key, -PAUSE_MAX_NS) < pause_ns or self._known_ns <= self._tried_ns.get(
+            key, 0
+        ):
             return False
         self._closer.try_again(key)
         return True
@@ -219,6 +230,7 @@ class SquareOff:
         self._outbox.journal(Kind.COMMAND, {"do": "squared_off", "by": "the end of the day", "flat": words})
         self._begun.clear()
         self._tried_ns.clear()
+        self._failures.clear()
 
     def _tell(
         self, held: list[Position], due: dict[int, Closing], why: str, now_ns: int, real_ns: int
@@ -229,6 +241,7 @@ class SquareOff:
             name = self._name(key)
             self._outbox.alert("SQUARE_OFF_FLAT", f"{name} is closed", name)
         self._moved = {key: moved for key, moved in self._moved.items() if key in open_}
+        self._since_ns = {key: self._since_ns.get(key, now_ns) for key in open_}
         for key, position in open_.items():
             last = self._closer.last.get(key)
             taken = last is not None and (last.status in WORKING or last.filled > 0)
@@ -236,7 +249,8 @@ class SquareOff:
             if self._moved.get(key, (None, 0))[0] != looks:
                 self._moved[key] = looks, now_ns
             times = due[key[1]]
-            late, stuck = real_ns >= times.flat_ns, now_ns - self._moved[key][1] >= STUCK_NS
+            late = real_ns >= times.flat_ns and now_ns - self._since_ns[key] >= FIRST_NS
+            stuck = now_ns - self._moved[key][1] >= STUCK_NS
             told_late, told_ns = self._told.get(key, (False, -AGAIN_NS))
             if (late or stuck) and (now_ns - told_ns >= AGAIN_NS or late > told_late):
                 self._told[key] = late, now_ns

@@ -101,6 +101,11 @@ class Polls:
         elif read is Read.TRADES:
             self.trades_wanted = False
 
+    @property
+    def trades_due(self) -> bool:
+        """Executions are still to be read, or their read is unanswered."""
+        return self.trades_wanted or self.in_flight is Read.TRADES
+
     def done(self, ok: bool, now_ns: int = 0, wait_ns: int = 0) -> None:
         """The read in flight was answered; a failed one is wanted again, not before `wait_ns`."""
         read, self.in_flight = self.in_flight, None

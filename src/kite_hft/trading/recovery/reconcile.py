@@ -58,6 +58,7 @@ class Reconciler:
         """What the journal tells of orders that are not in its book."""
         self._numbers, self._runs = dict(found.adopted), found.runs | {self._tags.run}
         self.doubts.accepted |= found.accepted
+        self.externals.user = found.user
 
     def update(self, report: OrderReport, text: bytes, now_ns: int) -> bool:
         """One order update from the stream; False: the book is to be read, it may be an order of ours.

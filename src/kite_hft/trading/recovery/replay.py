@@ -80,6 +80,7 @@ class Recovered:
     accepted: set[str] = field(default_factory=set)  # differences that a person has accepted
     runs: set[int] = field(default_factory=set)  # numbers of the runs whose records these are
     lost: list[Change] = field(default_factory=list)
+    user: str = ""  # who places our orders, in the broker's words
     conduct: ConductBook = field(default_factory=ConductBook)
 
     def count(self, change: Change) -> None:
@@ -239,6 +240,7 @@ def _answer(data: dict[str, Any], book: Book, instruments: InstrumentTable, stat
 
 def _report(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     report = msgspec.convert(data["report"], OrderReport)
+    state.user = report.placed_by or state.user
     state.count(book.fold(book.orders[data["no"]], report, 0))
 
 

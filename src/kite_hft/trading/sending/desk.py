@@ -48,7 +48,7 @@ from kite_hft.units import NS_PER_S
 PLACE, MODIFY, CANCEL = IntentKind.PLACE, IntentKind.MODIFY, IntentKind.CANCEL
 CANCEL_PAUSE_NS: Final = 50_000_000
 CANCEL_PAUSE_MAX_NS: Final = 5 * NS_PER_S
-"""Between two tries, doubled from one to the next: an order may be held up at the broker for 83 s and more."""
+"""Between two tries, doubled each time: an order may be held up at the broker for 83 s and more."""
 CANCEL_TRIES: Final = 40
 """So often is a cancel sent whose answers prove nothing, or that the broker refuses to a working order."""
 

@@ -10,7 +10,7 @@ import pytest
 from orders_world import PX, instrument, intent
 
 from kite_hft.engine.order_settings import NO_LIMITS
-from kite_hft.layout import IntentKind, OrderType, Side
+from kite_hft.layout import IntentKind, OrderStatus, OrderType, Side
 from kite_hft.settings import RiskSection
 from kite_hft.trading.book import Order
 from kite_hft.trading.broker import Conduct
@@ -20,7 +20,8 @@ from kite_hft.trading.gate.checks_form import untradable
 from kite_hft.trading.gate.checks_market import unsure
 from kite_hft.trading.gate.facts import Traffic
 from kite_hft.trading.gate.limits import RiskLimits, legal_protection
-from kite_hft.verify.risk_bench import Bench
+from kite_hft.trading.gate.risk import cut_age_ns, gather, is_reducing
+from kite_hft.verify.risk_bench import Bench, each_kind
 
 SHARE = instrument(0)
 FUTURE = replace(SHARE, exchange="NFO", kind="FUT", multiplier=1, freeze_quantity=10)
@@ -138,3 +139,47 @@ def test_a_limit_is_a_number_from_0_on(value: float) -> None:
         with pytest.raises(ValueError, match=name):
             RiskLimits(**{name: value})
         assert getattr(RiskLimits(**{name: 0}), name) == 0
+
+
+def test_what_reduces() -> None:
+    book = Bench().stage.book
+    held = book.position_of(1, 0, 3)
+    held.quantity = 10
+    sell = {"side": Side.SELL, "product": 3}
+    assert is_reducing(intent(1, qty=10, **sell), book, None)
+    assert not is_reducing(intent(1, qty=11, **sell), book, None)
+    assert not is_reducing(intent(1, qty=0, **sell), book, None), "nothing is no reduction"
+    assert not is_reducing(intent(1, qty=1, strategy=2, **sell), book, None)
+    exit_ = order(quantity=8, order_type=OrderType.LIMIT, status=OrderStatus.OPEN)
+    book.add(exit_)
+    assert is_reducing(intent(1, qty=2, **sell), book, None)
+    assert not is_reducing(intent(1, qty=3, **sell), book, None), "what is live counts"
+    assert is_reducing(change(px=7), book, exit_) and is_reducing(change(qty=10), book, exit_)
+    assert not is_reducing(change(qty=11), book, exit_)
+    assert is_reducing(change(qty=1), book, exit_), "less of it"
+    assert not is_reducing(change(qty=11), book, None), "of no order"
+    assert is_reducing(intent(1, kind=IntentKind.CANCEL), book, None)
+
+
+def test_how_long_ago_the_broker_cut_a_position() -> None:
+    book = Bench().stage.book
+    assert cut_age_ns(intent(1), book, 50) == -1
+    held = book.position_of(1, 0, 3)
+    assert cut_age_ns(intent(1), book, 50) == -1
+    held.cut_ns = 20
+    assert cut_age_ns(intent(1), book, 50) == 30 and cut_age_ns(intent(1, strategy=2), book, 50) == -1
+
+
+def test_a_context_has_one_slice_unless_told() -> None:
+    bench = Bench()
+    context = gather(
+        intent(1), each_kind(), bench.stage.book, active=True, halted="", tick=(PX, 1, 0),
+        mark=lambda slot: PX,
+        modifications_max=25, last_seq=0,
+    )  # fmt: skip
+    assert (context.slices_max, context.cut_age_ns, context.adds_paise, context.reducing) == (
+        1,
+        -1,
+        None,
+        False,
+    )

@@ -225,3 +225,32 @@ def test_a_calm_view() -> None:
     for slot, more in ((GROSS, {}), (STOCK_OPTION, {}), (SHARE, {"lists": ()})):
         view = rules(**more).view(slot, at("11:00"))
         assert view.calm_types == view.calm_products == 0
+
+
+@pytest.mark.parametrize(
+    ("slot", "times"),
+    [
+        (SHARE, ("15:00", "15:08", "15:08")), (OTHER, ("15:10", "15:15", "15:20")),
+        (OPTION, ("15:15", "15:20", "15:25")), (METAL, ("22:55", "23:00", "23:05")),
+    ],
+)  # fmt: skip
+def test_how_the_day_of_an_instrument_ends(slot: int, times: tuple[str, ...]) -> None:
+    day = rules()
+    found = day.day_end(slot, at("11:00"))
+    assert found is not None and tuple(found) == tuple(at(time) for time in times)
+    assert day.day_end(slot, at("12:00")) is found, "made once"
+    assert day.day_end(slot, at("11:00", FRIDAY + dt.timedelta(1))) is None, "Saturday"
+    assert rules(hours=False).day_end(slot, at("11:00")) is None
+    assert rules(calendar=[]).day_end(slot, at("11:00")) is None and day.day_end(UNKNOWN, at("11:00")) is None
+
+
+def test_a_short_day_ends_sooner() -> None:
+    evening = [row | {"special": [{"date": FRIDAY, "open": "18:00", "close": "19:00"}]} for row in CALENDAR]
+    found = rules(calendar=evening).day_end(OTHER, at("18:10"))
+    assert found is not None and found.from_ns == at("18:40") and found.flat_ns == at("18:45")
+
+
+def test_an_index_is_in_no_closing_auction() -> None:
+    from kite_hft.verify.risk_bench import INDEX
+
+    assert not rules(underlyings=None).is_cas(each_kind()[INDEX])

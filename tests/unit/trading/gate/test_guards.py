@@ -209,3 +209,9 @@ def test_a_single_share_turned() -> None:
     world.look()
     world.fill(-2, PX - 7)
     assert world.look() == [(1, 0, -7)]
+
+
+def test_a_single_share_sold_short_closes_nothing() -> None:
+    world = Fills()
+    world.fill(-1, PX)
+    assert world.look() == []

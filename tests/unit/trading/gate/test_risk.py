@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orders_world import PX, S, instruments, intent
+from orders_world import PX, S, instrument, instruments, intent
 
 from kite_hft.layout import NO_SLOT, IntentKind, OrderStatus, OrderType, Product, Reason, Side, Validity
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.gate import risk
 from kite_hft.trading.gate.checks import Context, RiskLimits
 from kite_hft.trading.gate.risk import CHECKS, Verdict, gather, judge, plain_of
+from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import Input
 from kite_hft.verify.risk_cases import CASES
@@ -252,6 +253,30 @@ def test_exposure_over_all_instruments(desk: Desk) -> None:
     assert desk.reason(qty=501) is Reason.MAX_EXPOSURE
     desk.mark = 0
     assert desk.reason(qty=1) is Reason.MAX_EXPOSURE
+
+
+def test_the_smallest_price_is_a_price(desk: Desk) -> None:
+    desk.tick = (1, 1, 0)
+    assert desk.judge(order_type=OrderType.MARKET, px=0) is None
+    desk.hold(5, slot=1)
+    desk.mark = 1
+    assert desk.judge(order_type=OrderType.MARKET, px=0) is None
+    desk.mark = 0
+    assert desk.reason(order_type=OrderType.MARKET, px=0) is Reason.MAX_EXPOSURE
+
+
+def test_exposure_elsewhere_counts_with_its_multiplier() -> None:
+    table = InstrumentTable((instrument(0), instrument(1, multiplier=5)))
+    book = Book(table)
+    book.position_of(1, 1, Product.MIS).quantity = 10
+    wish = intent(100)
+    for limit, reason in ((6000.0, None), (5999.99, Reason.MAX_EXPOSURE)):
+        context = gather(
+            wish, table, book, active=True, halted="", tick=(PX, 1, 0), mark=lambda slot: PX,
+            modifications_max=25, last_seq=0,
+        )  # fmt: skip
+        verdict = judge(wish, context, RiskLimits(max_exposure=limit))
+        assert (verdict.reason if verdict else None) is reason
 
 
 def test_positions_and_working_orders(desk: Desk) -> None:

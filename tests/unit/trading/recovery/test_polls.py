@@ -109,3 +109,17 @@ def test_a_read_that_finds_no_place_waits_and_holds_the_next_one_in_the_end() ->
     budget.read_waits(at + 10**10, ReadKind.OTHER)
     made.in_flight, made.paused = None, True
     assert made.due(at, False) is None and budget.hold_ns > at + 10**12
+
+
+def test_executions_are_due_until_their_read_is_answered() -> None:
+    made = polls()
+    assert not made.trades_due
+    made.trades_wanted = True
+    assert made.trades_due
+    made.sent(Read.TRADES, 1)
+    assert made.trades_due  # an engine that stops now waits for them
+    made.done(False)
+    assert made.trades_due
+    made.sent(Read.TRADES, 2)
+    made.done(True)
+    assert not made.trades_due
