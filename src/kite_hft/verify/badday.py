@@ -40,9 +40,9 @@ CONNECTION_FAULTS: Final = {"drop": "closes_abrupt", "reset": "closes_abrupt"}
 DAMAGE: Final = {"truncate": "cut_packet", "unknown_packet": "unknown_length"}
 REQUEST_FAULTS: Final = {
     "http_429": "http_429", "http_503": "http_503", "http_504": "http_504",
-    "http_400_timed_out": "http_400_timed_out", "http_403": "http_403", "http_502": "http_5xx",
+    "http_400_timed_out": "http_400_timed_out", "http_502": "http_5xx",
 }  # fmt: skip
-"""Fault -> the engine's counter of such answers."""
+"""Fault -> the engine's counter of such answers. 403 is said of a dead token, too: at least as many."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -221,6 +221,8 @@ def judge(
         wrong.append(f"tags that stand twice at the broker: {doubled}")
     if accounts["exit_code"]:
         wrong.append("the independent script found the accounts to differ")
+    if report["orders"]["heard"]["http_403"] < struck["http_403"]:
+        wrong.append(f"http_403: {struck['http_403']} struck, fewer heard")
     missing = sorted(kind for kind in KINDS_OF_THE_DAY if not struck[kind])
     if missing:
         wrong.append(f"never struck: {missing}")

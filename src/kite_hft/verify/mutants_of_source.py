@@ -5,6 +5,7 @@
     and, or        change places
     condition      of if, while and a conditional expression: negated
     return         what is returned becomes None
+    table          one entry of a dict or of a set is missing
     arithmetic     + and -, * and // change places
 
 Annotations, docstrings, defaults of `Final` texts and raised errors' words are left alone.
@@ -160,6 +161,11 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], ast.AST]]]:
     elif isinstance(node, ast.Return) and node.value is not None:
         if not (isinstance(node.value, ast.Constant) and node.value.value is None):
             yield "None", _nothing
+    elif isinstance(node, ast.Dict | ast.Set):
+        entries = node.keys if isinstance(node, ast.Dict) else node.elts
+        for at, entry in enumerate(entries):
+            if entry is not None and len(entries) > 1:
+                yield f"without {ast.unparse(entry)[:40]}", _without(at)
     elif isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in _REACHED:
         yield f"{type(node.op).__name__} to {_REACHED[type(node.op)].__name__}", _reckon
 
@@ -167,6 +173,16 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], ast.AST]]]:
 def _compare(at: int, other: type[ast.cmpop]) -> Callable[[Any], ast.AST]:
     def change(node: Any) -> ast.AST:
         node.ops[at] = other()
+        return node  # type: ignore[no-any-return]
+
+    return change
+
+
+def _without(at: int) -> Callable[[Any], ast.AST]:
+    def change(node: Any) -> ast.AST:
+        for column in ("keys", "values", "elts"):
+            if hasattr(node, column):
+                del getattr(node, column)[at]
         return node  # type: ignore[no-any-return]
 
     return change

@@ -48,6 +48,9 @@ HELD: Final = {"held": ((1, 0, MIS, 10),)}
 BIG: Final = {"limits": {"max_position_size": 1e9, "max_order_value": 1e9, "max_exposure": 1e9}}
 ONE: Final[dict[str, Any]] = {"live": ({},)}
 """One working order: 10 of SHARE, bought at 100."""
+STOP: Final[dict[str, Any]] = {"live": ({"side": SELL, "order_type": SL, "px": PX - 20, "trigger_px": PX - 10,
+                                         "status": OrderStatus.TRIGGER_PENDING},)}  # fmt: skip
+"""A stop that waits: triggered at 99.90, sold down to 99.80."""
 EXIT: Final = {"side": SELL, "qty": 10}
 
 
@@ -96,6 +99,14 @@ FORM: Final = (
     Case("form", "one of another instrument", ONE, {"kind": MODIFY, "target_seq": 1, "px": PX - 5,
          "slot": OTHER},
          "BAD_INTENT", ("slot 0",)),
+    Case("form", "one of a stop", STOP, {"kind": MODIFY, "target_seq": 1, "px": PX - 30}),
+    Case("form", "that could not fill then", STOP, {"kind": MODIFY, "target_seq": 1, "px": PX - 5},
+         "BAD_INTENT",
+         ("9995", "9990")),
+    Case("form", "of its trigger", STOP, {"kind": MODIFY, "target_seq": 1, "trigger_px": PX - 25},
+         "BAD_INTENT",
+         ("9980", "9975")),
+    Case("form", "a little", STOP, {"kind": MODIFY, "target_seq": 1, "trigger_px": PX - 15}),
     Case("form", "one below what is filled", {"live": ({"filled": 5, "filled_units": 5 * PX},)},
          {"kind": MODIFY, "target_seq": 1, "qty": 5}, "BAD_INTENT", ("5",)),
     Case("form", "one of an order under way", {"live": ({"status": OrderStatus.SENT},)},
@@ -202,6 +213,10 @@ SIZE: Final = (
          "qty": 3600}),
     Case("C29", "one lot more", _sized() | {"config": {"slices_max": 2}},
          {"slot": OPTION, "product": NRML, "qty": 3675}, "MAX_ORDER_QUANTITY", ("3675", "1800", "2")),
+    Case("C29", "a modification is never sliced", _sized() | {"live": ({"slot": OPTION, "product": NRML,
+         "quantity": 1800},)}, {"kind": MODIFY, "target_seq": 1, "slot": OPTION, "qty": 1875},
+         "MAX_ORDER_QUANTITY",
+         ("1875", "in at most 1")),
     Case("C29", "an exit, too", _sized() | {"config": {"slices_max": 1}, "held": ((1, OPTION, NRML, 3600),)},
          {"slot": OPTION, "product": NRML, "qty": 1875, "side": SELL}, "MAX_ORDER_QUANTITY", ("1875",
          "1800")),

@@ -31,7 +31,7 @@ from typing import IO, Any, Final
 
 from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.settings import load_yaml
-from kite_hft.sim.order_path.faults import KINDS, STATES
+from kite_hft.sim.order_path.faults import KINDS, STATES, can_meet
 from kite_hft.sim.order_path.world import OrdersWorld
 from kite_hft.trading.broker import Limits
 
@@ -210,7 +210,12 @@ def summary(
     options: argparse.Namespace, sums: Sums, breaks: list[dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
     """What is told of a campaign."""
-    pairs = {(kind, state): sums.table.get(f"{kind} {state}", 0) for kind in KINDS for state in STATES}
+    pairs = {
+        (kind, state): sums.table.get(f"{kind} {state}", 0)
+        for kind in KINDS
+        for state in STATES
+        if can_meet(kind, state)
+    }
     empty = [f"{kind} x {state}" for (kind, state), n in pairs.items() if not n]
     told: dict[str, Any] = {
         "campaign": "sim",
@@ -229,7 +234,8 @@ def summary(
     }
     if options.table:
         told["table"] = {
-            kind: {state: pairs[kind, state] for state in STATES if pairs[kind, state]} for kind in KINDS
+            kind: {state: pairs[kind, state] for state in STATES if pairs.get((kind, state))}
+            for kind in KINDS
         }
     if breaks:
         worst = sorted(breaks, key=lambda row: int(row["seed"]))[:BREAKS_TOLD]

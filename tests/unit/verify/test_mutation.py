@@ -37,6 +37,15 @@ def test_every_kind_of_change_is_made_once_and_words_are_left_alone() -> None:
         assert '"""More words: 7 < 8."""' in source and "a + 1" in source
 
 
+def test_tables_lose_an_entry() -> None:
+    found = mutants_of("TABLE = {A: 'x', B: 'y', **MORE}\nONE = {C}\nBOTH = {C, D}\n", {})
+    assert [mutant.words.rpartition(": ")[2] for mutant in found] == [
+        "without A", "without B", "without C", "without D",
+    ]  # fmt: skip
+    assert found[0].source().splitlines()[0] == "TABLE = {B: 'y', **MORE}"
+    assert found[3].source().splitlines()[2] == "BOTH = {C}"
+
+
 def test_known_equivalents_are_left_out() -> None:
     one = mutants_of(SOURCE, {"LIMIT: int = 3: 3 to 4": "for a test"})
     assert len(one) == 12 and not any("3 to 4" in mutant.words for mutant in one)

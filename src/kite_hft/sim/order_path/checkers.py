@@ -95,6 +95,7 @@ class Checker:
         elif request.method == "GET" and status == 200 and request.path == "/orders":
             for placed in self.ledger.placed.values():
                 placed.modifying = False  # its terms were read
+                placed.changes.clear()
         if status == 429 and request.method != "GET":
             self.cool_until_ns = self.world.now_ns + round(self.world.limits.cooldown_after_429_s * NS_PER_S)
 
@@ -127,8 +128,11 @@ class Checker:
         return bool({"clock_forward", "clock_back"} & self.world.faults.counts.keys())
 
     def begins(self) -> None:
-        """A process starts. How long ago an earlier boot's calls left is told by the wall clock alone."""
-        if self.world.run_number > 1 and self._clock_stepped:
+        """A process starts. How long ago an earlier boot's calls left is told by the wall clock alone, and
+        with a wall clock that was put back nobody can say which calls have no row of evidence.
+        """
+        back = "clock_back" in self.world.faults.counts
+        if back or (self.world.run_number > 1 and self._clock_stepped):
             self._forget_calls()
 
     def free_to_close(self, strategy: int, slot: int, product: int) -> tuple[int, bool]:

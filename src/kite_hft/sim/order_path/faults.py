@@ -84,6 +84,22 @@ STATES: Final = (
 )  # fmt: skip
 """Columns of the table: an order's status; PARTIAL, MODIFYING and CANCELLING stand beside it."""
 
+ENDED: Final = frozenset({"COMPLETE", "CANCELLED", "REJECTED", "ABSENT"})
+
+
+def can_meet(kind: str, state: str) -> bool:
+    """Whether a fault of this kind can strike an order in this state at all: calls are about orders that
+    are sent or live, placements about those that are on their way, acts and reads meet what is live.
+    """
+    if kind in CALL_FAULTS:
+        return state not in ENDED | {"NONE", "NEW", "AMBIGUOUS"}
+    if kind in PLACED_FAULTS:
+        return state in ("SENT", "AMBIGUOUS")
+    if kind in UPDATE_FAULTS or kind == COPIES:
+        return state != "NEW"
+    return state not in ENDED
+
+
 _RARE: Final = {
     "tag_dropped": 0.5,
     "token_death": 0.2,

@@ -158,7 +158,7 @@ class OrdersWorld:
             return []
         book = self.stage.book
         if order_id or tag:
-            found = book.by_id(order_id) if order_id else book.by_tags((tag,))
+            found = book.by_id(order_id) or (book.by_tags((tag,)) if tag else None)
             orders = [found] if found else []
         else:
             orders = list(book.live_orders.values())

@@ -143,7 +143,8 @@ class SquareOff:
         able = {_key(p) for p in held if sure[p.slot] and self._may_try(p, due[p.slot], now_ns, real_ns)}
         # What is not closed yet keeps its stop.
         keep = {_key(p) for p in held if self._closer.waits(p, held, now_ns, lambda p: _key(p) in able)}
-        keep |= {_key(p) for p in held if _key(p) not in able and not self._strangers(p)}
+        his = {_key(p) for p in held if sure[p.slot] and self._left_to_broker(p, due[p.slot], real_ns)}
+        keep |= {_key(p) for p in held if _key(p) not in able} - his
         exits = [o for o in live if not o.opening and (o.strategy, o.slot, o.product) not in keep]
         for order in self._closer.cancels(exits, now_ns):
             self._closer.hands.cancel(order, now_ns)
@@ -170,7 +171,7 @@ class SquareOff:
         key = _key(position)
         if not self._tradable(position.slot):
             return False
-        if real_ns >= times.broker_ns > 0 and self._strangers(position):
+        if self._left_to_broker(position, times, real_ns):
             return False
         refused = self._closer.refused(key)
         if not refused:
@@ -183,6 +184,10 @@ class SquareOff:
             return False
         self._closer.try_again(key)
         return True
+
+    def _left_to_broker(self, position: Position, times: Closing, real_ns: int) -> bool:
+        """His hour has come, and an order that is not ours is about to close it."""
+        return real_ns >= times.broker_ns > 0 and self._strangers(position)
 
     def _strangers(self, position: Position) -> bool:
         """Somebody else's order that would close it is at work, by the last read of the order book."""

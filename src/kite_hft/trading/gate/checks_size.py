@@ -83,22 +83,30 @@ def period(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
         return None
     orders, quantity = int(intent.kind == PLACE), more(intent, context.target)[1]
     value, now_ns = added_value(intent, context), context.now_ns
-    if text := _over(tally.of_strategy(intent.strategy, now_ns), orders, quantity, value, limits):
-        return f"strategy {intent.strategy} within {limits.period_s:g} s: {text}"
-    if text := _over(tally.of_slot(intent.slot, now_ns), orders, quantity, value, limits):
-        return f"slot {intent.slot} within {limits.period_s:g} s: {text}"
-    return None
+    seen, whose = tally.of_strategy(intent.strategy, now_ns), "strategy"
+    if not _over(seen, orders, quantity, value, limits):
+        seen, whose = tally.of_slot(intent.slot, now_ns), "slot"
+        if not _over(seen, orders, quantity, value, limits):
+            return None
+    number = intent.strategy if whose == "strategy" else intent.slot
+    return f"{whose} {number} within {limits.period_s:g} s: {_which(seen, orders, quantity, value, limits)}"
 
 
-def _over(seen: Period, orders: int, quantity: int, value: int, limits: RiskLimits) -> str | None:
+def _over(seen: Period, orders: int, quantity: int, value: int, limits: RiskLimits) -> bool:
+    return (
+        seen.orders + orders > limits.period_orders
+        or seen.quantity + quantity > limits.period_quantity
+        or seen.value_paise + value > limits.period_value * 100
+    )
+
+
+def _which(seen: Period, orders: int, quantity: int, value: int, limits: RiskLimits) -> str:
     if seen.orders + orders > limits.period_orders:
         return f"{seen.orders} + {orders} orders > period_orders {limits.period_orders}"
     if seen.quantity + quantity > limits.period_quantity:
         return f"quantity {seen.quantity} + {quantity} > period_quantity {limits.period_quantity}"
-    if seen.value_paise + value > limits.period_value * 100:
-        done, now = rupees_text(seen.value_paise), rupees_text(value)
-        return f"value {done} + {now} > period_value {limits.period_value:.2f}"
-    return None
+    done, now = rupees_text(seen.value_paise), rupees_text(value)
+    return f"value {done} + {now} > period_value {limits.period_value:.2f}"
 
 
 def gross(intent: Intent, context: Context, limits: RiskLimits) -> str | None:

@@ -227,6 +227,13 @@ class Guards:
 
     # What the checks ask
 
+    def silent(self, strategy: int, slot: int, now_ns: int) -> bool:
+        """None of the questions below would refuse, nor a drawdown."""
+        if self.calm:
+            return True
+        cooling = (strategy, slot) in self._cooling
+        return not (self.drawdown or cooling or self._paused_until_ns > now_ns)
+
     def cooling_ns(self, strategy: int, slot: int, now_ns: int) -> int:
         """How long the strategy still waits in this instrument; 0: it does not."""
         return max(0, self._cooling.get((strategy, slot), now_ns) - now_ns)

@@ -178,7 +178,7 @@ def calm(intent: Intent, context: Context, limits: RiskLimits) -> bool:
         and view.calm_products >> intent.product & 1
         and view.validities >> intent.validity & 1
         and not context.killed
-        and (context.guards is None or context.guards.calm)
+        and (context.guards is None or context.guards.silent(intent.strategy, intent.slot, context.now_ns))
     )
 
 

@@ -215,3 +215,14 @@ def test_a_single_share_sold_short_closes_nothing() -> None:
     world = Fills()
     world.fill(-1, PX)
     assert world.look() == []
+
+
+def test_silence_is_what_none_of_the_questions_would_break() -> None:
+    guard = guards(cooldown_s=10.0, stop_losses_max=2, stop_pause_s=5.0, max_drawdown=10.0)
+    assert guard.silent(1, 0, 0)
+    guard.fold(closed(-1), 0)
+    assert not guard.silent(1, 0, 0) and guard.silent(2, 0, 0) and guard.silent(1, 1, 0)
+    guard.fold(closed(-1, slot=5), 0)
+    assert not guard.silent(2, 0, 5 * S - 1) and guard.silent(2, 0, 5 * S)
+    guard.fold({"guard": "drawdown", "text": "x", "peak_paise": 0}, 0)
+    assert not guard.silent(2, 0, 5 * S)

@@ -135,3 +135,15 @@ def test_never_more_than_each_bound(
     assert found * distance <= risk and found * entry <= free
     one_more = found + lot
     assert one_more * distance > risk * min(1, factor) * (1 - 1e-12) or one_more * entry > free * (1 - 1e-12)
+
+
+def test_edges_that_are_allowed() -> None:
+    assert sizing.risk_per_trade_paise(500, 100.0, 1) == 500
+    assert sizing.average_true_range([5] * 15, [5] * 15, [5] * 15) == 0.0, "nothing moved"
+    with pytest.raises(SizingError, match="15 are needed"):
+        sizing.average_true_range([5] * 14, [5] * 14, [5] * 14)
+    fine = replace(SHARE, tick_px=1)
+    assert sizing.stop_by_range(3, 1.0, Side.BUY, fine) == 1
+    with pytest.raises(SizingError, match="a stop at 0"):
+        sizing.stop_by_range(3, 1.5, Side.BUY, fine)
+    assert sizing.whole_lots(-5, SHARE) == 0 and sizing.whole_lots(149.9, FUTURE) == 75
