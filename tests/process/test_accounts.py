@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from engine_tools import own
 
+from kite_hft.sim.market.universe import default_instruments
+
 CASH = 400_000
 
 
@@ -44,7 +46,12 @@ def run_engine(tmp_path: Path, server: dict[str, str], mode: str, seconds: int) 
         },
         "simulator": {"cash": CASH, "seed": 3},
         "strategies": [strategy],
-        "risk": {"max_order_value": 400000, "max_position_size": 400000, "max_positions": 6},
+        "risk": {
+            "max_order_value": 400000,
+            "max_position_size": 400000,
+            "max_positions": 6,
+            "allow": [row.key for row in default_instruments(20, 7)[0].rows],  # no daily lists are here
+        },
         "trading": {
             "date": "2026-11-20",
             "calendar": str(Path("config/calendar/india.yaml").resolve()),

@@ -173,7 +173,7 @@ class JournalWriter:
 
     def top_up(self) -> None:
         """Keep `reserve` bytes of the disk behind the end of the file; `low` says when there are fewer."""
-        if self._allocated - self._end >= self._reserve:
+        if not self._reserve or self._allocated - self._end >= self._reserve:
             return
         for more in (self._reserve_step, 0):
             due = self._end + self._reserve + more

@@ -38,6 +38,7 @@ class MarketReads:
         slots = [row.slot for row in instruments if not row.is_index]
         self._chunks = [slots[at : at + CHUNK] for at in range(0, len(slots), CHUNK)]
         self._due_ns = [-(2**62)] * len(self._chunks)
+        self._unknown = [0] * len(self._chunks)  # reads in a row after which a limit was not known
         self._holdings_ns = -(2**62)
         self._in_flight: set[str] = set()
         self._bands: dict[int, tuple[int, int, int]] = {}  # slot -> (low, high, when)
@@ -133,6 +134,13 @@ class MarketReads:
         asked_ns = answer.sent_ns if isinstance(answer, HttpResponse) and answer.sent_ns else now_ns
         for key, (low, high) in found.items():
             self._bands[keys[key]] = low, high, asked_ns
+        if any(self._bands.get(slot, (0, 0))[1] > 0 for slot in slots):
+            self._unknown[at] = 0
+            return
+        # None is known, as before the first tick of an exchange on paper: sooner, then later and later.
+        self._unknown[at] += 1
+        wait_ns = RETRY_NS << min(self._unknown[at] - 1, 8)
+        self._due_ns[at] = min(self._due_ns[at], now_ns + wait_ns)
 
     def _held(self, answer: HttpResponse | TransportError, now_ns: int) -> None:
         self._in_flight.discard(HOLDINGS)
