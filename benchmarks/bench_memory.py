@@ -36,8 +36,8 @@ import psutil
 
 from kite_hft.layout import PAGE, TICK
 from kite_hft.settings import load_settings
-from kite_hft.verify import pool
-from kite_hft.verify.chain import run_pair
+from kite_hft.verify.prices import pool
+from kite_hft.verify.prices.chain import run_pair
 
 RATE = 2.0  # ticks per second and instrument
 CALM_MB, NUMBA_MB = 250.0, 90.0

@@ -31,7 +31,7 @@ from kite_hft import _table
 from kite_hft.layout import INTENT, TICK, OrderType, SegmentKind, Side
 from kite_hft.memory.segment import attach, create, make_directory
 from kite_hft.trading.intents import intents_of
-from kite_hft.verify.risk_bench import MONO_NS, Bench, use_table, wide_table
+from kite_hft.verify.risk.bench import MONO_NS, Bench, use_table, wide_table
 
 POSITIONS = 10
 SLOTS = 20

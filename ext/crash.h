@@ -50,7 +50,7 @@ enum crash_point {
     CRASH_RING_WAKE = 26,
 };
 
-/* The file; verify/crash_points.py has the same words. */
+/* The file; verify/crash/points.py has the same words. */
 typedef struct {
     int64_t point; /* 0: none */
     int64_t left;  /* passages that it still survives */

@@ -48,7 +48,7 @@ SOCKET_ROOMS = (
     "sim/__main__.py",
     "engine/feeds.py",
     "engine/control.py",
-    "verify/receivers.py",  # what a webhook, a chat and a journal are in the campaign of the alerts
+    "verify/alerts/receivers.py",  # what a webhook, a chat and a journal are in the campaign of the alerts
 )
 FORBIDDEN = {"pickle", "marshal", "joblib", "dill", "shelve", "h5py", "multiprocessing"}
 MODULE_LINES_MAX = 420
@@ -170,7 +170,11 @@ def test_pure_rooms_read_no_clock_and_no_randomness_of_the_machine() -> None:
 def test_broken_rings_stay_in_their_campaign() -> None:
     """The deliberately broken forms exist to be caught; nothing that trades may load them."""
     users = {str(p.relative_to(SRC)) for p in MODULES for _, n in imports(p) if "_ring_faults" in n}
-    assert users <= {"verify/ring.py", "verify/ring_worker.py", "verify/header_worker.py"}
+    assert users <= {
+        "verify/memory/ring.py",
+        "verify/memory/ring_worker.py",
+        "verify/memory/header_worker.py",
+    }
 
 
 def test_package_init_files_only_describe() -> None:

@@ -9,9 +9,9 @@ from engine_tools import engine, own
 
 from kite_hft.engine.alert_files import read_alerts
 from kite_hft.memory.journal import Kind, scan
-from kite_hft.verify.alert_bench import SINKS
-from kite_hft.verify.alerts import SESSIONS, SHORT, judged, run
-from kite_hft.verify.receivers import receivers
+from kite_hft.verify.alerts.alerts import SESSIONS, SHORT, judged, run
+from kite_hft.verify.alerts.bench import SINKS
+from kite_hft.verify.alerts.receivers import receivers
 
 REQUIRED = {
     "FEED_DEAD", "TOKEN_DEAD", "REJECT_STORM", "AMBIGUOUS_ORDER", "NAKED_POSITION", "KILLED",

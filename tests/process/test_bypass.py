@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from kite_hft.verify import bypass
+from kite_hft.verify.risk import bypass
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler: apt install gcc")

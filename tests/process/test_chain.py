@@ -11,7 +11,7 @@ from reference.recorded_day import bars_of, expected_bars, index_messages, nifty
 
 from kite_hft.layout import BAR
 from kite_hft.trading.instruments import read_csv
-from kite_hft.verify import chain
+from kite_hft.verify.prices import chain
 
 SYMBOLS = {
     "NSE_EQ_INE118H01025": 19585 * 256 + 1,

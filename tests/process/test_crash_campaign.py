@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kite_hft.verify import crash
+from kite_hft.verify.crash import crash
 
 
 @pytest.mark.timeout(300)

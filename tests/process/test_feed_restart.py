@@ -13,7 +13,7 @@ import pytest
 from kite_hft.engine.control import ask
 from kite_hft.engine.runs import NOTE, read_note
 from kite_hft.trading.instruments import read_csv
-from kite_hft.verify import chain
+from kite_hft.verify.prices import chain
 
 
 def control_socket(folder: Path) -> Path:

@@ -12,7 +12,7 @@ from engine_tools import Engine, engine, kite_hft, own
 
 from kite_hft.engine.latch import read_latch
 from kite_hft.memory.journal import Kind, scan
-from kite_hft.verify import kill
+from kite_hft.verify.kill import kill
 
 
 def account_of(tmp_path: Path, name: str) -> Path:

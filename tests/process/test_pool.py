@@ -7,7 +7,7 @@ import json
 import pytest
 
 from kite_hft.settings import load_settings
-from kite_hft.verify import pool
+from kite_hft.verify.prices import pool
 
 
 def test_the_pools_configuration() -> None:

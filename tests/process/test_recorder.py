@@ -13,7 +13,7 @@ import psutil
 
 from kite_hft.layout import BAR
 from kite_hft.memory.recording import GapReason, Recording, describe
-from kite_hft.verify.chain import Done, run_pair
+from kite_hft.verify.prices.chain import Done, run_pair
 
 CONFIG = Path("config").resolve()
 SIMULATOR = [sys.executable, "-m", "kite_hft.sim", "--port", "0", "--no-limits", "--die-with-parent"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kite_hft.verify import supervise
-from kite_hft.verify.supervise_meter import compare
+from kite_hft.verify.engine import supervise
+from kite_hft.verify.engine.supervise_meter import compare
 
 
 def test_the_campaign(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

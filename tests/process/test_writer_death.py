@@ -17,7 +17,7 @@ from kite_hft import _ring, _ring_faults, layout
 from kite_hft.layout import SegmentKind
 from kite_hft.memory import generations, segment
 from kite_hft.memory.generations import WriterLife
-from kite_hft.verify.ring_worker import Payload
+from kite_hft.verify.memory.ring_worker import Payload
 
 KIND = SegmentKind.TICK_RING
 CAPACITY = 64
@@ -30,7 +30,7 @@ from pathlib import Path
 from kite_hft import _ring_faults
 from kite_hft.layout import SegmentKind
 from kite_hft.memory import segment
-from kite_hft.verify.ring_worker import Payload
+from kite_hft.verify.memory.ring_worker import Payload
 path, point, after, batch, done = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
 held = segment.attach(path, SegmentKind.TICK_RING, writable=True)
 writer, payload = _ring_faults.FaultyWriter(held.view), Payload(batch)
@@ -47,7 +47,7 @@ from pathlib import Path
 from kite_hft import _ring
 from kite_hft.layout import SegmentKind
 from kite_hft.memory import segment
-from kite_hft.verify.ring_worker import Payload
+from kite_hft.verify.memory.ring_worker import Payload
 held = segment.attach(Path(sys.argv[1]), SegmentKind.TICK_RING, writable=True)
 writer, payload = _ring.RingWriter(held.view), Payload(100)
 writer.heartbeat(time.monotonic_ns())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kite_hft.memory.journal import Header, Kind, scan
 from kite_hft.memory.journal_writer import JournalWriter
-from kite_hft.verify.journal_disk import Disk, Op, states, window_at
+from kite_hft.verify.journal.disk import Disk, Op, states, window_at
 
 HEADER = Header(build=1, config=2, created_real_ns=3)
 DOINGS = st.lists(st.one_of(st.integers(1, 1500), st.just("sync"), st.just("cut")), min_size=1, max_size=60)

@@ -4,7 +4,7 @@ Standard library only; nothing of the product. `refusals(given, ask, instruments
 that speaks against an intent; an empty set lets it pass. Which of several reasons is told first is not
 its business. Money is counted in exact fractions of a rupee, times in seconds.
 
-given, ask: the words of the campaign `verify risk` (see its risk_bench), enumerations as their numbers.
+given, ask: the words of the campaign `verify risk` (see its bench.py), enumerations as their numbers.
 instruments: slot -> plain words of an instrument. Numbers of the enumerations:
 
     side 1 buy 2 sell; type 1 market 2 limit 3 stop-limit 4 stop at market; product 1 CNC 2 NRML 3 MIS 4 MTF

@@ -13,8 +13,8 @@ from kite_hft.sim.order_path.disk import SECTOR, VirtualDisk
 from kite_hft.sim.order_path.faults import ACTS, KINDS, Faults
 from kite_hft.sim.order_path.records import Tail
 from kite_hft.sim.order_path.world import OrdersWorld
-from kite_hft.verify.mutants import MUTANTS, MUTANTS_MIN, chosen, hunt
-from kite_hft.verify.sim import limits, shares
+from kite_hft.verify.simulation.mutants import MUTANTS, MUTANTS_MIN, chosen, hunt
+from kite_hft.verify.simulation.sim import limits, shares
 
 LIMITS = limits()
 SAMPLE = (

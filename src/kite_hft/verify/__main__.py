@@ -1,7 +1,7 @@
 """Layer 6, by hand or CI, cold: `python -m kite_hft.verify NAME`, the proving campaigns.
 
-Each campaign is one file here with `main(argv) -> int`: it prints one JSON line, returns non-zero
-on a miss, and then names the command that replays the failure.
+Each campaign is a file of its name in one of the folders, with `main(argv) -> int`: it prints one JSON
+line, returns non-zero on a miss, and then names the command that replays the failure.
 """
 
 from __future__ import annotations
@@ -10,41 +10,69 @@ import importlib
 import sys
 from typing import Final
 
-CAMPAIGNS: Final = {
-    "alerts": "each alert at every sink within 5 s of its fault, once, journalled, till acknowledged",
-    "badday": "every fault of the simulator in one run: counters equal its log, accounts equal to the paisa",
-    "broker": "answers that prove nothing, books that lag: no order twice, each found or proved absent",
-    "recon": "starts after whatever happened meanwhile: positions equal, the second start changes nothing",
-    "eod": "the line dead before the close: positions closed, covered, or somebody is paged in 5 s",
-    "rules": "a strategy's day under the dated rules: refused, stranded and penalised orders, in rupees",
-    "stale": "old prices, gaps, skewed clocks: nothing opens, every exit passes",
-    "bypass": "every connect() of every engine process: only ORDERS reaches the broker's API",
-    "sim": "short days of the order path from seeds, every fault in virtual time, checked at each step",
-    "ring": "two processes over the tick ring: nothing torn, got + lost = produced; broken rings are caught",
-    "header": "every byte of a segment's header changed, every truncation: named errors only",
-    "chain": "simulator and engine as processes: sent = received = decoded = published = computed",
-    "kill": "the kill latch by command, file, signal and limit: nothing opens after it, all is cancelled",
-    "crash": "processes die at every store and system call of the order path: nothing lost, nothing doubled",
-    "supervise": "processes killed while the engine trades: back in 2 s, no order lost or doubled",
-    "pool": "9,000 instruments on three connections at 18,000 ticks/s: nothing lost, memory flat",
-    "journal": "every file that a power cut may leave, every failing disk call: nothing lost or invented",
-    "limiter": "10^7 wished calls through the throttle against a server that counts by its own clock",
-    "risk": "every control of the gate lets pass and refuses as due, made-up situations, mutants, bypass",
-    "decode": "random Kite frames against the official SDK's parser, with printed coverage",
+ROOMS: Final = {
+    "memory": {
+        "ring": "two processes over the tick ring: nothing torn, got + lost = produced",
+        "header": "every byte of a segment's header changed, every truncation: named errors only",
+    },
+    "prices": {
+        "chain": "simulator and engine as processes: sent = received = decoded = published = computed",
+        "pool": "9,000 instruments on three connections at 18,000 ticks/s: nothing lost, memory flat",
+        "decode": "random Kite frames against the official SDK's parser, with printed coverage",
+    },
+    "journal": {
+        "journal": "every file that a power cut may leave, every failing disk call: nothing lost or invented",
+    },
+    "risk": {
+        "bypass": "every connect() of every engine process: only ORDERS reaches the broker's API",
+        "risk": "every control of the gate lets pass and refuses as due, made-up situations, mutants, bypass",
+    },
+    "limiter": {
+        "limiter": "10^7 wished calls through the throttle against a server that counts by its own clock",
+    },
+    "outcomes": {
+        "broker": "answers that prove nothing, books that lag: no order twice, each found or proved absent",
+        "recon": "starts after whatever happened meanwhile: positions equal, the second a no-op",
+        "stale": "old prices, gaps, skewed clocks: nothing opens, every exit passes",
+    },
+    "kill": {
+        "kill": "the kill latch by command, file, signal and limit: nothing opens after it, all is cancelled",
+    },
+    "crash": {
+        "crash": "processes die at every store and system call of the order path, nothing lost or doubled",
+    },
+    "alerts": {
+        "alerts": "each alert at every sink within 5 s of its fault, once, journalled, till acknowledged",
+    },
+    "days": {
+        "eod": "the line dead before the close: positions closed, covered, or somebody is paged in 5 s",
+        "rules": "a strategy's day under the dated rules: refused, stranded and penalised orders, in rupees",
+    },
+    "simulation": {
+        "sim": "short days of the order path from seeds, every fault in virtual time, checked at each step",
+    },
+    "engine": {
+        "badday": "every fault of the simulator in one run: counters and accounts equal",
+        "supervise": "processes killed while the engine trades: back in 2 s, no order lost or doubled",
+    },
 }
+"""Folder -> campaign -> what it proves."""
 
 
 def main(argv: list[str]) -> int:
     """Run the campaign that `argv[0]` names with the rest of the arguments."""
+    folder_of = {name: folder for folder, campaigns in ROOMS.items() for name in campaigns}
     if not argv or argv[0] in {"-h", "--help"}:
-        print("usage: python -m kite_hft.verify NAME [OPTIONS]   (NAME --help tells the options)\n")
-        for name, what in CAMPAIGNS.items():
-            print(f"  {name:8} {what}")
+        print("usage: python -m kite_hft.verify NAME [OPTIONS]   (NAME --help tells the options)")
+        for folder, campaigns in ROOMS.items():
+            print(f"\n{folder}")
+            for name, what in campaigns.items():
+                print(f"  {name:9} {what}")
         return 0 if argv else 2
-    if argv[0] not in CAMPAIGNS:
-        print(f"verify: no campaign {argv[0]!r}; there are {', '.join(CAMPAIGNS)}", file=sys.stderr)
+    if argv[0] not in folder_of:
+        print(f"verify: no campaign {argv[0]!r}; there are {', '.join(folder_of)}", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"kite_hft.verify.{argv[0]}")
+    module = importlib.import_module(f"kite_hft.verify.{folder_of[argv[0]]}.{argv[0]}")
     return int(module.main(argv[1:]))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kite_hft.clock import ManualClock
 from kite_hft.engine.sinks.heartbeat import Heartbeat
-from kite_hft.verify.receivers import BEAT_PATH, receivers
+from kite_hft.verify.alerts.receivers import BEAT_PATH, receivers
 
 S = 1_000_000_000
 

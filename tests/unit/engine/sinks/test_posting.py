@@ -16,7 +16,7 @@ from kite_hft.engine.sinks import posting
 from kite_hft.engine.sinks.posting import STUCK_S, Posting
 from kite_hft.engine.sinks.sink import WAITING_MAX, Outcome
 from kite_hft.net.post import Answer, PostError
-from kite_hft.verify.receivers import BOT, CHAT, HOOK_PATH, receivers
+from kite_hft.verify.alerts.receivers import BOT, CHAT, HOOK_PATH, receivers
 
 ROW = {
     "number": 3, "event": "raised", "time": "2026-11-20 10:00:05", "code": "FEED_DEAD",

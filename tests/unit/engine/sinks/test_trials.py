@@ -11,7 +11,7 @@ from kite_hft.clock import SystemClock
 from kite_hft.engine.sinks.making import make_sinks, secrets_of
 from kite_hft.engine.sinks.trials import NoSink, require_sink, try_sinks
 from kite_hft.settings import NO_SINK, Settings
-from kite_hft.verify.receivers import receivers
+from kite_hft.verify.alerts.receivers import receivers
 
 
 def settings(mode: str = "live", **alerts: Any) -> Settings:

@@ -21,7 +21,7 @@ from kite_hft.trading.gate.checks_market import unsure
 from kite_hft.trading.gate.facts import Traffic
 from kite_hft.trading.gate.limits import RiskLimits, legal_protection
 from kite_hft.trading.gate.risk import cut_age_ns, gather, is_reducing
-from kite_hft.verify.risk_bench import Bench, each_kind
+from kite_hft.verify.risk.bench import Bench, each_kind
 
 SHARE = instrument(0)
 FUTURE = replace(SHARE, exchange="NFO", kind="FUT", multiplier=1, freeze_quantity=10)

@@ -25,7 +25,7 @@ from kite_hft.trading.gate.facts import (
     bits_of,
 )
 from kite_hft.trading.market_rules import market_rules
-from kite_hft.verify.risk_bench import (
+from kite_hft.verify.risk.bench import (
     FAR_OPTION,
     GROSS,
     METAL,
@@ -251,6 +251,6 @@ def test_a_short_day_ends_sooner() -> None:
 
 
 def test_an_index_is_in_no_closing_auction() -> None:
-    from kite_hft.verify.risk_bench import INDEX
+    from kite_hft.verify.risk.bench import INDEX
 
     assert not rules(underlyings=None).is_cas(each_kind()[INDEX])

@@ -18,7 +18,7 @@ from kite_hft.trading.gate.risk import CHECKS, Verdict, gather, judge, plain_of
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import Input
-from kite_hft.verify.risk_cases import CASES
+from kite_hft.verify.risk.cases import CASES
 
 TABLE = instruments()
 MODIFY, CANCEL = IntentKind.MODIFY, IntentKind.CANCEL

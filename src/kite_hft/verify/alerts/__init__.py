@@ -1,0 +1,1 @@
+"""Layer 6, campaigns, cold: alerts and their sinks."""

@@ -1,0 +1,1 @@
+"""Layer 6, campaigns, cold: trading days by their dated rules."""

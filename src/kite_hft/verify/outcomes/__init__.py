@@ -1,0 +1,1 @@
+"""Layer 6, campaigns, cold: answers, books and prices that prove nothing."""

@@ -1,0 +1,75 @@
+"""Who may reach the broker's API: by the source, and by what a run showed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kite_hft.verify.risk.bypass import judge, seen_in, source_faults
+
+NAMES = {1: "supervisor", 2: "orders", 3: "market-0"}
+LOG = """C 1 6 127.0.0.1 900
+S 1 6 GET /instruments?extended=1 HTTP/1.1
+C 2 13 127.0.0.1 900
+S 2 13 GET /orders HTTP/1.1
+S 2 13 POST /orders/regular HTTP/1.1
+S 2 13 DELETE /orders/regular/7 HTTP/1.1
+C 3 9 127.0.0.1 901
+S 3 9 GET /?api_key=a&access_token=b HTTP/1.1
+"""
+SERVER = [
+    {"method": "POST", "path": "/orders/regular"},
+    {"method": "DELETE", "path": "/orders/regular/7"},
+]
+EVIDENCE = [
+    {"call": "BEGIN", "part": ""}, {"call": "ORDERS", "part": "read"}, {"call": "PLACE", "part": "entry"},
+    {"call": "CANCEL", "part": "urgent"},
+]  # fmt: skip
+
+
+def wrong(log: str = LOG, server: Any = SERVER, evidence: Any = EVIDENCE, sent: int = 1) -> list[str]:
+    return judge(seen_in(log), 900, NAMES, server, evidence, {"orders": {"sent": sent}})
+
+
+def test_the_source_has_no_other_way() -> None:
+    assert source_faults() == []
+
+
+def test_a_module_that_opens_a_socket_or_makes_a_transport_is_named(tmp_path: Path) -> None:
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine" / "feeds.py").write_text("def f():\n    import socket\n")
+    (tmp_path / "engine" / "workers.py").write_text("from kite_hft.net.http import HttpTransport\n")
+    (tmp_path / "engine" / "orders.py").write_text("from kite_hft.net.http import HttpTransport\n")
+    assert source_faults(tmp_path) == [
+        "engine/feeds.py imports socket", "engine/workers.py can make a transport of order calls",
+    ]  # fmt: skip
+
+
+def test_a_run_in_which_all_agree() -> None:
+    assert wrong() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("C 3 9 127.0.0.1 900\n", "market-0 connected"),
+        ("C 99 9 127.0.0.1 900\n", "unknown process"),
+        ("S 3 9 POST /orders/regular HTTP/1.1\n", "market-0 sent"),
+        ("S 1 9 POST /orders/regular HTTP/1.1\n", "the supervisor sent"),
+        ("S 1 9 GET /orders HTTP/1.1\n", "the supervisor sent"),
+        ("S 2 9 PUT /orders/regular/7 HTTP/1.1\n", "MODIFY"),
+        ("S 2 9 POST /orders/regular HTTP/1.1\n", "PLACE"),
+        ("S 2 9 GET /trades HTTP/1.1\n", "reads"),
+    ],
+)
+def test_whatever_goes_past_orders_is_named(line: str, word: str) -> None:
+    assert any(word in text for text in wrong(LOG + line))
+
+
+def test_counters_that_differ_are_named() -> None:
+    assert any("PLACE" in text for text in wrong(server=SERVER[1:]))
+    assert any("CANCEL" in text for text in wrong(evidence=EVIDENCE[:3]))
+    assert any("2 orders sent" in text for text in wrong(sent=2))
+    assert any("nothing was tried" in text for text in wrong("", [], [], 0))
