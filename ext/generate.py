@@ -163,7 +163,9 @@ def stub_of(source: str) -> str:
     wanted = re.findall(r"^from (?:numpy|collections|typing)[\w. ]* import .*$|^import numpy.*$", body, re.M)
     # Shared cdef classes: what the .pyx cimports is what a type checker imports.
     for module, names in re.findall(r"^from (kite_hft\._\w+|picows)(?:\.picows)? cimport (.*)$", body, re.M):
-        wanted.append(f"from {module} import {names}")
+        # Constants and structs are C's own.
+        classes = [name for name in re.findall(r"\w+", names) if name[0].isupper() and not name.isupper()]
+        wanted += [f"from {module} import {', '.join(classes)}"] if classes else []
     lines[1:1] = wanted
     imported = set(re.findall(r"\w+", " ".join(w.partition("import")[2] for w in wanted)))
     pattern = re.compile(

@@ -1,13 +1,20 @@
-"""Layer 2, compute, hot: the memory that intents of a step are put into, and their last touch.
+"""Layer 2, compute and orders, hot: the memory that intents of a step are put into, and their last touch;
+and the same records as tuples, for ORDERS.
 
 One pass in C instead of a dozen numpy operations, each of which costs more than the intent itself.
 """
 
-from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_SET_ITEM
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 import numpy as np
+
+cdef extern from "Python.h":
+    object PyType_GenericAlloc(type kind, Py_ssize_t items)
 
 from khft_layout cimport INTENT_FLAG_EXIT, INTENT_KIND_PLACE, khft_intent_t
 
@@ -40,6 +47,75 @@ cdef Py_ssize_t stamp_all(
             if deadline_ns and not intent[i].flags & INTENT_FLAG_EXIT:
                 intent[i].deadline_ns = deadline_ns
     return placed
+
+
+cdef enum:
+    FIELDS = 27
+
+cdef type known = None  # that `tuples` has looked at
+
+
+cdef inline void put(tuple row, int at, object value):
+    Py_INCREF(value)  # PyTuple_SET_ITEM takes it over
+    PyTuple_SET_ITEM(row, at, value)
+
+
+cdef object tuple_of(type kind, const khft_intent_t* intent):
+    """An instance of `kind`, a named tuple of the fields of INTENT in their order."""
+    cdef object made = PyType_GenericAlloc(kind, FIELDS)
+    cdef tuple row = <tuple> made
+    put(row, 0, intent.seq)
+    put(row, 1, intent.created_ns)
+    put(row, 2, intent.tick_recv_ns)
+    put(row, 3, intent.tick_seq)
+    put(row, 4, intent.strategy_seq)
+    put(row, 5, intent.target_seq)
+    put(row, 6, intent.deadline_ns)
+    put(row, 7, intent.slot)
+    put(row, 8, intent.strategy)
+    put(row, 9, intent.kind)
+    put(row, 10, intent.side)
+    put(row, 11, intent.order_type)
+    put(row, 12, intent.product)
+    put(row, 13, intent.validity)
+    put(row, 14, intent.flags)
+    put(row, 15, intent.qty)
+    put(row, 16, intent.px)
+    put(row, 17, intent.trigger_px)
+    put(row, 18, intent.ref_px)
+    put(row, 19, intent.trail_px)
+    put(row, 20, intent.signal)
+    put(row, 21, intent.step_px)
+    put(row, 22, intent.group)
+    put(row, 23, intent.leg)
+    put(row, 24, intent.legs)
+    put(row, 25, PyBytes_FromStringAndSize(<const char*> intent.reserved8, sizeof(intent.reserved8)))
+    put(row, 26, PyBytes_FromStringAndSize(<const char*> intent.reserved, sizeof(intent.reserved)))
+    return made
+
+
+def tuples(kind: type, data: object, Py_ssize_t n) -> list[Any]:
+    """The first `n` INTENT records of `data` (a buffer) as instances of `kind`, the named tuple Intent.
+
+    Raises ValueError: fewer of them, or another kind of tuple.
+    """
+    cdef Py_buffer view
+    cdef Py_ssize_t i
+    cdef list found = []
+    global known
+    if kind is not known:
+        if not issubclass(kind, tuple) or len(kind._fields) != FIELDS:
+            raise ValueError(f"{kind} is no named tuple of an INTENT's fields")
+        known = kind
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        if not 0 <= n <= view.len // <Py_ssize_t> sizeof(khft_intent_t):
+            raise ValueError(f"{n} intents asked for, there are {view.len} bytes")
+        for i in range(n):
+            found.append(tuple_of(kind, <const khft_intent_t*> view.buf + i))
+    finally:
+        PyBuffer_Release(&view)
+    return found
 
 
 cdef class IntentBox:

@@ -65,10 +65,6 @@ cdef class TableReader:
         ValueError: the buffer is no usable table.
     """
 
-    cdef table_t table
-    cdef Py_buffer buffer
-    cdef readonly uint64_t unstable
-
     def __cinit__(self, buffer: object):
         cdef void* base = segment_buffer(buffer, &self.buffer, False)
         segment_refuse(table_open(&self.table, base, <size_t> self.buffer.len))

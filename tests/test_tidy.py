@@ -31,7 +31,9 @@ LAYERS = {
 # Layers of the compiled modules.
 COMPILED = {
     "_ring": 1, "_queue": 1, "_table": 1, "_counters": 1, "_wait": 1, "_ring_faults": 1, "_inputs": 1,
-    "_risk": 2, "_kernels": 2, "_kalman": 2, "_views": 2, "_intents": 2, "_kite_decode": 2,
+    "_risk": 2, "_gathered": 2, "_tally": 2, "_book": 2, "_entering": 2,
+    "_kernels": 2, "_kalman": 2, "_views": 2,
+    "_intents": 2, "_kite_decode": 2, "_kite_form": 2, "_journal": 1, "_latch": 1,
     "_sink": 2, "_feed": 3, "_step": 3, "_ws_listener": 3,
 }  # fmt: skip
 # Inside layer 2 and 3 these may be imported by their neighbours.

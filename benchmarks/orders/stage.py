@@ -1,7 +1,7 @@
 """The real ORDERS stage of the order benchmarks, wired as the orders process wires it.
 
-Real: the stage with its risk checks, throttle, egress gate and book; the journal in a file on the disk
-with its fsync thread; orders.csv and trades.csv; queues, latest table and counters in shared memory;
+Real: the stage with its risk checks, throttle, kill latch, egress gate and book; the journal in a file on
+the disk with its fsync thread; orders.csv and trades.csv; queues, latest table and counters in shared memory;
 HTTP over TLS with certificate and host name checked. The one difference: the table of limits
 (rules.yaml), so that the throttle never waits.
 """
@@ -143,9 +143,14 @@ class Bench:
         self.kept = Kept(_counters.CounterWriter(segments.own("counters", SegmentKind.COUNTERS).view))
         self.transport = HttpTransport(self.url, self.clock, HEADERS, context=self.context)
         held.callback(self.transport.close)
+        latch = LatchWatch(folder)
+        held.callback(latch.close)
+        journal = self._journal(held)
         ports = Ports(
             instruments=default_instruments(INSTRUMENTS, 1)[0],
-            broker=KITE, transport=self.transport, clock=self.clock, journal=self._journal(held),
+            broker=KITE, transport=self.transport, clock=self.clock, journal=journal,
+            journal_state=journal.state, synced_seq=lambda: journal.synced_seq,
+            killed=latch.killed, kill_flat=latch.flatten, killed_by=lambda: latch.by,
             counters=self.kept,
             latest=_table.TableReader(segments.read("latest", SegmentKind.LATEST_TABLE).view),
             intents=[intents], texts=[texts], events={1: events}, tags=Tags("abc", 7),
@@ -161,8 +166,6 @@ class Bench:
         limits = limits_from_mapping(load_yaml(HERE / "rules.yaml"))
         config = OrdersConfig(limits, wide, loopback=True)
         self.stage = Orders(ports, config)
-        latch = LatchWatch(self.folder)
-        held.callback(latch.close)
         self._rounds = {
             wait: Waiting(
                 self.stage, self.transport, [intents, texts], views, self.wake_fd, self.clock, segments,

@@ -21,13 +21,10 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's clocks; the calls themselves, with no function of ours around them."""
 
-    def mono_ns(self) -> int:
-        return time.monotonic_ns()
-
-    def real_ns(self) -> int:
-        return time.time_ns()
+    mono_ns = staticmethod(time.monotonic_ns)
+    real_ns = staticmethod(time.time_ns)
 
 
 @dataclass(slots=True)

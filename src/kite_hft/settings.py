@@ -13,12 +13,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from kite_hft.addresses import check_address, check_sink_address
 from kite_hft.addresses import is_loopback as is_loopback
 
 HORIZON_S_MIN = 180.0
+SPAN_S_MAX, NUMBER_MAX = 1_000_000, 10**15
+"""Any number of seconds (eleven days), and any other number."""
 SECRETS = {"api_key", "api_secret", "access_token", "webhook", "telegram_bot_token", "heartbeat_url"}
 SINK_SECRETS = {"webhook", "telegram_bot_token", "telegram_chat_id", "heartbeat_url"}
 """Of AlertSection: for the supervisor and the watchdog only."""
@@ -30,6 +40,15 @@ class SettingsError(ValueError):
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _bounded(cls, value: Any, info: ValidationInfo) -> Any:
+        """Within what integers of nanoseconds and paise hold."""
+        most = SPAN_S_MAX if (info.field_name or "").endswith("_s") else NUMBER_MAX
+        if isinstance(value, int | float) and value > most:
+            raise ValueError(f"at most {most:,} can be set here")
+        return value
 
 
 class KiteSection(_Section):
@@ -115,7 +134,7 @@ class RiskSection(_Section):
     repeats_s: float = Field(60.0, gt=0)
     max_gross_notional: float = Field(1_000_000_000.0, gt=0, description="all openings of the day")
     min_funds: float = Field(0.0, ge=0, description="free at the broker, below which nothing is opened")
-    max_daily_loss: float | None = Field(None, gt=0, description="net of charges")
+    max_daily_loss: float | None = Field(None, gt=0, description="net of charges; mode live needs it")
     on_daily_loss: Literal["reduce", "kill", "flatten"] = "reduce"
     max_drawdown: float | None = Field(None, gt=0, description="net, from the best of the day")
     cooldown_s: float = Field(0.0, ge=0, description="no opening so long after a loss there")
@@ -247,6 +266,9 @@ class ExitsSection(_Section):
     group_wait_s: float = Field(1.0, gt=0, description="legs of a group come within this time")
     group_leg_s: float = Field(15.0, gt=0, description="longest that a leg may rest")
     group_next: Literal["filled", "accepted"] = Field("filled", description="what lets the next leg go")
+    settlement: Literal["warn", "close"] = Field(
+        "warn", description="stock futures and options before they settle in shares: tell, or close them"
+    )
     group_partial: Literal["unwind", "keep"] = Field("unwind", description="a broken group's fills")
 
 

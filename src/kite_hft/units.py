@@ -50,6 +50,8 @@ def price_from_px(px: int, scale: int) -> float:
 
 def price_text(px: int, scale: int) -> str:
     """Units as an exact decimal for a request body: at least two places, no exponent."""
+    if scale == 100 and px >= 0:
+        return f"{px // 100}.{px % 100:02d}"
     places = _PLACES.get(scale)
     if places is not None and px >= 0:
         rupees, rest = divmod(px, scale)

@@ -1,21 +1,25 @@
-"""The quick answer to a placement (_risk.Plain) is the table's: over any intent, context, book and limits."""
+"""The quick way (_risk.Plain) proves only what the table lets pass: over any intent, context, limits."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
-import pytest
+from gate_tools import plain_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from orders_world import PX, instrument, instruments, intent
 
-from kite_hft import _risk
+from kite_hft._tally import Tally
 from kite_hft.layout import NO_SLOT, IntentKind, OrderStatus, OrderType, Product, Side, Validity
 from kite_hft.trading.book import Book, Order
+from kite_hft.trading.broker import Conduct
 from kite_hft.trading.gate.checks import CUT_QUIET_NS, Context, RiskLimits
-from kite_hft.trading.gate.checks_form import kind
-from kite_hft.trading.gate.risk import CHECKS, gather, is_reducing, judge, plain_of
+from kite_hft.trading.gate.checks_market import unsure
+from kite_hft.trading.gate.facts import Facts, Holding, Traffic, View
+from kite_hft.trading.gate.guards import Guards
+from kite_hft.trading.gate.risk import _APPLYING, bits, gather, is_reducing, judge
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Intent
 
@@ -40,7 +44,9 @@ USUAL: dict[str, Any] = {
     "product": Product.MIS, "validity": Validity.DAY, "flags": 0, "qty": 10, "px": PX, "trigger_px": 0,
     "signal": 0.0, "target_seq": 0,
     "active": True, "halted": "", "ref_px": PX, "age_ns": 0, "last_seq": 10, "token_dead": "",
-    "reducing_only": "", "market_halted": False, "fresh": True, "mark": PX, "cut_ns": 0,
+    "reducing_only": "", "market_halted": False, "fresh": True, "mark": PX, "cut_ns": 0, "killed": "",
+    "funds_paise": None, "view": {}, "band": None, "holding": None, "traded": None, "clock_wrong": "",
+    "traffic": (0, 0, 0), "sent": (0, 0), "lost": None,
 }  # fmt: skip
 """Of the intent, then of what is around it: all together they pass."""
 ODD: dict[str, st.SearchStrategy[Any]] = {
@@ -70,6 +76,39 @@ ODD: dict[str, st.SearchStrategy[Any]] = {
     "fresh": st.just(False),
     "mark": st.sampled_from([0, -5, 2**31 - 1]),
     "cut_ns": st.sampled_from([CUT_QUIET_NS + 1, CUT_QUIET_NS, 3 * CUT_QUIET_NS]),
+    "killed": st.just("latch"),
+    "funds_paise": st.sampled_from([-1, 0, 99, 100, 2**60]),
+    "view": st.sampled_from(
+        [
+            {"phase_types": 0},
+            {"order_types": 1 << OrderType.MARKET},
+            {"products": 1 << Product.CNC},
+            {"validities": 1 << Validity.IOC},
+            {"cut_off": "late"},
+            {"expiry": "soon"},
+            {"expiry": "soon", "expiry_side": Side.SELL},
+            {"closed": {"short": "asm"}},
+            {"closed": {"entry": "ban"}},
+            {"unlisted": {int(Product.MIS): "mis_blocked"}},
+            {"unlisted": {int(Product.CNC): "x"}},
+        ]
+    ),
+    "band": st.sampled_from(
+        [
+            (0, 0, -1),
+            (PX, PX, 0),
+            (PX - 500, PX + 500, 180 * 10**9),
+            (PX - 500, PX + 500, 180 * 10**9 + 1),
+            (PX + 5, PX + 10, 0),
+            (PX - 10, PX - 5, 0),
+        ]
+    ),
+    "holding": st.sampled_from([Holding(0), Holding(100, authorised=100)]),
+    "traded": st.booleans(),
+    "clock_wrong": st.just("stepped"),
+    "traffic": st.sampled_from([(99, 1, 0), (100, 2, 0), (100, 3, 0), (0, 0, 800), (0, 0, 799)]),
+    "sent": st.sampled_from([(1, 10), (2, 10), (3, 10), (2, 20), (1, 2**70)]),
+    "lost": st.sampled_from([(1, 0), (1, 3), (2, 0)]),
 }
 AMOUNTS = st.one_of(st.integers(-1200, 1200), st.integers(-(2**70), 2**70))
 HELD = st.lists(
@@ -87,6 +126,8 @@ ORDERS = st.lists(
         st.sampled_from(Side),
         st.sampled_from(STATUSES),
         st.integers(1, 1500),
+        st.sampled_from([PX, PX + 5, PX - 5, 0]),
+        st.sampled_from(OrderType),
     ),
     max_size=4,
 )
@@ -101,6 +142,13 @@ ALLOWED: dict[str, st.SearchStrategy[Any]] = {
     "stale_tick_s": st.sampled_from([0.0, 1e9]),
     "order_types": st.sampled_from([tuple(OrderType), ()]),
     "validities": st.sampled_from([tuple(Validity), ()]),
+    "period_orders": st.sampled_from([0, 1, 2, 3]),
+    "period_quantity": st.sampled_from([10, 29, 30]),
+    "period_value": st.sampled_from([1000.0, 2999.99, 3000.0]),
+    "repeats_max": st.sampled_from([0, 1, 2]),
+    "max_gross_notional": st.sampled_from([999.99, 1000.0, 3000.0]),
+    "min_funds": st.sampled_from([0.0, 1.0]),
+    "cooldown_s": st.just(1.0),
 }
 
 
@@ -120,27 +168,45 @@ def book_of(held: Any, orders: Any, cut_ns: int) -> Book:
         position = book.position_of(strategy, slot, Product.MIS)
         position.quantity += quantity
         position.cut_ns = cut_ns
-    for number, (slot, side, status, quantity) in enumerate(orders, 50):
-        order = Order(
-            number, 1, number, slot, side, OrderType.LIMIT, Product.MIS, 1, 0, quantity, PX, 0, f"tag{number}"
-        )
+    for number, (slot, side, status, quantity, px, kind) in enumerate(orders, 50):
+        order = Order(number, 1, number, slot, side, kind, Product.MIS, 1, 0, quantity, px, 0, f"tag{number}")
         order.status = status
         book.add(order)
     return book
 
 
-def its_lines(wish: Intent, context: Context, limits: RiskLimits) -> str | None:
-    """What the lines that the quick answer speaks for say of an opening placement."""
-    if text := kind(wish, context, limits):
-        return text
-    lines = [row.check for row in CHECKS if row.check.__name__ in _risk.CHECKS]
-    return next((text for check in lines if (text := check(wish, context, limits))), None)
+def around(words: dict[str, Any], limits: RiskLimits, now_ns: int) -> dict[str, Any]:
+    """What a Context is told; takes it out of `words`."""
+    tick = (words.pop("ref_px"), 1, words.pop("age_ns"))
+    mark, band, traffic = words.pop("mark"), words.pop("band"), Traffic(*words.pop("traffic"))
+    holding, traded, wrong = words.pop("holding"), words.pop("traded"), words.pop("clock_wrong")
+    times, quantity = words.pop("sent")
+    tally, guards = Tally(limits), Guards(limits)
+    for at in range(times):
+        tally.add(1, 0, Side.BUY, quantity if quantity < 2**32 else 1, quantity * PX, now_ns - at)
+    if lost := words.pop("lost"):
+        guards.fold(
+            {"guard": "closed", "strategy": lost[0], "slot": lost[1], "paise": -1, "peak_paise": 0}, now_ns
+        )
+    view = View(**words.pop("view"))
+    noisy = Conduct(messages_min=100, ratio_stop=50.0, modifications_stop=800)
+    facts = Facts(
+        band=None if band is None else lambda slot: band,
+        holding=None if holding is None else lambda slot: holding,
+        traded=None if traded is None else lambda slot: traded,
+        clock_wrong=lambda: wrong, traffic=lambda strategy, slot: (traffic, Traffic()), per_contract=noisy,
+    )  # fmt: skip
+    told = {name: words.pop(name) for name in list(words) if name not in Intent._fields}
+    return told | {
+        "modifications_max": 25, "mark": lambda slot: mark, "now_ns": now_ns, "tick": tick,
+        "tally": tally, "guards": guards, "view": view, "facts": facts,
+    }  # fmt: skip
 
 
 def small(wish: Intent, book: Book, age_ns: int) -> bool:
-    """Far from where sums are left to the table."""
+    """Far from where numbers are left to the table."""
     sums = [abs(s[3]) for s in book.in_play().values()]
-    return wish.qty < 2**31 and max(sums, default=0) < 2**30 and age_ns < 2**52
+    return wish.strategy_seq < 2**63 and wish.qty < 2**31 and max(sums, default=0) < 2**30 and age_ns < 2**52
 
 
 @settings(max_examples=1500, deadline=None)
@@ -149,100 +215,41 @@ def test_it_passes_what_the_table_passes_and_nothing_else(
     case: tuple[dict[str, Any], RiskLimits], held: Any, orders: Any
 ) -> None:
     words, limits = dict(case[0]), case[1]
-    mark, cut_ns, tick = words.pop("mark"), words.pop("cut_ns"), (words.pop("ref_px"), 1, words.pop("age_ns"))
-    told = {name: words.pop(name) for name in list(words) if name not in Intent._fields}
-    wish, book = intent(**words), book_of(held, orders, cut_ns)
-    told |= {"modifications_max": 25, "mark": lambda slot: mark, "now_ns": 2 * CUT_QUIET_NS, "tick": tick}
-    plain = plain_of(TABLE, limits)
-    verdict = judge(wish, gather(wish, TABLE, book, **told), limits)
+    book = book_of(held, orders, words.pop("cut_ns"))
+    told = around(words, limits, 2 * CUT_QUIET_NS)
+    wish = intent(**words)
     context = gather(wish, TABLE, book, **told)
-    assert judge(wish, context, limits, plain=plain) == verdict
-    passes = plain.passes(wish, context)
-    placed = wish.kind == IntentKind.PLACE and not is_reducing(wish, book, None)
-    refused = its_lines(wish, context, limits) if placed else None
-    assert not (passes and refused), refused
-    assert not passes or placed
+    verdict = judge(wish, context, limits)
+    plain, gross = plain_of(context, limits), told["tally"].gross_paise
+    passed = plain.passes(wish, context.last_seq, context.now_ns) is not None
+    placed = wish.kind == IntentKind.PLACE
+    assert not passed or (placed and verdict is None), verdict
+    counts = passed and not context.reducing
+    assert (told["tally"].gross_paise > gross) == counts, "what opens and passes counts"
+    if plain.proved:
+        assert plain.reducing is is_reducing(wish, book, None)
+        for check, _reason in _APPLYING[wish.kind, context.reducing, False]:
+            if plain.proved & bits([check]):
+                assert not check(wish, context_of_before(context, counts), limits), check
+    again = gather(wish, TABLE, book, **told)
+    if not passed:
+        assert judge(wish, again, limits, plain=plain) == verdict
     apart = {FINE, SENSELESS} & {wish.slot, *book.in_play()}
-    if placed and refused is None and not apart and small(wish, book, tick[2]):
-        assert passes, "the quick way is not taken by a plain placement"
+    table = apart or odd(wish, context) or not small(wish, book, told["tick"][2])
+    if placed and verdict is None and not table and not (context.reducing and unsure(wish, context, limits)):
+        assert passed, "the quick way is not taken by a plain placement"
 
 
-def test_a_freeze_quantity_that_makes_no_sense_is_the_tables() -> None:
-    told = {"mark": lambda slot: PX, "modifications_max": 25, "last_seq": 0, "active": True, "halted": ""}
-    for freeze, passes in ((-1, False), (0, False), (1, True), (None, True)):
-        table = InstrumentTable((instrument(0, freeze_quantity=freeze),))
-        wish = intent(100, qty=1)
-        context = gather(wish, table, Book(table), tick=(PX, 1, 0), **told)
-        assert plain_of(table, LIMITS).passes(wish, context) is passes, freeze
+def context_of_before(context: Context, counted: bool) -> Context:
+    """Without the sums that the placement itself counts in since it has passed."""
+    return replace(context, tally=None) if counted else context
 
 
-def test_the_table_judges_reductions_and_other_tables() -> None:
-    wish, book = intent(100), Book(TABLE)
-    context = gather(
-        wish, TABLE, book, active=True, halted="", tick=(PX, 1, 0), mark=lambda slot: PX,
-        modifications_max=25, last_seq=0,
-    )  # fmt: skip
-    plain = plain_of(TABLE, LIMITS)
-    assert plain.passes(wish, context)
-    assert not plain.passes(tuple(wish)[:-1], context) and not plain.passes(list(wish), context)
-    assert not plain_of(instruments(), LIMITS).passes(wish, context)
-    context.reducing = True
-    assert not plain.passes(wish, context)
-
-
-@pytest.mark.parametrize(
-    ("limit", "most", "less"),
-    [
-        ("max_exposure", 3000.0, 2999.99),  # 20 of slot 0 at worst, 10 of slot 1
-        ("max_position_size", 2000.0, 1999.99),
-        ("max_order_value", 1000.0, 999.99),
-        ("max_order_quantity", 10, 9),
-        ("max_working_orders", 1, 0),
-    ],
-)
-def test_it_passes_up_to_each_limit(limit: str, most: float, less: float) -> None:
-    wish, book = intent(100), book_of([(0, 1, 10), (1, 2, -10)], [], 0)
-    told = {"mark": lambda slot: PX, "modifications_max": 25, "last_seq": 0, "active": True, "halted": ""}
-    context = gather(wish, TABLE, book, tick=(PX, 1, 0), **told)
-    assert plain_of(TABLE, RiskLimits(**{limit: most})).passes(wish, context)
-    assert not plain_of(TABLE, RiskLimits(**{limit: less})).passes(wish, context)
-
-
-def test_a_new_instrument_needs_room_among_the_positions() -> None:
-    wish, book = intent(100), book_of([(1, 2, -10)], [], 0)
-    told = {"mark": lambda slot: PX, "modifications_max": 25, "last_seq": 0, "active": True, "halted": ""}
-    context = gather(wish, TABLE, book, tick=(PX, 1, 0), **told)
-    assert plain_of(TABLE, RiskLimits(max_positions=2)).passes(wish, context)
-    assert not plain_of(TABLE, RiskLimits(max_positions=1)).passes(wish, context)
-
-
-@pytest.mark.parametrize(
-    ("fields", "good"),
-    [
-        ({}, True),
-        ({"px": PX + 500}, True),
-        ({"px": PX + 505}, False),
-        ({"px": PX - 500}, True),
-        ({"px": PX - 505}, False),
-        ({"order_type": OrderType.SL, "px": PX + 500, "trigger_px": PX + 500}, True),
-        ({"order_type": OrderType.SL, "px": PX + 495, "trigger_px": PX + 500}, False),
-        ({"order_type": OrderType.SL, "side": Side.SELL, "px": PX - 500, "trigger_px": PX - 500}, True),
-        ({"order_type": OrderType.SL, "side": Side.SELL, "px": PX - 495, "trigger_px": PX - 500}, False),
-        ({"order_type": OrderType.SLM, "px": 0, "trigger_px": PX + 500}, True),
-        ({"order_type": OrderType.SL, "trigger_px": PX + 505}, False),
-        ({"order_type": OrderType.SL, "trigger_px": PX - 505}, False),
-        ({"order_type": OrderType.SL, "trigger_px": 0}, False),
-        ({"order_type": OrderType.SL, "trigger_px": PX + 1}, False),
-        ({"slot": 3, "qty": 75}, True),
-        ({"slot": 3, "qty": 76}, False),
-        ({"slot": 3, "qty": 1800}, True),
-        ({"slot": 3, "qty": 1875}, False),
-    ],
-)
-def test_single_edges(fields: dict[str, Any], good: bool) -> None:
-    wish, book = intent(100, **fields), Book(TABLE)
-    limits = RiskLimits(1e9, 1e9, max_order_value=1e9, order_types=tuple(OrderType))
-    told = {"mark": lambda slot: PX, "modifications_max": 25, "last_seq": 0, "active": True, "halted": ""}
-    context = gather(wish, TABLE, book, tick=(PX, 1, 0), **told)
-    assert plain_of(TABLE, limits).passes(wish, context) is good
-    assert (judge(wish, context, limits) is None) is good
+def odd(wish: Intent, context: Context) -> bool:
+    """Passes by what the table alone knows: lists, sales out of holdings, which order is ambiguous."""
+    view, facts = context.view, context.facts
+    listed = view.closed or view.expiry
+    delivered = facts.holding is not None and wish.side == Side.SELL and wish.product == Product.CNC
+    large = max(context.funds_paise or 0, context.tally.gross_paise if context.tally else 0) > 2**40
+    beside = context.reducing and context.book.frozen(wish.slot, wish.side) is not None
+    return bool(listed or delivered or large or beside)

@@ -130,17 +130,16 @@ class Situation:
         """Were everything that is live to fill, this would only shrink its position."""
         if self.kind == CANCEL:
             return True
-        if self.kind == MODIFY and self.target is None:
+        if (self.kind == MODIFY and self.target is None) or (self.kind == PLACE and self.quantity <= 0):
             return False
-        if self.kind == PLACE and self.quantity <= 0:
-            return False
-        strategy = self.ask["strategy"]
-        slot = self.target["slot"] if self.target else self.ask["slot"]
+        if self.kind == MODIFY and 0 < self.ask["qty"] < self.target["quantity"]:
+            terms = ("px", "trigger_px", "order_type")  # less of the order, and nothing else
+            if all(self.ask[word] in (0, self.target[word]) for word in terms):
+                return True
+        slot, strategy = (self.target or self.ask)["slot"], self.ask["strategy"]
         held = self.held(slot, strategy, self.product)
         going = self.under_way(slot, self.side, strategy, self.product)
-        if self.side == SELL:
-            return held - going - self.added >= 0
-        return -held - going - self.added >= 0
+        return (held if self.side == SELL else -held) - going - self.added >= 0
 
 
 def refusals(
@@ -187,9 +186,12 @@ def _form(s: Situation) -> Iterator[str]:
             ask["side"] in (1, 2), ask["order_type"] in (1, 2, 3, 4), ask["product"] in (1, 2, 3, 4),
             ask["validity"] in (1, 2), ask["flags"] in (0, 1), ask["qty"] > 0,
         )  # fmt: skip
-        priced = ask["order_type"] not in (LIMIT, STOP) or ask["px"] != 0
-        triggered = ask["order_type"] not in (STOP, STOP_MARKET) or ask["trigger_px"] != 0
-        if not (all(words) and priced and triggered):
+        if not all(words):
+            yield "BAD_INTENT"
+    if s.kind == PLACE or (s.target and ask["order_type"]):
+        priced = s.type not in (LIMIT, STOP) or s.px != 0
+        triggered = s.type not in (STOP, STOP_MARKET) or s.trigger != 0
+        if not (priced and triggered):
             yield "BAD_INTENT"
     if ask["px"] < 0 or ask["trigger_px"] < 0 or not math.isfinite(ask["signal"]):
         yield "BAD_INTENT"

@@ -92,3 +92,20 @@ def test_addresses_of_sinks_are_secrets_and_stand_in_no_message(tmp_path: Path) 
     path.write_text("alerts: {webhook: 'https://far.example/s3cret', telegram_bot_token: s3cret-2,"
                     " telegram_chat_id: '1', heartbeat_url: 'http://127.0.0.1:1/s3cret'}\n")  # fmt: skip
     assert "s3cret" not in repr(load_settings(path))
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["alerts.remind_s", "alerts.stale_position_s", "trading.poll_s", "trading.intent_deadline_s",
+     "risk.repeats_s", "risk.skew_s", "risk.market_read_s", "exits.group_leg_s", "exits.stop_rest_s"],
+)  # fmt: skip
+def test_a_span_beyond_any_clock_names_its_key(tmp_path: Path, key: str) -> None:
+    section, name = key.split(".")
+    text = error_of(tmp_path, f"{section}:\n  {name}: 1.0e+300\n")
+    assert "line 2" in text and key in text and "at most 1,000,000 can be set here" in text
+    load_settings(write(tmp_path, f"{section}:\n  {name}: 1000000\n"))
+
+
+@pytest.mark.parametrize("value", ["1.0e+300", "1000000000000000000000000000000"])
+def test_so_does_any_other_number(tmp_path: Path, value: str) -> None:
+    assert "risk.max_order_value" in error_of(tmp_path, f"risk:\n  max_order_value: {value}\n")

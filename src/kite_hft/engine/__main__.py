@@ -19,10 +19,11 @@ from kite_hft.clock import SystemClock
 from kite_hft.engine.closing import summary
 from kite_hft.engine.live import Terminal, make_view
 from kite_hft.engine.log import open_log
+from kite_hft.engine.market_facts import lists_of_day
 from kite_hft.engine.order_latches import SIGNAL, kill_by_signal
-from kite_hft.engine.order_settings import orders_config
+from kite_hft.engine.order_settings import loss_limit_words, orders_config
 from kite_hft.engine.plan import PlanError
-from kite_hft.engine.run_folder import AccountLocked, open_run, state_dir
+from kite_hft.engine.run_folder import AccountLocked, login_of, open_run, state_dir
 from kite_hft.engine.session import SessionError, day_instruments, open_session
 from kite_hft.engine.simulator import SimulatorFailed
 from kite_hft.engine.sinks.trials import NoSink, require_sink
@@ -50,11 +51,13 @@ def run_engine(
     root = state_dir(os.environ)
     with signals() as runs, contextlib.ExitStack() as held:
         held.callback(remove_empty, home)
-        folder = open_run(root, home, settings.broker, settings.account, clock.real_ns(), copies)
+        now_ns, login = clock.real_ns(), login_of(settings)
+        folder = open_run(root, home, settings.broker, settings.account, now_ns, copies, login)
         held.callback(folder.release)
         held.callback(signal.signal, SIGNAL, signal.getsignal(SIGNAL))
         kill_by_signal(folder.path.parent.parent, clock, "the supervisor")
         view = make_view(console, title, plain, open_log(folder.path / "engine.log"))
+        view.say(loss_limit_words(settings))
         require_sink(settings, view.say)
         session = open_session(settings, view.say)
         held.callback(session.close)
@@ -109,6 +112,8 @@ def main(
         settings = load_settings(config)
         check_strategies(settings)
         orders_config(settings, loopback=settings.mode != "live")
+        loss_limit_words(settings)
+        lists_of_day(settings, SystemClock().real_ns())
         code = run_engine(settings, config, duration, report, plain)
     except (SettingsError, StrategyError, CalendarError, PlanError, InstrumentError) as error:
         console.print(f"configuration: {error}", style="red", markup=False, highlight=False, soft_wrap=True)

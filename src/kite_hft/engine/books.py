@@ -1,8 +1,9 @@
 """Layer 5, orders process and watchdog, cold: the broker's raw books, put where the watchdog finds them.
 
-Only ORDERS talks to the broker. The newest body of each book that the watchdog needs lies in the run's
-shared memory as one file, replaced whole: a head (magic, CLOCK_MONOTONIC ns when it was asked for,
-CLOCK_REALTIME ns when it was put there), then the bytes as they came. Imports nothing big.
+Only ORDERS talks to the broker. The newest body of each book that the watchdog needs, and its own word of
+the exits that it tends, lies in the run's shared memory as one file, replaced whole: a head (magic,
+CLOCK_MONOTONIC ns when it was asked for, CLOCK_REALTIME ns when it was put there), then the bytes as they
+came. Imports nothing big.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-SHELVED: Final = frozenset({"orders", "trades", "positions", "triggers"})
-"""Values of recovery.polls.Read whose bodies are kept."""
+SHELVED: Final = frozenset({"orders", "trades", "positions", "triggers", "exits"})
+"""Values of recovery.polls.Read whose bodies are kept; exits: what ORDERS says of its own (tended.py)."""
 _MAGIC: Final = b"KHFTBOOK"
 _HEAD: Final = struct.Struct("<8sqq")
 

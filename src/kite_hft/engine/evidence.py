@@ -20,10 +20,11 @@ from typing import Any, Final
 from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.clock import Clock
 from kite_hft.engine.order_files import Alarm, open_csv
+from kite_hft.memory.segment import boot_id
 from kite_hft.sessions import ist_text
 from kite_hft.settings import Settings, load_yaml
 from kite_hft.trading.broker import Limits, RateWindow
-from kite_hft.trading.sending.evidence import READ, Left
+from kite_hft.trading.sending.evidence import READ, Left, merged
 
 EVIDENCE: Final = "evidence.csv"
 COLUMNS: Final = ("time", "real_ns", "mono_ns", "call", "part", "name", "windows")
@@ -43,14 +44,17 @@ class Fill:
         if row.part == READ and not self._reads:
             return ""
         span_ns = self._window.window_s * 1e9
-        self._times.append(row.real_ns)
-        while self._times[0] <= row.real_ns - span_ns:
+        self._times.append(row.mono_ns)
+        while self._times[0] <= row.mono_ns - span_ns:
             self._times.popleft()
         return f"{len(self._times)}/{self._window.calls} in {self._window.window_s:g} s"
 
 
 class Evidence:
-    """Keeps rows until `flush` hands them to `write`, by COLUMNS. `earlier`: rows of the day so far."""
+    """Keeps rows until `flush` hands them to `write`, by COLUMNS.
+
+    earlier: rows of the day so far, on this process's monotonic clock (`merged`), oldest first.
+    """
 
     def __init__(self, write: Callable[[Row], None], limits: Limits, earlier: Iterable[Left] = ()) -> None:
         self._write = write
@@ -61,9 +65,10 @@ class Evidence:
             self._standing(row)
         self.add = self._kept.append
 
-    def begin(self, broker: str, mono_ns: int, real_ns: int) -> None:
-        """A process begins: which broker its calls go to."""
-        self._write(_row(Left(mono_ns, real_ns, BEGIN, "", broker), ""))
+    def begin(self, broker: str, mono_ns: int, real_ns: int, boot: str = "") -> None:
+        """A process begins: which broker its calls go to; whose monotonic clock it has stands in the last
+        column."""
+        self._write(_row(Left(mono_ns, real_ns, BEGIN, "", broker), boot))
 
     def flush(self) -> None:
         """Write what has come since."""
@@ -88,12 +93,13 @@ def _row(row: Left, windows: str) -> Row:
 
 
 def open_evidence(
-    folder: Path, limits: Limits, broker: str, write: Callable[[Row], None], clock: Clock
+    folder: Path, limits: Limits, broker: str, write: Callable[[Row], None], clock: Clock, boot: str = ""
 ) -> tuple[Evidence, list[Left]]:
     """The evidence of the run in `folder`, and what the day's runs have sent to `broker` before."""
     earlier = day_calls(folder, broker)
-    made = Evidence(write, limits, earlier)
-    made.begin(broker, clock.mono_ns(), clock.real_ns())
+    mono_ns, real_ns = clock.mono_ns(), clock.real_ns()
+    made = Evidence(write, limits, merged(earlier, (), real_ns - mono_ns, mono_ns, boot)[0])
+    made.begin(broker, mono_ns, real_ns, boot)
     return made, earlier
 
 
@@ -101,14 +107,15 @@ def evidence_ports(
     folder: Path, settings: Settings, broker: str, alarm: Alarm, clock: Clock, held: contextlib.ExitStack
 ) -> dict[str, Any]:
     """The fields of Ports that are about evidence; the file ends with `held`."""
-    limits = limits_from_mapping(load_yaml(settings.trading.rules))
+    limits, boot = limits_from_mapping(load_yaml(settings.trading.rules)), boot_id().decode("ascii")
     write = open_csv(folder / EVIDENCE, COLUMNS, alarm, held)
-    made, earlier = open_evidence(folder, limits, broker, write, clock)
-    return {"on_call": made.add, "flush": made.flush, "calls_left": earlier}
+    made, earlier = open_evidence(folder, limits, broker, write, clock, boot)
+    return {"on_call": made.add, "flush": made.flush, "calls_left": earlier, "boot": boot}
 
 
 def day_calls(folder: Path, broker: str) -> list[Left]:
-    """The calls to `broker` of all runs of the day that the run in `folder` belongs to, oldest first.
+    """The calls to `broker` of all runs of the day that the run in `folder` belongs to: run after run, in
+    the order of their files. Times do not order them: the wall clock may have been set back.
 
     A row that a crash cut is left out; so is a file that cannot be read: it is the journal that counts.
     """
@@ -119,18 +126,18 @@ def day_calls(folder: Path, broker: str) -> list[Left]:
         except OSError:
             continue
         found += _of_broker(data[: data.rfind(b"\n") + 1].decode(errors="replace"), broker)
-    return sorted(found, key=lambda row: row.real_ns)
+    return found
 
 
 def _of_broker(text: str, broker: str) -> list[Left]:
-    found, ours = [], False
+    found, ours, boot = [], False, ""
     for row in csv.DictReader(io.StringIO(text)):
         try:
             left = Left(int(row["mono_ns"]), int(row["real_ns"]), row["call"], row["part"], row["name"])
         except (KeyError, ValueError, TypeError):
             continue
         if left.call == BEGIN:
-            ours = left.name == broker
+            ours, boot = left.name == broker, str(row.get("windows") or "")
         elif ours:
-            found.append(left)
+            found.append(left._replace(boot=boot))
     return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kite_hft.engine.books import RawBook
-from kite_hft.engine.watch_books import BadBook, orders_of, positions_of, traded_of, triggers_of
+from kite_hft.engine.watch_books import BadBook, exits_of, orders_of, positions_of, traded_of, triggers_of
 from kite_hft.sessions import ist_text
 from kite_hft.trading.exits.protection import (
     Cover,
@@ -35,6 +35,8 @@ GREW: Final = 1.1
 ASK_EVERY_NS: Final = 3 * NS_PER_S
 ASK_SOON_NS: Final = 3 * NS_PER_S // 2
 """Between two wishes for fresh books: because something was traded; because a position seems naked."""
+TENDED_NS: Final = 5 * NS_PER_S
+"""The word of ORDERS that it tends an exit is that old at most: it is given every second."""
 SUMMARY_CHARS_MAX: Final = 900
 
 Fields = dict[str, Any]
@@ -60,6 +62,7 @@ class Guard:
     positions: list[Held] = field(default_factory=list)
     orders: list[Resting] = field(default_factory=list)
     triggers: list[Trigger] = field(default_factory=list)
+    exits: dict[str, float] = field(default_factory=dict)  # orders at their target -> the stop behind them
     asked_ns: dict[str, int] = field(default_factory=dict)  # book -> when the newest was asked for
     books_real_ns: int = 0  # when the newest book came
     naked_paise: int = 0
@@ -74,6 +77,7 @@ class Guard:
     _blind_ns: int = 0
     _wanted_ns: int = -ASK_EVERY_NS
     _summary_said: bool = False
+    _settling: set[str] = field(default_factory=set)  # who was told
 
     def take(self, book: RawBook, now_ns: int) -> None:
         """A new book. One that cannot be read leaves the old one, which grows old."""
@@ -87,6 +91,10 @@ class Guard:
                 self._traded = traded_of(book.body)
             elif book.read == "triggers":
                 self.triggers = triggers_of(book.body)
+            elif book.read == "exits":
+                self.exits = exits_of(book.body)
+                self.asked_ns["exits"] = book.asked_ns
+                return
         except BadBook as error:
             self._bad = str(error)
             return
@@ -94,19 +102,26 @@ class Guard:
         self.asked_ns[book.read] = book.asked_ns
         self.books_real_ns = max(self.books_real_ns, book.put_real_ns)
 
-    def cover(self, at_ns: int, now_ns: int) -> list[Cover]:
-        """What protects each position at a time of the market."""
-        return covers(self.positions, self.orders, self.triggers, self.facts, at_ns, now_ns)
+    def cover(self, at_ns: int, now_ns: int, *, alone: bool = False) -> list[Cover]:
+        """What protects each position at a time of the market. alone: the engine is gone."""
+        tended = not alone and now_ns - self.asked_ns.get("exits", now_ns) <= TENDED_NS
+        orders = [
+            order._replace(stop=self.exits[order.order_id], tended=tended)
+            if order.order_id in self.exits
+            else order
+            for order in self.orders
+        ]
+        return covers(self.positions, orders, self.triggers, self.facts, at_ns, now_ns)
 
     def look(self, at_ns: int, now_ns: int, *, alone: bool = False) -> list[Fields]:
         """What is to be told now: fields of alerts; `cleared: true` ends one.
 
         at_ns: the market's time (epoch). alone: the engine is gone and no fresh books come.
         """
-        found = self.cover(at_ns, now_ns)
+        found = self.cover(at_ns, now_ns, alone=alone)
         self.naked_paise, self.held = naked_paise(found), len(found)
         told = [] if alone else self._blindness(now_ns)
-        told += self._naked(found, now_ns, alone=alone)
+        told += self._naked(found, now_ns, alone=alone) + self._settle(found)
         return told + self._summary(at_ns, now_ns)
 
     def wants_books(self, now_ns: int) -> bool:
@@ -119,9 +134,9 @@ class Guard:
         self._wanted_ns = now_ns
         return True
 
-    def words(self, at_ns: int, now_ns: int) -> str:
+    def words(self, at_ns: int, now_ns: int, *, alone: bool = False) -> str:
         """All open positions and what protects them, in one line; "": there is none."""
-        return joined([cover.words() for cover in self.cover(at_ns, now_ns)])
+        return joined([cover.words() for cover in self.cover(at_ns, now_ns, alone=alone)])
 
     def _blindness(self, now_ns: int) -> list[Fields]:
         oldest = min((self.asked_ns.get(read, 0) for read in ("positions", "orders")), default=0)
@@ -156,6 +171,15 @@ class Guard:
                 fields = alert("NAKED_POSITION", name, cover.state(), CRITICAL)
                 told.append(fields | {"size": cover.naked_paise})
         return told
+
+    def _settle(self, found: Sequence[Cover]) -> list[Fields]:
+        """Contracts that settle in shares and have to go today: once each, and when they are gone."""
+        settling = {cover.name: cover for cover in found if cover.settles}
+        fresh = [cover for name, cover in settling.items() if name not in self._settling]
+        over = self._settling - settling.keys()
+        self._settling = set(settling)
+        told = [alert("SETTLEMENT", cover.name, cover.words(), CRITICAL) for cover in fresh]
+        return told + [alert("SETTLEMENT", name, "gone", CRITICAL, cleared=True) for name in sorted(over)]
 
     def _certain(self, since_ns: int, now_ns: int) -> bool:
         fresh = min(self.asked_ns.get("positions", 0), self.asked_ns.get("orders", 0)) > since_ns

@@ -48,7 +48,7 @@ class FreshOfAll:
     def __init__(
         self, connections: list[dict[str, Any]], n_slots: int, segments: Segments, paths: dict[str, str]
     ) -> None:
-        self._of_slot: list[Any] = [None] * n_slots
+        self.of_slot: list[Any] = [None] * n_slots  # the array that a slot's byte stands in
         for connection in connections:
             name = f"slots-{connection['number']}"
             if name not in paths:
@@ -56,8 +56,8 @@ class FreshOfAll:
             view = segments.read(name, SegmentKind.SLOT_STATS).view
             rows = np.frombuffer(view, SLOT_STATS, count=n_slots, offset=PAYLOAD_OFFSET)
             for slot in connection["slots"]:
-                self._of_slot[slot] = rows["fresh"]
+                self.of_slot[slot] = rows["fresh"]
 
     def __call__(self, slot: int) -> bool:
-        fresh = self._of_slot[slot]
+        fresh = self.of_slot[slot]
         return fresh is None or bool(fresh[slot])

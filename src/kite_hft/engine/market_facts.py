@@ -21,7 +21,7 @@ from kite_hft.engine.days import trading_day
 from kite_hft.layout import TICK
 from kite_hft.sessions import Phases, ist_date
 from kite_hft.settings import Settings, SettingsError, is_loopback, load_yaml
-from kite_hft.trading.gate.facts import ClockWatch, Closing, DayRules, Facts, View
+from kite_hft.trading.gate.facts import ClockWatch, Closing, DayRules, Facts, Settlement, View
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.market_rules import MarketRules, MarketRulesError, market_rules
 from kite_hft.units import NS_PER_S
@@ -34,15 +34,21 @@ _NAME: Final = re.compile(r"[A-Z]+:\S.*|[A-Z][A-Z0-9&-]*")
 
 @dataclass(frozen=True, slots=True)
 class DailyLists:
-    """The rules with the day's lists filled in; lists: those that were found, None: none is needed."""
+    """The rules with the day's lists filled in.
+
+    lists: those that were found, None: none is needed. missing: those without which nothing is known, and
+    what they could forbid is not opened. absent: those without which only the rules file speaks.
+    """
 
     rules: MarketRules
     lists: tuple[str, ...] | None
     missing: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 def daily_lists(rules: MarketRules, folder: Path) -> DailyLists:
-    """Lists that change every day, from `<folder>/<list>-<YYYY-MM-DD>.csv`.
+    """The day's lists of restricted instruments, from `<folder>/<list>-<YYYY-MM-DD>.csv`, for every row of
+    the table `restricted`: fo_ban and mis_blocked, trade_to_trade, sme, asm, gsm, suspended.
 
     One name a line (EXCHANGE:SYMBOL, or the name of an underlying), in the first column; lines that begin
     with # and a heading `symbol` are left out. An empty list is an empty file.
@@ -52,14 +58,15 @@ def daily_lists(rules: MarketRules, folder: Path) -> DailyLists:
     """
     found: list[str] = []
     missing: list[str] = []
-    for name in [r.name for r in rules.restrictions if r.daily]:
+    absent: list[str] = []
+    for name, daily in [(r.name, r.daily) for r in rules.restrictions]:
         path = folder / f"{name}-{rules.day.isoformat()}.csv"
         if path.is_file():
             rules = rules.with_list(name, names_of(path))
             found.append(name)
         else:
-            missing.append(name)
-    return DailyLists(rules, tuple(found), tuple(missing))
+            (missing if daily else absent).append(name)
+    return DailyLists(rules, tuple(found), tuple(missing), tuple(absent))
 
 
 def names_of(path: Path) -> list[str]:
@@ -93,6 +100,17 @@ def rules_of_day(settings: Settings, day: dt.date) -> MarketRules:
         return market_rules(load_yaml(settings.trading.market), day)
     except MarketRulesError as error:
         raise SettingsError(f"{settings.trading.market}: {error}") from error
+
+
+def lists_of_day(settings: Settings, now_real_ns: int) -> DailyLists:
+    """The same with the day's lists, which only a real market has.
+
+    Raises:
+        SettingsError: a file cannot be used.
+    """
+    rules = rules_of_day(settings, trading_day(settings, now_real_ns))
+    real = settings.mode != "sim" and not is_loopback(settings.kite.ws_url)
+    return daily_lists(rules, settings.risk.lists) if real else DailyLists(rules, None)
 
 
 def phases_of(settings: Settings, now_real_ns: int) -> Phases | None:
@@ -158,13 +176,18 @@ def market_facts(
         SettingsError: a rules file or a list cannot be used.
     """
     now_ns = clock.real_ns()
-    rules = rules_of_day(settings, trading_day(settings, now_ns))
-    real = settings.mode != "sim" and not is_loopback(settings.kite.ws_url)
-    lists = daily_lists(rules, settings.risk.lists) if real else DailyLists(rules, None)
+    lists = lists_of_day(settings, now_ns)
+    real, day_text = lists.lists is not None, lists.rules.day.isoformat()
     if lists.missing:
         warn(
-            f"daily lists missing in {settings.risk.lists}: {', '.join(lists.missing)} of {rules.day}: "
-            "what they could forbid is not opened, but for risk.allow"
+            f"daily lists missing in {settings.risk.lists}: {', '.join(lists.missing)} of {day_text}: "
+            "what they could forbid is not opened, but for risk.allow. Write each as LIST-"
+            f"{day_text}.csv, one EXCHANGE:SYMBOL or underlying a line, an empty file for an empty list"
+        )
+    if lists.absent:
+        warn(
+            f"no list of {day_text} in {settings.risk.lists} for {', '.join(lists.absent)}: of these only "
+            f"the series in {settings.trading.market.name} are known"
         )
     phases = phases_of(settings, now_ns)
     day = DayRules(
@@ -183,13 +206,20 @@ def market_facts(
         found = day.day_end(slot, real_ns + ahead_ns)
         return None if found is None else Closing(*(at_ns and at_ns - ahead_ns for at_ns in found))
 
+    def settlement(slot: int, real_ns: int) -> Settlement | None:
+        ahead_ns = time.ahead_ns()
+        found = day.settlement(slot, real_ns + ahead_ns)
+        return None if found is None else Settlement(found.last, *(at_ns - ahead_ns for at_ns in found[1:]))
+
     def traded(slot: int) -> bool:
         found = tick(slot)
         return found is not None and int(found["volume"][0]) > 0
 
     return Facts(
-        view=view, traded=traded, clock_wrong=watch.wrong, day_end=None if phases is None else day_end
-    )
+        view=view, traded=traded, clock_wrong=watch.wrong, day_end=None if phases is None else day_end,
+        ahead_ns=time.ahead_ns if settings.mode == "sim" else None, watch=watch,
+        settlement=None if phases is None else settlement,
+    )  # fmt: skip
 
 
 class TickOf:

@@ -55,6 +55,27 @@ def orders_config(settings: Settings, *, loopback: bool, charges: Schedule | Non
         raise SettingsError(f"order settings ({trading.rules.name}, risk, trading): {error}") from error
 
 
+def loss_limit_words(settings: Settings) -> str:
+    """What the start says about the loss limit of the day.
+
+    Raises:
+        SettingsError: mode live without one.
+    """
+    risk = settings.risk
+    if risk.max_daily_loss is not None:
+        return f"loss limit of the day: {risk.max_daily_loss:,.2f} rupees net, then {risk.on_daily_loss}"
+    if settings.mode == "live":
+        raise SettingsError(
+            "mode live needs a loss limit of the day, and risk.max_daily_loss is not set: without it nothing "
+            "stops a strategy that loses again and again. Set it in rupees, net of charges, for example "
+            "`max_daily_loss: 5000` (and `on_daily_loss: reduce`, kill or flatten)"
+        )
+    return (
+        f"WARNING: NO LOSS LIMIT OF THE DAY. Nothing stops a strategy that loses in mode {settings.mode}; "
+        "mode live refuses to start so. Set risk.max_daily_loss (rupees, net of charges)"
+    )
+
+
 def check_reach(limits: Limits, rules: Path, *urls: str) -> None:
     """Limits that no broker grants are for servers on this machine.
 

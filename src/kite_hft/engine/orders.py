@@ -12,10 +12,11 @@ the day's earlier journals (continuing.py).
 from __future__ import annotations
 
 import contextlib
-import os
+import gc
 import select
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -25,6 +26,7 @@ import numpy as np
 from kite_hft import _counters, _queue
 from kite_hft.brokers.kite.rest import KITE, auth_headers
 from kite_hft.clock import Clock, SystemClock
+from kite_hft.engine.alone import AlertsOut
 from kite_hft.engine.books import shelf
 from kite_hft.engine.children import Answers, outlive_parent
 from kite_hft.engine.continuing import (
@@ -56,6 +58,8 @@ from kite_hft.settings import Settings, is_loopback
 from kite_hft.stages.orders import Orders
 from kite_hft.trading.alerts import alert
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.gate.broker_clock import BrokerClock
+from kite_hft.trading.gate.facts import Facts
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.ports import Ports
@@ -67,7 +71,6 @@ STOP_S: Final = 10.0
 FLATTEN_S: Final = 45.0
 BEAT_NS: Final = 100_000_000
 EXIT_NOT_ACTIVE: Final = 6
-TEXT_CHARS_MAX: Final = 500  # so that a line always fits an empty pipe
 
 
 class Transport(Protocol):
@@ -78,6 +81,8 @@ class Transport(Protocol):
     def poll(self) -> list[tuple[int, HttpResponse | TransportError]]: ...
 
     def next_deadline_ns(self) -> int | None: ...
+
+    def silent(self, now_ns: int) -> None: ...
 
     def fileno(self) -> int: ...
 
@@ -113,11 +118,13 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
         held.callback(transport.close)
         folder, wake_fd = Path(config["folder"]), config["wake_fds"]["orders"]
         journal = open_run_journal(config, settings, folder, clock, held, wake_fd)
+        about = {"broker": settings.broker, "account": settings.account, "run": folder.name}
+        tell = AlertsOut(answers, folder, settings.alerts.model_dump(mode="json"), clock, about)
         if journal.set_aside:
             answers.log(f"orders: the journal was torn: {journal.set_aside}")
         ports = _ports(
             config, settings, instruments, segments, clock, held, transport, intents,
-            [*texts, *extra_texts], answers, latch, journal,
+            [*texts, *extra_texts], answers, latch, journal, tell,
         )  # fmt: skip
         stage = Orders(
             ports,
@@ -143,7 +150,7 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
             journal.wake,
         )
         answers.placed(config["name"], config["place"])
-        return _run(stage, transport, clock, waiting, answers)
+        return _run(stage, transport, clock, waiting, answers, tell)
 
 
 def _ports(
@@ -159,10 +166,10 @@ def _ports(
     answers: Answers,
     latch: LatchWatch,
     journal: RunJournal,
+    tell: AlertsOut,
 ) -> Ports:
     """All that the stage is handed: files, queues, tables, and what earlier processes left."""
     folder, api, restarted = Path(config["folder"]), config["api"], bool(config.get("restarted"))
-    tell = alerts_to(answers)
     own = api["mode"] == "paper" or bool(config.get("own_simulator"))
     broker = broker_name(api["mode"], api.get("url", ""), folder.name, own=own)
     restarted = restarted and bool(journal.records)
@@ -194,7 +201,7 @@ def _ports(
         journal_state=journal.writer.state,
         counters=_counters.CounterWriter(counters.view),
         latest=latest,
-        facts=market_facts(settings, instruments, clock, TickOf(latest.reader_of), answers.log),
+        facts=_facts(settings, instruments, clock, TickOf(latest.reader_of), answers.log, transport),
         intents=intents,
         texts=texts,
         events=_event_queues(segments, config),
@@ -218,15 +225,19 @@ def _ports(
     )
 
 
-def alerts_to(answers: Answers) -> Callable[[dict[str, Any]], None]:
-    """The way of alerts out of this process: to the supervisor, who tells people."""
-
-    def tell(fields: dict[str, Any]) -> None:
-        _, writable, _ = select.select([], [answers.fileno()], [], 0)
-        if writable:
-            answers.send(alert=fields | {"text": str(fields["text"])[:TEXT_CHARS_MAX]})
-
-    return tell
+def _facts(
+    settings: Settings,
+    instruments: InstrumentTable,
+    clock: Clock,
+    tick: TickOf,
+    warn: Callable[[str], None],
+    transport: Transport,
+) -> Facts:
+    """The gate's facts; its watch over the wall clock follows the broker's answers."""
+    facts = market_facts(settings, instruments, clock, tick, warn)
+    if isinstance(transport, HttpTransport) and facts.watch is not None:
+        transport.dated = BrokerClock(clock.mono_ns, clock.real_ns, facts.watch).answered
+    return facts
 
 
 def make_transport(
@@ -265,7 +276,9 @@ def _event_queues(segments: Segments, config: dict[str, Any]) -> dict[int, Any]:
     return found
 
 
-def _run(stage: Orders, transport: Transport, clock: Clock, waiting: Waiting, answers: Answers) -> int:
+def _run(
+    stage: Orders, transport: Transport, clock: Clock, waiting: Waiting, answers: Answers, tell: AlertsOut
+) -> int:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     stage.start()
@@ -284,18 +297,23 @@ def _run(stage: Orders, transport: Transport, clock: Clock, waiting: Waiting, an
         answers.log(f"orders: NOT ACTIVE, nothing is sent: {stage.unexplained}")
     else:
         answers.log(f"orders: recovered: {recovery_words(stage.recovery())}")
+    gc.collect()
+    gc.freeze()  # a collection in the middle of an order does not walk what lives as long as the process
     answers.send(ready={})
     while not (stopping.is_set() or waiting.alone):
         waiting.round()
     waiting.hear()  # the stop policy may stand in the pipe
     stop_ns = clock.mono_ns()
     if waiting.alone:
+        tell.begin()
         stage.control({"do": "alone"}, stop_ns)
     stage.begin_stop(stop_ns)
     longest_ns = (FLATTEN_S if stage.flattening else STOP_S) * 1e9
     while not stage.idle and clock.mono_ns() - stop_ns < longest_ns:
         waiting.round()
+        tell.look()
     summary = stage.close()
+    tell.end(summary, time.sleep)
     fills = transport.parameters() if isinstance(transport, PaperTransport) else {}
     answers.send(part=stage.report() | {"open": summary, "fills": fills})
     waiting.close()
@@ -322,13 +340,15 @@ class Waiting:
     ) -> None:
         self._latch, self._wake_journal = latch, wake_journal
         self._stage, self._transport, self._queues, self._clock = stage, transport, queues, clock
-        self._segments, self._wake_fd = segments, wake_fd
+        self._segments = segments
         self._control, self._answers = control, answers
         self._beat_ns, self._alone = 0, False
         self._epoll = select.epoll()
-        self._epoll.register(wake_fd, select.EPOLLIN)
-        if transport.fileno() >= 0:
-            self._epoll.register(transport.fileno(), select.EPOLLIN)
+        # At its edge: each write of a producer wakes, and what was written need not be read away.
+        self._epoll.register(wake_fd, select.EPOLLIN | select.EPOLLET)
+        self._transport_fd = transport.fileno()
+        if self._transport_fd >= 0:
+            self._epoll.register(self._transport_fd, select.EPOLLIN)
         if control is not None:
             self._epoll.register(control.fileno(), select.EPOLLIN)
         if latch.fileno() >= 0:
@@ -354,12 +374,12 @@ class Waiting:
     def round(self) -> None:
         """One step; then, when it found nothing, look or sleep until something arrives or is due."""
         now_ns = self._clock.mono_ns()
-        if now_ns >= self._beat_ns:
+        worked = self._stage.step(now_ns)
+        self._wake_journal()
+        if now_ns >= self._beat_ns:  # behind the step: what has woken us waits for none of this
             self._beat_ns = now_ns + BEAT_NS
             self._segments.heartbeat(now_ns)
             self.hear()
-        worked = self._stage.step(now_ns)
-        self._wake_journal()
         if worked:
             return
         times = (self._stage.next_deadline_ns(now_ns), self._transport.next_deadline_ns(), self._beat_ns)
@@ -375,13 +395,16 @@ class Waiting:
     def _serve(self, wait_s: float) -> bool:
         """Wait for descriptors; whether one was ready. The transport's own are left to the next step."""
         ready = self._epoll.poll(wait_s)
+        seen_ns, answers = self._clock.mono_ns(), False
         for fd, _ in ready:
-            if fd == self._wake_fd:
-                os.eventfd_read(fd)
+            if fd == self._transport_fd:
+                answers = True
             elif fd == self._latch.fileno():
                 self._latch.drain()
             elif self._control is not None and fd == self._control.fileno():
                 self.hear()
+        if not answers:
+            self._transport.silent(seen_ns)
         return bool(ready)
 
     def close(self) -> None:

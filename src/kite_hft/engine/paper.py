@@ -116,6 +116,9 @@ class PaperTransport:
         """Ticks are looked at every few milliseconds: nobody wakes this process for them."""
         return self._clock.mono_ns() + LOOK_NS
 
+    def silent(self, now_ns: int) -> None:
+        """There is no descriptor that could have been looked at."""
+
     def fileno(self) -> int:
         return -1
 

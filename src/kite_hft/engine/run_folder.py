@@ -2,7 +2,8 @@
 
 `<state>/kite_hft/<broker>-<account>/<IST date>/<run>/` holds all that a run leaves behind;
 nothing of an earlier run is overwritten. `latest` points to the newest. One lock per account:
-two engines would each believe that they alone know the book.
+two engines would each believe that they alone know the book. The account's name is ours alone, so that
+there is a second lock, of what the broker knows the account by.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from kite_hft.sessions import ist_text
+from kite_hft.settings import Settings
 
 ATTEMPTS: Final = 19  # runs that may start in one second: 86,400 x 19 < 36^4
 SECRET: Final = re.compile(
@@ -47,11 +49,13 @@ class RunFolder:
     number: int
     config_hash: int
     rules_hash: int
+    login: tuple[Path, int] | None = None  # the second lock, and its descriptor
 
     def release(self) -> None:
         """Let go of the account."""
-        self.lock.unlink(missing_ok=True)
-        os.close(self.lock_fd)
+        for path, fd in filter(None, ((self.lock, self.lock_fd), self.login)):
+            path.unlink(missing_ok=True)
+            os.close(fd)
 
 
 def state_dir(environment: Mapping[str, str]) -> Path:
@@ -92,15 +96,43 @@ def lock_account(home: Path, tag: str, what: str) -> int:
     return fd
 
 
+def login_of(settings: Settings) -> str:
+    """What the broker knows the account of a run by, as far as the configuration tells: the address and the
+    key. "": the run has a broker of its own (the embedded simulator, paper).
+    """
+    kite = settings.kite
+    if settings.mode == "paper" or not kite.access_token:
+        return ""
+    return f"{kite.api_url.rstrip('/').lower()} {kite.api_key}"
+
+
+def lock_login(home: Path, broker: str, login: str) -> tuple[Path, int]:
+    """Take the lock of a login on this machine, whatever name the account has in its configuration.
+
+    Raises:
+        AccountLocked: held; the message names the other engine's process.
+    """
+    tag = f"{broker}-login-{hashlib.sha256(login.encode()).hexdigest()[:16]}"
+    return home / f"{tag}.lock", lock_account(
+        home, tag, f"this api key of {broker}, under another account name"
+    )
+
+
 def open_run(
-    root: Path, home: Path, broker: str, account: str, now_real_ns: int, copies: list[Path]
+    root: Path,
+    home: Path,
+    broker: str,
+    account: str,
+    now_real_ns: int,
+    copies: list[Path],
+    login: str = "",
 ) -> RunFolder:
     """Lock the account and make the folder of a new run, with copies of config and rules.
 
     copies: the configuration, then the dated rules files; hashes of all and of the rules alone stand in
     the journal's header.
 
-    root: the state directory; home: this user's folder in shared memory.
+    root: the state directory; home: this user's folder in shared memory. login: see `login_of`.
 
     Raises:
         AccountLocked: another engine holds the account.
@@ -108,7 +140,13 @@ def open_run(
     """
     folder = root / f"{broker}-{account}"
     tag = account_tag(broker, account)
-    lock_fd = lock_account(home, tag, f"{broker} account {account}")
+    lock, lock_fd = home / f"{tag}.lock", lock_account(home, tag, f"{broker} account {account}")
+    try:
+        known_as = lock_login(home, broker, login) if login else None
+    except AccountLocked:
+        lock.unlink()
+        os.close(lock_fd)
+        raise
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     date, clock = ist_text(now_real_ns).split(" ")
     base = clock.replace(":", "")
@@ -122,6 +160,8 @@ def open_run(
             continue
     else:
         os.close(lock_fd)
+        if known_as:
+            os.close(known_as[1])
         raise FileExistsError(f"{ATTEMPTS} runs of {broker}-{account} started in this second; try again")
     digest, rules = hashlib.sha256(), hashlib.sha256()
     for number, source in enumerate(copies):
@@ -134,8 +174,8 @@ def open_run(
     number = (hours * 3600 + minutes * 60 + seconds) * ATTEMPTS + attempt
     config_hash = int.from_bytes(digest.digest()[:8], "little")
     rules_hash = int.from_bytes(rules.digest()[:8], "little")
-    lock = home / f"{tag}.lock"
-    return RunFolder(path, tag, lock, name, lock_fd, install_id(root), number, config_hash, rules_hash)
+    install = install_id(root)
+    return RunFolder(path, tag, lock, name, lock_fd, install, number, config_hash, rules_hash, known_as)
 
 
 def copy_without_secrets(source: Path, target: Path) -> None:

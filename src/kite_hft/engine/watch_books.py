@@ -82,6 +82,12 @@ class _Triggers(msgspec.Struct):
     data: list[_Trigger]
 
 
+class _Tended(msgspec.Struct):
+    order_id: str
+    stop: float
+
+
+_EXITS = msgspec.json.Decoder(list[_Tended])
 _POSITIONS = msgspec.json.Decoder(_Positions)
 _ORDERS = msgspec.json.Decoder(_Orders)
 _TRADES = msgspec.json.Decoder(_Trades)
@@ -139,12 +145,24 @@ def orders_of(body: bytes, seen: dict[tuple[str, ...], int], now_ns: int) -> tup
         found.append(
             Resting(
                 f"{row.exchange}:{row.tradingsymbol}", row.product, row.transaction_type, row.order_type,
-                row.status, pending, since_ns,
+                row.status, pending, since_ns, row.order_id,
             )
         )  # fmt: skip
     seen.clear()
     seen.update(forms)
     return found, sum(row.filled_quantity for row in rows)
+
+
+def exits_of(body: bytes) -> dict[str, float]:
+    """Orders at their target that ORDERS turns back into stops when the price leaves it -> the stop, rupees.
+
+    Raises:
+        BadBook: see the class.
+    """
+    try:
+        return {row.order_id: row.stop for row in _EXITS.decode(body)}
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadBook(f"exits: {error}") from None
 
 
 def triggers_of(body: bytes) -> list[Trigger]:

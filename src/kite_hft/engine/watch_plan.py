@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from dataclasses import replace
 from typing import Any, Final
 
 from kite_hft.engine.days import trading_day
@@ -23,11 +24,14 @@ from kite_hft.sessions import (
     session_on,
 )
 from kite_hft.settings import Settings, load_yaml
+from kite_hft.trading.gate.facts import DayRules
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.market_rules import MarketRules, market_rules
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
 
 WITH_AUCTION: Final = ("NSE", "BSE")
+SETTLING_AHEAD: Final = dt.timedelta(days=15)
+"""No later expiry is looked at: holidays are shorter."""
 EXCHANGES: Final = (*WITH_AUCTION, "NFO", "BFO", "CDS", "BCD", "MCX", "NCO")
 
 
@@ -102,7 +106,25 @@ def plain_facts(
         "cas": sorted(cas),
         "others": sorted({row.key for row in shares} - cas),
         "square_offs": [] if always_open else square_offs,
+        "settling": [] if always_open else _settling(settings, instruments, rules, day),
     }
+
+
+def _settling(
+    settings: Settings, instruments: InstrumentTable, rules: MarketRules, day: dt.date
+) -> list[list[Any]]:
+    """[key, day of the expiry, until when, from when it is told] of contracts that have to go today."""
+    chosen, found = settings.trading, []
+    phases = Phases(load_yaml(chosen.calendar)) if not chosen.market_start else None
+    soon = (day + SETTLING_AHEAD).isoformat()
+    near = [row for row in instruments if row.expiry and row.expiry <= soon and rules.expiry(row) is not None]
+    days = DayRules(InstrumentTable(tuple(replace(r, slot=at) for at, r in enumerate(near))), rules, phases)
+    for slot, row in enumerate(near):
+        settles = days.settlement(slot, ist_midnight_ns(day))
+        if settles is not None:
+            until = ist_text(settles.flat_ns)[11:16]
+            found.append([row.key, settles.last, until, settles.warn_ns])
+    return found
 
 
 def _phases(settings: Settings, day: dt.date) -> list[list[Any]]:

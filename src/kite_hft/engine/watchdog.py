@@ -52,7 +52,8 @@ def facts_of(config: Config) -> Facts:
     }
     square_offs = {(exchange, cas): at for exchange, cas, at in config["square_offs"]}
     cas, others = frozenset(config["cas"]), frozenset(config["others"])
-    return Facts(phases, cas, others, square_offs, int(config["closing_ns"]))
+    settling = {key: (last, until, warn_ns) for key, last, until, warn_ns in config["settling"]}
+    return Facts(phases, cas, others, square_offs, int(config["closing_ns"]), settling)
 
 
 class Link:
@@ -143,7 +144,7 @@ class Watchdog:
             first_number=last + 1,
         )  # fmt: skip
         now_ns = self._clock.mono_ns()
-        open_ = self.guard.words(self.market_ns(), now_ns)
+        open_ = self.guard.words(self.market_ns(), now_ns, alone=True)
         books = ist_text(self.guard.books_real_ns)[11:] if self.guard.books_real_ns else "no time"
         text = f"the engine (process {config['pid']}) is gone without order; "
         text += (

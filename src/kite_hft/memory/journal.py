@@ -34,6 +34,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from kite_hft._journal import encode as encode  # one record as bytes: compiled, since each order waits for it
 from kite_hft.layout import LAYOUT_FINGERPRINT
 
 MAGIC: Final = b"KHFTJRN1"
@@ -43,7 +44,6 @@ HEADER_BYTES: Final = _HEADER.size
 MARK: Final = b"\xf5KJ\xff"
 """Begins every record; no valid UTF-8 has these bytes, so no payload does."""
 _HEAD: Final = struct.Struct("<4sI")
-_BODY: Final = struct.Struct("<IIQqHHI")
 _RECORD: Final = struct.Struct("<4sIIIQqHHI")
 PAYLOAD_MAX: Final = 1 << 20
 LAG_MAX: Final = 0xFFFF
@@ -132,16 +132,6 @@ class Scan:
     @property
     def next_seq(self) -> int:
         return self.records[-1].seq + 1 if self.records else 1
-
-
-def encode(
-    kind: Kind, seq: int, time_ns: int, payload: bytes, *, before: int, seed: int, lag: int
-) -> tuple[bytes, int]:
-    """One record and its crc; `before` is the crc of the record before it, `seed` the header's."""
-    lag = lag if lag < LAG_MAX else LAG_MAX
-    body = _BODY.pack(before, len(payload), seq, time_ns, kind, lag, 0) + payload
-    crc = zlib.crc32(body, seed)
-    return _HEAD.pack(MARK, crc) + body, crc
 
 
 def read_header(data: bytes) -> tuple[Header, int]:

@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import threading
 import zlib
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from kite_hft.memory.journal import HEADER_BYTES, PAYLOAD_MAX, Header, JournalError, Kind, Scan, encode
+from kite_hft._journal import Appender
+from kite_hft.memory.journal import PAYLOAD_MAX, Header, JournalError, Kind, Scan
 
 RESERVE_BYTES: Final = 64 << 20
 RESERVE_STEP_BYTES: Final = 16 << 20
@@ -47,9 +49,7 @@ class OsFile:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-
-    def write_at(self, data: bytes, offset: int) -> int:
-        return os.pwrite(self._fd, data, offset)
+        self.write_at = functools.partial(os.pwrite, fd)
 
     def sync(self) -> None:
         os.fdatasync(self._fd)
@@ -70,8 +70,11 @@ class OsFile:
         os.ftruncate(self._fd, length)
 
 
-class JournalWriter:
-    """Appends records to a file. One thread appends; `sync` and `top_up` may run in one other."""
+class JournalWriter(Appender):
+    """Appends records to a file. One thread appends; `sync` and `top_up` may run in one other.
+
+    What writes is compiled (ext/journal.pyx: append), what follows when that fails stands here.
+    """
 
     def __init__(
         self,
@@ -95,6 +98,7 @@ class JournalWriter:
         if (header is None) == (resume is None):
             raise JournalError("give a header for a new journal or a scan of an old one")
         self._file: File = OsFile(file) if isinstance(file, int) else file
+        self.write_at = self._file.write_at
         self._reserve, self._reserve_step, self._on_failure = reserve, reserve_step, on_failure
         self.failed = self.low = ""
         self._sync_failed = False
@@ -102,47 +106,40 @@ class JournalWriter:
         if resume is not None:
             if resume.tail != "clean":
                 raise JournalError(f"the journal is {resume.tail}: {resume.detail}")
-            self.next_seq, self._crc, self._seed, self._end = (
+            self.next_seq, self.crc, self.seed, self.end = (
                 resume.next_seq, resume.crc, resume.seed, resume.end,
             )  # fmt: skip
         elif header is not None:
             encoded = header.encode()
-            self.next_seq, self._end = 1, 0
-            self._seed = self._crc = zlib.crc32(encoded[:-4])
-            self._write(encoded)
-            self._end = HEADER_BYTES
-        self._allocated = self._end
+            self.next_seq, self.end = 1, 0
+            self.seed = self.crc = zlib.crc32(encoded[:-4])
+            self.write(encoded)
+        self._allocated = self.end
         self.synced_seq = 0
         self.sync()
 
-    def append(self, kind: Kind, time_ns: int, payload: bytes) -> int:
-        """Write one record with one write call; returns its seq.
+    def refuse(self, kind: Kind, length: int) -> None:
+        """Nothing new is begun on a file that has failed, and no payload is too long.
 
         Raises:
-            JournalError: it was not written: the write failed, or `failed` stands and it is an INTENT
-                or a GTT, or the payload is too long.
+            JournalError: always but for a record that tells how something begun before goes on.
         """
         if self.failed and kind in _NEEDED:
             raise JournalError(self.failed)
-        if len(payload) > PAYLOAD_MAX:
-            raise JournalError(f"payload of {len(payload)} bytes > {PAYLOAD_MAX}")
-        seq = self.next_seq
-        lag = seq - 1 - self.synced_seq
-        record, crc = encode(kind, seq, time_ns, payload, before=self._crc, seed=self._seed, lag=lag)
-        self._write(record)
-        self._end += len(record)
-        self.next_seq, self._crc = seq + 1, crc
-        return seq
+        if length > PAYLOAD_MAX:
+            raise JournalError(f"payload of {length} bytes > {PAYLOAD_MAX}")
 
-    def _write(self, data: bytes) -> None:
-        try:
-            written = self._file.write_at(data, self._end)
-        except OSError as error:
+    def not_written(self, error: OSError | None, written: int, of: int) -> None:
+        """A write has failed, or was cut short.
+
+        Raises:
+            JournalError: always.
+        """
+        if error is not None:
             self._fail(f"journal write failed: {error.strerror}")
-            raise JournalError(self.failed) from error
-        if written != len(data):
-            self._fail(f"journal write cut short: {written} of {len(data)} bytes")
-            raise JournalError(self.failed)
+        else:
+            self._fail(f"journal write cut short: {written} of {of} bytes")
+        raise JournalError(self.failed) from error
 
     @property
     def behind(self) -> bool:
@@ -173,10 +170,10 @@ class JournalWriter:
 
     def top_up(self) -> None:
         """Keep `reserve` bytes of the disk behind the end of the file; `low` says when there are fewer."""
-        if not self._reserve or self._allocated - self._end >= self._reserve:
+        if not self._reserve or self._allocated - self.end >= self._reserve:
             return
         for more in (self._reserve_step, 0):
-            due = self._end + self._reserve + more
+            due = self.end + self._reserve + more
             try:
                 self._file.allocate(self._allocated, due - self._allocated)
             except OSError as error:
@@ -200,7 +197,7 @@ class JournalWriter:
         try:
             if self.behind:
                 self.sync()
-            self._file.truncate(self._end)
+            self._file.truncate(self.end)
         except (JournalError, OSError):
             return
 

@@ -41,6 +41,9 @@ class Phase(enum.Enum):
     BUSY = enum.auto()
 
 
+IDLE: Final = Phase.IDLE
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Whom to connect to; `context` None: plain TCP (loopback only, see http.py)."""
@@ -63,6 +66,7 @@ class Exchange:
     sent: bool = False  # at least one byte may have left
     sent_ns: int = 0
     status: int = 0
+    date: bytes = b""
     body: bytearray = field(default_factory=bytearray)
 
 
@@ -76,6 +80,7 @@ _FRAMING: Final = re.compile(
 )
 """What makes an answer end otherwise than after its length, or the connection with it."""
 _LENGTH: Final = re.compile(rb"\r\nContent-Length:[ \t]*(\d{1,9})[ \t]*(?=\r|$)", re.I)
+_DATE: Final = re.compile(rb"\r\nDate:[ \t]*([ -~]*)", re.I)
 _SPOKEN: Final = {
     method: h11.Request(method=method, target="/", headers=[("Host", "-")])
     for method in ("GET", "POST", "PUT", "DELETE")
@@ -86,7 +91,10 @@ Done = tuple[int, HttpResponse | TransportError]
 
 
 class Connection:
-    """One connection. `finished` collects answers; `now` is CLOCK_MONOTONIC ns."""
+    """One connection. `finished` collects answers; `now` is CLOCK_MONOTONIC ns.
+
+    dated(date, sent, received): told of each answer's Date header; None: nobody asks.
+    """
 
     def __init__(
         self,
@@ -95,7 +103,9 @@ class Connection:
         finished: Callable[[Done], None],
         body_max: int,
         connect_timeout_ns: int,
+        dated: Callable[[bytes, int, int], None] | None = None,
     ) -> None:
+        self._dated = dated
         self._epoll, self._now, self._finished = epoll, now, finished
         self._body_max, self._connect_timeout_ns = body_max, connect_timeout_ns
         self.phase = Phase.CLOSED
@@ -173,12 +183,24 @@ class Connection:
         """Write one call, a whole HTTP/1.1 request, on an IDLE connection; its end comes by `finished`."""
         self._exchange = exchange = Exchange(request_id, deadline_ns, method)
         self.phase = Phase.BUSY
+        sock, tls = self._socket, self._tls
+        assert sock is not None  # it is IDLE
         try:
-            if self._tls is not None:
-                self._tls.write(data)
-            else:
+            if tls is not None:
+                tls.write(data)
+                data = self._outbox.read()
+            if self._out:  # of the handshake: it goes first
                 self._out += data
-            self._flush()
+            else:
+                try:
+                    n = sock.send(data)
+                except (BlockingIOError, InterruptedError):
+                    n = 0
+                exchange.sent = n > 0
+                if n < len(data):
+                    self._out += data[n:]
+            if self._out:
+                self._flush()
         except OSError as error:
             self.fail(_words(error))
             return
@@ -201,16 +223,7 @@ class Connection:
         if sock is None or self.phase is Phase.CONNECTING:
             return
         if self._outbox.pending:
-            data = self._outbox.read()
-            if not self._out:
-                try:
-                    n = sock.send(data)
-                except (BlockingIOError, InterruptedError):
-                    n = 0
-                if n and self._exchange is not None:
-                    self._exchange.sent = True
-                data = data[n:] if n < len(data) else b""
-            self._out += data
+            self._out += self._outbox.read()
         while self._out:
             try:
                 n = sock.send(self._out)
@@ -275,6 +288,8 @@ class Connection:
             if plain is not None and len(plain[1]) <= self._body_max:
                 self._exchange, self._failures, self.phase = None, 0, Phase.IDLE
                 response = HttpResponse(*plain, exchange.sent_ns, self._now())
+                if self._dated is not None and (date := _DATE.search(data, 0, len(data) - len(plain[1]))):
+                    self._dated(date[1], response.sent_ns, response.received_ns)
                 self._finished((exchange.request_id, response))
                 return
             exchange.heard = True
@@ -287,6 +302,7 @@ class Connection:
                 return
             if isinstance(event, h11.Response):
                 exchange.status = event.status_code
+                exchange.date = dict(event.headers).get(b"date", b"")
             elif isinstance(event, h11.Data):
                 exchange.body += event.data
                 if len(exchange.body) > self._body_max:
@@ -306,6 +322,8 @@ class Connection:
             self.phase = Phase.IDLE
         else:
             self.fail("not kept alive by the server", calm=True)
+        if self._dated is not None and exchange.date:
+            self._dated(exchange.date, response.sent_ns, response.received_ns)
         self._finished((exchange.request_id, response))
 
     # Ending

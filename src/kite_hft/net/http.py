@@ -15,7 +15,7 @@ import select
 import socket
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import h11
 
 from kite_hft.clock import Clock, SystemClock
-from kite_hft.net.connection import Connection, Done, Phase, Target
+from kite_hft.net.connection import IDLE, Connection, Done, Phase, Target
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.units import NS_PER_S
 
@@ -31,11 +31,12 @@ WAITING_MAX: Final = 1024
 EVENTS_PER_POLL: Final = 64
 BODY_MAX: Final = 16 << 20
 _NEVER_NS: Final = 2**62
-_LOOKED_NS: Final = 250_000
+_LOOKED_NS: Final = 500_000
 """So long after `poll` found the sockets silent a connection counts as standing: what a peer did in
 that time could not be known at a broker's distance anyway."""
 _NEVER_LOOKED_NS: Final = -(2**62)
 _HEADS_MAX: Final = 256
+_WITH_LENGTH: Final = ("POST", "PUT")
 _PLAIN: Final = re.compile(r"[!-~]+")
 """Of these characters a target or a content type is made: nothing in it ends the line."""
 
@@ -72,7 +73,11 @@ class _Lane:
 
 
 class HttpTransport:
-    """Calls to one host. Single-threaded."""
+    """Calls to one host. Single-threaded.
+
+    dated(date, sent, received): told of the Date headers of reads, with CLOCK_MONOTONIC ns before and
+    behind; None: nobody asks.
+    """
 
     def __init__(
         self,
@@ -88,18 +93,21 @@ class HttpTransport:
             TransportConfigError: another scheme, plain http to another machine, or a context that
                 does not verify. OSError: the host's name cannot be resolved.
         """
-        self._clock, self._settings = clock, settings or HttpSettings()
+        self._settings, self._mono_ns = settings or HttpSettings(), clock.mono_ns
+        self._timeout_ns = round(self._settings.timeout_s * NS_PER_S)
         self._base, self._targets = _targets(url, context, self._settings.bind_address)
         host = urlsplit(url).netloc.rpartition("@")[2]
         self._fixed = (("Host", host), ("User-Agent", "kite_hft"), ("Accept-Encoding", "identity"))
         self.use_headers(headers)
         self._turn = 0
         self._looked_ns = _NEVER_LOOKED_NS  # when `poll` last saw that the sockets had nothing to say
+        self._silent_ns = _NEVER_LOOKED_NS  # when somebody else saw it for the next `poll`
         self._due_ns = 0  # before then `poll` has nothing to do but what the sockets say
         self._done: list[Done] = []
+        self.dated: Callable[[bytes, int, int], None] | None = None
         self._epoll = select.epoll()
         self._orders = _Lane([self._connection() for _ in range(self._settings.order_connections)])
-        self._reads = _Lane([self._connection() for _ in range(self._settings.read_connections)])
+        self._reads = _Lane([self._connection(self._date) for _ in range(self._settings.read_connections)])
         self._lanes = (self._orders, self._reads)
         self._all = [*self._orders.connections, *self._reads.connections]
         for connection in self._all:
@@ -112,43 +120,64 @@ class HttpTransport:
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in pairs)
         self._heads: dict[tuple[str, str, str], bytes] = {}
 
-    def _connection(self) -> Connection:
+    def _connection(self, dated: Callable[[bytes, int, int], None] | None = None) -> Connection:
         connect_ns = round(self._settings.connect_timeout_s * NS_PER_S)
         return Connection(
-            self._epoll, self._clock.mono_ns, self._done.append, self._settings.body_max, connect_ns
+            self._epoll, self._mono_ns, self._done.append, self._settings.body_max, connect_ns, dated
         )
+
+    def _date(self, date: bytes, sent_ns: int, received_ns: int) -> None:
+        if self.dated is not None:
+            self.dated(date, sent_ns, received_ns)
 
     def fileno(self) -> int:
         """Becomes readable when `poll` has something to do (but see `next_deadline_ns`)."""
         return self._epoll.fileno()
 
+    def silent(self, now_ns: int) -> None:
+        """At `now_ns` somebody who waits for `fileno` too saw that it is not readable: the next `poll`
+        need not ask the kernel once more.
+        """
+        self._silent_ns = now_ns
+
     def submit(self, request_id: int, request: HttpRequest) -> None:
         """Send a call, now if a connection is free. Its one answer comes from `poll`."""
-        now_ns = self._clock.mono_ns()
+        now_ns = self._mono_ns()
         self._due_ns = 0  # there will be another time to keep
-        data = self._encode(request)
-        lane = self._reads if request.method == "GET" else self._orders
+        method, path, body, content_type = request
+        # What comes before its length is the same for all calls of one kind.
+        head = self._heads.get((method, path, content_type)) or self._head(method, path, content_type)
+        if body or method in _WITH_LENGTH:
+            data = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+        else:
+            data = head + b"\r\n"
+        lane = self._reads if method == "GET" else self._orders
         if not lane.waiting:
             looked = 0 <= now_ns - self._looked_ns < _LOOKED_NS
             for connection in lane.connections:
-                if (looked and connection.phase is Phase.IDLE) or connection.fresh():
-                    connection.start(request_id, request.method, data, self._deadline_ns(now_ns))
+                if (looked and connection.phase is IDLE) or connection.fresh():
+                    connection.start(request_id, method, data, now_ns + self._timeout_ns)
                     return
         if len(lane.waiting) >= WAITING_MAX:
             self._done.append((request_id, TransportError("too many calls wait", False, now_ns)))
             return
         give_up_ns = now_ns + round(self._settings.queue_s * NS_PER_S)
-        lane.waiting.append(_Waiting(request_id, request.method, data, give_up_ns))
+        lane.waiting.append(_Waiting(request_id, method, data, give_up_ns))
 
     def poll(self) -> list[tuple[int, HttpResponse | TransportError]]:
         """Handle what happened on the sockets; the answers since the last call."""
-        asked_ns = self._clock.mono_ns()
-        ready = self._epoll.poll(0, EVENTS_PER_POLL)
-        # After news, of an answer say, there may be more: the server hangs up. The next call looks again.
-        self._looked_ns = _NEVER_LOOKED_NS if ready else asked_ns
+        asked_ns = self._mono_ns()
+        ready: Sequence[tuple[int, int]] = ()
+        if 0 <= asked_ns - self._silent_ns < _LOOKED_NS:
+            self._looked_ns = self._silent_ns
+        else:
+            ready = self._epoll.poll(0, EVENTS_PER_POLL)
+            # After news, of an answer say, there may be more: the server hangs up. The next call looks again.
+            self._looked_ns = _NEVER_LOOKED_NS if ready else asked_ns
+        self._silent_ns = _NEVER_LOOKED_NS  # it was told of one look
         if not ready and asked_ns < self._due_ns:
             return []
-        now_ns = self._clock.mono_ns()
+        now_ns = self._mono_ns()
         if ready:
             events = dict(ready)
             for connection in self._all:
@@ -157,7 +186,7 @@ class HttpTransport:
             if self._done:  # an answer does not wait for the housekeeping: that is the next call's
                 self._due_ns = 0
                 return self._answers()
-            now_ns = self._clock.mono_ns()
+            now_ns = self._mono_ns()
         for connection in self._all:
             connection.expire(now_ns)
             if connection.phase is Phase.CLOSED and now_ns >= connection.retry_ns:
@@ -202,27 +231,14 @@ class HttpTransport:
         connection.open(self._targets[self._turn % len(self._targets)])
         self._turn += 1
 
-    def _deadline_ns(self, now_ns: int) -> int:
-        return now_ns + round(self._settings.timeout_s * NS_PER_S)
-
-    def _encode(self, request: HttpRequest) -> bytes:
-        """The whole request; what comes before its length is the same for all calls of one kind."""
-        method, path, body, content_type = request.method, request.path, request.body, request.content_type
-        key = (method, path, content_type)
-        head = self._heads.get(key) or self._head(key)
-        if body or method in ("POST", "PUT"):
-            return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
-        return head + b"\r\n"
-
-    def _head(self, key: tuple[str, str, str]) -> bytes:
-        method, path, content_type = key
+    def _head(self, method: str, path: str, content_type: str) -> bytes:
         if not (_PLAIN.fullmatch(path) and _PLAIN.fullmatch(content_type or "-")):
             raise ValueError(f"{method} {path!r} of {content_type!r}: not fit for a head")
         typed = f"Content-Type: {content_type}\r\n" if content_type else ""
         if len(self._heads) >= _HEADS_MAX:
             self._heads.clear()
         text = f"{method} {self._base}{path} HTTP/1.1\r\n{self._headers}{typed}"
-        self._heads[key] = head = text.encode("ascii")
+        self._heads[method, path, content_type] = head = text.encode("ascii")
         return head
 
     def _serve(self, lane: _Lane, now_ns: int) -> None:
@@ -238,7 +254,7 @@ class HttpTransport:
             if free is None:
                 return
             call = lane.waiting.popleft()
-            free.start(call.request_id, call.method, call.data, self._deadline_ns(now_ns))
+            free.start(call.request_id, call.method, call.data, now_ns + self._timeout_ns)
 
 
 def _targets(url: str, context: ssl.SSLContext | None, bind: str) -> tuple[str, list[Target]]:

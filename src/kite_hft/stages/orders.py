@@ -24,11 +24,11 @@ from kite_hft.trading.exits.keeping import Keeper
 from kite_hft.trading.gate.checks import Context
 from kite_hft.trading.gate.judging import Gate
 from kite_hft.trading.gate.losses import DailyLoss
-from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.pnl import CostBook
 from kite_hft.trading.ports import OrdersConfig, Ports
+from kite_hft.trading.recovery.adopting import closes_others, opens
 from kite_hft.trading.recovery.market_reads import market_reads
 from kite_hft.trading.recovery.polls import Read
 from kite_hft.trading.recovery.reader import BookReader
@@ -50,6 +50,8 @@ from kite_hft.units import NS_PER_S
 
 TEXTS_PER_STEP: Final = 16
 GAUGE_PERIOD_NS: Final = 100_000_000
+UNPRICED_NS: Final = 10 * NS_PER_S
+"""So long do limits on losses wait for the price of a fill."""
 UNTOLD: Final = frozenset({OrderStatus.SENT, OrderStatus.PENDING, OrderStatus.AMBIGUOUS})
 STOP_POLICIES: Final = ("keep", "cancel", "flatten")
 
@@ -82,16 +84,11 @@ class Orders:
         )
         self._teller = Teller(ports, self.book, self.outbox)
         self._watch = Watch(ports, config, self.book, self.outbox, self._age_ns)
-        self.gate = Gate(
-            ports, config, self.book, self.outbox, self.states,
-            active=lambda: self.active,
-            halted=lambda: self.outbox.halted or ("stopping" if self.stopping else ""),
-            funds=lambda: self.reader.funds.net_paise if self.reader.funds else None,
-        )  # fmt: skip
-        self.intake = Intake(ports, config, self.outbox, self.desk, self._judge)
+        self.gate = Gate(ports, config, self.book, self.outbox, self.states, self)
+        self.intake = Intake(ports, config, self.outbox, self.desk, self.gate.judge)
         self.keeper = Keeper(
             ports, config, self.book, self.outbox, self.desk, self.intake, self.reader, self._reconciler,
-            self._calls.submit,
+            self._calls.submit, self.gate,
         )  # fmt: skip
         self._killing = Killing(ports, self.book, self.states, self.desk, self.keeper.triggers.drop_entries)
         self._found = Recovered()
@@ -112,7 +109,7 @@ class Orders:
         if on:
             self.keeper.flatten.begin()
         else:
-            self.keeper.flatten.alive = False
+            self.keeper.flatten.end()
 
     # Life
 
@@ -143,8 +140,11 @@ class Orders:
     def step(self, now_ns: int) -> int:
         """One round; returns how many answers, updates, intents and calls it handled."""
         self.desk.heed_journal(now_ns)
+        killed = self.states.killed
         if self._killing.look(now_ns, active=self.active):
             self.flattening = not self.states.token_dead
+        elif killed and not self.states.killed and not self.stopping:
+            self.flattening = False  # a person has ended the kill, and what it closes with it
         work = self._take_answers(now_ns) + self._take_texts(now_ns)
         # After a restart they wait: a second of reading books is no reason to refuse them.
         waits = self._ports.restarted and not (self.active or self.states.token_dead or self.stopping)
@@ -199,7 +199,8 @@ class Orders:
         if self.active and policy != "flatten":
             self.keeper.leave(now_ns)
         for order in self.book.live():
-            if policy == "flatten" or (policy == "cancel" and order.opening):
+            flat = policy == "flatten" and not closes_others(self.book, order)
+            if flat or (policy == "cancel" and opens(self.book, order)):
                 self.desk.cancel(order, None, now_ns)
 
     @property
@@ -226,6 +227,7 @@ class Orders:
             self.outbox.write_order(order)
         self.active = False
         self._set_gauges()
+        self.outbox.refusals.flush(self._ports.clock.mono_ns(), last=True)
         self.outbox.journal(Kind.END, summary | ({"alone": True} if self._alone else {}))
         return summary
 
@@ -316,10 +318,6 @@ class Orders:
 
     # Intents
 
-    def _judge(self, intent: Intent, left_over: bool, now_ns: int) -> tuple[Verdict | None, Context]:
-        last_seq = intent.strategy_seq - 1 if left_over else self.intake.last_seq.get(intent.strategy, 0)
-        return self.gate.judge(intent, last_seq, now_ns)
-
     def _regather(self, intent: Intent, now_ns: int) -> Context:
         return self.gate.context(intent, intent.strategy_seq - 1, now_ns)
 
@@ -375,10 +373,10 @@ class Orders:
     def _take_texts(self, now_ns: int) -> int:
         taken = 0
         for source in self._ports.texts:
-            n = source.drain(self._text_rows)
-            taken += n
-            for row in self._text_rows[:n]:
-                self._take_text(bytes(row["data"])[: int(row["length"])], now_ns)
+            if n := source.drain(self._text_rows):
+                taken += n
+                for row in self._text_rows[:n]:
+                    self._take_text(bytes(row["data"])[: int(row["length"])], now_ns)
         return taken
 
     def _take_text(self, text: bytes, now_ns: int) -> None:
@@ -403,10 +401,13 @@ class Orders:
 
     def _set_gauges(self) -> None:
         self._ports.flush()
+        self.outbox.refusals.flush(self._ports.clock.mono_ns())
         mark = self._ports.latest.last_px
         pnl = show_pnl(self.outbox, self.book, self._ports.instruments, self.costs, mark)
-        self._losses.look(pnl.net)
-        self.gate.look(pnl.net, self._ports.clock.mono_ns())
+        now_ns = self._ports.clock.mono_ns()
+        if not any(now_ns - ns < UNPRICED_NS for ns in self.book.unpriced.values()):
+            self._losses.look(pnl.net)
+            self.gate.look(pnl.net, now_ns)
         gauge, states = self.outbox.gauge, self.states
         halted, reducing = bool(self.outbox.halted), bool(states.reducing)
         open_ = not (halted or reducing or states.killed or self.stopping)

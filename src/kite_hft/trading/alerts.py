@@ -95,6 +95,9 @@ CODES: Final[dict[str, Code]] = {
     "SQUARE_OFF_NOT_FLAT": _once(
         CRITICAL, "An intraday position is still open near the end of its day: close it in the broker's app."
     ),
+    "SETTLEMENT": Code(
+        WARNING, "A contract that is held settles in shares: close it, or have shares and money ready."
+    ),
     "SQUARE_OFF_FLAT": _once(INFO, "An intraday position that could not be closed is closed now."),
     "NAKED_POSITION": Code(
         CRITICAL,
@@ -113,6 +116,11 @@ CODES: Final[dict[str, Code]] = {
         CRITICAL, "The engine has ended without order: look at the positions, then start it again."
     ),
     # The engine
+    "CLOCK": Code(
+        CRITICAL,
+        "The wall clock was stepped, or is not the broker's: nothing opens, exits pass. See `timedatectl`, "
+        "let chrony or systemd-timesyncd keep it; after a step start the engine anew.",
+    ),
     "KILLED": Code(
         CRITICAL, "Killed: no order leaves, also after a restart, until `kite-hft resume`; read the reason."
     ),
@@ -128,6 +136,14 @@ CODES: Final[dict[str, Code]] = {
     "EXIT_REFUSED": Code(
         CRITICAL,
         "A closing order was refused, so a position is unprotected: place a stop in the broker's app.",
+    ),
+    "STOP_GAVE_WAY": Code(
+        CRITICAL,
+        "An order by hand closes what a stop covered, so the stop gave way: cancel it to get the stop back.",
+    ),
+    "ODD_LOT": Code(
+        CRITICAL,
+        "A part of a position is less than a lot, which no order can name: ask the broker's dealing desk.",
     ),
     "GROUP_BROKEN": _once(
         CRITICAL,

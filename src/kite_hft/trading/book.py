@@ -12,16 +12,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from kite_hft._book import InPlay
 from kite_hft.layout import NO_SLOT, OrderStatus, OrderType, Side
 from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.lifecycle import LIVE, REPORT_OF, WORKING, Input, following
-from kite_hft.trading.positions import Fill, Position, fill_units
+from kite_hft.trading.positions import Cut, Fill, Position, fill_units
+from kite_hft.trading.unproven import Unproven
 
+BUY: Final = int(Side.BUY)
 STOPS: Final = (OrderType.SL, OrderType.SLM)
-UNKNOWN_ORDER: Final = "EXTERNAL"
 AGREEING_READS: Final = 2
 """So many whole reads of the broker's books in a row have to say the same to be believed."""
+PROMISED: Final = 0xFFFE
+"""The strategy under which the orders count that triggers at the broker may place: it holds nothing."""
 EXTERNAL: Final = 0xFFFF
 """The strategy of orders and positions that no strategy of this run made."""
 
@@ -52,7 +56,7 @@ class Order:
     order_id: str = ""
     filled: int = 0
     filled_units: int = 0
-    quantity_max: int = 0  # the most it may become while a modification is unanswered
+    quantity_max: int = 0  # the most it may become while a modification is unanswered, or unproven
     modifications: int = 0
     changed_ns: int = 0  # last answer that changed quantity or price: older rows are stale
     message: str = ""
@@ -60,6 +64,7 @@ class Order:
     agreeing: int = 0  # while ambiguous: whole reads of the positions in a row that agree
     parent: int = 0  # strategy_seq of the intent that it is a slice of; the first slice bears it itself
     trades: dict[str, tuple[int, int]] = field(default_factory=dict)  # trade id -> (quantity, units)
+    unproven: Unproven | None = None  # its last modification, when the answer proves nothing
 
     @property
     def sign(self) -> int:
@@ -68,8 +73,10 @@ class Order:
     @property
     def open_quantity(self) -> int:
         """What may still fill, at worst."""
-        most = max(self.quantity, self.quantity_max)
-        return max(0, most - self.filled) if self.status in LIVE else 0
+        if self.status not in LIVE:
+            return 0
+        left = (self.quantity if self.quantity > self.quantity_max else self.quantity_max) - self.filled
+        return left if left > 0 else 0
 
     @property
     def pending(self) -> int:
@@ -94,22 +101,6 @@ class Change(NamedTuple):
         return self.status_changed or bool(self.fill_quantity or self.fill_units) or self.terms
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """What a stranger's order closed of a strategy's position; signed as a fill.
-
-    order_id: the broker's, or UNKNOWN_ORDER; square_off: the broker made it himself.
-    """
-
-    strategy: int
-    slot: int
-    product: int
-    quantity: int
-    units: int
-    order_id: str = UNKNOWN_ORDER
-    square_off: bool = False
-
-
 class BookError(ValueError):
     """Two orders claim one name, or the broker's words contradict one another."""
 
@@ -128,9 +119,13 @@ class Book:
         self.positions: dict[tuple[int, int, int], Position] = {}
         self._slots: dict[int, list[Position]] = {}
         self._touched: set[int] = set()  # slots that may have changed since `in_play` counted them
-        self._in_play: dict[int, tuple[int, int, int, int]] = {}
+        self.sums = InPlay(self._slots, self._touched)
         self.traded: set[int] = set()  # orders whose fills changed; whoever settles costs empties it
         self.cuts: list[Cut] = []
+        self.promised = 0  # triggers at the broker that count as working orders do
+        self.unpriced: dict[int, int] = {}  # order -> since when its fills have no price of the broker's
+        self.account_known = False  # what EXTERNAL holds has been read from the broker
+        self.apart: dict[int, str] = {}  # slot -> what the broker's own books differ in: nothing is opened
 
     # Finding
 
@@ -189,6 +184,13 @@ class Book:
             self.live_orders[order.order_no] = order
             self._expose(order, order.open_quantity)
 
+    def forget(self, order: Order) -> None:
+        """An order that was refused before it left, and was told: nobody asks for it any more."""
+        if order.status is OrderStatus.REFUSED and not order.order_id:
+            self.orders.pop(order.order_no, None)
+            self._by_tag.pop(order.tag, None)
+            self._by_strategy.pop((order.strategy, order.strategy_seq), None)
+
     def _join(self, order: Order) -> None:
         family = (order.strategy, order.parent)
         first = self._by_strategy.get(family)
@@ -242,12 +244,16 @@ class Book:
         changed = stood != (quantity, px, trigger_px, kind)
         order.order_type = kind
         order.quantity, order.px, order.trigger_px = max(quantity, order.filled), px, trigger_px
-        order.quantity_max, order.changed_ns = 0, now_ns
+        order.quantity_max, order.unproven, order.changed_ns = 0, None, now_ns
         self._expose(order, order.open_quantity - exposed)
         return Change(order, before, terms=changed)
 
-    def fold(self, order: Order, report: OrderReport, now_ns: int) -> Change:
-        """One report about `order` (found by the caller): false when it teaches nothing.
+    def fold(
+        self, order: Order, report: OrderReport, now_ns: int, *, guessed: bool = False, rearmed: bool = False
+    ) -> Change:
+        """One report about `order` (found by the caller): false when it teaches nothing. guessed: the broker
+        has told the fill without its price, and the one in the report is ours. rearmed: it waits for its
+        trigger again, whatever was told before.
 
         Raises:
             BookError: the report's id is another one than the order's.
@@ -261,11 +267,15 @@ class Book:
             got_quantity, got_units = self._fill(
                 order, filled, fill_units(report.average_price, filled, scale)
             )
-        elif filled == order.filled and filled and not order.filled_units:
-            # The first word of the fill came without its price.
-            got_units = fill_units(report.average_price, filled, self._scale(order))
-            self._revalue(order, got_units)
-        self._move(order, REPORT_OF[report.status], now_ns)
+            if guessed:
+                self.unpriced[order.order_no] = now_ns
+        elif 0 < filled == order.filled and (order.order_no in self.unpriced or not order.filled_units):
+            units = fill_units(report.average_price, filled, self._scale(order))
+            got_units = units - order.filled_units if report.average_price else 0
+            self._revalue(order, order.filled_units + got_units)
+        if report.average_price and not guessed and filled == order.filled:
+            self.unpriced.pop(order.order_no, None)
+        self._move(order, Input.REARM if rearmed else REPORT_OF[report.status], now_ns)
         if report.message and order.status is OrderStatus.REJECTED:
             order.message = report.message
         self._expose(order, order.open_quantity - exposed)
@@ -287,6 +297,8 @@ class Book:
         elif quantity == order.filled and value != order.filled_units:
             got_units = value - order.filled_units
             self._revalue(order, value)
+        if quantity >= order.filled:
+            self.unpriced.pop(order.order_no, None)
         self._move(order, Input.SEEN, now_ns)
         self._expose(order, order.open_quantity - exposed)
         return Change(order, before, got_quantity, got_units)
@@ -316,8 +328,10 @@ class Book:
 
     def _expose(self, order: Order, more: int) -> None:
         if more:
-            position = self.position(order)
-            if order.side == Side.BUY:
+            slot = order.slot
+            self._touched.add(slot)
+            position = self.positions.get((order.strategy, slot, order.product)) or self.position(order)
+            if order.side == BUY:
                 position.open_buy += more
             else:
                 position.open_sell += more
@@ -363,6 +377,17 @@ class Book:
         self.position_of(cut.strategy, cut.slot, cut.product).apply(Fill(0, cut.quantity, cut.units))
         self.position_of(EXTERNAL, cut.slot, cut.product).apply(Fill(0, -cut.quantity, -cut.units))
 
+    def promise(self, slot: int, product: int, side: int, quantity: int, number: int) -> None:
+        """A trigger at the broker may order `quantity` more (fewer: negative): it counts in the worst case
+        and as a working order, and takes nothing from what may be closed. number: so many triggers more.
+        """
+        position = self.position_of(PROMISED, slot, product)
+        if side == Side.BUY:
+            position.open_buy += quantity
+        else:
+            position.open_sell += quantity
+        self.promised += number
+
     def in_slot(self, slot: int, product: int) -> list[Position]:
         """The strategies' positions of one (instrument, product), EXTERNAL left out."""
         return [p for p in self._slots.get(slot, ()) if p.product == product and p.strategy != EXTERNAL]
@@ -387,20 +412,7 @@ class Book:
 
         Only slots that something may have happened to since the last time are counted anew.
         """
-        found = self._in_play
-        if self._touched:
-            for slot in self._touched:
-                held = buys = sells = busy = 0
-                for position in self._slots[slot]:
-                    quantity, buy, sell = position.quantity, position.open_buy, position.open_sell
-                    busy |= quantity | buy | sell
-                    held, buys, sells = held + quantity, buys + buy, sells + sell
-                if busy:
-                    found[slot] = held, buys, sells, max(abs(held + buys), abs(held - sells))
-                else:
-                    found.pop(slot, None)
-            self._touched.clear()
-        return found
+        return self.sums.now()
 
     def working_count(self) -> int:
         return sum(1 for order in self.live_orders.values() if order.status in WORKING)

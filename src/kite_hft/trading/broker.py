@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
 from kite_hft.trading.instruments import Instrument
@@ -42,6 +42,10 @@ class TransportError:
     at_ns: int = 0
 
 
+AUTOMATIC_BAND: Final = -1.0
+"""As a protection of MARKET and SL-M orders: the band is the broker's to choose."""
+
+
 class OrderRequest(NamedTuple):
     """What is to be placed, in engine terms. Prices in the instrument's unit."""
 
@@ -53,7 +57,7 @@ class OrderRequest(NamedTuple):
     quantity: int
     px: int = 0
     trigger_px: int = 0
-    protection_percent: float = -1.0  # MARKET and SL-M; -1: the broker's automatic band
+    protection_percent: float = AUTOMATIC_BAND  # of MARKET and SL-M
     tag: str = ""
 
 
@@ -159,11 +163,16 @@ class HoldingReport(NamedTuple):
     authorised: int  # may leave the account today
 
 
+COMMODITY_EXCHANGES: Final = frozenset({"MCX", "NCO"})
+"""Paid for out of the commodity segment's funds."""
+
+
 class Funds(NamedTuple):
     """The account's money in paise, each view as the broker prints it: they are not one another's sum.
 
     net: what new orders may use, margins and collateral counted in. cash: money alone, as it stood
-    after the trades. live: cash that is free now. collateral: what pledged holdings lend.
+    after the trades. live: cash that is free now. collateral: what pledged holdings lend. All of equity and
+    derivatives; commodity: net of the commodity segment, a purse of its own, None: there is one for all.
     """
 
     net_paise: int
@@ -172,6 +181,12 @@ class Funds(NamedTuple):
     opening_paise: int
     collateral_paise: int
     used_paise: int
+    commodity_paise: int | None = None
+
+    def free_paise(self, exchange: str) -> int:
+        """What new orders on an exchange may use."""
+        apart = self.commodity_paise is not None and exchange in COMMODITY_EXCHANGES
+        return self.commodity_paise or 0 if apart else self.net_paise
 
 
 class TriggerRequest(NamedTuple):
@@ -282,7 +297,7 @@ class Broker:
 
     name: str
     place: Callable[[OrderRequest], HttpRequest]
-    modify: Callable[[str, Instrument, int, int, int, int], HttpRequest]
+    modify: Callable[[str, Instrument, int, int, int, int, float], HttpRequest]
     cancel: Callable[[str], HttpRequest]
     order_book: Callable[[], HttpRequest]
     trade_book: Callable[[], HttpRequest]

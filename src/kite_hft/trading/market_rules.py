@@ -73,7 +73,8 @@ class Expiry:
     """Contracts that settle in shares: trading days before the expiry from which nothing is opened.
 
     side: BUY or SELL is what is not opened, 0: both. exit_days: so many days before it, what is held
-    must go.
+    must go; the times of that day are ns after midnight IST: from when people are told, from when it is
+    closed where that is wished, and until when.
     """
 
     exchanges: tuple[str, ...]
@@ -82,6 +83,9 @@ class Expiry:
     side: int
     no_entry_days: int
     exit_days: int
+    warn_from_ns: int
+    close_from_ns: int
+    flat_by_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +289,7 @@ def market_rules(data: Any, day: dt.date) -> MarketRules:
                 Expiry(
                     tuple(r["exchanges"]), tuple(r["kinds"]), frozenset(r["indices"]),
                     int(Side[r["side"]]) if r["side"] else 0, int(r["no_entry_days"]), int(r["exit_days"]),
+                    _ns(r["warn_from"]), _ns(r["close_from"]), _ns(r["flat_by"]),
                 )
                 for r in tables["expiry"]
             ),

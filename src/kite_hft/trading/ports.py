@@ -18,7 +18,7 @@ from kite_hft.memory.journal import Journal, Record
 from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, Limits, TransportError
 from kite_hft.trading.costs import Schedule
 from kite_hft.trading.gate.checks import RiskLimits
-from kite_hft.trading.gate.facts import OPEN_FACTS, Facts
+from kite_hft.trading.gate.facts import OPEN_FACTS, AlwaysFresh, Facts
 from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Tags
@@ -129,6 +129,7 @@ class Ports:
     counted: Mapping[str, int] = field(default_factory=dict)  # counters of this run so far
     written: Written = field(default_factory=Written)
     broker_name: str = ""  # the broker that the journal is about, by address; for its START record
+    boot: str = ""  # id of the machine's boot, whose CLOCK_MONOTONIC a later process can go by; "": unknown
     on_order: Callable[[dict[str, Any]], None] = lambda row: None
     on_trade: Callable[[dict[str, Any]], None] = lambda row: None
     on_call: Callable[[Left], None] = lambda row: None
@@ -136,7 +137,7 @@ class Ports:
     flush: Callable[[], None] = lambda: None
     alert: Callable[[dict[str, Any]], None] = lambda fields: None
     on_book: Callable[[str, bytes, int], None] = lambda read, body, asked_ns: None
-    fresh: Callable[[int], bool] = lambda slot: True
+    fresh: Callable[[int], bool] = field(default_factory=AlwaysFresh)
     open_for: Callable[[int], int] = lambda slot: ALWAYS_NS
     use_token: Callable[[str], None] = lambda access_token: None
     workers: Mapping[int, Sequence[int]] = field(default_factory=dict)  # worker -> its strategies
@@ -181,6 +182,7 @@ class OrdersConfig:
     group_wait_s: float = 1.0  # legs of a group come within this time
     group_leg_s: float = 15.0  # a leg that is neither filled nor refused by then breaks the group
     group_next: str = "filled"  # what lets the next leg go: filled, or accepted
+    settlement: str = "warn"  # what becomes of contracts that are about to settle in shares: warn, or close
     group_partial: str = "unwind"  # what becomes of a group that broke: unwind, or keep
     charges: Schedule | None = None  # of the day; None: nothing costs anything
     max_daily_loss_paise: int | None = None  # net; None: no limit

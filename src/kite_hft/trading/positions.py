@@ -12,6 +12,7 @@ so gross never depends on how cost was attributed, and realised equals gross whe
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from kite_hft.layout import Side
 from kite_hft.trading.instruments import Instrument
@@ -19,6 +20,7 @@ from kite_hft.units import value_paise
 
 CASH_EXCHANGES = ("NSE", "BSE")
 """Where one unit of quantity is one share: an unknown multiplier there is 1."""
+UNKNOWN_ORDER: Final = "EXTERNAL"
 
 
 def multiplier_of(instrument: Instrument) -> int | None:
@@ -113,3 +115,19 @@ class Position:
         else:
             # Turned: the part that closed leaves at cost, the rest opens at this fill's price.
             self.cost_units = units - divide_half_even(units * abs(held), abs(quantity))
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a stranger's order closed of a strategy's position; signed as a fill.
+
+    order_id: the broker's, or UNKNOWN_ORDER; square_off: the broker made it himself.
+    """
+
+    strategy: int
+    slot: int
+    product: int
+    quantity: int
+    units: int
+    order_id: str = UNKNOWN_ORDER
+    square_off: bool = False

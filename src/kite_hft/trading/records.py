@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from kite_hft import _journal
 from kite_hft.layout import (
     ORDER_EVENT,
     EventKind,
@@ -126,32 +127,35 @@ def refusal_event(intent: Intent, reason: Reason, position: int, now_ns: int) ->
     return event
 
 
-def intent_payload(order: Order, token: int, judged: tuple[int, int, int]) -> bytes:
-    """Journal record INTENT: all that finds the order again, and (price, tick seq, age) it was judged by."""
-    return encode_json(
-        {
-            "no": order.order_no,
-            "strategy": order.strategy,
-            "seq": order.strategy_seq,
-            "slot": order.slot,
-            "token": token,
-            "side": order.side,
-            "type": order.order_type,
-            "product": order.product,
-            "validity": order.validity,
-            "flags": order.flags,
-            "qty": order.quantity,
-            "px": order.px,
-            "trigger_px": order.trigger_px,
-            "tag": order.tag,
-            "opening": order.opening,
-            "parent": order.parent,
-            "created_ns": order.created_ns,
-            "ref_px": judged[0],
-            "tick_seq": judged[1],
-            "tick_age_ns": judged[2],
-        }
-    )
+def intent_words(order: Order, token: int, judged: tuple[int, int, int]) -> bytes:
+    """The payload of a journal record INTENT: all that finds the order again, and what it was judged by."""
+    words = {
+        "no": order.order_no,
+        "strategy": order.strategy,
+        "seq": order.strategy_seq,
+        "slot": order.slot,
+        "token": token,
+        "side": order.side,
+        "type": order.order_type,
+        "product": order.product,
+        "validity": order.validity,
+        "flags": order.flags,
+        "qty": order.quantity,
+        "px": order.px,
+        "trigger_px": order.trigger_px,
+        "tag": order.tag,
+        "opening": order.opening,
+        "parent": order.parent,
+        "created_ns": order.created_ns,
+        "ref_px": judged[0],
+        "tick_seq": judged[1],
+        "tick_age_ns": judged[2],
+    }
+    return encode_json(words)
+
+
+intent_payload: Final = _journal.IntentPayload(intent_words)
+"""`intent_words`, compiled (ext/journal.pyx): each order waits for it."""
 
 
 ORDER_COLUMNS: Final = (

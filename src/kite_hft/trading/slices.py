@@ -87,12 +87,24 @@ def family_events(
     events = []
     for kind in event_kinds(change):
         if kind in _ENDS:
-            if any(member.status not in TERMINAL for member in others):
+            living = any(member.status not in TERMINAL for member in others)
+            if living and not _doubt_ends(change, others):
                 continue
-            kind = _END_OF[whole.status]
-        elif (kind is EventKind.ACCEPTED and any(m.status in KNOWN_GOOD for m in others)) or (
+            kind = EventKind.UPDATED if living else _END_OF[whole.status]
+        elif (kind is EventKind.ACCEPTED and not _cleared(change, others)) or (
             kind in _ONCE and any(m.status is not OrderStatus.NEW and m.sent_ns for m in others)
         ):
             continue
         events.append(order_event(kind, told, reason, position, instrument, now_ns))
     return events
+
+
+def _cleared(change: Change, others: Sequence[Order]) -> bool:
+    """The first slice that the broker is known to have, or the last of those whose fate was unknown."""
+    return _doubt_ends(change, others) or all(m.status not in KNOWN_GOOD for m in others)
+
+
+def _doubt_ends(change: Change, others: Sequence[Order]) -> bool:
+    """It was the last slice whose fate was unknown."""
+    ambiguous = OrderStatus.AMBIGUOUS
+    return change.before is ambiguous and all(member.status is not ambiguous for member in others)

@@ -13,7 +13,7 @@ from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.clock import ManualClock
 from kite_hft.engine.evidence import BEGIN, COLUMNS, EVIDENCE, Evidence, Row, day_calls, open_evidence
 from kite_hft.engine.recount import main, recount, recount_run
-from kite_hft.trading.sending.evidence import ENTRY, READ, RECOVERED, URGENT, Left, merged
+from kite_hft.trading.sending.evidence import ENTRY, READ, RECOVERED, URGENT, Journalled, Left, merged
 
 S = 1_000_000_000
 REAL0 = 1_795_000_000 * S
@@ -37,7 +37,7 @@ def write_file(path: Path, rows: list[Row]) -> None:
 def rows_of(broker: str, calls: list[Left]) -> list[Row]:
     rows: list[Row] = []
     made = Evidence(rows.append, LIMITS)
-    made.begin(broker, 0, REAL0)
+    made.begin(broker, 0, REAL0, "boot")
     for call in calls:
         made.add(call)
     made.flush()
@@ -77,20 +77,62 @@ def test_the_days_runs_of_the_same_broker_are_taken_back_and_cut_rows_left_out(t
     made, earlier = open_evidence(
         day / "120000", LIMITS, "live", rows.append, ManualClock(9 * S, REAL0 + 9 * S)
     )
-    assert earlier == found and rows[0]["call"] == BEGIN and rows[0]["name"] == "live"
+    assert earlier == found and {row.boot for row in found} == {"boot"}
+    assert rows[0]["call"] == BEGIN and rows[0]["name"] == "live" and not rows[0]["part"]
     made.add(left(9))
     made.flush()
     assert rows[1]["windows"] == "1/10 in 1.25 s; 1/10 in 1.25 s; 4/380 in 60 s"
 
 
 def test_what_only_the_journal_knows_is_recovered_once() -> None:
-    rows = [left(1), left(2, "ORDERS", READ, "")]
-    journalled = [(rows[0].real_ns - 100_000, False), (REAL0 + 3 * S, True)]
-    every, lacking = merged(rows, journalled, REAL0)
-    assert lacking == [Left(3 * S, REAL0 + 3 * S, RECOVERED, URGENT, "")]
-    assert [row.mono_ns for row in every] == [1 * S, 2 * S, 3 * S]
-    shifted, _ = merged(rows, (), REAL0 - 7 * S)
+    rows = [left(1, name="a"), left(2, "ORDERS", READ, ""), left(2.5, "CANCEL", URGENT, "id1")]
+    journalled = [
+        Journalled(rows[0].real_ns - 100_000, False, "a"),
+        Journalled(REAL0 + 5 * S // 2, True, "id1"),
+        Journalled(REAL0 + 3 * S, True, "id1"),
+        Journalled(REAL0 + 4 * S, False, "b"),
+    ]
+    every, lacking = merged(rows, journalled, REAL0, 5 * S)
+    assert lacking == [
+        Left(3 * S, REAL0 + 3 * S, RECOVERED, URGENT, "id1"),
+        Left(4 * S, REAL0 + 4 * S, RECOVERED, ENTRY, "b"),
+    ]
+    assert [row.mono_ns for row in every] == [1 * S, 2 * S, 5 * S // 2, 3 * S, 4 * S]
+    again, none = merged([*rows, *lacking], journalled, REAL0, 5 * S)
+    assert not none and again == every
+    shifted, _ = merged(rows[:2], (), REAL0 - 7 * S, S // 2)
+    assert [row.mono_ns for row in shifted] == [S // 2, S // 2], "of another boot, whose wall clock was ahead"
+    shifted, _ = merged(rows[:2], (), REAL0 - 7 * S, S // 2 + 10 * S)
     assert [row.mono_ns for row in shifted] == [8 * S, 9 * S], "the machine was started anew between"
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_wall_clock_that_was_stepped_in_the_run_hides_no_call(step_s: int, before: bool) -> None:
+    """The clock is stepped behind the last row, before or behind the record of the call whose row is lost."""
+    rows = [left(1, name="a")._replace(boot="x"), left(100, name="b")._replace(boot="x")]
+    at_ns = REAL0 + 101 * S + (step_s * S if before else 0)
+    journalled = [Journalled(REAL0 + t * S, False, name) for t, name in ((1, "a"), (100, "b"))]
+    journalled.append(Journalled(at_ns, False, "c"))
+    every, lacking = merged(rows, journalled, REAL0 + step_s * S, 102 * S, "x")
+    assert [row.name for row in lacking] == ["c"] and [row.name for row in every] == ["a", "b", "c"]
+    assert 101 * S <= lacking[0].mono_ns <= 102 * S, "never earlier than it was, never after now"
+    assert [row.mono_ns for row in every[:2]] == [1 * S, 100 * S], "the same boot: its own clock holds"
+    of_other, _ = merged(rows, (), REAL0 + step_s * S, 102 * S, "y")
+    assert all(row.mono_ns <= 0 for row in of_other), "another boot's calls left before this one began"
+
+
+def test_the_windows_of_a_file_are_counted_by_the_monotonic_clock(tmp_path: Path) -> None:
+    """The wall clock went back an hour between two runs: the second still finds its predecessor's calls."""
+    day = tmp_path / "2026-11-21"
+    write_file(day / "091500" / EVIDENCE, rows_of("live", [left(1), left(2)]))
+    (day / "110000").mkdir(parents=True)
+    rows: list[Row] = []
+    clock = ManualClock(3 * S, REAL0 - 3600 * S)
+    made, _ = open_evidence(day / "110000", LIMITS, "live", rows.append, clock)
+    made.add(Left(3 * S, clock.real, "PLACE", ENTRY, "x"))
+    made.flush()
+    assert str(rows[1]["windows"]).endswith("3/380 in 60 s")
 
 
 def text_of(rows: list[Row]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from kite_hft.engine.books import RawBook
@@ -174,3 +175,42 @@ def test_a_summary_without_positions_says_so() -> None:
 def test_many_positions_are_counted_and_not_all_named() -> None:
     assert joined(["a", "b"]) == "a | b"
     assert joined(["x" * 500] * 5).endswith("| and 4 more")
+
+
+def test_an_exit_at_its_target_counts_while_the_engine_says_that_it_tends_it() -> None:
+    dog = guard()
+    row = {"order_id": "7", "exchange": "NSE", "tradingsymbol": "X", "product": "MIS", "status": "OPEN",
+           "transaction_type": "SELL", "order_type": "LIMIT", "quantity": 10, "tag": None}  # fmt: skip
+    word = json.dumps([{"order_id": "7", "stop": 95.0}]).encode()
+    for second in range(1, 60):
+        dog.take(held(10, second * S), second * S)
+        dog.take(book("orders", second * S, [row]), second * S)
+        dog.take(RawBook("exits", second * S, 0, word), second * S)
+        assert dog.look(second * S, second * S) == []
+    assert dog.words(60 * S, 60 * S) == "NSE:X MIS +10: target 10"
+    # The engine is gone: at once for whoever knows, after its word has grown old for who does not.
+    assert "10 without protection" in dog.words(60 * S, 60 * S, alone=True)
+    for second in range(60, 65):
+        dog.take(held(10, second * S), second * S)
+        dog.take(book("orders", second * S, [row]), second * S)
+        told = dog.look(second * S, second * S)
+        assert codes(told) == []
+    for second in (65, 66):
+        dog.take(held(10, second * S), second * S)
+        dog.take(book("orders", second * S, [row]), second * S)
+        told = dog.look(second * S, second * S)
+    assert codes(told) == [("NAKED_POSITION", False)] and "does not answer" in told[0]["text"]
+
+
+def test_a_contract_that_settles_in_shares_is_told_once_and_when_it_is_gone() -> None:
+    dog = guard()
+    dog.facts = replace(dog.facts, settling={"NSE:X": ("2026-11-26", "15:20", 3 * S)})
+    row = {"exchange": "NSE", "tradingsymbol": "X", "product": "NRML", "quantity": 75, "last_price": 1.0}
+    told = []
+    for second in range(1, 9):
+        quantity = 75 if second < 7 else 0
+        dog.take(book("positions", second * S, {"net": [row | {"quantity": quantity}]}), second * S)
+        dog.take(book("orders", second * S, []), second * S)
+        told += [(second, f) for f in dog.look(second * S, second * S) if f["code"] == "SETTLEMENT"]
+    assert [(second, bool(fields.get("cleared"))) for second, fields in told] == [(3, False), (7, True)]
+    assert "settles in shares on 2026-11-26" in told[0][1]["text"]

@@ -56,6 +56,7 @@ def test_daily_lists_are_found_by_their_day(tmp_path: Path) -> None:
     (tmp_path / "mis_blocked-2026-11-20.csv").write_text("")
     found = daily_lists(rules, tmp_path)
     assert found.missing == () and set(found.lists or ()) == {"fo_ban", "mis_blocked"}
+    assert set(found.absent) == {"trade_to_trade", "sme", "asm", "gsm", "suspended"}
     ban = next(r for r in found.rules.restrictions if r.name == "fo_ban")
     assert ban.symbols == {"SBIN", "M&M"}
 
@@ -108,10 +109,25 @@ def facts(tmp_path: Path, time: str = "11:00", tick: Any = lambda slot: None, **
     return made, told, clock
 
 
+def test_surveillance_and_trade_to_trade_lists_are_read_where_they_are(tmp_path: Path) -> None:
+    for name in ("fo_ban", "mis_blocked", "asm", "gsm", "trade_to_trade", "sme", "suspended"):
+        (tmp_path / f"{name}-2026-11-20.csv").write_text("")
+    (tmp_path / "gsm-2026-11-20.csv").write_text("NSE:SHARE0\n")
+    (tmp_path / "trade_to_trade-2026-11-20.csv").write_text("NSE:SHARE1\n")
+    made, told, clock = facts(tmp_path, mode="live")
+    assert told == []
+    assert made.view(0, clock.real).closed == {"MIS": "gsm", "MTF": "gsm", "co": "gsm"}
+    assert set(made.view(1, clock.real).closed) == {"MIS", "MTF", "co", "btst"}
+    (tmp_path / "suspended-2026-11-20.csv").write_text("NSE:SHARE0\n")
+    made, _, clock = facts(tmp_path, mode="live")
+    assert made.view(0, clock.real).closed["all"] == "suspended"
+
+
 def test_a_real_market_asks_for_the_lists_and_the_hours(tmp_path: Path) -> None:
     made, told, clock = facts(tmp_path, mode="live")
-    (text,) = told
-    assert "mis_blocked, fo_ban" in text and str(tmp_path) in text and "2026-11-20" in text
+    text, others = told
+    assert "mis_blocked, fo_ban" in text and str(tmp_path) in text and "LIST-2026-11-20.csv" in text
+    assert "trade_to_trade, sme, asm, gsm, suspended" in others and "market_2026-08-03.yaml" in others
     assert made.view(0, clock.real).unlisted == {Product.MIS: "mis_blocked"}
     assert made.view(0, at("14:55")).cut_off, "not known to be out of the closing auction"
     made, told, clock = facts(tmp_path, mode="live", risk={"lists": tmp_path, "allow": ["NSE:SHARE0"]})

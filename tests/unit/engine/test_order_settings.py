@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from kite_hft.engine.order_settings import charges_of_day, check_reach, orders_config
+from kite_hft.engine.order_settings import charges_of_day, check_reach, loss_limit_words, orders_config
 from kite_hft.settings import Settings, SettingsError
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 
@@ -55,3 +59,27 @@ def test_limits_that_no_broker_grants_stay_on_this_machine() -> None:
     for urls in ((there, here), (here, "https://api.kite.trade")):
         with pytest.raises(SettingsError, match=r"loopback_limits\.yaml: no broker grants"):
             check_reach(large, rules, *urls)
+
+
+def test_live_needs_a_loss_limit_of_the_day_and_the_other_modes_say_that_there_is_none() -> None:
+    def words(mode: str, loss: float | None) -> str:
+        return loss_limit_words(Settings(mode=mode, risk={"max_daily_loss": loss}))  # type: ignore[arg-type]
+
+    for mode in ("sim", "paper"):
+        assert "NO LOSS LIMIT OF THE DAY" in words(mode, None) and "risk.max_daily_loss" in words(mode, None)
+    with pytest.raises(SettingsError, match=r"mode live needs .* risk\.max_daily_loss is not set.*Set it"):
+        words("live", None)
+    assert "5,000.00 rupees net, then reduce" in words("live", 5000.0)
+
+
+def test_a_live_start_without_a_loss_limit_ends_before_anything_is_made(tmp_path: Path) -> None:
+    files = {name: str(path) for name, path in settings().trading if isinstance(path, Path)}
+    files["market"] = str(CONFIG / "rules/market_2026-08-03.yaml")
+    config = tmp_path / "live.yaml"
+    config.write_text(yaml.safe_dump({"mode": "live", "trading": files}))
+    state = tmp_path / "state"
+    env = os.environ | {"XDG_STATE_HOME": str(state)}
+    words = [sys.executable, "-m", "kite_hft.engine", "--config", str(config), "--duration", "1"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "risk.max_daily_loss is not set" in done.stderr, done.stderr
+    assert not state.exists()

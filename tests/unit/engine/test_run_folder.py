@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kite_hft.engine.run_folder import ATTEMPTS, AccountLocked, open_run, state_dir
+from kite_hft.engine.run_folder import ATTEMPTS, AccountLocked, login_of, open_run, state_dir
 from kite_hft.memory.segment import make_directory
+from kite_hft.settings import Settings
 
 AT = 1_795_000_000 * 10**9
 
@@ -84,3 +85,37 @@ def test_too_many_runs_in_one_second_are_refused(tmp_path: Path, home: Path) -> 
 def test_state_dir(tmp_path: Path) -> None:
     assert state_dir({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path / "kite_hft"
     assert state_dir({"XDG_STATE_HOME": "relative"}) == Path.home() / ".local/state/kite_hft"
+
+
+def settings_of(
+    mode: str = "sim", url: str = "http://127.0.0.1:9000", key: str = "SECRET", token: str = "t"
+) -> Settings:
+    return Settings.model_validate(
+        {
+            "mode": mode,
+            "kite": {"api_url": url, "ws_url": "ws://127.0.0.1:1", "api_key": key, "access_token": token},
+        }
+    )
+
+
+def test_two_names_of_one_account_at_the_broker_are_one(tmp_path: Path, home: Path) -> None:
+    login = login_of(settings_of())
+    first = open_run(tmp_path, home, "kite", "ALPHA", AT, [], login)
+    with pytest.raises(AccountLocked, match="this api key of kite, under another account name"):
+        open_run(tmp_path, home, "kite", "BETA", AT, [], login_of(settings_of(url="http://127.0.0.1:9000/")))
+    assert not (tmp_path / "kite-BETA").exists()
+    assert not any("SECRET" in path.name for path in home.iterdir())
+    other = open_run(
+        tmp_path, home, "kite", "BETA", AT, [], login_of(settings_of(url="http://127.0.0.1:9001"))
+    )
+    other.release()
+    first.release()
+    open_run(tmp_path, home, "kite", "BETA", AT, [], login).release()
+    assert not list(home.iterdir())
+
+
+def test_a_run_with_a_broker_of_its_own_shares_it_with_nobody(tmp_path: Path, home: Path) -> None:
+    assert login_of(settings_of(token="")) == login_of(settings_of(mode="paper")) == ""
+    runs = [open_run(tmp_path, home, "kite", name, AT, []) for name in ("A", "B")]
+    for run in runs:
+        run.release()

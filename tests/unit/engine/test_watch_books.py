@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kite_hft.engine.watch_books import BadBook, orders_of, positions_of, traded_of, triggers_of
+from kite_hft.engine.watch_books import BadBook, exits_of, orders_of, positions_of, traded_of, triggers_of
 from kite_hft.trading.exits.protection import Held, Leg, Resting, Trigger
 
 
@@ -34,11 +34,18 @@ def test_positions_are_net_with_price_and_multiplier() -> None:
 def test_an_order_is_as_old_as_its_form() -> None:
     seen: dict[tuple[str, ...], int] = {}
     found, filled = orders_of(body([order()]), seen, 5)
-    assert found == [Resting("NSE:X", "MIS", "SELL", "SL", "TRIGGER PENDING", 7, 5)] and filled == 2
+    assert found == [Resting("NSE:X", "MIS", "SELL", "SL", "TRIGGER PENDING", 7, 5, "1")] and filled == 2
     assert orders_of(body([order()]), seen, 9)[0][0].since_ns == 5
     assert orders_of(body([order(status="OPEN")]), seen, 12)[0][0].since_ns == 12
     orders_of(body([]), seen, 13)
     assert not seen
+
+
+def test_the_word_of_the_engine_about_its_exits() -> None:
+    assert exits_of(b'[{"order_id":"9","stop":99.05}]') == {"9": 99.05} and exits_of(b"[]") == {}
+    for wrong in (b"", b"{}", b'[{"order_id":9}]', b"\xff"):
+        with pytest.raises(BadBook, match="exits"):
+            exits_of(wrong)
 
 
 def test_trades_and_triggers() -> None:

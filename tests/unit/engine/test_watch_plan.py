@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from kite_hft.engine.watch_plan import market_offset_ns, plain_facts
 from kite_hft.engine.watchdog import facts_of
 from kite_hft.sessions import ist_midnight_ns, seconds_of_day
 from kite_hft.settings import Settings, load_yaml
-from kite_hft.trading.exits.protection import Held, Resting, covers
+from kite_hft.trading.exits.protection import Facts, Held, Resting, covers
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.market_rules import market_rules
 
@@ -46,6 +47,27 @@ def test_facts_travel_as_json_and_come_back() -> None:
     found = covers([Held(s.key, "MIS", 1, 10.0) for s in stops], stops, [], facts, clock, 0)
     assert {cover.held.key: cover.naked for cover in found} == {"NSE:SBIN": 1, "NSE:SMALL": 0}
     assert {c.held.key: c.square_off for c in found} == {"NSE:SBIN": "15:08", "NSE:SMALL": "15:20"}
+
+
+def test_contracts_that_settle_in_shares_are_named_on_the_days_on_which_they_have_to_go() -> None:
+    future = replace(table().rows[2], expiry="2026-11-26")
+    rows = InstrumentTable((*table().rows[:2], future))
+
+    def of(day: dt.date, always_open: bool = False) -> Facts:
+        rules = market_rules(load_yaml(Path("config/rules/market_2026-08-03.yaml")), day)
+        plain = plain_facts(settings(), rows, rules, day, always_open=always_open) | {"closing_ns": 0}
+        return facts_of(json.loads(json.dumps(plain)))
+
+    eve = dt.date(2026, 11, 25)
+    clock = ist_midnight_ns(eve) + seconds_of_day("09:30") * S
+    assert of(eve).settling == {"NFO:SBIN26DECFUT": ("2026-11-26", "15:20", clock)}
+    assert not of(DAY).settling and not of(eve, always_open=True).settling
+    held = Held("NFO:SBIN26DECFUT", "NRML", 75, 10.0)
+    (cover,) = covers([held], [], [], of(eve), clock, 0)
+    assert "settles in shares on 2026-11-26, to go by 15:20" in cover.words()
+    (early,) = covers([held], [], [], of(eve), clock - 1, 0)
+    (intraday,) = covers([held._replace(product="MIS")], [], [], of(eve), clock, 0)
+    assert not early.settles and not intraday.settles
 
 
 def test_an_always_open_market_has_no_phases_and_no_square_off() -> None:

@@ -30,7 +30,8 @@ class Bench:
             "pid": os.getpid(), "shm": str(folder), "folder": str(folder), "lock": str(folder / "lock"),
             "offset_ns": 0, "linger": False, "remind_s": 300.0, "about": {"account": "X"},
             "alerts": AlertSection(**alerts).model_dump(mode="json"), "limits": {"grace_ns": 0},
-            "facts": {"phases": [], "cas": [], "others": [], "square_offs": [], "closing_ns": 0},
+            "facts": {"phases": [], "cas": [], "others": [], "square_offs": [], "closing_ns": 0,
+                      "settling": []},
         }  # fmt: skip
         self.watching = Watching(self.config, self.said.append)
         self.told: list[dict[str, Any]] = []

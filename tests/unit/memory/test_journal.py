@@ -163,11 +163,48 @@ def test_another_version_is_named() -> None:
 def test_dump(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     path.write_bytes(DATA[:-1])
-    rows = list(dump(path))
-    assert rows[0]["kind"] == "HEADER" and int(rows[0]["rules"], 16) == 4
-    assert rows[1]["kind"] == "INTENT" and rows[1]["data"]["no"] == 0
-    assert rows[-1]["kind"] == "TAIL" and rows[-1]["tail"] == "torn" and len(rows) == 13
+    header, first, *more, tail = dump(path)
+    assert header == {
+        "kind": "HEADER", "layout": f"{LAYOUT_FINGERPRINT:016x}", "build": "0000000000000001",
+        "config": "0000000000000002", "rules": "0000000000000004", "created_real_ns": 3,
+    }  # fmt: skip
+    assert first == {"seq": 1, "time_ns": 1001, "kind": "INTENT", "data": {"no": 0, "text": ""}}
+    assert tail == {"kind": "TAIL", "tail": "torn", "detail": scan(DATA[:-1]).detail} and len(more) == 10
     assert os.path.getsize(path) == len(DATA) - 1  # looking changes nothing
+    path.write_bytes(DATA)
+    assert [row["kind"] for row in dump(path)] == ["HEADER"] + ["INTENT"] * 12, "a clean end is not told"
+
+
+def test_numbers_of_kinds_stand_in_files_for_ever() -> None:
+    assert {kind.name: int(kind) for kind in Kind} == {
+        "START": 1, "INTENT": 2, "REFUSED": 3, "ANSWER": 4, "CALL": 5, "REPORT": 6, "TRADE": 7, "STATE": 8,
+        "RESOLVED": 9, "EXTERNAL": 10, "END": 11, "WAITING": 12, "WITHDRAWN": 13, "ALERT": 14, "PLAN": 15,
+        "GROUP": 16, "COMMAND": 17, "GTT": 18, "GUARD": 19,
+    }  # fmt: skip
+
+
+def test_rules_that_are_not_told_are_none() -> None:
+    assert read_header(Header(build=1, config=2, created_real_ns=3).encode())[0].rules == 0
+
+
+def test_a_last_record_without_payload_is_whole() -> None:
+    found = scan(written([b"{}", b""]))
+    assert (
+        found.tail == "clean"
+        and found.records[-1].payload == b""
+        and found.end == HEADER_BYTES + 2 * HEAD + 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("lag", "tail"), [(0, "corrupt"), (65_534, "corrupt"), (65_535, "torn"), (10**6, "torn")]
+)
+def test_how_far_a_record_can_vouch_for_others(lag: int, tail: str) -> None:
+    """It is the 70,000th, and tells of the first, which is not there, if it tells of 4,465 of them."""
+    seed = read_header(HEADER.encode())[1]
+    far = encode(Kind.REPORT, 70_000, 5, b"{}", before=7, seed=seed, lag=lag)[0]
+    found = scan(HEADER.encode() + b"wrong" + far)
+    assert (found.tail, found.records, found.on_disk) == (tail, (), HEADER_BYTES)
 
 
 @given(st.binary(max_size=300))

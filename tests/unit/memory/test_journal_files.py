@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -208,3 +211,133 @@ def test_reserves_of_the_dead_are_given_back(tmp_path: Path) -> None:
         pytest.skip("this file system sets nothing apart")
     give_back_reserves([path, tmp_path / "missing"])
     assert path.stat().st_blocks * 512 < 1 << 20 and scan(path.read_bytes()).tail == "clean"
+
+
+EXT4 = 0xEF53
+TMPFS = 0x01021994
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(TMPFS, "tmpfs"), (0x858458F6, "ramfs"), (0x958458F6, "hugetlbfs")],  # linux/magic.h
+)
+def test_file_systems_in_memory_are_known_by_their_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, name: str
+) -> None:
+    monkeypatch.setattr(journal_files, "_fs_type", lambda fd: number)
+    with pytest.raises(JournalError, match=f"power cut .{name}.: put the state"):
+        open_journal(tmp_path / "journal")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_overlay_is_known_by_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_files, "_fs_type", lambda fd: 0x794C7630)  # linux/magic.h
+    monkeypatch.setattr(journal_files, "upper_layer", lambda path, mounts: None)
+    with pytest.raises(JournalError, match="an overlay whose upper layer is not told"):
+        open_journal(tmp_path / "journal")
+
+
+@pytest.mark.parametrize(
+    ("mounts", "upper"),
+    [
+        ("22 1 0:21 / / rw - overlay none rw,upperdir=/up", "/up"),
+        ("22 1 0:21 / / rw shared:1 - overlay none rw,upperdir=/up", "/up"),
+        ("22 1 0:21 / / rw - ext4 overlay rw,upperdir=/up", None),
+        ("22 1 0:21 / / rw - overlay overlay", None),
+        ("22 1 0:21 / / rw - overlay x rw,upperdir=/a\n23 1 0:22 / / rw - overlay x rw,upperdir=/b", "/b"),
+        ("22 1 0:21 / /x rw - overlay x rw,upperdir=/a\n23 1 0:22 / / rw - overlay x rw,upperdir=/b", "/a"),
+        ("22 1 0:21 / /y rw - overlay x rw,upperdir=/a", None),
+    ],
+)
+def test_the_upper_layer_is_that_of_the_last_and_nearest_mount(mounts: str, upper: str | None) -> None:
+    assert upper_layer(Path("/x/journal"), mounts) == (Path(upper) if upper else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "backing", "why"),
+    [
+        (None, None, ""),  # a network file system: no block device below
+        ("sda1", None, ""),
+        ("ram0", None, "the RAM disk ram0"),
+        ("zram1", None, "the RAM disk zram1"),
+        ("loop3", "on_disk", ""),
+        ("loop3", "gone", ""),
+        ("loop3", "in_memory", "a loop device over tmpfs"),
+    ],
+)
+def test_what_lies_below_a_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | None, backing: str | None, why: str
+) -> None:
+    files = {part: tmp_path / part for part in ("journal", "on_disk", "in_memory")}
+    for file in files.values():
+        file.touch()
+    numbers = dict.fromkeys(files.values(), os.makedev(7, 3)) | {files["on_disk"]: os.makedev(8, 1)}
+
+    def opened(fd: int) -> Path:
+        return Path(os.readlink(f"/proc/self/fd/{fd}"))
+
+    block = tmp_path / "sys/dev/block"
+    block.mkdir(parents=True)
+    if name:
+        device = tmp_path / "sys/devices" / name
+        (device / "loop" if backing else device).mkdir(parents=True)
+        (block / "7:3").symlink_to(device)
+        if backing:
+            (device / "loop/backing_file").write_text(f"{tmp_path / backing}\n")
+    monkeypatch.setattr(
+        journal_files, "_fs_type", lambda fd: TMPFS if opened(fd).name == "in_memory" else EXT4
+    )
+    monkeypatch.setattr(journal_files, "Path", lambda path: Path(path.replace("/sys", f"{tmp_path}/sys", 1)))
+    fd = os.open(files["journal"], os.O_RDWR)
+    monkeypatch.setattr(os, "fstat", lambda fd: SimpleNamespace(st_dev=numbers[opened(fd)]))
+    found = in_memory(fd)
+    monkeypatch.undo()
+    os.close(fd)
+    assert found == why
+
+
+def test_a_new_journal_asks_for_64_mebibytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = SimpleNamespace(f_bavail=(64 << 10) - 1, f_bfree=1 << 40, f_frsize=1024, f_bsize=4096)
+    monkeypatch.setattr(os, "fstatvfs", lambda fd: disk)
+    with pytest.raises(JournalError, match="63 MiB free < 64 MiB"):
+        open_journal(tmp_path / "journal", allow_memory=True)
+    disk.f_bavail += 1
+    os.close(open_journal(tmp_path / "journal", allow_memory=True))
+
+
+def test_a_torn_tail_is_whole_in_its_file_before_it_is_synced_and_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal"
+    data = journal(path)
+    path.write_bytes(data + b"half a record")
+    synced: list[tuple[str, int, int]] = []
+    fsync = os.fsync
+
+    def told(fd: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{fd}"), os.fstat(fd).st_size, path.stat().st_size))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", told)
+    again = reopen_journal(path, allow_memory=True)
+    os.close(again.fd)
+    assert synced[0] == (f"{path}.torn-1", 13, len(data) + 13) and synced[1][0] == str(tmp_path)
+    assert path.stat().st_size == len(data)
+
+
+@dataclass
+class Dead:
+    """A file with `spare` bytes of the disk behind its end."""
+
+    spare: int
+
+    def stat(self) -> SimpleNamespace:
+        return SimpleNamespace(st_blocks=1 << 20, st_size=(512 << 20) - self.spare)
+
+
+def test_a_reserve_is_what_is_more_than_a_mebibyte_behind_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[tuple[object, int]] = []
+    monkeypatch.setattr(os, "truncate", lambda path, length: cut.append((path, length)))
+    files: Any = [Dead(0), Dead(1 << 20), Dead((1 << 20) + 1), Dead(64 << 20)]
+    give_back_reserves(files)
+    assert cut == [(files[2], (511 << 20) - 1), (files[3], 448 << 20)]

@@ -8,12 +8,21 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from kite_hft.memory.journal import Header, JournalError, Kind, scan
 from kite_hft.memory.journal_files import open_journal
-from kite_hft.memory.journal_writer import PAYLOAD_MAX, RESERVE_STEP_BYTES, JournalWriter, SyncBeside
+from kite_hft.memory.journal_writer import (
+    PAYLOAD_MAX,
+    RESERVE_BYTES,
+    RESERVE_STEP_BYTES,
+    JournalWriter,
+    OsFile,
+    SyncBeside,
+)
 
 HEADER = Header(build=1, config=2, created_real_ns=3)
 MIB = 1 << 20
@@ -28,6 +37,7 @@ class Disk:
     calls: list[str] = field(default_factory=list)
     wrong: dict[str, OSError | int] = field(default_factory=dict)
     truncated: int = -1
+    taken: list[tuple[int, int]] = field(default_factory=list)
 
     def _call(self, name: str) -> int | None:
         self.calls.append(name)
@@ -47,6 +57,7 @@ class Disk:
 
     def allocate(self, offset: int, length: int) -> None:
         self._call("allocate")
+        self.taken.append((offset, offset + length))
         if offset + length > self.size:
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -221,3 +232,117 @@ def test_the_thread_beside_tells_of_a_failure_and_does_not_try_again() -> None:
     beside.wake()
     beside.stop()
     assert told == ["journal sync failed: Input/output error"] and disk.calls.count("sync") == 2
+
+
+def test_a_payload_of_a_mebibyte_is_taken_and_no_longer_one() -> None:
+    disk = Disk()
+    writer = JournalWriter(disk, header=HEADER)
+    assert writer.append(Kind.PLAN, 0, b'"' + bytes(MIB - 2) + b'"') == 1
+    with pytest.raises(JournalError, match="payload of 1048577 bytes > 1048576"):
+        writer.append(Kind.PLAN, 0, bytes(MIB + 1))
+    assert not writer.failed and len(scan(bytes(disk.data)).records[0].payload) == MIB
+
+
+def test_which_part_of_the_disk_is_kept() -> None:
+    disk = Disk()
+    writer = JournalWriter(disk, header=HEADER, reserve=RESERVE_BYTES)
+    writer.top_up()
+    assert disk.taken == [(64, 64 + 80 * MIB)], "64 MiB, and 16 of what comes next"
+    disk = Disk(size=64 + MIB)
+    writer = JournalWriter(disk, header=HEADER, reserve=MIB)
+    writer.top_up()
+    assert disk.taken == [(64, 64 + 17 * MIB), (64, 64 + MIB)]
+    writer.top_up()
+    assert len(disk.taken) == 2, "all of the reserve is there"
+    writer.append(Kind.END, 0, b"{}")
+    disk.size = 1 << 40
+    writer.top_up()
+    assert disk.taken[2:] == [(64 + MIB, 64 + 42 + 17 * MIB)], "only what is lacking"
+
+
+def test_without_a_reserve_nothing_is_set_apart() -> None:
+    disk = Disk()
+    writer = JournalWriter(disk, header=HEADER)
+    writer.append(Kind.START, 0, b"{}")
+    writer.top_up()
+    assert disk.taken == [] and writer.state() == ("", "")
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS])
+def test_what_is_free_is_enough_when_it_is_the_reserve(number: int) -> None:
+    disk = Disk(wrong={"allocate": broken(number), "free": 4 * MIB})
+    writer = JournalWriter(disk, header=HEADER, reserve=4 * MIB)
+    writer.top_up()
+    assert writer.low == "" and disk.calls.count("allocate") == 1
+    disk.wrong["free"] = 4 * MIB - 1
+    writer.top_up()
+    assert writer.low == "the disk is nearly full: 3 MiB free"
+
+
+def test_the_end_syncs_what_is_behind_and_nothing_else() -> None:
+    disk = Disk()
+    writer = JournalWriter(disk, header=HEADER)
+    writer.finish()
+    assert disk.calls.count("sync") == 1 and disk.truncated == 64, "the header's own"
+    writer.append(Kind.END, 0, b"{}")
+    writer.finish()
+    assert disk.calls.count("sync") == 2 and not writer.behind and disk.truncated == 64 + 42
+
+
+def test_a_real_file_sets_blocks_apart_or_says_that_it_cannot(tmp_path: Path) -> None:
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    file = OsFile(fd)
+    try:
+        file.allocate(0, MIB)
+    except OSError as error:
+        assert error.errno in (errno.EOPNOTSUPP, errno.ENOSYS)
+    else:
+        assert os.fstat(fd).st_blocks * 512 >= MIB and os.fstat(fd).st_size == 0
+    os.close(fd)
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    with pytest.raises(OSError, match="Bad file descriptor") as refused:
+        OsFile(fd).allocate(0, MIB)
+    assert refused.value.errno == errno.EBADF
+    os.close(fd)
+
+
+def test_free_bytes_are_those_that_we_may_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = SimpleNamespace(f_bavail=3, f_bfree=5, f_frsize=4096, f_bsize=8192)
+    monkeypatch.setattr(os, "fstatvfs", lambda fd: disk)
+    assert OsFile(0).free_bytes() == 3 * 4096
+
+
+class Idle:
+    """A writer with nothing to sync; counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    @property
+    def behind(self) -> bool:
+        self.asked += 1
+        return False
+
+
+def test_the_thread_beside_sleeps_on_when_there_is_nothing_to_do() -> None:
+    writer: Any = Idle()
+    beside = SyncBeside(writer, gather_s=0.0)
+    beside.start()
+    beside.wake()
+    threading.Event().wait(0.05)
+    assert writer.asked == 1, "by wake alone"
+    beside.stop()
+
+
+def test_the_thread_beside_gathers_records_for_one_sync() -> None:
+    disk = Disk()
+    writer = JournalWriter(disk, header=HEADER)
+    beside = SyncBeside(writer, gather_s=600.0)
+    beside.start()
+    writer.append(Kind.REPORT, 0, b"{}")
+    beside.wake()
+    threading.Event().wait(0.05)
+    assert writer.synced_seq == 0, "it waits for more"
+    writer.append(Kind.REPORT, 0, b"{}")
+    beside.stop()
+    assert writer.synced_seq == 2 and disk.calls.count("sync") == 2

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from orders_world import PX, World, error, filled, form, ok
+from orders_world import PX, World, error, filled, form, limits, ok
 
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Side
 from kite_hft.trading.broker import HttpRequest, HttpResponse
+from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.lifecycle import WORKING
+from kite_hft.trading.ports import OrdersConfig
 
 
 def test_start_reads_the_books_and_only_then_takes_intents() -> None:
@@ -232,6 +234,17 @@ def test_market_order_carries_protection_and_its_row_may_say_limit() -> None:
     world.row().update(order_type="LIMIT", price=102.0)
     world.run(3)
     assert world.order(1).px == 0
+
+
+def test_the_configured_protection_is_sent_with_every_order_at_market() -> None:
+    config = OrdersConfig(limits(), risk=RiskLimits(market_protection=2.5))
+    world = World(config=config).start()
+    world.send(1, order_type=OrderType.MARKET, px=0)
+    world.send(2, order_type=OrderType.SLM, px=0, trigger_px=PX + 100)
+    world.send(3, px=PX - 100)
+    world.send(4, kind=IntentKind.MODIFY, target_seq=3, order_type=OrderType.MARKET, px=0, qty=0)
+    sent = [form(request) for request in [*world.broker.calls("POST"), *world.broker.calls("PUT")]]
+    assert [terms.get("market_protection") for terms in sent] == ["2.5", "2.5", None, "2.5"]
 
 
 def test_orders_and_limits_of_the_throttle() -> None:

@@ -153,8 +153,11 @@ def test_ambiguous_modification_counts_the_worse_until_the_book_tells() -> None:
     world.send(3, kind=IntentKind.MODIFY, target_seq=1, qty=60, px=0)
     assert world.reason(3) == "ORDER_NOT_OPEN"
     world.broker.on_read = None
-    world.run(1)
-    assert world.order(1).quantity == 10 and world.stage.book.worst_case(0) == 10
+    world.run(10)
+    assert world.stage.book.worst_case(0) == 50, "it may arrive late"
+    world.broker.rows[world.order(1).order_id]["quantity"] = 50
+    world.run(3)
+    assert world.order(1).quantity == 50 and world.stage.desk.settled(world.order(1))
 
 
 def test_refused_modification_leaves_the_order_as_it_was() -> None:

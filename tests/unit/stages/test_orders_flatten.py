@@ -7,7 +7,7 @@ from orders_world import PX, World, error, filled, limits
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.trading.broker import HttpRequest, HttpResponse
 from kite_hft.trading.gate.checks import RiskLimits
-from kite_hft.trading.gate.facts import Facts
+from kite_hft.trading.gate.facts import Facts, View
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.ports import OrdersConfig
 
@@ -131,7 +131,7 @@ def test_a_short_that_nobody_sells_back_keeps_no_share_from_being_closed() -> No
     world.run(20.0)
     assert (world.quantity(), world.quantity(slot=1)) == (0, -5)
     world.stage.close()
-    (told,) = [text for text in world.alerts if text.startswith("NOT_FLAT")]
+    *_, told = [text for text in world.alerts if text.startswith("NOT_FLAT")]
     assert "NSE:SHARE1 -5" in told and "SHARE0" not in told
 
 
@@ -149,7 +149,7 @@ def test_a_short_derivative_that_nobody_sells_back_keeps_the_long_one_that_may_c
     world.run(20.0)
     assert world.quantity() == 0 and world.quantity(slot=3) == 75
     world.stage.close()
-    (told,) = [text for text in world.alerts if text.startswith("NOT_FLAT")]
+    *_, told = [text for text in world.alerts if text.startswith("NOT_FLAT")]
     assert "SHARE3 75" in told and "SHARE3 -75" in told
 
 
@@ -177,3 +177,47 @@ def test_a_position_above_the_freeze_quantity_is_closed_in_slices_at_once() -> N
     closing = [o for o in world.stage.book.orders.values() if o.strategy_seq >= ENGINE_SEQ]
     assert [(o.quantity, o.side) for o in closing] == [(1800, Side.SELL)] * 2
     assert world.stage.idle and world.quantity(slot=3, product=Product.NRML) == 0
+
+
+def refusals(world: World) -> int:
+    """Closing orders that the gate refused: each is journalled."""
+    return sum(1 for r in world.journal.records if r.kind.name == "REFUSED")
+
+
+def test_an_order_that_the_gate_refuses_is_tried_ever_later_and_told_once_with_its_cause() -> None:
+    types = [-1]
+    facts = Facts(view=lambda slot, now: View(until_ns=now, order_types=types[0]))
+    world = World(more={"facts": facts}).start()
+    world.send(1)
+    filled(world, 10)
+    fills_at_once(world, 0.5)
+    world.stage.begin_stop(world.clock.mono, "flatten")
+    world.run(1.0)
+    assert world.quantity() == 5  # a closing order was taken, and rests
+    types[0] = 0
+    world.run(60.0)
+    assert 3 <= refusals(world) <= 6
+    (told,) = [text for text in world.alerts if text.startswith("EXIT_REFUSED")]
+    assert "sell 5 NSE:SHARE0" in told and "takes no" in told
+    types[0] = -1
+    fills_at_once(world)
+    world.run(35.0)
+    assert world.quantity() == 0 and world.stage.idle
+
+
+def test_less_than_a_lot_is_told_and_the_rest_closed() -> None:
+    world = World().start()
+    world.send(1, slot=3, qty=150)
+    filled(world, 100)
+    world.row()["status"] = "CANCELLED"
+    world.run(3.0)
+    fills_at_once(world)
+    world.stage.begin_stop(world.clock.mono, "flatten")
+    world.run(30.0)
+    assert world.quantity(slot=3) == 25 and refusals(world) == 0
+    closing = [o for o in world.stage.book.orders.values() if o.strategy_seq >= ENGINE_SEQ]
+    assert [o.quantity for o in closing] == [75]
+    told = [text for text in world.alerts if text.startswith("ODD_LOT")]
+    assert len(told) == 1 and "25 of" in told[0] and "no whole lot of 75" in told[0]
+    world.stage.close()
+    assert any(text.startswith("NOT_FLAT") and "NFO:SHARE3 25" in text for text in world.alerts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
-from orders_world import PX, World, filled, limits
+from orders_world import PX, World, error, filled, limits
 
 from kite_hft.layout import IntentKind, OrderStatus, Side
 from kite_hft.memory.journal import Kind
@@ -207,3 +207,33 @@ def test_a_slow_disk_bunches_nothing() -> None:
     assert len(left) > 10 and not day.stage.outbox.halted
     for i, at in enumerate(left):
         assert sum(at - 1_250_000_000 < other <= at for other in left[: i + 1]) <= 10
+
+
+def test_a_cool_down_that_begins_meanwhile_holds_entries_back_and_lets_exits_pass_singly() -> None:
+    """The broker answered 429 while they waited for the disk."""
+    disk = Disk()
+    day = world(disk, replace(CONFIG, entry_wait_s=30.0))
+    day.send(1, qty=20)
+    filled(day, 20)
+    day.run(3.0)
+    day.broker.on_call = lambda request: None if request.method == "POST" else day.broker.accept(request)
+    day.send(2, px=PX - 5, slot=1)
+    request_id = day.stage._calls._last_id
+    stopped(day, disk)
+    day.broker.on_call = None
+    day.send(3, px=PX - 5, slot=1)
+    day.send(4, side=Side.SELL, qty=1)
+    day.send(5, side=Side.SELL, qty=1)
+    assert {day.status(seq) for seq in (3, 4, 5)} == {OrderStatus.SENT}
+    n = len(day.broker.calls("POST"))
+    day.broker.ready.append((request_id, error(429, "NetworkException", "Too many requests")))
+    day.step()
+    disk.synced = 2**62
+    day.step()
+    assert day.status(2) is OrderStatus.REJECTED and day.status(3) is OrderStatus.SENT
+    for more in (0, 1, 2, 2):
+        assert len(day.broker.calls("POST")) == n + more, "one exit a second, and no entry"
+        day.run(CONFIG.limits.cooldown_urgent_gap_s)
+    assert day.status(3) is OrderStatus.SENT
+    day.run(CONFIG.limits.cooldown_after_429_s)
+    assert len(day.broker.calls("POST")) == n + 3 and day.status(3) is OrderStatus.OPEN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from orders_world import PX, Handler, World, filled, form
+from orders_world import PX, Handler, World, error, filled, form
 
 from kite_hft.layout import Side
 from kite_hft.trading.broker import HttpRequest, TransportError
@@ -117,3 +117,16 @@ def test_a_stop_waits_for_the_answer_to_an_exit() -> None:
     world.broker.hold = False
     world.run(1.0)
     assert world.stage.idle and not world.broker.calls("DELETE")
+
+
+def test_an_intent_that_comes_twice_is_nothing_but_that() -> None:
+    """With any other reason its strategy would hear that its order, which lives, was refused."""
+    world = World().start()
+    world.send(1)
+    world.broker.on_call = lambda request: error(403, "TokenException", "Incorrect `access_token`.")
+    world.send(2, slot=1, qty=1)
+    assert world.stage.states.token_dead
+    told = len(world.told)
+    world.send(1)
+    assert world.stage.outbox.refused["DUPLICATE_INTENT"] == 1
+    assert [e for e in world.told[told:] if e["strategy_seq"] == 1] == []

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from orders_world import PX, S, World, filled, intent, limits
+from orders_world import PX, S, World, filled, intent, limits, ok
 
 from kite_hft.layout import IntentKind, OrderStatus, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Order
+from kite_hft.trading.broker import HttpRequest, HttpResponse
 from kite_hft.trading.gate.facts import Facts
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.intents import ENGINE_SEQ
@@ -170,6 +171,15 @@ def test_an_exit_that_passes_on_poor_data_is_told() -> None:
     assert "NSE:SHARE0" in text and "no tick since" in text
 
 
+def test_an_entry_that_is_made_smaller_is_not() -> None:
+    world = World().start()
+    world.send(1)
+    world.clock.advance(10 * S)
+    world.wish(2, kind=IntentKind.MODIFY, target_seq=1, qty=5, px=0)
+    world.step(2)
+    assert world.order(1).quantity == 5 and "EXIT_UNSURE" not in world.codes()
+
+
 def test_an_exit_on_good_data_and_a_cancel_are_not() -> None:
     found = world()
     found.send(1)
@@ -202,6 +212,22 @@ def test_the_account_has_too_little_left() -> None:
     enough = World(config=replace(found.config, risk=RiskLimits(min_funds=1000.5))).start()
     enough.send(1)
     assert enough.status(1) in WORKING
+
+
+def test_funds_are_those_of_the_segment_that_pays() -> None:
+    """Shares are not held up by an empty commodity segment, whichever way the gate takes."""
+
+    def read(request: HttpRequest) -> HttpResponse:
+        if request.path == "/user/margins":
+            return ok({"equity": {"net": 1000.5}, "commodity": {"enabled": True, "net": 0}})
+        return found.broker.read(request)
+
+    found = world(min_funds=1000.5)
+    found.broker.on_read = read
+    found.run(40.0)
+    assert found.stage.reader.funds is not None and found.stage.reader.funds.free_paise("MCX") == 0
+    found.send(1)
+    assert found.status(1) in WORKING
 
 
 def test_neither_modifications_nor_what_the_engine_does_itself_are_repetitions() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from orders_world import PX, REAL0, S, World, filled, limits
+from orders_world import PX, REAL0, S, World, error, filled, limits
 
 from kite_hft.clock import ManualClock
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Side
@@ -177,6 +177,55 @@ def test_a_kill_with_flatten_closes_everything_once() -> None:
     world.run(20.0)
     assert world.quantity() == 0 and not world.stage.flattening
     assert len([r for r in world.broker.calls("POST") if b"order_type=MARKET" in r.body]) == 1
+
+
+def test_a_flatten_that_is_refused_is_told_and_goes_on() -> None:
+    latch = Latch()
+    world = killable(latch).start()
+    world.send(1)
+    filled(world, 10)
+    world.broker.on_call = lambda request: error(429, "NetworkException", "Too many requests")
+    latch.kill("enough", True)
+    world.run(20.0)
+    assert world.stage.flattening
+    assert any(text.startswith("NOT_FLAT") and "NSE:SHARE0 10" in text for text in world.alerts)
+    world.broker.on_call = None
+    world.run(60.0)
+    filled(world, 10)
+    world.run(5.0)
+    assert world.quantity() == 0 and not world.stage.flattening
+
+
+def test_a_flatten_that_lasts_is_told_though_nothing_is_refused() -> None:
+    latch = Latch()
+    world = killable(latch).start()
+    world.send(1)
+    filled(world, 10)
+    latch.kill("enough", True)
+    world.run(25.0)
+    assert "NOT_FLAT" not in world.codes()
+    world.run(10.0)
+    assert "NOT_FLAT" in world.codes()
+
+
+def test_a_resume_ends_the_closing_of_everything() -> None:
+    latch = Latch()
+    world = killable(latch).start()
+    world.send(1)
+    filled(world, 10)
+    latch.kill("enough", True)
+    world.run(2.0)
+    (closing,) = world.stage.book.live()
+    world.do("resume", by="me")
+    world.run(8.0)
+    keeper = world.stage.keeper
+    assert not world.stage.flattening and closing.status is OrderStatus.CANCELLED
+    assert not any(other.suspended for other in (keeper.plans, keeper.groups, keeper.square_off))
+    world.send(2, kind=IntentKind.EXITS, trigger_px=PX - 100, px=0, qty=0, order_type=0, side=0, validity=0)
+    world.send(3, slot=1)
+    world.run(5.0)
+    assert sorted(o.side for o in world.stage.book.live()) == [Side.BUY, Side.SELL]
+    assert "ACCEPTED" in world.kinds(3) and "CANCELLED" not in world.kinds(3) and world.quantity() == 10
 
 
 def test_the_latch_outlives_the_process_and_resume_ends_it() -> None:

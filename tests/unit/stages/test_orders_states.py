@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from orders_world import PX, S, World, error, filled
 from kite_hft.layout import IntentKind, OrderStatus, Severity, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.gate.facts import OPEN_FACTS, ClockWatch
 from kite_hft.trading.lifecycle import WORKING
 from kite_hft.trading.sending.outbox import C
 
@@ -301,3 +303,29 @@ def test_a_new_token_is_tried_at_once_with_two_reads() -> None:
     before = len(world.broker.calls("GET"))
     world.run(1.0)
     assert [request.path for request in world.broker.calls("GET")[before:]] == ["/orders", "/trades"]
+
+
+def test_a_wrong_clock_opens_nothing_and_a_person_is_told_once() -> None:
+    world = World().start()
+    watch = ClockWatch(world.clock.mono_ns, world.clock.real_ns, S)
+    world = World(broker=world.broker, clock=world.clock, more={
+        "facts": replace(OPEN_FACTS, clock_wrong=watch.wrong, watch=watch)}).start()  # fmt: skip
+    world.send(1)
+    filled(world, 10)
+    watch.skew_ns = lambda: 2 * S
+    world.run(2.0)
+    assert world.codes().count("CLOCK") == 1 and "2.000 s off the broker's" in world.alerts[-1]
+    world.send(2, slot=1)
+    assert world.reason(2) == "CLOCK"
+    world.send(3, side=Side.SELL, qty=4)
+    assert world.status(3) in WORKING, "an exit passes"
+    watch.skew_ns = None
+    world.run(1.0)
+    assert [a["code"] for a in world.alert_fields if a.get("cleared")][-1] == "CLOCK"
+    world.send(4, slot=1)
+    assert world.status(4) in WORKING
+    world.clock.real += 2 * S
+    world.run(1.0)
+    assert world.codes().count("CLOCK") == 2 and "start the engine anew" in world.alerts[-1]
+    world.send(5, slot=1, px=PX - 5)
+    assert world.reason(5) == "CLOCK"

@@ -11,6 +11,66 @@ S = OrderStatus
 REPORTS = set(REPORT_OF.values())
 RANK = [S.NEW, S.SENT, S.AMBIGUOUS, S.ABSENT, S.PENDING, S.TRIGGER_PENDING, S.OPEN]
 
+LIFE = """
+                 SUBMIT   REFUSE   WITHDRAW   CONFIRM  DENY      LOSE       MISS    REARM            SEEN
+NEW              SENT     REFUSED  CANCELLED  -        -         -          -       -                -
+SENT             -        REFUSED  -          PENDING  REJECTED  AMBIGUOUS  -       -                PENDING
+AMBIGUOUS        -        -        -          PENDING  -         -          ABSENT  -                PENDING
+ABSENT           -        -        -          PENDING  -         -          -       -                PENDING
+PENDING          -        -        -          -        -         -          -       -                -
+TRIGGER_PENDING  -        -        -          -        -         -          -       -                -
+OPEN             -        -        -          -        -         -          -       TRIGGER_PENDING  -
+COMPLETE         -        -        -          -        -         -          -       -                -
+CANCELLED        -        -        -          -        -         -          -       -                -
+REJECTED         -        -        -          -        -         -          -       -                -
+REFUSED          -        -        -          -        -         -          -       -                -
+"""
+"""What we do, and what answers and book reads prove: status and input -> status; -: it stays."""
+REPORTED = """
+                 PENDING  TRIGGER_PENDING  OPEN  COMPLETE  CANCELLED  REJECTED
+NEW              -        -                -     -         -          -
+SENT             PENDING  TRIGGER_PENDING  OPEN  COMPLETE  CANCELLED  REJECTED
+AMBIGUOUS        PENDING  TRIGGER_PENDING  OPEN  COMPLETE  CANCELLED  REJECTED
+ABSENT           PENDING  TRIGGER_PENDING  OPEN  COMPLETE  CANCELLED  REJECTED
+PENDING          -        TRIGGER_PENDING  OPEN  COMPLETE  CANCELLED  REJECTED
+TRIGGER_PENDING  -        -                OPEN  COMPLETE  CANCELLED  REJECTED
+OPEN             -        -                -     COMPLETE  CANCELLED  REJECTED
+COMPLETE         -        -                -     -         -          -
+CANCELLED        -        -                -     -         -          -
+REJECTED         -        -                -     -         -          -
+REFUSED          -        -                -     -         -          -
+"""
+"""The broker's word: status and what it reports -> status."""
+
+
+def cells(table: str) -> list[tuple[S, str, S]]:
+    """(status, column, status after) of every cell."""
+    head, *rows = (line.split() for line in table.strip().splitlines())
+    return [
+        (S[row[0]], column, S[row[0]] if after == "-" else S[after])
+        for row in rows
+        for column, after in zip(head, row[1:], strict=True)
+    ]
+
+
+def test_every_status_and_every_input() -> None:
+    asked = [(status, Input[column], after) for status, column, after in cells(LIFE)]
+    asked += [(status, REPORT_OF[S[column]], after) for status, column, after in cells(REPORTED)]
+    assert len(asked) == len(set((status, what) for status, what, _ in asked)) == len(S) * len(Input)
+    for status, what, after in asked:
+        assert following(status, what) is after, (status, what)
+
+
+def test_a_report_without_a_state_is_only_seen() -> None:
+    assert REPORT_OF[None] is Input.SEEN
+    assert set(REPORT_OF) == {None, *WORKING, S.COMPLETE, S.CANCELLED, S.REJECTED}
+
+
+def test_what_may_still_fill_and_what_can_be_cancelled() -> None:
+    assert {S.PENDING, S.TRIGGER_PENDING, S.OPEN} == WORKING
+    assert {S.NEW, S.SENT, S.AMBIGUOUS} | WORKING == LIVE
+    assert {S.COMPLETE, S.CANCELLED, S.REJECTED, S.REFUSED, S.ABSENT} == TERMINAL
+
 
 def test_every_state_has_a_row_and_the_sets_part_them() -> None:
     assert set(TABLE) == set(S)

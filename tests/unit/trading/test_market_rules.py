@@ -14,6 +14,7 @@ from kite_hft.sessions import seconds_of_day
 from kite_hft.settings import load_yaml
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.market_rules import MarketRulesError, market_rules
+from kite_hft.units import NS_PER_S
 
 DATA = load_yaml(Path("config/rules/market_2026-08-03.yaml"))
 TODAY = dt.date(2026, 11, 20)
@@ -170,7 +171,11 @@ def test_which_contracts_settle_in_shares() -> None:
     rule = RULES.expiry(stock)
     assert rule is not None and (rule.side, rule.no_entry_days, rule.exit_days) == (1, 4, 1)
     assert RULES.expiry(replace(stock, name="NIFTY")) is None
-    assert RULES.expiry(replace(stock, kind="FUT")) is None and RULES.expiry(COMMODITY) is None
+    future = RULES.expiry(replace(stock, kind="FUT"))
+    assert future is not None and (future.no_entry_days, future.exit_days) == (-1, 1)
+    times = (rule.warn_from_ns, rule.close_from_ns, rule.flat_by_ns)
+    assert [at_ns // (60 * NS_PER_S) for at_ns in times] == [570, 910, 920]
+    assert RULES.expiry(replace(stock, kind="FUT", name="NIFTY")) is None and RULES.expiry(COMMODITY) is None
 
 
 def test_lists_that_come_anew_each_day() -> None:

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
 from kite_hft.settings import load_yaml
-from kite_hft.trading.book import EXTERNAL, Book, Cut, Order
+from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.costs import ChargesError, Schedule, schedule_from_mapping
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.pnl import CostBook, account, breakdown, parts
+from kite_hft.trading.positions import Cut
 
 SHARE = Instrument(0, 779521, 3045, "SBIN", "NSE", "NSE", "EQ", 5, 1)
 FUTURE = Instrument(1, 40_001 * 256 + 2, 40_001, "XFUT", "NFO", "NFO-FUT", "FUT", 5, 50, multiplier=1)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
-from orders_world import PX, World, filled, limits
+from dataclasses import replace
 
-from kite_hft.layout import EventKind, IntentKind, OrderStatus, OrderType, Product, Side
+import pytest
+from orders_world import PX, World, filled, instruments, limits
+
+from kite_hft.layout import EventKind, IntentKind, OrderStatus, OrderType, Product, Reason, Side
+from kite_hft.trading.book import Change
 from kite_hft.trading.gate.checks import RiskLimits
+from kite_hft.trading.intents import intents_of
 from kite_hft.trading.ports import OrdersConfig
-from kite_hft.trading.slices import slices
+from kite_hft.trading.slices import family_events, slices
 
 FREEZE, LOT = 1800, 75
 WIDE = RiskLimits(max_order_value=1e9, max_position_size=1e9, max_exposure=1e9, max_order_quantity=100_000)
@@ -124,3 +128,111 @@ def test_exits_of_a_large_position_are_sliced_too() -> None:
         (1800, Side.SELL, OrderType.SLM),
         (900, Side.SELL, OrderType.SLM),
     ]
+
+
+def first_filled(world: World) -> None:
+    row = world.row(0)
+    row |= {"filled_quantity": 1800, "status": "COMPLETE", "average_price": 100}
+    world.update(row)
+
+
+def test_when_the_first_slice_has_ended_the_rest_is_cancelled_all_the_same() -> None:
+    world = sliced()
+    first_filled(world)
+    world.send(2, kind=IntentKind.CANCEL, slot=3, target_seq=1)
+    world.run(2.5)
+    assert len(world.broker.calls("DELETE")) == 2 and not world.kinds(2)
+    assert told(world, 1)[-1] == ("CANCELLED", 4500, 1800, 0, 1800)
+    world.send(3, kind=IntentKind.CANCEL, slot=3, target_seq=1)
+    assert world.reason(3) == "ORDER_NOT_OPEN"
+
+
+def test_and_modified_with_all_slices_that_live_within_the_cap_of_each() -> None:
+    world = sliced()
+    first_filled(world)
+    world.send(2, kind=IntentKind.MODIFY, slot=3, target_seq=1, qty=0, px=PX + 10)
+    world.step(2)
+    assert [row["price"] for row in world.broker.rows.values()] == [100.0, 100.1, 100.1]
+    world.order(1)
+    last = list(world.stage.book.orders.values())[-1]
+    last.modifications = limits().modifications_per_order
+    world.send(3, kind=IntentKind.MODIFY, slot=3, target_seq=1, qty=0, px=PX + 20)
+    assert world.reason(3) == "MODIFICATION_CAP"
+
+
+def test_a_waiting_cancel_is_seen_through_for_all_of_them_after_a_restart() -> None:
+    world = sliced()
+    first_filled(world)
+    world.wish(2, kind=IntentKind.CANCEL, slot=3, target_seq=1)
+    intent = intents_of(world.intents.rows[0].tobytes(), 1)[0]
+    world.stage.desk.journal_waiting([(intent, True)])
+    again = World(
+        broker=world.broker, clock=world.clock, history=list(world.journal.records), more={"restarted": True}
+    ).start()  # fmt: skip
+    again.run(3.0)
+    assert len(world.broker.calls("DELETE")) == 2
+
+
+def test_a_partial_exit_makes_room_in_a_sliced_stop() -> None:
+    world = World(config=OrdersConfig(limits(), WIDE)).start()
+    world.send(1, slot=3, qty=3750, product=Product.NRML)
+    for row in list(world.broker.rows.values()):
+        row |= {"filled_quantity": row["quantity"], "status": "COMPLETE", "average_price": 100}
+        world.update(row)
+    words = {"slot": 3, "product": Product.NRML, "order_type": 0, "side": 0, "qty": 0, "px": 0, "validity": 0}
+    world.send(2, kind=IntentKind.EXITS, trigger_px=PX - 100, **words)
+    world.run(2.0)
+    world.send(3, slot=3, product=Product.NRML, side=Side.SELL, qty=900)
+    world.run(6.0)
+    assert world.status(3) is OrderStatus.OPEN and not world.stage.outbox.refused
+    live = [o for o in world.stage.book.live_orders.values() if o.side == Side.SELL]
+    assert sum(o.quantity for o in live) == 3750
+    assert sum(o.quantity for o in live if o.order_type == OrderType.SLM) == 2850
+
+
+def test_a_cancel_of_the_whole_leaves_ended_slices_alone() -> None:
+    """A wish to cancel what has ended would never be seen through, and the stage never be idle."""
+    world = sliced()
+    rows = list(world.broker.rows.values())
+    world.update(rows[0] | {"filled_quantity": 1800, "status": "COMPLETE", "average_price": 100})
+    world.send(2, kind=IntentKind.CANCEL, slot=3, target_seq=1)
+    world.step(4)
+    for row in rows[1:]:
+        world.update(row | {"status": "CANCELLED"})
+    assert len(world.broker.calls("DELETE")) == 2 and not world.stage.desk.cancelling
+
+
+def test_slices_of_unknown_fate_are_told_once_all_are_found() -> None:
+    world = sliced()
+    orders = list(world.stage.book.orders.values())
+    members = [replace(order, status=OrderStatus.PENDING) for order in orders[1:]]
+    change = Change(orders[0], OrderStatus.AMBIGUOUS, 0, 0, False)
+    events = family_events(change, [orders[0], *members], Reason.NONE, 0, instruments()[3], 0)
+    assert [EventKind(int(e["kind"][0])) for e in events] == [EventKind.ACCEPTED]
+    members[0].status = OrderStatus.AMBIGUOUS
+    events = family_events(change, [orders[0], *members], Reason.NONE, 0, instruments()[3], 0)
+    assert not events
+    members[0].status = OrderStatus.PENDING
+    gone = Change(replace(orders[0], status=OrderStatus.ABSENT), OrderStatus.AMBIGUOUS, 0, 0, False)
+    events = family_events(gone, [gone.order, *members], Reason.ABSENT, 0, instruments()[3], 0)
+    told = [(EventKind(int(e["kind"][0])), OrderStatus(int(e["status"][0]))) for e in events]
+    assert told == [(EventKind.UPDATED, OrderStatus.PENDING)]  # the others live, and nothing is in doubt
+
+
+def test_a_cancel_that_a_crash_cut_short_is_seen_through_for_every_slice() -> None:
+    world = sliced()
+    world.send(2, kind=IntentKind.CANCEL, slot=3, target_seq=1)
+    records = world.journal.records
+    first = next(at for at, r in enumerate(records) if r.kind.name == "CALL")
+    sent = {request.path for request in world.broker.calls("DELETE")}
+    for row in world.broker.rows.values():
+        row["status"] = "OPEN"  # of the calls none has arrived
+    again = World(
+        broker=world.broker, clock=world.clock, latest=world.latest, history=list(records[: first + 1]),
+        more={"restarted": True},
+    ).start()  # fmt: skip
+    before = len(again.broker.calls("DELETE")) - 3
+    again.run(6.0)
+    cancelled = [request.path for request in again.broker.calls("DELETE")][before:]
+    assert len(sent) == 3 and sent <= set(cancelled)
+    assert {row["status"] for row in world.broker.rows.values()} == {"CANCELLED"}

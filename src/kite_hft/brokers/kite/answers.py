@@ -1,16 +1,23 @@
 """Layer 2, orders process, hot: Kite's JSON answers: the envelope, and single values of a row.
 
 Every answer is `{"status": "success", "data": ...}` or `{"status": "error", "error_type": ..,
-"message": ..}`; a value that is not what it has to be makes the whole answer unreadable.
+"message": ..}`; a value that is not what it has to be makes the whole answer unreadable. So does a number
+beyond what our records hold: it could be neither told to a strategy nor read back from the journal.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+COUNT_MAX: Final = 2**31 - 1
+PX_MAX: Final = 2**31 - 1
+"""Quantities and prices (in the instrument's unit) of ORDER_EVENT."""
+VALUE_MAX: Final = 2**53
+"""Price x quantity, in units: times any multiplier it is a 64-bit number of paise."""
 
 
 class AnswerError(ValueError):
@@ -51,8 +58,8 @@ def text(row: Mapping[str, Any], key: str, *, required: bool = False) -> str:
 
 def count(row: Mapping[str, Any], key: str) -> int:
     value = row.get(key) or 0
-    if int(value) != value or value < 0:
-        raise ValueError(f"{key} {value!r} is no whole number of 0 or more")
+    if int(value) != value or not 0 <= value <= COUNT_MAX:
+        raise ValueError(f"{key} {value!r} is no whole number from 0 to {COUNT_MAX}")
     return int(value)
 
 
@@ -63,7 +70,23 @@ def amount(row: Mapping[str, Any], key: str) -> float:
     return value
 
 
+def price(row: Mapping[str, Any], key: str, scale: int) -> float:
+    """An amount that is a price of an instrument with `scale` units to the rupee."""
+    value = amount(row, key)
+    if value * scale > PX_MAX:
+        raise ValueError(f"{key} {value!r} is no price: more than {PX_MAX / scale:g}")
+    return value
+
+
+def average(row: Mapping[str, Any], key: str, scale: int, quantity: int) -> float:
+    """A price at which `quantity` was traded."""
+    value = price(row, key, scale)
+    if value * scale * abs(quantity) > VALUE_MAX:
+        raise ValueError(f"{key} {value!r} of {quantity} is worth more than any order")
+    return value
+
+
 def whole(value: Any) -> int:
-    if int(value) != value:
-        raise ValueError(f"{value!r} is no whole number")
+    if int(value) != value or abs(value) > COUNT_MAX:
+        raise ValueError(f"{value!r} is no whole number within {COUNT_MAX}")
     return int(value)

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from kite_hft.brokers.kite.answers import AnswerError, amount, count, data_of, rows_of, text
+from kite_hft.brokers.kite.answers import AnswerError, count, data_of, price, rows_of, text
 from kite_hft.layout import Product, Side
 from kite_hft.trading.broker import HttpRequest, OrderRequest, TriggerLeg, TriggerReport, TriggerRequest
 from kite_hft.trading.instruments import Instrument, scale_of_token
@@ -102,7 +102,7 @@ def _report(row: Mapping[str, Any]) -> TriggerReport:
         active=status == _ACTIVE,
         token=token,
         legs=tuple(
-            _leg(order, round(float(value) * scale), scale)
+            _leg(order, round(price({"trigger": value}, "trigger", scale) * scale), scale)
             for order, value in zip(rows_of(row["orders"]), values, strict=True)
         ),
     )
@@ -118,7 +118,7 @@ def _leg(order: Mapping[str, Any], trigger_px: int, scale: int) -> TriggerLeg:
         side=Side[order["transaction_type"]],
         product=_PRODUCT_OF.get(order.get("product") or ""),
         quantity=count(order, "quantity"),
-        px=round(amount(order, "price") * scale),
+        px=round(price(order, "price", scale) * scale),
         order_id=str(fired.get("order_id") or ""),
         failed=failed,
     )

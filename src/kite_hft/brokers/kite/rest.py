@@ -13,21 +13,24 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
+from kite_hft import _kite_form
 from kite_hft.brokers.kite import basket, gtt, market
 from kite_hft.brokers.kite.account import parse_funds
 from kite_hft.brokers.kite.answers import (
     AnswerError,
-    amount,
+    average,
     count,
     data_of,
     envelope_of,
     message_of,
+    price,
     rows_of,
     text,
     whole,
 )
 from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
 from kite_hft.trading.broker import (
+    AUTOMATIC_BAND,
     Ambiguous,
     Broker,
     Confirmed,
@@ -94,8 +97,11 @@ _UNSURE: Final = re.compile(r"tim(?:ed?|ing)[\s-]*out|before placing again|check
 """Words of a refusal that takes it back: the order system did not answer in time."""
 
 
-def place(request: OrderRequest) -> HttpRequest:
-    """POST /orders/regular. MARKET and SL-M always carry market_protection: without it they are refused."""
+def place_form(request: OrderRequest) -> bytes:
+    """The body of any placement.
+
+    MARKET and SL-M always carry market_protection: without it they are refused.
+    """
     instrument, side, kind, product, validity, quantity, px, trigger_px, percent, tag = request
     form = f"{_place_form(instrument.exchange, instrument.symbol, side, kind, product, validity)}{quantity}"
     if kind in _PRICED:
@@ -106,7 +112,11 @@ def place(request: OrderRequest) -> HttpRequest:
         form += f"&market_protection={_protection(percent)}"
     if tag:
         form += f"&tag={_word(tag)}"
-    return HttpRequest("POST", _PLACE_PATH, form.encode(), FORM)
+    return form.encode()
+
+
+place: Final = _kite_form.Placing(HttpRequest, _PLACE_PATH, FORM, place_form)
+"""OrderRequest -> POST /orders/regular. Most bodies are made by compiled code, the same to the byte."""
 
 
 @functools.lru_cache(4096)
@@ -146,7 +156,13 @@ def _protection(percent: float) -> str:
 
 
 def modify(
-    order_id: str, instrument: Instrument, quantity: int, px: int, trigger_px: int, order_type: int = 0
+    order_id: str,
+    instrument: Instrument,
+    quantity: int,
+    px: int,
+    trigger_px: int,
+    order_type: int = 0,
+    protection_percent: float = AUTOMATIC_BAND,
 ) -> HttpRequest:
     """PUT /orders/regular/{id}, with only what changes: 0 leaves a term as it is.
 
@@ -162,7 +178,7 @@ def modify(
     if trigger_px:
         form["trigger_price"] = price_text(trigger_px, instrument.scale)
     if order_type in _PROTECTED:
-        form["market_protection"] = _protection(-1.0)
+        form["market_protection"] = _protection(protection_percent)
     return HttpRequest("PUT", _order_path(order_id), _encode(form), FORM)
 
 
@@ -279,9 +295,9 @@ def _order(row: Mapping[str, Any]) -> OrderReport:
             filled_quantity=count(row, "filled_quantity"),
             pending_quantity=count(row, "pending_quantity"),
             cancelled_quantity=count(row, "cancelled_quantity"),
-            average_price=amount(row, "average_price"),
-            px=round(amount(row, "price") * scale),
-            trigger_px=round(amount(row, "trigger_price") * scale),
+            average_price=average(row, "average_price", scale, count(row, "filled_quantity")),
+            px=round(price(row, "price", scale) * scale),
+            trigger_px=round(price(row, "trigger_price", scale) * scale),
             tags=_tags(row),
             parent_order_id=text(row, "parent_order_id"),
             order_timestamp=text(row, "order_timestamp"),
@@ -309,11 +325,11 @@ def parse_trades(body: bytes) -> list[TradeReport]:
                 order_id=text(row, "order_id", required=True),
                 exchange=text(row, "exchange"),
                 symbol=text(row, "tradingsymbol"),
-                token=int(row["instrument_token"]),
+                token=(token := int(row["instrument_token"])),
                 side=Side[row["transaction_type"]],
                 product=_PRODUCT_OF.get(row.get("product") or ""),
-                quantity=count(row, "quantity"),
-                average_price=amount(row, "average_price"),
+                quantity=(quantity := count(row, "quantity")),
+                average_price=average(row, "average_price", scale_of_token(token), quantity),
                 fill_timestamp=text(row, "fill_timestamp"),
             )
             for row in rows_of(data_of(body))
@@ -330,10 +346,10 @@ def parse_positions(body: bytes) -> list[PositionReport]:
             PositionReport(
                 exchange=text(row, "exchange"),
                 symbol=text(row, "tradingsymbol"),
-                token=int(row["instrument_token"]),
+                token=(token := int(row["instrument_token"])),
                 product=_PRODUCT_OF.get(row.get("product") or ""),
-                quantity=whole(row["quantity"]),
-                average_price=amount(row, "average_price"),
+                quantity=(quantity := whole(row["quantity"])),
+                average_price=average(row, "average_price", scale_of_token(token), quantity),
                 buy_quantity=count(row, "buy_quantity"),
                 sell_quantity=count(row, "sell_quantity"),
                 buy_value=float(row.get("buy_value") or 0),

@@ -90,7 +90,8 @@ class Matching:
         """The book of a slot as of its latest snapshot."""
         book = self._books.setdefault(slot, Book())
         snapshot = int(self._snapshots[slot])
-        if self.seen[slot] and book.snapshot != snapshot:
+        # Within `snapshot` the book is ahead by one; renewed then, it would give what it gave again.
+        if self.seen[slot] and book.snapshot < snapshot:
             book.renew(self.latest[slot], 0, self.locks.get(slot))  # its trades came before this order
             book.snapshot = snapshot
         return book

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.sim.exchange.orders import NewOrder, Refusal
 from kite_hft.sim.order_path.faults import ACTS
+from kite_hft.sim.order_path.market import SLOTS
 from kite_hft.sim.order_path.network import LATE_NS
 from kite_hft.units import NS_PER_S
 
@@ -24,6 +25,7 @@ HAND_QUANTITY: Final = 7
 """A hand's orders have a quantity that no strategy uses."""
 LATCHING: Final = frozenset({"halt", "kill_switch"})
 """Nothing opens any more after these: they come late in the day."""
+PERSON_NS: Final = 3 * NS_PER_S
 STEPS_S: Final = (0.5, 2.0, 30.0, 90.0)
 
 
@@ -41,9 +43,9 @@ class Acts:
     def plan(self, trading_ns: int) -> None:
         """Put the day on the agenda."""
         world, rng = self._world, self._world.rng
-        at = world.network.at
+        at, first_ns = world.network.at, 4 * NS_PER_S
         at(TICK_NS, self._tick)
-        first_ns = 4 * NS_PER_S
+        at(rng.randrange(first_ns, 2 * first_ns), self._person)
         for _ in range(world.day.actions):
             at(rng.randrange(first_ns, trading_ns), self._strategy)
         for kind in ACTS:
@@ -69,6 +71,24 @@ class Acts:
         """A strategy acts; with the machine down there is none."""
         if not self._world.machine_down:
             self._world.flow.act()
+
+    def _person(self) -> None:
+        """Somebody looks in from time to time, and lets trading go on that was halted."""
+        world = self._world
+        if not self.trading:
+            return
+        world.network.at(world.now_ns + PERSON_NS, self._person)
+        stage = world.stage
+        if (
+            stage is None
+            or not stage.active
+            or not (stage.outbox.halted or stage.states.reducing or world.latch)
+        ):
+            return
+        if world.rng.random() < 0.6:
+            world.note("! a person resumes")
+            world.checker.resumed()
+            stage.control({"do": "resume", "by": "a person"}, world.clock.mono)
 
     # The process and the machine
 
@@ -104,21 +124,21 @@ class Acts:
         def free() -> None:
             events.blocked = False
 
-        world.network.at(world.now_ns + world.rng.randrange(NS_PER_S, 4 * NS_PER_S), free)
+        world.network.at(world.now_ns + world.rng.randrange(NS_PER_S // 4, 2 * NS_PER_S), free)
 
     # Prices
 
     def _feed_gap(self) -> None:
         world = self._world
         self._struck("feed_gap")
-        self.gap_until_ns = world.now_ns + world.rng.randrange(NS_PER_S, 7 * NS_PER_S)
+        self.gap_until_ns = world.now_ns + world.rng.randrange(NS_PER_S // 2, 3 * NS_PER_S)
         if world.rng.random() < 0.5:  # the connection was lost: the next tick is the first of a new one
-            world.stale.update(range(4))
+            world.stale.update(SLOTS)
 
     def _stale_price(self) -> None:
         self._struck("stale_price")
-        self.frozen_slot = self._world.rng.randrange(4)
-        self._later(15, lambda: setattr(self, "frozen_slot", -1))
+        self.frozen_slot = self._world.rng.choice(SLOTS)
+        self._later(6, lambda: setattr(self, "frozen_slot", -1))
 
     def _price_jump(self) -> None:
         self._struck("price_jump")
@@ -128,7 +148,7 @@ class Acts:
 
     def _hand_order(self) -> None:
         world, rng = self._world, self._world.rng
-        slot = rng.randrange(2)
+        slot = rng.choice((0, 1, 5))
         side = rng.choice((Side.BUY, Side.SELL))
         px = world.market.px[slot] + (20 if side == Side.BUY else -20) * rng.choice((1, 1, -1))
         row = world.exchange.instruments[slot]
@@ -167,17 +187,17 @@ class Acts:
 
     def _circuit_lock(self) -> None:
         world = self._world
-        slot = world.rng.randrange(4)
+        slot = world.rng.choice(SLOTS)
         self._struck("circuit_lock")
         world.exchange.lock_circuit(slot, world.rng.choice(("upper", "lower")))
-        self._later(20, lambda: world.exchange.lock_circuit(slot, None))
+        self._later(8, lambda: world.exchange.lock_circuit(slot, None))
 
     def _market_halt(self) -> None:
         world = self._world
         self._struck("market_halt")
         self._halt_market(on=True)
         world.network.at(
-            world.now_ns + world.rng.randrange(NS_PER_S, 8 * NS_PER_S),
+            world.now_ns + world.rng.randrange(NS_PER_S // 2, 3 * NS_PER_S),
             lambda: self._halt_market(on=False),
         )
 
@@ -201,7 +221,7 @@ class Acts:
         self._struck("token_death")
         self._token_dies = True
         world.network.api.kill_token(world.network.server_ns())
-        world.network.at(world.now_ns + world.rng.randrange(NS_PER_S, 4 * NS_PER_S), self._log_in)
+        world.network.at(world.now_ns + world.rng.randrange(NS_PER_S // 2, 2 * NS_PER_S), self._log_in)
 
     def _log_in(self) -> None:
         world = self._world
@@ -226,7 +246,7 @@ class Acts:
     def _broker_outage(self) -> None:
         world = self._world
         self._struck("broker_outage")
-        world.network.outage_until_ns = world.now_ns + world.rng.randrange(NS_PER_S, 5 * NS_PER_S)
+        world.network.outage_until_ns = world.now_ns + world.rng.randrange(NS_PER_S // 2, 3 * NS_PER_S)
 
     def _later(self, most_s: int, act: object) -> None:
         world = self._world
@@ -267,7 +287,7 @@ class Acts:
         world.fuse = 0
         self.gap_until_ns, self.frozen_slot, world.network.outage_until_ns = -1, -1, -1
         world.events.blocked = False
-        for slot in range(4):
+        for slot in SLOTS:
             world.exchange.lock_circuit(slot, None)
         world.exchange.halt(False, world.network.server_ns())
         self._log_in()

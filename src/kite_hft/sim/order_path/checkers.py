@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from kite_hft.sim.order_path.flow import Wish
-from kite_hft.sim.order_path.ledger import BUY, Ledger, Placed
+from kite_hft.sim.order_path.judged_again import judged_again
+from kite_hft.sim.order_path.lasting import Lasting
+from kite_hft.sim.order_path.ledger import ENGINE_SEQ, Ledger, Placed
 from kite_hft.trading.broker import HttpRequest, HttpResponse
 from kite_hft.units import NS_PER_S
 
@@ -26,7 +28,6 @@ IN_FLIGHT_MAX: Final = 500
 SIDES: Final = {"BUY": 1, "SELL": 2}
 PRODUCTS: Final = {"CNC": 1, "NRML": 2, "MIS": 3, "MTF": 4}
 TYPES: Final = {"MARKET": 1, "LIMIT": 2, "SL": 3, "SL-M": 4}
-ENGINE_SEQ: Final = 1 << 62
 PLACE: Final = 1
 NOT_FOR_EXITS: Final = frozenset(
     ["HALTED", "REDUCING", "MARKET_HALT", "STALE_TICK", "NO_SNAPSHOT", "NO_REFERENCE_PRICE", "FROZEN",
@@ -57,6 +58,7 @@ class Checker:
         ]
         self.placed_today = 0
         self._seen = (0, 0, 0)  # refusals, absences, reports looked at
+        self.lasting = Lasting(self)
 
     def break_(self, text: str) -> None:
         """Something does not hold."""
@@ -71,11 +73,16 @@ class Checker:
     def stranger(self, slot: int, product: int) -> None:
         self.strangers.add((slot, product))
 
+    def resumed(self) -> None:
+        """A person lets everything go on."""
+        self.halt_told = False
+
     def told_to_halt(self) -> None:
         self.halt_told = True
 
     def alerted(self, fields: dict[str, Any]) -> None:
         """What a person is told: some of it must never happen."""
+        self.lasting.alerted(fields)
         text = str(fields["text"])
         if fields["code"] == "HALTED" and text.startswith("egress") and not fields.get("cleared"):
             self.break_(f"the gate at the border had to stop a call: {text}")
@@ -84,25 +91,28 @@ class Checker:
 
     def answered(self, request: HttpRequest, status: int) -> None:
         """An answer has come to the engine."""
-        if request.method == "POST":
-            placed = self.ledger.placed.get(dict(parse_qsl(request.body.decode())).get("tag", ""))
+        orders = request.path.startswith("/orders")
+        if request.method == "POST" and orders:
+            placed = self.ledger.placed.get(_tag_of(request))
             if placed is not None:
                 placed.told = True
-        if request.method == "PUT" and status:
+        if request.method == "PUT" and status and orders:
             placed = self.ledger.by_id.get(request.path.rsplit("/", 1)[1])
             if placed is not None:
                 placed.modifying = False
         elif request.method == "GET" and status == 200 and request.path == "/orders":
             for placed in self.ledger.placed.values():
                 placed.modifying = False  # its terms were read
-                placed.changes.clear()
-        if status == 429 and request.method != "GET":
+        if status == 429 and request.method != "GET" and orders:
             self.cool_until_ns = self.world.now_ns + round(self.world.limits.cooldown_after_429_s * NS_PER_S)
 
     def dies(self, why: str) -> None:
         self._read()
+        told = self.ledger.told
         for placed in self.ledger.placed.values():
             placed.modifying = False
+            if placed.no not in told.ended and placed.no not in told.named:
+                placed.told = False  # its answer came, and died with the process
         self.cool_until_ns = 0  # the process may have died before it could write the 429 down
         if why == "power_cut":
             self.halt_told = self.market_halted = False
@@ -115,6 +125,7 @@ class Checker:
         self.wishes = {name: wish for name, wish in self.wishes.items() if name in told.stories}
         self.names = {order.name: order.tag for order in self.ledger.mine()}
         self._seen = (len(told.refused), len(told.absent), len(told.reports))
+        self.lasting.anew()
         if any(order.lost for order in self.ledger.placed.values()):
             self._forget_calls()  # nobody can know of calls without a record
 
@@ -145,10 +156,11 @@ class Checker:
         if free:
             free -= position.open_sell if free > 0 else -position.open_buy
         lost = any(order.lost for order in self.ledger.placed.values())
-        return free, (slot, product) not in self.strangers and not lost
+        key = (strategy, slot, product)
+        return free, (slot, product) not in self.strangers and not lost and not self.lasting.closes(key)
 
     def traded(self, trade: Any) -> None:
-        self.ledger.traded(trade)
+        self.lasting.traded(trade, self.ledger.traded(trade))
 
     # On the wire
 
@@ -159,18 +171,20 @@ class Checker:
         self._read()
         if request.method == "POST" and request.path.startswith("/orders/"):
             self._place_leaves(dict(parse_qsl(request.body.decode())))
+        elif request.path.startswith("/gtt"):
+            self.lasting.trigger_leaves(request)
         elif request.path.startswith("/orders/"):
             order_id = request.path.rsplit("/", 1)[1]
             placed = self.ledger.by_id.get(order_id)
             opening = False
             if request.method == "PUT":
-                form = dict(parse_qsl(request.body.decode()))
                 if placed is not None:
                     if placed.modifying:
                         self.break_(f"order {placed.no} is modified while a modification is unanswered")
-                    placed.modifying = True
-                    quantity = int(form.get("quantity", 0))
+                    placed.modifying, placed.changed_ns = True, self.world.now_ns
+                    quantity = _quantity_of(request)
                     opening = quantity > placed.remaining + placed.filled
+                    self.lasting.grows(placed, quantity)
                     placed.changes.append(quantity)
             self._count(opening=opening)
 
@@ -186,19 +200,21 @@ class Checker:
         name = (record["strategy"], record["seq"])
         if name in self.names:
             self.break_(f"intent {name} made the orders {self.names[name]} and {tag}")
-        wish = self.wishes.get(name)
+        wish = self.wishes.get((name[0], record["parent"] or name[1]))
         by_engine = name[1] >= ENGINE_SEQ or (self.world.stage is not None and self.world.stage.stopping)
         if wish is None and not by_engine:
             self.break_(f"order {tag} was wished by nobody: {name}")
         placed = Placed(
             tag, record["no"], name, record["slot"], SIDES[form["transaction_type"]],
             PRODUCTS[form["product"]], int(form["quantity"]), record["px"], bool(record["opening"]),
+            parent=record["parent"],
         )  # fmt: skip
+        self.lasting.leaves(placed, wish)
         if wish is not None:
             self._as_wished(placed, form, wish)
         if self.world.day.fsync and record["_end"] > self.world.journals[-1].durable:
             self.break_(f"order {tag} left before its record was on the disk")
-        self._risk(placed)
+        judged_again(self, placed)
         self.ledger.placed[tag] = placed
         self.names[name] = tag
         self.placed_today += 1
@@ -206,7 +222,8 @@ class Checker:
         limits = self.world.limits
         if self.placed_today > limits.orders_per_day:
             self.break_(f"{self.placed_today} orders today > {limits.orders_per_day}")
-        before = sum(1 for other in self.ledger.placed.values() if other.no < placed.no)
+        ours = [other for other in self.ledger.placed.values() if other.trigger is None]  # others: the broker's
+        before = sum(other.no < placed.no for other in ours)
         if placed.opening and before >= limits.orders_per_day * limits.entry_share_of_day:
             self.break_(f"an opening was order {before + 1} of the day: the rest is for exits")
 
@@ -217,95 +234,20 @@ class Checker:
         sent = (
             form["tradingsymbol"],
             placed.side,
-            placed.quantity,
             placed.product,
             TYPES[form["order_type"]],
         )
-        asked = (row.symbol, wish.side, wish.quantity, wish.product, wish.order_type)
-        if sent != asked or placed.slot != wish.slot or (px, trigger_px) != (wish.px, wish.trigger_px):
-            self.break_(f"intent {placed.name} asked for {asked} at {wish.px}, sent was {sent} at {px}")
-
-    def _risk(self, placed: Placed) -> None:
-        """The gate once more, in sums of our own."""
-        world, stage = self.world, self.world.stage
-        if stage is None or not stage.active:
-            self.break_(f"order {placed.no} left while the engine was not active")
-            return
-        if not placed.opening:
-            self._reduces(placed)
-            return
-        told, risk = self.ledger.told, world.day.risk
-        why = told.halted or told.reducing or ("told to halt" if self.halt_told else "")
-        if world.latch is not None:
-            why = why or f"killed: {world.latch[0]}"
-        if world.now_ns < self.cool_until_ns and not world.day.fsync:
-            why = why or "the cool-down after a 429"
-        if why or self.market_halted or stage.stopping:
-            self.break_(f"order {placed.no} opens: {why or 'market halt or stop'}")
-        price = world.prices.rows.get(placed.slot)
-        if price is None or world.clock.mono - price[2] > risk.stale_tick_s * NS_PER_S:
-            self.break_(f"order {placed.no} opens on an old price: {price}, now {world.clock.mono}")
-        if placed.slot in world.stale:
-            self.break_(f"order {placed.no} opens before a tick has come since the reconnect")
-        self._sizes(placed, price[0] if price else 0)
-        for no in told.ambiguous:
-            other = told.by_no.get(no)
-            if other and (other["slot"], other["side"]) == (placed.slot, placed.side):
-                self.break_(f"order {placed.no} opens beside the ambiguous order {no}")
-
-    def _sizes(self, placed: Placed, px: int) -> None:
-        world, risk = self.world, self.world.day.risk
-        row = world.exchange.instruments[placed.slot]
+        asked = (row.symbol, wish.side, wish.product, wish.order_type)
+        whole = placed.quantity == wish.quantity or (
+            row.freeze_quantity and wish.quantity > row.freeze_quantity
+        )
         if (
-            placed.quantity > risk.max_order_quantity
-            or placed.quantity % row.lot_size
-            or placed.px % row.tick_px
+            sent != asked
+            or not whole
+            or placed.slot != wish.slot
+            or (px, trigger_px) != (wish.px, wish.trigger_px)
         ):
-            self.break_(f"order {placed.no}: quantity {placed.quantity} at {placed.px}")
-        if row.freeze_quantity and placed.quantity > row.freeze_quantity:
-            self.break_(f"order {placed.no}: quantity {placed.quantity} > freeze {row.freeze_quantity}")
-        if placed.px * placed.quantity > risk.max_order_value * 100:
-            self.break_(f"order {placed.no}: value {placed.px * placed.quantity}")
-        off = abs(placed.px - px) * 100
-        if placed.px and px and off > (risk.price_collar_percent + 1) * px:
-            self.break_(f"order {placed.no}: {placed.px} is far off {px}")
-        live = [order for order in self.ledger.mine() if order.remaining and order.no < placed.no]
-        if len(live) >= risk.max_working_orders:
-            self.break_(f"order {placed.no} is one more beside {len(live)} live ones")
-        if any(key[0] == placed.slot for key in self.strangers):
-            return
-        worst = self._worst(placed)
-        # It was judged by the price of then, and may have waited.
-        low_px = min([p for p in (placed.px, px) if p], default=0) * 97 // 100
-        if worst * low_px > risk.max_position_size * 100:
-            self.break_(f"order {placed.no}: worst case {worst} of slot {placed.slot} at {low_px}")
-
-    def _worst(self, placed: Placed) -> int:
-        """The largest position of the slot on the order's side, were all older orders of it to fill."""
-        worst = placed.quantity
-        for order in self.ledger.mine():
-            if order.slot != placed.slot:
-                continue
-            if order.side != placed.side:
-                worst -= order.filled
-            elif order.no < placed.no:
-                worst += order.filled + order.remaining
-        return worst
-
-    def _reduces(self, placed: Placed) -> None:
-        """It was judged to reduce: then what older orders leave of the position is enough for it."""
-        free = 0
-        for order in self.ledger.mine():
-            if order.key != placed.key:
-                continue
-            if order.side != placed.side:
-                free += order.filled
-            elif order.no < placed.no:
-                free -= order.filled + order.remaining
-        told = self.ledger.told  # what was cut when it was judged: at best
-        cut = -told.cut_low[placed.key] if placed.side == BUY else told.cut_high[placed.key]
-        if free + cut < placed.quantity:
-            self.break_(f"order {placed.no} of {placed.quantity} passed as an exit of {free}")
+            self.break_(f"intent {placed.name} asked for {asked} at {wish.px}, sent was {sent} at {px}")
 
     def _count(self, *, opening: bool) -> None:
         """The broker's windows, recounted where calls leave."""
@@ -327,22 +269,29 @@ class Checker:
 
     def done(self, request: HttpRequest, response: HttpResponse) -> None:
         """The broker has answered a call, whether or not anybody hears it."""
-        if request.method == "GET":
+        if request.path.startswith("/gtt"):
+            self.lasting.trigger_done(request, response)
+        if not request.path.startswith("/orders/"):
             return
         if request.method == "POST":
-            placed = self.ledger.placed.get(dict(parse_qsl(request.body.decode())).get("tag", ""))
+            placed = self.ledger.placed.get(_tag_of(request))
             if placed is None:
                 return
             placed.under_way = False
             if response.status == 200:
                 self.ledger.of_request(placed.tag, next(reversed(self.world.exchange.orders.values())))
-        elif request.method == "PUT" and response.status != 200:
+        elif request.method == "PUT":
+            placed = self.ledger.by_id.get(request.path.rsplit("/", 1)[1])
+            if placed is not None and response.status == 200:
+                placed.changing = _quantity_of(request)
             self._unchange(request)
 
     def gone(self, request: HttpRequest, unsent: bool) -> None:
         """This request will never be acted on; `unsent`: and the engine is told so."""
-        if request.method == "POST":
-            placed = self.ledger.placed.get(dict(parse_qsl(request.body.decode())).get("tag", ""))
+        if request.path.startswith("/gtt"):
+            self.lasting.trigger_gone(request)
+        elif request.method == "POST":
+            placed = self.ledger.placed.get(_tag_of(request))
             if placed is not None:
                 placed.under_way, placed.unsent = False, unsent
         elif request.method == "PUT":
@@ -350,9 +299,8 @@ class Checker:
 
     def _unchange(self, request: HttpRequest) -> None:
         placed = self.ledger.by_id.get(request.path.rsplit("/", 1)[1])
-        quantity = int(dict(parse_qsl(request.body.decode())).get("quantity", 0))
-        if placed is not None and quantity in placed.changes:
-            placed.changes.remove(quantity)
+        if placed is not None and _quantity_of(request) in placed.changes:
+            placed.changes.remove(_quantity_of(request))
 
     # In the journal
 
@@ -376,13 +324,15 @@ class Checker:
                     continue  # market.md 4: first two reads of the positions have to agree
                 if (wish.slot, wish.product) in self.strangers:
                     continue  # somebody else has closed it meanwhile
+                if self.lasting.closes((data["strategy"], wish.slot, wish.product)):
+                    continue  # its exits have, or do not give way
                 self.break_(f"exit {data['strategy']}/{data['seq']} refused: {data['reason']} {data['text']}")
         for no in told.absent[absent:]:
-            placed = ledger.placed.get(told.by_no[no]["tag"])
+            placed = ledger.placed.get(told.tag_of(no))
             if placed is not None and (placed.order is not None or placed.under_way):
                 self.break_(f"order {no} was declared absent, and lives or is still to arrive")
         for no, order_id, filled in told.reports[reports:]:
-            owner, tag = ledger.by_id.get(order_id), told.by_no[no]["tag"]
+            owner, tag = ledger.by_id.get(order_id), told.tag_of(no)
             mine = ledger.placed.get(tag)
             alike = owner is not None and owner.lost and owner.order is not None and owner.order.tag is None
             if alike and owner is not None and mine is not None and mine.order is None:
@@ -393,8 +343,11 @@ class Checker:
             elif filled > owner.filled:
                 self.break_(f"order {no}: {filled} filled was journalled, {owner.filled} is true")
         self._seen = len(told.refused), len(told.absent), len(told.reports)
+        self.lasting.ended()
+        self.lasting.groups.ended()
         stage = self.world.stage
         if stage is not None:
+            self.lasting.flattened |= stage.flattening
             if len(stage.desk.throttle) > QUEUES_MAX or self.world.network.in_flight > IN_FLIGHT_MAX:
                 self.break_("a queue grows without bound")
             if stage.outbox.halted and stage.active:
@@ -410,3 +363,14 @@ class Checker:
             for no, row in told.by_no.items()
             if no not in told.named and no not in told.ended
         )
+
+
+def _tag_of(request: HttpRequest) -> str:
+    """The tag of an order that is to be placed; "": it has none."""
+    found = request.body.rpartition(b"&tag=")
+    return found[2].partition(b"&")[0].decode() if found[1] else ""
+
+
+def _quantity_of(request: HttpRequest) -> int:
+    """The quantity that a modification asks for; 0: it leaves it."""
+    return int(dict(parse_qsl(request.body.decode())).get("quantity", 0))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kite_hft.layout import OrderType
-from kite_hft.sim.order_path.flow import instruments
 from kite_hft.trading.broker import Limits
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.units import NS_PER_S
@@ -15,7 +14,6 @@ from kite_hft.units import NS_PER_S
 START_REAL_NS: Final = 1_795_150_800 * NS_PER_S  # 2026-11-20 10:30 IST
 BOOT_MONO_NS: Final = 1000 * NS_PER_S
 CASH_PAISE: Final = 500_000_000
-TABLE: Final = instruments()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +33,11 @@ class Day:
     cooldown_s: float
     minute_calls: int
     day_orders: int
+    group_next: str
+    group_partial: str
+    group_leg_s: float
+    late_ns: int  # so long may the process sleep on when its time has come
+    moment_ns: int  # what arrives within is taken in at once
     risk: RiskLimits
 
     @classmethod
@@ -43,8 +46,8 @@ class Day:
         slow = rng.random() < 0.1
         low_ms = rng.randrange(1, 40)
         return cls(
-            trading_s=rng.choice((15.0, 25.0, 40.0)),
-            actions=rng.randrange(50, 90),
+            trading_s=rng.choice((15.0, 25.0, 35.0)),
+            actions=rng.randrange(70, 120),
             horizon_s=180.0 if slow else 8.0,
             lag_s=170.0 if slow else 7.0,
             poll_s=rng.choice((2.0, 4.0)) if not slow else 15.0,
@@ -55,14 +58,19 @@ class Day:
             fsync=rng.random() < 0.3,
             cooldown_s=rng.choice((1.0, 3.0, 10.0)),
             minute_calls=rng.choice((380, 380, 30)),
-            day_orders=rng.choice((5000, 5000, 25)),
+            day_orders=rng.choice((5000, 5000, 5000, 5000, 25)),
+            group_next=rng.choice(("filled", "filled", "accepted")),
+            group_partial=rng.choice(("unwind", "unwind", "unwind", "keep")),
+            group_leg_s=rng.choice((1.0, 3.0, 6.0)),
+            late_ns=rng.choice((1, 100, 200, 300, 400, 400)) * 1_000_000,
+            moment_ns=rng.choice((1, 20_000_000, 100_000_000)),
             risk=RiskLimits(
-                max_position_size=9_000.0,
-                max_exposure=25_000.0,
-                max_positions=rng.choice((3, 4)),
-                max_order_quantity=75,
+                max_position_size=rng.choice((9_000.0, 24_000.0)),
+                max_exposure=rng.choice((25_000.0, 120_000.0)),
+                max_positions=rng.choice((3, 6, 6)),
+                max_order_quantity=100,
                 max_order_value=20_000.0,
-                max_working_orders=rng.choice((4, 14)),
+                max_working_orders=rng.choice((5, 40, 40)),
                 order_types=tuple(OrderType),
             ),
         )

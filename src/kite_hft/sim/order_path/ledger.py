@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kite_hft.sim.exchange.exchange import Exchange
-from kite_hft.sim.exchange.orders import Order, Trade
+from kite_hft.sim.exchange.orders import MODIFY_PENDING, MODIFY_VALIDATION_PENDING, Order, Trade
 from kite_hft.sim.order_path.records import Tail
 
 Name = tuple[int, int]
@@ -19,13 +19,19 @@ Name = tuple[int, int]
 Key = tuple[int, int, int]
 """(strategy, slot, product)."""
 BUY: Final = 1
+ENGINE_SEQ: Final = 1 << 62
+UNKNOWN_NO: Final = 1 << 60
+"""Number of an order that a trigger has placed, until the engine has given it one."""
+CHANGING: Final = frozenset({MODIFY_PENDING, MODIFY_VALIDATION_PENDING})
 STORIES: Final = frozenset({"INTENT", "REFUSED", "WITHDRAWN", "WAITING", "CALL", "PLAN", "GROUP", "GTT"})
 
 
 @dataclass(slots=True)
 class Placed:
-    """One order as it left. `lost`: a power cut took its journal record. `under_way`: the request may
-    still arrive. `changes`: quantities of modifications that may still take effect."""
+    """One order as it left, or as a trigger placed it. `lost`: a power cut took its journal record.
+    `under_way`: the request may still arrive. `changes`: quantities of modifications that may still arrive,
+    `changing`: that of the one which the broker took last. `parent`: of which intent it is a slice. `known`:
+    the engine has heard of it."""
 
     tag: str
     no: int
@@ -43,6 +49,12 @@ class Placed:
     lost: bool = False
     modifying: bool = False  # a modification has left, and neither answer nor read has told of it
     changes: list[int] = field(default_factory=list)
+    changing: int = 0
+    parent: int = 0
+    changed_ns: int = 0  # when a modification left last
+    grown: bool = False  # its strategy has enlarged it
+    known: bool = True
+    trigger: Trigger | None = None  # that has placed it
     filled: int = 0
     units: int = 0
 
@@ -57,13 +69,34 @@ class Placed:
             return self.quantity if self.under_way else 0
         if self.order.done:
             return 0
-        return max(self.order.now.quantity, *self.changes, 0) - self.filled
+        accepted = self.changing if self.order.now.status in CHANGING else 0
+        return max(self.order.now.quantity, accepted, *self.changes) - self.filled
+
+
+@dataclass(slots=True)
+class Trigger:
+    """One trigger (GTT) as its placing left. `terms`: (side, quantity, price, trigger price) of each leg."""
+
+    name: Name
+    slot: int
+    product: int
+    for_exits: bool
+    terms: tuple[tuple[int, int, int, int], ...]
+    call: int = 0  # number of the record of its placing
+    number: int = 0  # the broker's
+    under_way: bool = True
+    lost: bool = False
+
+    @property
+    def key(self) -> Key:
+        return self.name[0], self.slot, self.product
 
 
 @dataclass(slots=True)
 class Told:
     """What the journal says, folded by the checkers themselves."""
 
+    taken: int = 0  # records so far
     by_tag: dict[str, dict[str, Any]] = field(default_factory=dict)
     by_no: dict[int, dict[str, Any]] = field(default_factory=dict)
     stories: dict[Name, list[str]] = field(default_factory=dict)
@@ -80,9 +113,26 @@ class Told:
     named: dict[int, str] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)  # proved never to have come to be
     wrong: list[str] = field(default_factory=list)
+    plans: dict[Key, dict[str, Any]] = field(default_factory=dict)  # exits that are kept
+    planned: set[Key] = field(default_factory=set)  # where exits were ever kept
+    groups: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)  # under way
+    broken: set[tuple[int, int]] = field(default_factory=set)  # groups that are to be undone
+    group_ends: list[dict[str, Any]] = field(default_factory=list)
+    triggers: dict[Name, dict[str, Any]] = field(default_factory=dict)  # that may stand
+    trigger_calls: list[dict[str, Any]] = field(default_factory=list)  # placings, in their order
+    trigger_ends: list[dict[str, Any]] = field(default_factory=list)
+    children: dict[str, dict[str, Any]] = field(default_factory=dict)  # order id -> of which trigger
+    child_tags: dict[int, str] = field(default_factory=dict)
+    cut_short: set[Name] = field(default_factory=set)  # not sent; (strategy, 0): a slice, of whichever intent
+
+    def tag_of(self, no: int) -> str:
+        """The tag of an order; of one that a trigger has placed the word that stands for it."""
+        found = self.by_no.get(no)
+        return str(found["tag"]) if found else self.child_tags.get(no, "")
 
     def take(self, kind: str, data: dict[str, Any]) -> None:
         """One record."""
+        data["_n"] = self.taken = self.taken + 1
         if kind in STORIES and data.get("seq"):
             self.stories.setdefault((data["strategy"], data["seq"]), []).append(kind)
         handler = getattr(self, f"_{kind.lower()}", None)
@@ -96,6 +146,10 @@ class Told:
 
     def _refused(self, data: dict[str, Any]) -> None:
         self.refused.append(data)
+        self._withdrawn(data)
+
+    def _withdrawn(self, data: dict[str, Any]) -> None:
+        self.cut_short.add((data["strategy"], data["seq"] if data["seq"] < ENGINE_SEQ else 0))
 
     def _answer(self, data: dict[str, Any]) -> None:
         if data["call"] != "place":
@@ -125,6 +179,41 @@ class Told:
         if data.get("how") == "absent":
             self.absent.append(data["no"])
 
+    def _plan(self, data: dict[str, Any]) -> None:
+        key = (data["strategy"], data["slot"], data["product"])
+        self.planned.add(key)
+        if data.get("ended"):
+            self.plans.pop(key, None)
+        else:
+            self.plans[key] = data
+
+    def _group(self, data: dict[str, Any]) -> None:
+        name = (data["strategy"], data["group"])
+        if data.get("broken") or data.get("ended", "done") != "done":
+            self.broken.add(name)
+        if data.get("ended"):
+            self.groups.pop(name, None)
+            self.group_ends.append(data)
+        else:
+            self.groups[name] = data
+
+    def _gtt(self, data: dict[str, Any]) -> None:
+        name = (data["strategy"], data["seq"])
+        if data.get("do") == "place":
+            self.trigger_calls.append(data)
+        if "child" in data:
+            self.children[data["child"]] = data
+            self.child_tags[data["no"]] = child_tag(data["child"])
+        if "child" in data or data.get("ended"):
+            self.triggers.pop(name, None)
+            self.trigger_ends.append(data)
+        else:
+            self.triggers[name] = data
+
+    def _command(self, data: dict[str, Any]) -> None:
+        if data["do"] == "resume" and data.get("strategy") is None:
+            self.halted = self.reducing = ""
+
     def _state(self, data: dict[str, Any]) -> None:
         self.halted = data.get("halted") or self.halted
         if "reducing" in data:
@@ -146,6 +235,7 @@ class Ledger:
         self.exchange = exchange
         self.cash_paise = cash_paise
         self.placed: dict[str, Placed] = {}
+        self.triggers: list[Trigger] = []
         self.by_id: dict[str, Placed] = {}
         self.positions: Counter[tuple[int, int]] = Counter()
         self.told = Told()
@@ -160,6 +250,8 @@ class Ledger:
             for kind, end, data in tail.fresh(files[-1]):
                 data["_end"] = end
                 self.told.take(kind, data)
+                if kind == "GTT" and "child" in data:
+                    self._child_known(data)
 
     def anew(self, files: list[bytearray]) -> None:
         """A power cut took bytes: read everything from the beginning; mark what nobody knows any more."""
@@ -170,8 +262,16 @@ class Ledger:
             for kind, end, payload in tail.fresh(data):
                 payload["_end"] = end
                 self.told.take(kind, payload)
+        calls = {(data["strategy"], data["seq"]) for data in self.told.trigger_calls}
+        for trigger in self.triggers:
+            trigger.lost = trigger.lost or trigger.name not in calls
         for order in self.placed.values():
-            order.lost = order.lost or order.tag not in self.told.by_tag
+            if order.trigger is not None:
+                order.lost, order.known, order.no = order.trigger.lost, False, UNKNOWN_NO
+            else:
+                order.lost = order.lost or order.tag not in self.told.by_tag
+        for child in self.told.children.values():
+            self._child_known(child)
 
     def of_request(self, tag: str, order: Order) -> None:
         """The request has arrived, and made this order."""
@@ -180,8 +280,35 @@ class Ledger:
             placed.order = order
             self.by_id[order.order_id] = placed
 
-    def traded(self, trade: Trade) -> None:
-        """One execution at the exchange."""
+    def fired(self, order: Order) -> Placed | None:
+        """A trigger of ours has placed this order; None: nobody's has."""
+        tag = child_tag(order.order_id)
+        if tag in self.placed:
+            return self.placed[tag]
+        trigger = next((t for t in self.triggers if t.number and t.number == order.gtt_id), None)
+        if trigger is None:
+            return None
+        ask = order.request
+        placed = Placed(
+            tag, UNKNOWN_NO, trigger.name, order.slot, int(ask.side), int(ask.product), ask.quantity, ask.px,
+            not trigger.for_exits, order, False, lost=trigger.lost, known=False, trigger=trigger,
+        )  # fmt: skip
+        self.placed[tag] = self.by_id[order.order_id] = placed
+        if order.order_id in self.told.children:
+            self._child_known(self.told.children[order.order_id])
+        return placed
+
+    def _child_known(self, data: dict[str, Any]) -> None:
+        order = self.exchange.orders.get(data["child"])
+        placed = self.fired(order) if order is not None else None
+        if placed is None:
+            self.told.wrong.append(f"{data['child']} is no order of trigger {data['seq']}")
+        else:
+            placed.no, placed.known = data["no"], True
+            placed.opening = not data["reducing"]
+
+    def traded(self, trade: Trade) -> Placed | None:
+        """One execution at the exchange; returns whose it is."""
         sign = 1 if trade.side == BUY else -1
         slot, product = trade.instrument.slot, int(trade.product)
         self.positions[slot, product] += sign * trade.quantity
@@ -189,11 +316,15 @@ class Ledger:
         placed = self.by_id.get(trade.order_id)
         if placed is None:
             order = self.exchange.orders[trade.order_id]
-            self.of_request(order.request.tag or "", order)
+            if order.gtt_id is not None:
+                self.fired(order)
+            else:
+                self.of_request(order.request.tag or "", order)
             placed = self.by_id.get(trade.order_id)
         if placed is not None:
             placed.filled += trade.quantity
             placed.units += trade.px * trade.quantity
+        return placed
 
     def taken_over(self, lost: Placed, by: Placed) -> None:
         """Nobody can tell them apart: an order whose record a power cut took, and whose tag the broker has
@@ -206,7 +337,7 @@ class Ledger:
 
     def mine(self) -> list[Placed]:
         """Orders that the journal knows."""
-        return [order for order in self.placed.values() if not order.lost]
+        return [order for order in self.placed.values() if order.known and not order.lost]
 
     def held(self, key: Key) -> tuple[int, int]:
         """(quantity, units) of a strategy's position, from executions and cuts."""
@@ -217,3 +348,8 @@ class Ledger:
                 quantity += sign * order.filled
                 units += sign * order.units
         return quantity, units
+
+
+def child_tag(order_id: str) -> str:
+    """What stands for the tag of an order that a trigger has placed: it has none."""
+    return f"trigger's {order_id}"

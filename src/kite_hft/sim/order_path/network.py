@@ -37,6 +37,9 @@ MS: Final = 1_000_000
 GIVE_UP_NS: Final = 3 * NS_PER_S
 """So long does the transport wait for an answer."""
 LATE_NS: Final = 8 * NS_PER_S
+TRIGGER: Final = "TRIGGER"
+"""In place of an order's id: a trigger at the broker is meant."""
+TRIGGERS: Final = "/gtt/triggers"
 _encode: Final = msgspec.json.Encoder().encode
 _ERRORS: Final = {
     "http_429": (429, b'{"status":"error","message":"Too many requests","error_type":"NetworkException"}'),
@@ -57,10 +60,12 @@ _UNDONE: Final = {"http_429", "http_500", "http_503", "http_403", "http_400_time
 
 @dataclass(slots=True)
 class Link:
-    """How the seed's network is made: ns each way, and how far an order may lag behind in all books."""
+    """How the seed's network is made: ns each way, how far an order may lag behind in all books, and how
+    long a moment is in which what arrives is one arrival."""
 
     delay_ns: tuple[int, int]
     lag_ns: int
+    moment_ns: int = 1
 
 
 @dataclass(slots=True)
@@ -121,6 +126,11 @@ class Network:
         self._number += 1
         heapq.heappush(self._due, (due_ns, self._number, act))
 
+    def _arrive(self, after_ns: int, act: Callable[[], None]) -> None:
+        """Something comes to the engine's machine, which takes what came within a moment at once."""
+        due_ns = self.now() + after_ns
+        self.at(due_ns + -due_ns % self.link.moment_ns, act)
+
     def next_ns(self) -> int | None:
         """When something happens next here or at the broker."""
         mine = self._due[0][0] if self._due else None
@@ -166,17 +176,19 @@ class Network:
 
     def submit(self, request_id: int, request: HttpRequest) -> None:
         self.tick()
-        read = request.method == "GET"
+        read = request.method == "GET" or request.path.startswith("/margins")
         self.on_submit(request)
         self.in_flight += 1
         kind = self.faults.strikes(READ_FAULTS if read else CALL_FAULTS)
         if self.now() < self.outage_until_ns:
             kind = "read_lost" if read else self.rng.choice(("request_lost", "unsent"))
-        if kind == "read_misses_row" and request.path != "/orders":
+        if kind == "read_misses_row" and request.path not in ("/orders", TRIGGERS):
             kind = ""
-        order_id = "" if read or request.method == "POST" else request.path.rsplit("/", 1)[1]
         if kind:
+            order_id = "" if read or request.method == "POST" else request.path.rsplit("/", 1)[1]
             tag = _tag_of(request) if request.method == "POST" else ""
+            if request.path.startswith("/gtt"):
+                order_id, tag = TRIGGER, ""
             self.faults.struck(kind, self.states(order_id, tag))
         self._send(request_id, request, kind)
         self.tick()
@@ -196,7 +208,7 @@ class Network:
                     self.in_flight -= 1
                     self._ready.append((request_id, request, result))
 
-            self.at(self.now() + after_ns, arrive)
+            self._arrive(after_ns, arrive)
 
         if kind in ("unsent", "read_unsent"):
             self.on_gone(request, True)
@@ -256,7 +268,7 @@ class Network:
         server_ns = self.server_ns()
         if request.method == "GET" and request.path in ("/orders", "/trades"):
             return self._book(request.path, server_ns, miss=kind == "read_misses_row")
-        placing = request.method == "POST"
+        placing = request.method == "POST" and request.path.startswith("/orders/")
         placed = self.faults.strikes(PLACED_FAULTS) if placing else ""
         exchange = self.api.exchange
         if placed == "order_stuck":
@@ -284,7 +296,21 @@ class Network:
                 self.shown_from[order.order_id] = self.now() + left_ns
                 if fills_unseen:  # positions tell of it before the book does
                     self.on_unseen(order)
-        return HttpResponse(answered.status, answered.body)
+        body = answered.body
+        if kind == "read_misses_row" and path == TRIGGERS and answered.status == 200:
+            body = self._without_one(body)
+        return HttpResponse(answered.status, body)
+
+    def _without_one(self, body: bytes) -> bytes:
+        """The list of triggers without one of them: once in its life, as an order in the book."""
+        told = msgspec.json.decode(body)
+        candidates = [row["id"] for row in told["data"] if f"{TRIGGER} {row['id']}" not in self._missed]
+        if not candidates:
+            return body
+        left_out = self.rng.choice(candidates)
+        self._missed.add(f"{TRIGGER} {left_out}")
+        told["data"] = [row for row in told["data"] if row["id"] != left_out]
+        return _encode(told)
 
     def _book(self, path: str, server_ns: int, *, miss: bool) -> HttpResponse:
         """The two books that are read all the time, with each row encoded once."""
@@ -344,7 +370,7 @@ class Network:
 
     def _send_frame(self, frame: bytes, delay_ns: int) -> None:
         self._telling += 1
-        self.at(self.now() + delay_ns, lambda: self._deliver(frame))
+        self._arrive(delay_ns, lambda: self._deliver(frame))
 
     def _deliver(self, frame: bytes) -> None:
         self._telling -= 1

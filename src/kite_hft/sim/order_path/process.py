@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from kite_hft.brokers.kite.rest import KITE
 from kite_hft.memory.journal import Header, JournalError, Kind, Record, scan
 from kite_hft.memory.journal_writer import JournalWriter
-from kite_hft.sim.order_path.day import BOOT_MONO_NS, TABLE
+from kite_hft.sim.order_path.day import BOOT_MONO_NS
 from kite_hft.sim.order_path.disk import VirtualFile
+from kite_hft.sim.order_path.market import TABLE
 from kite_hft.sim.order_path.queues import EventQueue, IntentQueue
 from kite_hft.stages.orders import Orders
 from kite_hft.trading.intents import Tags
@@ -53,7 +54,7 @@ def begin(world: OrdersWorld, *, restarted: bool) -> None:
         latest=world.prices,
         intents=(world.intents,),
         texts=(world.network.texts,),
-        events=dict.fromkeys((1, 2, 3), world.events),
+        events=dict.fromkeys((1, 2, 3, 4), world.events),
         tags=Tags("sim", world.run_number),
         history=earlier,
         restarted=restarted,
@@ -67,16 +68,19 @@ def begin(world: OrdersWorld, *, restarted: bool) -> None:
         alert=world.alert,
         fresh=lambda slot: slot not in world.stale,
         use_token=world.use_token,
-        workers={0: (1, 2, 3)},
+        workers={0: (1, 2, 3, 4)},
         killed=lambda: world.latch[0] if world.latch else "",
         kill_flat=lambda: bool(world.latch and world.latch[1]),
         kill=lambda reason, flatten: world.set_latch(reason, flatten=flatten),
+        unkill=world.end_kill,
         holds=dict(world.holds),
         keep_holds=world.keep_holds,
     )
     config = OrdersConfig(
         world.limits, world.day.risk, loopback=True, absence_horizon_s=world.day.horizon_s,
         poll_period_s=world.day.poll_s, positions_s=5 * world.day.poll_s, fsync_before_send=world.day.fsync,
+        group_next=world.day.group_next, group_partial=world.day.group_partial,
+        group_leg_s=world.day.group_leg_s,
     )  # fmt: skip
     world.stage = Orders(ports, config)
     world.stage.stop_policy = world.day.stop

@@ -11,9 +11,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from kite_hft.layout import OrderStatus
+from kite_hft.sim.order_path.lasting import orders_of_triggers
 from kite_hft.sim.order_path.ledger import BUY, Placed
-from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.lifecycle import TERMINAL as TERMINAL_STATES
 from kite_hft.trading.recovery.replay import replay
+from kite_hft.units import NS_PER_S
 
 if TYPE_CHECKING:
     from kite_hft.sim.order_path.checkers import Checker
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 
 PLACE: Final = 1
 CANCEL: Final = 3
+EXITS: Final = 5
+GTT: Final = 6
+UNREAD_S: Final = 20
+"""So long may it take until the book was read after a change; a plan changes its orders as prices move."""
 ENDS: Final = ("INTENT", "REFUSED", "WITHDRAWN")
 TERMINAL: Final = {"COMPLETE": "COMPLETE", "CANCELLED": "CANCELLED", "REJECTED": "REJECTED"}
 NEVER_THERE: Final = frozenset({"REJECTED", "REFUSED", "ABSENT", "CANCELLED"})
@@ -40,6 +47,7 @@ def at_rest(checker: Checker, settled: bool) -> None:
     _strategies_know(checker, stage)
     _rows(checker, stage)
     _replayed(checker, stage)
+    checker.lasting.at_rest()
 
 
 def _unrest(checker: Checker) -> str:
@@ -50,13 +58,16 @@ def _unrest(checker: Checker) -> str:
     return (
         f"active {stage.active}, halted {stage.outbox.halted!r}, token {stage.states.token_dead!r}, "
         f"cancelling {stage.desk.cancelling}, live {live}, idle {stage.idle}, "
-        f"in flight {checker.world.network.in_flight}"
+        f"in flight {checker.world.network.in_flight}, uncovered {checker.lasting.uncovered()!r}, "
+        f"groups {checker.ledger.told.groups}"
     )
 
 
 def _orders(checker: Checker, stage: Orders) -> set[int]:
     """Every order stands as at the broker; returns slots where one stays in doubt."""
     doubtful: set[int] = set()
+    for fired in orders_of_triggers(checker):
+        checker.ledger.fired(fired)
     for placed in checker.ledger.placed.values():
         if placed.lost:
             lives = placed.order is not None and not placed.order.done and placed.order.tag is not None
@@ -78,7 +89,7 @@ def _orders(checker: Checker, stage: Orders) -> set[int]:
         else:
             _as_at_broker(checker, placed, order.status.name, order.filled, order.quantity)
     for order in stage.book.orders.values():
-        known = order.strategy == EXTERNAL or order.order_no in checker.ledger.told.by_no
+        known = order.strategy == EXTERNAL or bool(checker.ledger.told.tag_of(order.order_no))
         if (
             not known
             and order.status is not OrderStatus.REFUSED
@@ -93,7 +104,8 @@ def _as_at_broker(checker: Checker, placed: Placed, status: str, filled: int, qu
     assert truth is not None
     told = truth.now.status.replace(" ", "_")
     wanted = TERMINAL.get(told, told)
-    if (status, filled) != (wanted, placed.filled):
+    changing = checker.world.now_ns - placed.changed_ns < UNREAD_S * NS_PER_S and not truth.done
+    if filled != placed.filled or (status != wanted and not changing):
         checker.break_(
             f"order {placed.no} is {status} with {filled} filled, at the broker {told} with {placed.filled}"
         )
@@ -135,8 +147,12 @@ def _stories(checker: Checker) -> None:
             checker.break_(f"intent {name} has no record")
         if wish.kind == CANCEL:
             _seen_through(checker, name, wish, story)
+        taken = {EXITS: "PLAN", GTT: "GTT"}.get(wish.kind)
+        if taken and taken not in story and "REFUSED" not in story:
+            checker.break_(f"intent {name} was neither taken nor refused: {story}")
         if wish.kind != PLACE:
-            if story.count("CALL") > 1:
+            family = checker.lasting.families.get((name[0], wish.target_seq), ())
+            if story.count("CALL") > max(1, len(family)):
                 checker.break_(f"intent {name} was sent {story.count('CALL')} times")
             continue
         ends = [kind for kind in story if kind in ENDS]
@@ -150,10 +166,14 @@ def _seen_through(checker: Checker, name: tuple[int, int], wish: Wish, story: li
     """A cancel that was taken in has ended its order."""
     if "REFUSED" in story or not story:
         return
-    tag = checker.names.get((name[0], wish.target_seq))
-    placed = checker.ledger.placed.get(tag) if tag else None
-    if placed is not None and placed.remaining and placed.no not in checker.cancels_given_up:
-        checker.break_(f"cancel {name} was taken, and order {placed.no} still lives")
+    target = (name[0], wish.target_seq)
+    for placed in checker.ledger.mine():
+        mine = placed.name == target or (placed.name[0], placed.parent) == target
+        if mine and placed.remaining and placed.no not in checker.cancels_given_up:
+            checker.break_(f"cancel {name} was taken, and order {placed.no} still lives")
+    for trigger in checker.ledger.triggers:
+        if trigger.name == target and not trigger.lost and checker.lasting.lives(trigger):
+            checker.break_(f"cancel {name} was taken, and its trigger still waits")
 
 
 def _strategies_know(checker: Checker, stage: Orders) -> None:
@@ -164,18 +184,32 @@ def _strategies_know(checker: Checker, stage: Orders) -> None:
         if order.strategy == EXTERNAL or order.status is OrderStatus.REFUSED or name not in checker.wishes:
             continue
         told = world.flow.last_told.get(name)
-        if told is None or told[1:] != (int(order.status), order.filled):
+        status, filled = _as_one(stage, order)
+        if told is None or told[1:] != (int(status), filled):
             if told is None and world.run_number > 1:
                 continue  # its strategy is a new one, and the order ended before it came
-            checker.break_(
-                f"strategy {name} believes {told}, its order is {order.status.name} {order.filled}"
-            )
+            checker.break_(f"strategy {name} believes {told}, its order is {status.name} {filled}")
     for key, position in stage.book.positions.items():
         if key[0] != EXTERNAL and position.fills and world.flow.positions.get(key, 0) != position.quantity:
             checker.break_(
                 f"strategy {key} believes to hold {world.flow.positions.get(key)}, "
                 f"it holds {position.quantity}"
             )
+
+
+def _as_one(stage: Orders, order: Order) -> tuple[OrderStatus, int]:
+    """(status, filled) of an order and its slices, as its strategy has to know them."""
+    parts = [
+        other
+        for other in stage.book.orders.values()
+        if other.strategy == order.strategy and order.strategy_seq in (other.parent, other.strategy_seq)
+    ]
+    filled = sum(part.filled for part in parts)
+    live = [part.status for part in parts if part.status not in TERMINAL_STATES]
+    if live:
+        return (OrderStatus.AMBIGUOUS if OrderStatus.AMBIGUOUS in live else live[0]), filled
+    ends = {part.status for part in parts}
+    return (ends.pop() if len(ends) == 1 else OrderStatus.CANCELLED), filled
 
 
 def _rows(checker: Checker, stage: Orders) -> None:
@@ -215,7 +249,7 @@ def _replayed(checker: Checker, stage: Orders) -> None:
             continue
         again = book.orders.get(number)
         if again is None:
-            if number in checker.ledger.told.by_no:
+            if checker.ledger.told.tag_of(number):
                 checker.break_(f"order {number} is not in the replayed book")
             continue
         left = (again.status, again.filled, again.filled_units, again.order_id)
@@ -247,6 +281,10 @@ def stopped(checker: Checker, idle: bool) -> None:
         for placed in checker.ledger.mine():
             if placed.opening and placed.remaining and placed.order is not None:
                 checker.break_(f"order {placed.no} opens, and lives after the stop")
+    if world.day.stop == "flatten" and idle and not stage.flattening:
+        for placed in checker.ledger.mine():
+            if placed.remaining:
+                checker.break_(f"order {placed.no} lives after flattening")
     if world.day.stop == "flatten" and idle:
         for key, position in stage.book.positions.items():
             if key[0] != EXTERNAL and position.quantity and not stage.flattening:

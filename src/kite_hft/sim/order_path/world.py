@@ -22,12 +22,13 @@ from kite_hft.sim.kite.api import Credentials, KiteApi
 from kite_hft.sim.order_path import process
 from kite_hft.sim.order_path.acts import Acts
 from kite_hft.sim.order_path.checkers import Checker
-from kite_hft.sim.order_path.day import CASH_PAISE, START_REAL_NS, TABLE, Day
+from kite_hft.sim.order_path.day import CASH_PAISE, START_REAL_NS, Day
 from kite_hft.sim.order_path.disk import VirtualDisk, VirtualFile
 from kite_hft.sim.order_path.faults import WRITE_FAULTS, Faults
-from kite_hft.sim.order_path.flow import START_PX, Flow, Market
+from kite_hft.sim.order_path.flow import Flow
 from kite_hft.sim.order_path.machine import Files, WorldClock
-from kite_hft.sim.order_path.network import Link, Network
+from kite_hft.sim.order_path.market import SLOTS, TABLE, Market
+from kite_hft.sim.order_path.network import TRIGGER, Link, Network
 from kite_hft.sim.order_path.queues import Counted, EventQueue, IntentQueue, Prices
 from kite_hft.sim.order_path.settled import at_rest, stopped
 from kite_hft.stages.orders import Orders
@@ -39,6 +40,9 @@ from kite_hft.units import NS_PER_S
 
 BEAT_NS: Final = NS_PER_S
 QUIET_BEAT_NS: Final = 5 * NS_PER_S
+QUIET_LATE_NS: Final = NS_PER_S
+"""Once the faults have ended the process wakes up this late by itself: what it keeps for long looks at
+prices all the time, and they hardly move any more."""
 STEPS_MAX: Final = 200
 """So often may the stage find something to do at one instant."""
 
@@ -61,7 +65,7 @@ class OrdersWorld:
         self.clock = WorldClock()
         self.exchange = Exchange(TABLE, CASH_PAISE, self.rng.randrange(1 << 30))
         api = KiteApi(self.exchange, TABLE, Credentials("key", "secret", "token"))
-        link = Link(self.day.delay_ns, round(self.day.lag_s * NS_PER_S))
+        link = Link(self.day.delay_ns, round(self.day.lag_s * NS_PER_S), self.day.moment_ns)
         self.network = Network(api, self.rng, self.faults, link, lambda: self.now_ns)
         self.network.start_real_ns, self.network.skew_ns = START_REAL_NS, self.day.skew_ns
         self.disk = VirtualDisk(self.rng)
@@ -157,12 +161,19 @@ class OrdersWorld:
         if self.stage is None:
             return []
         book = self.stage.book
+        keeper = self.stage.keeper
+        if order_id == TRIGGER:
+            return [TRIGGER]
         if order_id or tag:
             found = book.by_id(order_id) or (book.by_tags((tag,)) if tag else None)
             orders = [found] if found else []
         else:
             orders = list(book.live_orders.values())
         states = []
+        if not (order_id or tag):
+            lasting = (("PLAN", keeper.plans.plans), ("GROUP", keeper.groups.alive),
+                       (TRIGGER, keeper.triggers.standing))  # fmt: skip
+            states = [name for name, alive in lasting if alive]
         for order in orders:
             states.append(order.status.name)
             if order.filled and order.status not in TERMINAL:
@@ -194,6 +205,10 @@ class OrdersWorld:
         self.note(f"! killed: {reason}")
         if self.latch is None:
             self.latch = (reason, flatten)
+
+    def end_kill(self, by: str) -> None:
+        """The latch is taken away."""
+        self.latch = None
 
     def records(self, file: VirtualFile) -> tuple[Record, ...]:
         return scan(bytes(file.data)).records
@@ -253,7 +268,7 @@ class OrdersWorld:
         self.note(f"! stop {self.day.stop}")
         stage.begin_stop(self.clock.mono)
         self.until(lambda: stage.idle or self.now_ns >= until_ns)
-        idle = stage.idle or self._cannot_flatten()
+        idle = stage.idle or self._cannot_flatten() or self._group_capped()
         stage.close()
         stopped(self.checker, idle=idle)
 
@@ -268,6 +283,12 @@ class OrdersWorld:
         waits = stage is None or stage.book.live_orders or len(stage.desk.throttle)
         return not waits and stage is not None and stage.flattening
 
+    def _group_capped(self) -> bool:
+        """Nothing but a broken group is under way, and the day's cap does not let it be closed."""
+        stage = self.stage
+        waits = stage is None or len(stage.desk.throttle) or stage.desk.cancelling
+        return not waits and self.checker.lasting.groups.capped()
+
     def _at_rest(self) -> bool:
         """Nothing is under way anywhere."""
         stage = self.stage
@@ -275,11 +296,13 @@ class OrdersWorld:
             return False
         unproven = {OrderStatus.SENT, OrderStatus.AMBIGUOUS, OrderStatus.NEW}
         return (
-            stage.idle
+            (stage.idle or self._group_capped())
             and not any(order.status in unproven for order in stage.book.live_orders.values())
             and not stage.reader.polls.check_wanted
             and stage.reader.polls.checking is None
             and self.now_ns >= self.acts.quiet_from_ns
+            and not self.checker.lasting.unheard()
+            and not self.checker.lasting.uncovered()
         )
 
     def until(self, over: Callable[[], bool]) -> None:
@@ -317,7 +340,8 @@ class OrdersWorld:
         deadline = self.stage.next_deadline_ns(self.clock.mono)
         self._wake_ns = self.now_ns + (BEAT_NS if self.acts.trading else QUIET_BEAT_NS)
         if deadline is not None:
-            self._wake_ns = min(self._wake_ns, self.now_ns + max(1_000_000, deadline - self.clock.mono))
+            late_ns = self.day.late_ns if self.acts.trading else QUIET_LATE_NS
+            self._wake_ns = min(self._wake_ns, self.now_ns + max(late_ns, deadline - self.clock.mono))
         if self.writer is not None and self.writer.behind:
             self._wake_ns = min(self._wake_ns, self._synced_ns + self.day.sync_every_ns)
 
@@ -342,7 +366,7 @@ class OrdersWorld:
         self.exchange.on_ticks(ticks, self.network.server_ns())
         if self.now_ns < self.acts.gap_until_ns:
             return
-        for slot in range(len(START_PX)):
+        for slot in SLOTS:
             if slot != self.acts.frozen_slot:
                 self.prices.rows[slot] = (self.market.px[slot], self.market.volume, self.clock.mono)
                 self.stale.discard(slot)

@@ -1,6 +1,7 @@
 """Layer 2, orders process, cold: which triggers strategies and plans want at the broker.
 
-An entry (IntentKind.GTT) is judged as the order that it will place. Exits of a plan with the flag GTT
+An entry (IntentKind.GTT) is judged as the order that it will place: by the whole table of the gate, but that
+its price may lie far from today's. A change of it is judged like a new one. Exits of a plan with the flag GTT
 follow the position as one trigger: two legs where there is a stop and a target, one where there is one of
 them. The broker fires it once and knows nothing of the position: it is changed as the position changes, and
 deleted when there is none. What it has placed is closed like any late exit.
@@ -8,13 +9,17 @@ deleted when there is none. What it has placed is closed like any late exit.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 from kite_hft.layout import IntentKind, OrderType, Product, Reason, Side, Validity
 from kite_hft.trading.book import Order
-from kite_hft.trading.exits.plan import Plan
-from kite_hft.trading.exits.prices import Market, beyond, on_grid
-from kite_hft.trading.exits.triggers import Leg, Trigger, Triggers
+from kite_hft.trading.exits.plan import Key, Plan
+from kite_hft.trading.exits.prices import Market, beyond
+from kite_hft.trading.exits.stewards import BLANK
+from kite_hft.trading.exits.trigger import Leg, Trigger
+from kite_hft.trading.exits.triggers import Triggers
+from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.sending.intake import Intake
@@ -24,6 +29,15 @@ from kite_hft.units import NS_PER_S
 OVERNIGHT: Final = frozenset({int(Product.CNC), int(Product.NRML), int(Product.MTF)})
 """Products that a trigger may be about (Kite: LIMIT orders in CNC, NRML, MTF)."""
 RETRY_NS: Final = 10 * NS_PER_S
+
+
+class Judge(Protocol):
+    """What the gate says of an order beside so much that other triggers may place on its side. counts: in
+    the day's sums, when it passes. again: it has waited; only what may have changed is asked."""
+
+    def __call__(
+        self, order: Intent, counts: bool, now_ns: int, beside: int = 0, *, again: bool = False
+    ) -> Verdict | None: ...
 
 
 class AtBroker:
@@ -37,11 +51,13 @@ class AtBroker:
         intake: Intake,
         market: Market,
         triggers: Triggers,
+        judge: Judge,
     ) -> None:
         self._ports, self._outbox, self._intake, self._market = ports, outbox, intake, market
-        self._triggers, self._gap = triggers, config.stop_gap_percent
+        self._triggers, self._judge, self._gap = triggers, judge, config.stop_gap_percent
         self._collar = config.risk.price_collar_percent
         self._asked_ns: dict[tuple[int, int], int] = {}
+        triggers.judge_again = self._again
 
     # Entries
 
@@ -52,12 +68,50 @@ class AtBroker:
         if refused is None:
             leg = Leg(intent.side, intent.qty, intent.px, intent.trigger_px)
             trigger = Trigger(intent.strategy, intent.strategy_seq, intent.slot, intent.product, (leg,))
+            trigger.closing = self._triggers.only_closes(trigger)
             if text := self._triggers.place(trigger, now_ns):
-                refused = Reason.NOT_CONNECTED, text
+                failed = self._outbox.journal_failed
+                refused = (Reason.JOURNAL_FAILED if failed else Reason.NOT_CONNECTED), text
         if refused is not None:
             self._outbox.refuse(intent, *refused, now_ns)
 
-    def _refusal(self, intent: Intent, now_ns: int) -> tuple[Reason, str] | None:
+    def change(self, intent: Intent, now_ns: int) -> bool:
+        """A CANCEL or MODIFY of a trigger; False: it names none."""
+        trigger = self._triggers.standing.get((intent.strategy, intent.target_seq))
+        if trigger is None or trigger.for_exits:
+            return False
+        if intent.kind == IntentKind.CANCEL:
+            self._triggers.want(trigger, None, now_ns)
+            return True
+        if trigger.wanted is None:
+            self._outbox.refuse(intent, Reason.ORDER_NOT_OPEN, "the trigger is being deleted", now_ns)
+            return True
+        (leg,) = trigger.legs
+        changed = Leg(leg.side, intent.qty or leg.quantity, intent.px or leg.px,
+                      intent.trigger_px or leg.trigger_px)  # fmt: skip
+        if refused := self._unchanged(intent, trigger, changed, now_ns):
+            self._outbox.refuse(intent, *refused, now_ns)
+            return True
+        trigger.replies.append(intent)
+        self._triggers.want(trigger, (changed,), now_ns)
+        return True
+
+    def _unchanged(
+        self, intent: Intent, trigger: Trigger, changed: Leg, now_ns: int
+    ) -> tuple[Reason, str] | None:
+        """Why a trigger is not changed: it is judged as if it were placed anew."""
+        if changed.quantity > trigger.quantity:
+            return Reason.BAD_INTENT, "a trigger is not enlarged: cancel it, and place another"
+        words = {"side": changed.side, "product": trigger.product, "order_type": int(OrderType.LIMIT)}
+        anew = intent._replace(
+            **words, validity=int(Validity.DAY), slot=trigger.slot, qty=changed.quantity, px=changed.px,
+            trigger_px=changed.trigger_px,
+        )  # fmt: skip
+        with self._triggers.aside_from(trigger):
+            return self._refusal(anew, now_ns, counts=False)
+
+    def _refusal(self, intent: Intent, now_ns: int, *, counts: bool = True) -> tuple[Reason, str] | None:
+        """counts: one that passes counts in the day's sums."""
         if intent.product not in OVERNIGHT:
             return Reason.PRODUCT_NOT_ALLOWED, "a trigger takes the products CNC, NRML and MTF"
         if intent.trigger_px <= 0 or intent.px <= 0:
@@ -70,18 +124,31 @@ class AtBroker:
         tick_px = rows[intent.slot].tick_px if intent.slot < len(rows) else 0
         if tick_px > 0 and (intent.px % tick_px or intent.trigger_px % tick_px):
             return Reason.TICK_SIZE, f"limit {intent.px} or trigger {intent.trigger_px}: tick {tick_px}"
+        if not self.fits(intent.slot, intent.qty):
+            text = f"quantity {intent.qty}: the order of a trigger is not cut in slices"
+            return Reason.MAX_ORDER_QUANTITY, text
         if self._market.last(intent.slot) == intent.trigger_px:
             return Reason.BAD_INTENT, "the trigger is at the price already"
-        order = self._as_order(intent, tick_px)
-        verdict, _context = self._intake.judge(order, True, now_ns)
+        beside = self._triggers.promised((intent.strategy, intent.slot, intent.product), intent.side)
+        verdict = self._judge(_as_order(intent), counts, now_ns, beside)
         return (verdict.reason, verdict.text) if verdict is not None else None
 
-    def _as_order(self, intent: Intent, tick_px: int) -> Intent:
-        """What the gate judges: the same order, at today's price."""
-        last = self._market.last(intent.slot)
-        px = on_grid(last, tick_px, up=False) if last > 0 and tick_px > 0 else intent.px
-        words = {"kind": int(IntentKind.PLACE), "order_type": int(OrderType.LIMIT), "flags": 0}
-        return intent._replace(**words, validity=int(Validity.DAY), px=px, trigger_px=0, group=0)
+    def _again(self, trigger: Trigger, leg: Leg, now_ns: int) -> tuple[Reason, str] | None:
+        """Why the call about a trigger, which has waited, does not leave any more."""
+        words = {"created_ns": now_ns, "strategy": trigger.strategy, "strategy_seq": trigger.seq,
+                 "slot": trigger.slot, "product": trigger.product, "side": leg.side, "qty": leg.quantity,
+                 "px": leg.px}  # fmt: skip
+        with self._triggers.aside_from(trigger):
+            beside = self._triggers.promised(trigger.key, leg.side)
+            order = _as_order(Intent(**BLANK | words))
+            verdict = self._judge(order, False, now_ns, beside, again=True)
+        return (verdict.reason, verdict.text) if verdict is not None else None
+
+    def fits(self, slot: int, quantity: int) -> bool:
+        """A trigger places one order: above the freeze quantity the exchange would refuse it."""
+        rows = self._ports.instruments.rows
+        freeze = rows[slot].freeze_quantity if slot < len(rows) else 0
+        return not freeze or quantity <= freeze
 
     # Exits of plans
 
@@ -105,8 +172,30 @@ class AtBroker:
         return 1
 
     def stands(self, plan: Plan) -> bool:
-        """A trigger of the plan lies at the broker, or may."""
-        return (plan.strategy, plan.seq) in self._triggers.standing
+        """A trigger of the plan lies at the broker, as far as its list tells."""
+        trigger = self._triggers.standing.get((plan.strategy, plan.seq))
+        return trigger is not None and not trigger.lost
+
+    def older(self, plan: Plan) -> bool:
+        """A trigger of an earlier plan of the position has not been deleted yet."""
+        standing = self._triggers.standing.values()
+        return any(t.for_exits and t.key == plan.key and t.seq != plan.seq and not t.lost for t in standing)
+
+    def sought(self, plan: Plan) -> bool:
+        """Its trigger was sent, and is not to be seen: until that is clear orders protect."""
+        trigger = self._triggers.standing.get((plan.strategy, plan.seq))
+        return trigger is not None and trigger.lost
+
+    def covers(self, key: Key) -> int:
+        """What triggers of a position's plan may still place."""
+        return self._triggers.covers(key)
+
+    def clear_up(self, plans: Mapping[Key, Plan], now_ns: int) -> None:
+        """Triggers of plans that an earlier process ended: it may have died before it could delete them."""
+        for trigger in list(self._triggers.standing.values()):
+            plan = plans.get(trigger.key)
+            if trigger.for_exits and not (plan is not None and plan.gtt and plan.seq == trigger.seq):
+                self._triggers.want(trigger, None, now_ns)
 
     def drop(self, plan: Plan, now_ns: int) -> None:
         """The plan is over: nothing of it stays at the broker."""
@@ -132,3 +221,9 @@ class AtBroker:
         """The trigger of a plan has placed `order`: from now on the position is being closed."""
         plan.leave("target" if order.side == Side.SELL and order.px >= plan.target_px > 0 else "stop", now_ns)
         plan.tries, plan.out_px = 1, order.px
+
+
+def _as_order(intent: Intent) -> Intent:
+    """The order that it becomes: that is what the gate judges."""
+    words = {"kind": int(IntentKind.PLACE), "order_type": int(OrderType.LIMIT), "flags": 0}
+    return intent._replace(**words, validity=int(Validity.DAY), trigger_px=0, group=0)

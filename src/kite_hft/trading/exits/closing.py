@@ -3,21 +3,24 @@
 Shorts are bought back before longs are sold, each position in its own product, in slices within the freeze
 quantity. A protected MARKET order becomes a LIMIT whose rest stays open: every `reprice_s` it is cancelled
 and placed anew at the market; one that was refused comes back as a LIMIT behind the price, inside the
-circuit, and as a MARKET order again after that. Where the price stands at the circuit limit nobody is there
-to trade with: the order is a LIMIT there and keeps its place, with an alert. In an auction it waits for the
-end. A short that the broker lets nobody buy back keeps long derivatives on the same underlying,
-which may cover it, and nothing else.
+circuit, and as a MARKET order again after that, ever later: three times within seconds, then twice a
+minute, with one alert that says why. Less than a lot can be named by no order: the rest of the position is
+closed, and a person is told. Where the price stands at the circuit limit nobody is there to trade with: the
+order is a LIMIT there and keeps its place, with an alert. In an auction it waits for the end. A short that
+the broker lets nobody buy back keeps long derivatives on the same underlying, which may cover it, and
+nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from kite_hft.layout import OrderStatus, OrderType, Side
 from kite_hft.trading.book import Order
-from kite_hft.trading.exits.plan import Key
-from kite_hft.trading.exits.prices import Market, beyond
+from kite_hft.trading.exits.plan import Key, named
+from kite_hft.trading.exits.prices import Market, beyond, odd_lot, odd_text, sendable
 from kite_hft.trading.exits.stewards import Hands
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.positions import Position
@@ -25,9 +28,38 @@ from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S
 
 REFUSED_MAX: Final = 3
-"""A closing order that was refused so often in a row is given up, or tried ever more seldom."""
+"""A closing order that was refused so often in a row is given up: nothing waits for it any more."""
+PAUSE_NS: Final = NS_PER_S // 2
+PAUSE_MAX_NS: Final = 30 * NS_PER_S
+"""After a refusal, doubled each time; and after it was given up."""
 SHORTS_FIRST_NS: Final = 10 * NS_PER_S
 """So long do longs wait for shorts that are being bought back; derivatives, which may cover them, longer."""
+
+
+@dataclass(slots=True)
+class Tried:
+    """The closing of one position so far.
+
+    order: the newest, None: the gate refused it. refused: in a row. again_ns: before that a refused one is
+    not sent again. why: the gate's words.
+    """
+
+    began_ns: int
+    order: Order | None = None
+    refused: int = 0
+    again_ns: int = 0
+    why: str = ""
+
+    def learn(self) -> int:
+        """How often in a row it was refused, or came to nothing."""
+        if self.order is not None and self.order.order_id and self.order.status is not OrderStatus.REJECTED:
+            self.refused = 0  # it was taken: it only rested too long
+        return self.refused
+
+    @property
+    def cause(self) -> str:
+        """Why the newest was refused."""
+        return self.why if self.order is None else self.order.message or self.order.status.name
 
 
 class Closer:
@@ -39,10 +71,18 @@ class Closer:
         self._ports, self._outbox, self.hands, self._market = ports, outbox, hands, market
         self._slices_max, self._gap = config.slices_max, config.stop_gap_percent
         self._reprice_ns = round(config.reprice_s * NS_PER_S)
-        self.last: dict[Key, Order] = {}  # the newest closing order of a position
+        self._tried: dict[Key, Tried] = {}
         self._placed_ns: dict[int, int] = {}
-        self._began_ns: dict[Key, int] = {}
-        self._refused: dict[Key, int] = {}
+        self._told: set[Key] = set()  # people know that it was refused
+
+    def know(self, orders: Iterable[Order], now_ns: int) -> None:
+        """Closing orders of an earlier process: they rest from now on."""
+        for order in orders:
+            self._placed_ns.setdefault(order.order_no, now_ns)
+
+    def placed(self, orders: Iterable[Order]) -> list[Order]:
+        """Those of them that are closing orders of ours."""
+        return [order for order in orders if order.order_no in self._placed_ns]
 
     def cancels(self, orders: Iterable[Order], now_ns: int) -> list[Order]:
         """Of live orders those to cancel now: all that are not ours, and ours that rest too long."""
@@ -66,9 +106,11 @@ class Closer:
 
         able(position): it may be placed now; nothing waits for a short that may not.
         """
+        self._tell(open_)
         # Where an order of ours is live its end comes first.
         free = [p for p in open_ if not (p.open_buy or p.open_sell) and able(p)]
-        return [p for p in free if not self.waits(p, open_, now_ns, able)]
+        due = [p for p in free if not self.waits(p, open_, now_ns, able)]
+        return [p for p in due if not self.refused(_key(p)) or now_ns >= self._tried[_key(p)].again_ns]
 
     def waits(
         self,
@@ -88,33 +130,66 @@ class Closer:
         """A short is bought back before a long is sold."""
         if self.given_up(short):
             return False
-        waited_ns = now_ns - self._began_ns.get(_key(short), now_ns)
+        tried = self._tried.get(_key(short))
+        waited_ns = now_ns - tried.began_ns if tried is not None else 0
         return self._may_cover(long, short) or waited_ns < SHORTS_FIRST_NS
 
-    def close(self, position: Position, now_ns: int) -> None:
-        """Place its closing order; what became of it is seen in the book."""
+    def close(self, position: Position, now_ns: int) -> list[Order]:
+        """Place its closing order, in slices where it must; what becomes of it is seen in the book."""
         key = _key(position)
         instrument = self._ports.instruments[position.slot]
-        freeze = instrument.freeze_quantity
-        most = freeze * self._slices_max if freeze else 0
-        quantity = min(abs(position.quantity), most) if most else abs(position.quantity)
+        quantity = sendable(abs(position.quantity), instrument, self._slices_max)
         side = Side.BUY if position.quantity < 0 else Side.SELL
         kind, px = self._terms(position.slot, side, self.refused(key))
         if px and px == self._market.locked(position.slot, side):
             text = f"{instrument.key} stands at its circuit limit: an order to close {quantity} waits there"
-            self._outbox.alert("EXIT_AT_CIRCUIT", text, instrument.key)
+            self._outbox.alert("EXIT_AT_CIRCUIT", text, named(instrument.key, key))
         else:
-            self._outbox.clear("EXIT_AT_CIRCUIT", instrument.key)
-        self._began_ns.setdefault(key, now_ns)
-        self._refused[key] = self._refused.get(key, 0) + 1
-        for order in self.hands.place(*key, side, quantity, kind, now_ns, px=px):
-            self.last[key], self._placed_ns[order.order_no] = order, now_ns
+            self._outbox.clear("EXIT_AT_CIRCUIT", named(instrument.key, key))
+        tried = self._tried.setdefault(key, Tried(now_ns))
+        tried.refused += 1
+        pause_ns = PAUSE_MAX_NS if tried.refused >= REFUSED_MAX else PAUSE_NS << (tried.refused - 1)
+        tried.order, tried.again_ns = None, now_ns + pause_ns
+        placed = self.hands.place(*key, side, quantity, kind, now_ns, px=px)
+        for order in placed:
+            tried.order, self._placed_ns[order.order_no] = order, now_ns
+        if tried.order is None:
+            tried.why = self._outbox.why
+        return placed
+
+    def _tell(self, open_: Sequence[Position]) -> None:
+        """People learn once that it was refused and why, and what no order can close."""
+        held = {_key(p): p for p in open_}
+        for key in [key for key in self._told if key not in held or not self.refused(key)]:
+            self._told.discard(key)
+            self._outbox.clear("EXIT_REFUSED", named(self._ports.instruments[key[1]].key, key))
+        for key, position in held.items():
+            instrument = self._ports.instruments[position.slot]
+            told_of = named(instrument.key, key)
+            if odd_lot(position.quantity, instrument):
+                self._outbox.alert("ODD_LOT", odd_text(position.quantity, instrument), told_of)
+            if key in self._told or not self.refused(key) or position.open_buy or position.open_sell:
+                continue
+            self._told.add(key)
+            side, cause = "sell" if position.quantity > 0 else "buy", self._tried[key].cause
+            text = f"the order to {side} {abs(position.quantity)} {instrument.key} was refused: {cause}"
+            self._outbox.alert("EXIT_REFUSED", f"{text}; it is tried again, ever more seldom", told_of)
+
+    def last(self, key: Key) -> Order | None:
+        """The newest closing order of a position; None: there is none, or the gate refused it."""
+        tried = self._tried.get(key)
+        return tried.order if tried is not None else None
+
+    def cause(self, key: Key) -> str:
+        """Why the newest one was refused by the gate; "": it was not."""
+        tried = self._tried.get(key)
+        return tried.why if tried is not None and tried.order is None else ""
 
     def _terms(self, slot: int, side: int, refused: int) -> tuple[OrderType, int]:
         """Order type and price, 0: none."""
         if at_circuit := self._market.locked(slot, side):
             return OrderType.LIMIT, at_circuit
-        last, at_market = self._market.last(slot), self._market.takes_now(slot, OrderType.MARKET)
+        last, at_market = self._market.last(slot), self._market.at_market(slot)
         if not last or (at_market and refused % 2 == 0):
             return OrderType.MARKET, 0
         px = beyond(last, side, self._gap * (1 + refused // 2), self._ports.instruments[slot])
@@ -122,10 +197,8 @@ class Closer:
 
     def refused(self, key: Key) -> int:
         """How often in a row its closing order was refused, or came to nothing."""
-        last = self.last.get(key)
-        if last is not None and last.order_id and last.status is not OrderStatus.REJECTED:
-            self._refused[key] = 0  # it was taken: it only rested too long
-        return self._refused.get(key, 0)
+        tried = self._tried.get(key)
+        return tried.learn() if tried is not None else 0
 
     def given_up(self, position: Position) -> bool:
         """Refused so often that nothing waits for it any more."""
@@ -133,7 +206,8 @@ class Closer:
 
     def stays(self, position: Position, open_: Sequence[Position]) -> bool:
         """It cannot be closed, or must not be: a long derivative may cover a short one that cannot."""
-        if self.given_up(position):
+        instrument = self._ports.instruments[position.slot]
+        if self.given_up(position) or not sendable(abs(position.quantity), instrument, 1):
             return True
         return position.quantity > 0 and any(
             p.quantity < 0 and self.given_up(p) and self._may_cover(position, p) for p in open_
@@ -146,7 +220,14 @@ class Closer:
 
     def try_again(self, key: Key) -> None:
         """One more time, although it was given up."""
-        self._refused[key] = min(self._refused.get(key, 0), REFUSED_MAX - 1)
+        if (tried := self._tried.get(key)) is not None:
+            tried.refused, tried.again_ns = min(tried.refused, REFUSED_MAX - 1), 0
+
+    def try_late(self, open_: Sequence[Position], now_ns: int) -> None:
+        """What was given up some time ago is tried once more."""
+        for position in open_:
+            if self.given_up(position) and now_ns >= self._tried[_key(position)].again_ns:
+                self.try_again(_key(position))
 
 
 def _key(position: Position) -> Key:

@@ -2,7 +2,9 @@
 
 An order is changed only while nothing else of it is under way. Less comes before more: what is too much
 is taken away at once, what is too little is added when nothing that could fill stands beside it. An order
-that may not be modified any more is cancelled, and placed anew when it has ended.
+that may not be modified any more is cancelled, and placed anew when it has ended. So is one at the target
+that the broker does not turn back into a stop, at the first refusal: until the new stop is taken nothing
+stops a loss, and a person is told. What is less than a lot no order can cover.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ from typing import Final, NamedTuple
 
 from kite_hft.layout import OrderStatus, OrderType, Side
 from kite_hft.trading.book import Order
-from kite_hft.trading.exits.plan import Key, Mode, Plan
-from kite_hft.trading.exits.prices import Market, beyond
+from kite_hft.trading.exits.plan import Key, Mode, Plan, named
+from kite_hft.trading.exits.prices import Market, beyond, odd_lot, odd_text, sendable
 from kite_hft.trading.exits.stewards import Hands
 from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import OrdersConfig, Ports
@@ -24,8 +26,14 @@ RESERVE: Final = 3
 """Modifications of an order that trailing leaves for what must happen."""
 RETRY_NS: Final = NS_PER_S // 2
 RETRY_NS_MAX: Final = 30 * NS_PER_S
+STUCK_NS: Final = 5 * NS_PER_S
+"""So long does a change without an answer get until the book shows it."""
 TRIES_MAX: Final = 3
 """An order that does not take a change asked for so often is replaced by another."""
+GROWS_NS: Final = 2 * NS_PER_S
+"""So long may a part of a position stand bare because an order that is to cover it cannot be changed yet."""
+_STOPS: Final = (OrderType.SL, OrderType.SLM)
+_UNKNOWN: Final = frozenset({OrderStatus.NEW, OrderStatus.SENT, OrderStatus.PENDING, OrderStatus.AMBIGUOUS})
 
 
 class Terms(NamedTuple):
@@ -56,29 +64,46 @@ class Fitter:
         self._cap, self._slices_max = config.limits.modifications_per_order, config.slices_max
         self._placed: dict[Key, list[Order]] = {}
         self._asked: dict[Key, dict[int, Asked]] = {}  # by order number
+        self._short_ns: dict[Key, int] = {}  # since when a plan's order is to grow and cannot yet
 
     def forget(self, plan: Plan) -> None:
         """The plan is over."""
         self._placed.pop(plan.key, None)
         self._asked.pop(plan.key, None)
-        for code in ("STOP_UNFILLED", "EXIT_AT_CIRCUIT", "EXIT_REFUSED"):
-            self._outbox.clear(code, self._name(plan))
+        self._short_ns.pop(plan.key, None)
+        for code in ("STOP_UNFILLED", "EXIT_AT_CIRCUIT", "EXIT_REFUSED", "ODD_LOT"):
+            self._outbox.clear(code, self._told_of(plan))
 
     def _name(self, plan: Plan) -> str:
         return self._ports.instruments[plan.slot].key
 
+    def _told_of(self, plan: Plan) -> str:
+        return named(self._name(plan), plan.key)
+
     def fit(self, plan: Plan, guards: list[Order], want: int, now_ns: int) -> int:
         """Bring the live orders of a plan nearer to `want` of what it wants; returns how many calls."""
+        self._learn(plan, now_ns)
         self._price_out(plan, guards, now_ns)
         terms = self._terms(plan)
         if terms is None:
             for order in guards:
                 self.hands.cancel(order, now_ns)
             return len(guards)
-        short = want - sum(order.open_quantity for order in guards)
+        instrument = self._ports.instruments[plan.slot]
+        if odd := odd_lot(want, instrument):
+            self._outbox.alert("ODD_LOT", odd_text(plan.sign * want, instrument), self._told_of(plan))
+        short = want - odd - sum(order.open_quantity for order in guards)
+        if short <= 0:
+            self._short_ns.pop(plan.key, None)
+        grower = self._grower(guards, short)
+        beside = short > 0 and not self._waits(plan, guards, grower, now_ns)
         done, excess = 0, max(0, -short)
         for order in reversed(guards):
             if not self.hands.settled(order):
+                if self._gives_way(order, terms, excess, now_ns):
+                    excess -= min(excess, order.open_quantity)
+                    self.hands.cancel(order, now_ns)
+                    done += 1
                 continue
             less = min(excess, order.pending)
             excess -= less
@@ -86,25 +111,49 @@ class Fitter:
                 self.hands.cancel(order, now_ns)
                 done += 1
             else:
-                more = self._growth(order, short) if len(guards) == 1 else 0
+                more = short if order is grower else 0
                 done += self._amend(plan, order, terms, order.quantity - less + more, now_ns)
-                short = short - more if more else short
-        if short > 0 and not self._grows(plan, guards):
+        if beside:
             done += self._place(plan, terms, short, now_ns)
         return done
 
-    def _growth(self, order: Order, short: int) -> int:
-        """How much a lone order may grow by; slices are not filled up."""
-        freeze = self._ports.instruments[order.slot].freeze_quantity
-        fits = not freeze or order.quantity + short <= freeze
-        return short if short > 0 and fits and not self._spent(order, 1) else 0
-
-    def _grows(self, plan: Plan, guards: list[Order]) -> bool:
-        """A lone order that will take the rest in, or one whose fate is open: nothing is put beside it."""
-        if not guards:
+    def _gives_way(self, order: Order, terms: Terms, excess: int, now_ns: int) -> bool:
+        """An order whose last change is unproven is not what is wanted, and cannot be changed: it is
+        cancelled, and placed anew when it has ended. At once where it may be too much, or is of another
+        kind; else when the book has not shown the change for some time.
+        """
+        doubt = order.unproven
+        if doubt is None or not self.hands.stuck(order):
             return False
-        freeze = self._ports.instruments[plan.slot].freeze_quantity
-        return not freeze or any(order.status is OrderStatus.AMBIGUOUS for order in guards)
+        if excess or terms.order_type not in (order.order_type, doubt.terms[3]):
+            return True
+        as_is = (terms.order_type, terms.px, terms.trigger_px) == (
+            order.order_type, order.px, order.trigger_px
+        )  # fmt: skip
+        less = order.quantity < order.quantity_max
+        return now_ns - doubt.since_ns >= STUCK_NS and (less or not as_is)
+
+    def _grower(self, guards: list[Order], short: int) -> Order | None:
+        """The newest order that may still be modified takes in what is too little; slices are not filled up.
+        None: it becomes an order of its own, beside them.
+        """
+        if short <= 0 or not guards:
+            return None
+        freeze = self._ports.instruments[guards[0].slot].freeze_quantity
+        if freeze and (len(guards) > 1 or guards[0].quantity + short > freeze):
+            return None
+        return next((order for order in reversed(guards) if not self._spent(order, 1)), None)
+
+    def _waits(self, plan: Plan, guards: list[Order], grower: Order | None, now_ns: int) -> bool:
+        """Nothing is put beside an order whose fate is open, nor, for a while, beside one that is to grow and
+        cannot yet: a change or a cancel of it is under way.
+        """
+        if any(order.status is OrderStatus.AMBIGUOUS for order in guards):
+            return True
+        if grower is None or self.hands.settled(grower):
+            self._short_ns.pop(plan.key, None)
+            return grower is not None
+        return now_ns - self._short_ns.setdefault(plan.key, now_ns) < GROWS_NS
 
     # Prices
 
@@ -131,11 +180,12 @@ class Fitter:
         name, locked = self._name(plan), self._market.locked(plan.slot, plan.side)
         if locked:
             text = f"{name} stands at its circuit limit: the order to close it waits there"
-            self._outbox.alert("EXIT_AT_CIRCUIT", text, name)
+            self._outbox.alert("EXIT_AT_CIRCUIT", text, self._told_of(plan))
             plan.out_px = locked
             return
         rested = bool(guards) and all(self.hands.settled(order) for order in guards)
-        if plan.tries and not plan.out_px:
+        if not plan.out_px and (plan.tries or not self._market.at_market(plan.slot)):
+            plan.tries = max(plan.tries, 1)
             plan.out_px = self._stepped(plan)
         elif rested and now_ns - plan.priced_ns >= self.rest_ns:
             plan.tries, plan.priced_ns = plan.tries + 1, now_ns
@@ -169,9 +219,16 @@ class Fitter:
         asked = self._asked.setdefault(plan.key, {}).get(order.order_no)
         if asked is None or asked.wish != (terms, quantity):
             asked = self._asked[plan.key][order.order_no] = Asked((terms, quantity))
-        if now_ns < asked.next_ns:
+        unturned = asked.tries > 0 and terms.order_type in _STOPS and order.order_type not in _STOPS
+        if unturned:
+            name, told_of = self._name(plan), self._told_of(plan)
+            text = f"the order at the target of {name} was not turned back into a stop: {self._outbox.why}"
+            self._outbox.alert(
+                "EXIT_REFUSED", f"{text}; it is cancelled, and a stop placed after it", told_of
+            )
+        elif now_ns < asked.next_ns:
             return 0  # it came to nothing before: the order is as it was
-        if self._spent(order, RESERVE if trails else 0) or asked.tries >= TRIES_MAX:
+        if self._spent(order, RESERVE if trails else 0) or unturned or asked.tries >= TRIES_MAX:
             self.hands.cancel(order, now_ns)  # its successor is placed when it has ended
             return 1
         asked.tries, asked.next_ns = asked.tries + 1, now_ns + RETRY_NS * 2**asked.tries
@@ -187,36 +244,38 @@ class Fitter:
 
     def _place(self, plan: Plan, terms: Terms, quantity: int, now_ns: int) -> int:
         """A new order for what is not covered; after refusals later and later."""
-        self._learn(plan, now_ns)
         if now_ns < plan.retry_ns:
             return 0
-        instrument = self._ports.instruments[plan.slot]
-        if instrument.freeze_quantity:
-            quantity = min(quantity, instrument.freeze_quantity * self._slices_max)
-        self._placed[plan.key] = self.hands.place(
+        quantity = sendable(quantity, self._ports.instruments[plan.slot], self._slices_max)
+        placed = self.hands.place(
             *plan.key, plan.side, quantity, terms.order_type, now_ns, px=terms.px, trigger_px=terms.trigger_px
         )
-        if not self._placed[plan.key]:
-            self._refused(plan, "the gate", now_ns)
+        self._placed.setdefault(plan.key, []).extend(placed)
+        if not placed:
+            self._refused(plan, self._outbox.why, now_ns)
         return 1
 
     def _learn(self, plan: Plan, now_ns: int) -> None:
-        """What became of the orders that were placed last."""
+        """What became of the orders that were placed last, of each as soon as that is known: when one slice
+        is refused the next attempt has to wait, whatever became of the others.
+        """
         placed = self._placed.pop(plan.key, [])
-        if not placed:
-            return
         turned_down = [o for o in placed if o.status in (OrderStatus.REJECTED, OrderStatus.REFUSED)]
-        if any(o.status not in TERMINAL or o.filled or o.order_id for o in placed if o not in turned_down):
-            plan.refused = 0
-            self._outbox.clear("EXIT_REFUSED", self._name(plan))
-        elif turned_down:
-            if turned_down[0].order_type == OrderType.SLM:
+        unknown = [order for order in placed if order.status in _UNKNOWN]
+        if turned_down:
+            if any(o.order_type == OrderType.SLM and self.hands.judged(o) for o in turned_down):
                 plan.plain_stop = True
             self._refused(plan, turned_down[0].message, now_ns)
+            placed = unknown
+        if unknown:
+            self._placed[plan.key] = placed
+        elif any(o.status not in TERMINAL or o.filled or o.order_id for o in placed):
+            plan.refused = 0
+            self._outbox.clear("EXIT_REFUSED", self._told_of(plan))
 
     def _refused(self, plan: Plan, why: str, now_ns: int) -> None:
         plan.refused += 1
         plan.retry_ns = now_ns + min(RETRY_NS_MAX, RETRY_NS * 2 ** min(plan.refused - 1, 8))
         side = "sell" if plan.side == Side.SELL else "buy"
         text = f"the order to {side} {self._name(plan)} was refused {plan.refused} times: {why}"
-        self._outbox.alert("EXIT_REFUSED", text, self._name(plan))
+        self._outbox.alert("EXIT_REFUSED", text, self._told_of(plan))

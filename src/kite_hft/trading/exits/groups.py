@@ -3,24 +3,27 @@
 Legs are held until all have come. They are judged together: each counts in the book before the next is
 looked at, and one refusal refuses all. What they cost as a basket is asked of the broker before the first
 leg. Then they go out one by one, protective buys first, the next one when the last has filled (or was
-accepted, where the settings say so). A leg that fails, or rests too long, breaks the group: what is live
-is cancelled, what was not sent is refused, and what has filled is closed again, last leg first, or kept,
-with an alert. A group that an earlier process left half done is broken, and ends by the same rule.
+accepted, where the settings say so), each judged once more before it leaves. A leg that fails, may not
+follow, or rests too long, breaks the group: it is undone (unwinding.py). A group that an earlier process
+left half done is broken, and ends by the same rule.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Reason, Side, Validity
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.broker import HttpResponse, OrderRequest
+from kite_hft.trading.exits.group import Group, Leg, Name, Stage, group_of
+from kite_hft.trading.exits.plan import Key
+from kite_hft.trading.exits.prices import Market
 from kite_hft.trading.exits.stewards import NEVER_NS, Hands
-from kite_hft.trading.gate.checks import Context
+from kite_hft.trading.exits.unwinding import Unwinder
+from kite_hft.trading.gate.checks import Judged
+from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import TERMINAL, WORKING
 from kite_hft.trading.ports import OrdersConfig, Ports
@@ -32,54 +35,12 @@ from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S, rupees_text
 
 LEGS_MAX: Final = 8
-CLOSINGS_MAX: Final = 3
-"""So often is the closing of a broken group's leg tried."""
-Name = tuple[int, int]
-"""(strategy, group)."""
-
-
-class Stage(enum.Enum):
-    """How far a group is."""
-
-    COMING = enum.auto()
-    MARGIN = enum.auto()  # the broker was asked what it takes
-    GOING = enum.auto()
-    BROKEN = enum.auto()
-
-
-@dataclass(slots=True)
-class Leg:
-    """One leg: the orders that it became (several above the freeze quantity)."""
-
-    seq: int
-    orders: list[Order] = field(default_factory=list)
-    sent_ns: int = 0
-    closings: int = 0
-    closing: list[Order] = field(default_factory=list)
-
-    @property
-    def filled(self) -> int:
-        """So much of it was traded and not closed again."""
-        return sum(order.filled for order in self.orders) - sum(order.filled for order in self.closing)
-
-
-@dataclass(slots=True)
-class Group:
-    """Legs in the order in which they go out, once all have come."""
-
-    strategy: int
-    group: int
-    legs_due: int
-    until_ns: int
-    stage: Stage = Stage.COMING
-    intents: list[Intent] = field(default_factory=list)
-    legs: list[Leg] = field(default_factory=list)
-    at: int = 0  # the leg that is out
-    why: str = ""
-
-    @property
-    def name(self) -> Name:
-        return self.strategy, self.group
+LOOK_NS: Final = NS_PER_S // 10
+"""So often is a group looked at that is being undone, or whose next leg waits for a price."""
+PRICELESS: Final = frozenset(
+    {Reason.STALE_TICK, Reason.NO_SNAPSHOT, Reason.NO_REFERENCE_PRICE, Reason.MARKET_HALT}
+)
+"""No price to be judged by, which may be over in a moment: the next leg waits, as long as a leg may rest."""
 
 
 class Groups:
@@ -94,12 +55,13 @@ class Groups:
         desk: Desk,
         intake: Intake,
         hands: Hands,
+        market: Market,
         asides: Asides,
         reader: BookReader,
     ) -> None:
         self._ports, self._config, self._book, self._outbox = ports, config, book, outbox
-        self._desk, self._intake, self._hands = desk, intake, hands
-        self._asides, self._reader = asides, reader
+        self._desk, self._intake, self._asides, self._reader = desk, intake, asides, reader
+        self.unwinder = Unwinder(ports, config, book, outbox, hands, market, self._journal)
         self._wait_ns = round(config.group_wait_s * NS_PER_S)
         self._leg_ns = round(config.group_leg_s * NS_PER_S)
         self._groups: dict[Name, Group] = {}
@@ -110,19 +72,25 @@ class Groups:
         return bool(self._groups)
 
     def next_ns(self, now_ns: int) -> int:
-        if any(g.stage is Stage.BROKEN for g in self._groups.values()):
-            return now_ns + NS_PER_S // 10
+        if any(g.stage is Stage.BROKEN or _waits(g) for g in self._groups.values()):
+            return now_ns + LOOK_NS
         return min((group.until_ns for group in self._groups.values()), default=NEVER_NS)
 
     def restore(self, records: Iterable[dict[str, Any]], now_ns: int) -> None:
         """Groups that an earlier process left half done, from their GROUP records."""
         for data in records:
-            group = Group(data["strategy"], data["group"], len(data["legs"]), now_ns, Stage.BROKEN)
-            group.why = "the order process ended while it was under way"
-            for seq in data["legs"]:
-                first = self._book.by_strategy(group.strategy, seq)
-                group.legs.append(Leg(seq, list(self._book.family(first)) if first else []))
+            group = group_of(data, self._orders_of, now_ns)
             self._groups[group.name] = group
+            self.unwinder.take_up(group)
+
+    def _orders_of(self, strategy: int, seq: int) -> list[Order]:
+        first = self._book.by_strategy(strategy, seq)
+        return list(self._book.family(first)) if first is not None else []
+
+    def claims(self, key: Key) -> int:
+        """So much of a position is about to be closed as soon as exits have made room for it."""
+        broken = [group for group in self._groups.values() if group.stage is Stage.BROKEN]
+        return sum(leg.claims for group in broken for leg in group.legs if leg.claims and leg.key == key)
 
     # Coming
 
@@ -140,7 +108,18 @@ class Groups:
         if wrong:
             self._refuse_all(group, Reason.GROUP, wrong, now_ns)
         elif len(group.intents) == group.legs_due:
-            self._judge(group, now_ns)
+            if undone := self._undone_beside(group):
+                self._refuse_all(group, Reason.GROUP, undone, now_ns)
+            else:
+                self._judge(group, now_ns)
+
+    def _undone_beside(self, group: Group) -> str:
+        """In a position in which a broken group is being closed nobody could tell whose fill is whose."""
+        keys = {(i.strategy, i.slot, i.product) for i in group.intents}
+        for other in self._groups.values():
+            if other.stage is Stage.BROKEN and any(leg.orders and leg.key in keys for leg in other.legs):
+                return f"group {other.group} is being undone in a position of group {group.group}"
+        return ""
 
     def _wrong(self, group: Group, intent: Intent) -> str:
         if group.stage is not Stage.COMING:
@@ -154,11 +133,13 @@ class Groups:
 
     def _judge(self, group: Group, now_ns: int) -> None:
         """All at once: what one adds counts when the next is looked at."""
-        ordered = sorted(group.intents, key=lambda i: (i.side != Side.BUY, i.leg))
+        legs = sorted(group.intents, key=lambda i: (i.side != Side.BUY, i.leg))
+        turn = self._intake.at_market
+        ordered = [turn(i) if turn is not None and i.order_type == OrderType.MARKET else i for i in legs]
         entered: list[tuple[Intent, Leg]] = []
         reducing = True
         for intent in ordered:
-            verdict, context = self._intake.judge(intent, True, now_ns)
+            verdict, context = self._intake.judge(intent, intent.strategy_seq - 1, now_ns)
             if verdict is not None:
                 text = f"leg {intent.leg} of group {group.group}: {verdict.text}"
                 self._take_back(group, [i for i, _ in entered], [leg for _, leg in entered], text, now_ns)
@@ -178,7 +159,7 @@ class Groups:
         else:
             self._ask_margin(group, ordered, now_ns)
 
-    def _enter(self, intent: Intent, context: Context) -> Leg:
+    def _enter(self, intent: Intent, context: Judged) -> Leg:
         return Leg(intent.strategy_seq, self._intake.enter(intent, context))
 
     def _take_back(
@@ -196,7 +177,8 @@ class Groups:
                 self._outbox.refuse(intent, reason, text, now_ns)
             self._groups.pop(group.name, None)
             return
-        late = [i for i in group.intents if all(leg.seq != i.strategy_seq for leg in group.legs)]
+        entered = {leg.seq for leg in group.legs if leg.orders}  # by this process, or by one before it
+        late = [i for i in group.intents if i.strategy_seq not in entered]
         for intent in late:
             group.intents.remove(intent)
             self._outbox.refuse(intent, reason, text, now_ns)
@@ -243,8 +225,9 @@ class Groups:
         hedged = any(leg.side == Side.BUY for leg in legs)
         due = margin.final_paise if hedged else max(margin.initial_paise, margin.final_paise)
         funds = self._reader.funds
-        if funds is None or due > funds.net_paise:
-            free = rupees_text(funds.net_paise) if funds else "unknown"
+        free_paise = min(funds.free_paise(leg.instrument.exchange) for leg in legs) if funds else 0
+        if funds is None or due > free_paise:
+            free = rupees_text(free_paise) if funds else "unknown"
             self._no_margin(group, f"the group takes {rupees_text(due)}, free are {free}", now_ns)
         else:
             self._go(group, now_ns)
@@ -256,15 +239,42 @@ class Groups:
     # Going
 
     def _go(self, group: Group, now_ns: int) -> None:
-        group.stage = Stage.GOING
-        self._send(group, now_ns)
+        """Its first leg leaves when it is looked at: what has come with the same answers is known then."""
+        group.stage, group.until_ns = Stage.GOING, now_ns + self._leg_ns
+        self._outbox.stirred += 1
 
-    def _send(self, group: Group, now_ns: int) -> None:
+    def _send(self, group: Group, now_ns: int) -> int:
+        """The next leg goes out, if it still may: much can have happened since it was judged."""
         leg = group.legs[group.at]
-        leg.sent_ns, group.until_ns = now_ns, now_ns + self._leg_ns
+        verdict = self._doubt(leg, now_ns)
+        if verdict is None:
+            leg.sent_ns = now_ns
+            for order in leg.orders:
+                if order.status is OrderStatus.NEW:
+                    self._desk.offer_order(order, now_ns)
+            return 1
+        if verdict.reason in PRICELESS and now_ns < group.until_ns:
+            return 0
+        text = f"a leg of group {group.group} may not follow: {verdict.text}"
         for order in leg.orders:
-            if order.status is OrderStatus.NEW:
-                self._desk.offer_order(order, now_ns)
+            self._desk.refuse_entered(order, verdict.reason, text, now_ns)
+        if group.at:
+            return self._break(group, text, now_ns)
+        self._take_back(group, [], group.legs, text, now_ns)
+        self._over(group, text)
+        return 0
+
+    def _doubt(self, leg: Leg, now_ns: int) -> Verdict | None:
+        """Why a leg may not leave any more."""
+        for order in leg.orders:
+            if order.status is not OrderStatus.NEW:
+                continue
+            if (verdict := self._desk.doubt(order, now_ns)) is not None:
+                return verdict
+            position = self._book.position(order)
+            if not (order.opening or position.reduces(order.side, 0)):
+                return Verdict(Reason.FROZEN, f"{position.quantity} held: what it was to reduce is closed")
+        return None
 
     def act(self, now_ns: int) -> int:
         """Whatever is due in each group."""
@@ -287,6 +297,8 @@ class Groups:
     def _look(self, group: Group, now_ns: int) -> int:
         """The leg that is out: through, failed, or late."""
         leg = group.legs[group.at]
+        if _waits(group):
+            return self._send(group, now_ns)
         states = [order.status for order in leg.orders]
         if OrderStatus.AMBIGUOUS in states:
             group.until_ns = now_ns + self._leg_ns  # its fate first: nothing is built on it
@@ -297,8 +309,8 @@ class Groups:
         if all(s is OrderStatus.COMPLETE for s in states) or taken:
             group.at += 1
             if group.at < len(group.legs):
-                self._send(group, now_ns)
-                return 1
+                group.until_ns = now_ns + self._leg_ns
+                return self._send(group, now_ns)
             self._over(group, "")
             return 0
         if now_ns >= group.until_ns:
@@ -316,57 +328,23 @@ class Groups:
         for leg in group.legs:
             for order in leg.orders:
                 self._desk.refuse_entered(order, Reason.GROUP, f"group {group.group}: {why}", now_ns)
-        return self._undo(group, now_ns)
-
-    # Undoing
+        return 0 if self.suspended else self._undo(group, now_ns)
 
     def _undo(self, group: Group, now_ns: int) -> int:
-        """Cancel what lives, then close what has filled: the last leg first, so that cover goes last."""
-        live = [o for leg in group.legs for o in leg.orders if o.status not in TERMINAL]
-        for order in live:
-            self._hands.cancel(order, now_ns)
-        if live:
-            return len(live)
-        if not any(leg.filled for leg in group.legs):
-            undone = any(leg.closings for leg in group.legs)
-            self._told(group, "what had filled was closed again" if undone else "nothing was traded")
+        calls, what = self.unwinder.undo(group, now_ns)
+        if what:
+            self.unwinder.tell(group, what)
             self._over(group, group.why)
-            return 0
-        if self._config.group_partial == "keep":
-            self._told(group, "what has filled is kept")
-            self._over(group, group.why)
-            return 0
-        for leg in reversed(group.legs):
-            if any(order.status not in TERMINAL for order in leg.closing):
-                return 0  # it is under way
-            if leg.filled > 0:
-                return self._close(group, leg, now_ns)
-        return 0
-
-    def _close(self, group: Group, leg: Leg, now_ns: int) -> int:
-        """Close a leg's fill, as far as its position still shows it."""
-        order = leg.orders[0]
-        key = (order.strategy, order.slot, order.product)
-        held = self._book.standing(*key).quantity * order.sign
-        quantity = min(leg.filled, max(0, held))
-        leg.closings += 1
-        if not quantity or leg.closings > CLOSINGS_MAX:
-            if quantity:
-                self._told(group, f"{quantity} of it could not be closed")
-            leg.closing = [*leg.orders]  # nothing is left to be closed here
-            return 0
-        side = Side.SELL if order.side == Side.BUY else Side.BUY
-        leg.closing += self._hands.place(*key, side, quantity, OrderType.MARKET, now_ns)
-        return 1
-
-    def _told(self, group: Group, what: str) -> None:
-        name = f"{group.strategy} {group.group}"
-        self._outbox.alert("GROUP_BROKEN", f"group {group.group}: {group.why}: {what}", name)
+        return calls
 
     def _over(self, group: Group, why: str) -> None:
         self._groups.pop(group.name, None)
         self._journal(group, ended=why or "done")
 
     def _journal(self, group: Group, **more: Any) -> None:
-        words = {"strategy": group.strategy, "group": group.group, "legs": [leg.seq for leg in group.legs]}
-        self._outbox.journal(Kind.GROUP, words | more)
+        self._outbox.journal(Kind.GROUP, group.payload(**more))
+
+
+def _waits(group: Group) -> bool:
+    """Its next leg waits for a price to be judged by."""
+    return group.stage is Stage.GOING and not group.legs[group.at].sent_ns

@@ -8,14 +8,19 @@ from kite_hft.layout import IntentKind
 from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpRequest
 from kite_hft.trading.exits.at_broker import AtBroker
+from kite_hft.trading.exits.at_circuit import AtCircuit
 from kite_hft.trading.exits.closing import Closer
 from kite_hft.trading.exits.flatten import Flatten
 from kite_hft.trading.exits.groups import Groups
 from kite_hft.trading.exits.plans import Plans
 from kite_hft.trading.exits.prices import Market
+from kite_hft.trading.exits.settling import Settling
 from kite_hft.trading.exits.square_off import SquareOff
 from kite_hft.trading.exits.stewards import NEVER_NS, Hands, Stewards
+from kite_hft.trading.exits.strangers import closing_by_others
 from kite_hft.trading.exits.triggers import Triggers
+from kite_hft.trading.exits.trimming import Trimming
+from kite_hft.trading.gate.judging import Gate
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.recovery.reconcile import Reconciler
@@ -24,6 +29,7 @@ from kite_hft.trading.sending.asides import Aside, Asides
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.intake import Intake
 from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.units import NS_PER_S
 
 
 class Keeper:
@@ -44,34 +50,53 @@ class Keeper:
         reader: BookReader,
         reconciler: Reconciler,
         submit: Callable[[Aside, HttpRequest], None],
+        gate: Gate,
     ) -> None:
         hands, market = Hands(book, desk, intake), Market(ports)
         self.asides = Asides(desk.egress, submit)
-        self.flatten = Flatten(ports, book, outbox, reader, Closer(ports, config, outbox, hands, market))
-        self.square_off = SquareOff(
-            ports, book, outbox, reader, Closer(ports, config, outbox, hands, market), market
-        )
         self.triggers = Triggers(
-            ports, book, outbox, desk, self.asides, intake.next_engine_seq, reader.want_triggers
+            ports,
+            book,
+            outbox,
+            desk,
+            self.asides,
+            intake.next_engine_seq,
+            reader.want_triggers,
+            round(config.absence_horizon_s * NS_PER_S),
         )
-        at_broker = AtBroker(ports, config, outbox, intake, market, self.triggers)
-        self.plans = Plans(ports, config, book, outbox, intake, hands, market, at_broker)
-        self.groups = Groups(ports, config, book, outbox, desk, intake, hands, self.asides, reader)
+        closer = Closer(ports, config, outbox, hands, market)
+        self.flatten = Flatten(ports, book, outbox, reader, closer, self.triggers)
+        closer = Closer(ports, config, outbox, hands, market)
+        self.square_off = SquareOff(ports, config, book, outbox, reader, closer, market, self.triggers)
+        self._settling = Settling(ports, config, book, outbox)
+        at_broker = AtBroker(ports, config, outbox, intake, market, self.triggers, gate.judge_trigger)
+        self.plans = Plans(ports, config, book, outbox, intake, hands, market, at_broker, gate.peek)
+        self.groups = Groups(ports, config, book, outbox, desk, intake, hands, market, self.asides, reader)
         self.flatten.others = (self.plans, self.groups, self.square_off)
-        self.plans.closing = self.square_off.closing
-        stewards = (self.flatten, self.square_off, self.groups, self.plans, self.triggers)
-        self.stewards = Stewards(outbox, stewards)
-        self.triggers.fired, reader.on_triggers = self.plans.fired, self.triggers.fold
-        reconciler.claims = self.triggers.claims
+        self.plans.closing, self.plans.look_up = self.square_off.closing, desk.look_up
+        self.plans.strangers = lambda key: closing_by_others(
+            reader.rows, book, ports.instruments, key, self.triggers.claims.open.__contains__
+        )
+        self.plans.foreign, self.plans.giving.claims = self.groups.unwinder.owns, self.groups.claims
+        self.groups.unwinder.closing = self.square_off.closing
+        at_circuit = AtCircuit(ports, config, book, outbox, market)
+        trimming = Trimming(book, self.triggers)
+        stewards = (self.flatten, self.square_off, self.groups, self.plans, trimming, self.triggers)
+        self.stewards = Stewards(outbox, (*stewards, at_circuit))
+        self.triggers.fired, self.triggers.turned_down = self.plans.fired, self.plans.turned_down
+        reader.on_triggers = self.triggers.fold
+        reconciler.claims = self.triggers.claims.claims
         intake.takers |= {int(IntentKind.EXITS): self.plans.take, int(IntentKind.GTT): at_broker.take}
-        intake.make_room, intake.change_trigger = self.plans.make_room, self.triggers.change
-        intake.group = self.groups.take
+        intake.make_room = self.plans.giving.make_room
+        intake.change_trigger = at_broker.change
+        intake.group, intake.at_market = self.groups.take, at_circuit.turn
 
     def restore(self, found: Recovered, now_ns: int) -> None:
         """What the journal says an earlier process looked after."""
         self.plans.restore(found.plans.values(), now_ns)
         self.triggers.restore(list(found.triggers.values()))
         self.groups.restore(found.groups.values(), now_ns)
+        self.plans.clear_up(now_ns)
 
     @property
     def busy(self) -> bool:
@@ -90,6 +115,7 @@ class Keeper:
         """
         if now_ns >= self.square_off.wake_ns:
             self.square_off.wake(now_ns)
+            self._settling.look()
         if active:
             return self.stewards.act(now_ns)
         return self.square_off.act(now_ns, active=False) if self.square_off.alive else 0

@@ -12,13 +12,20 @@ import enum
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kite_hft.layout import OrderType, Side
+from kite_hft.layout import OrderType, Product, Side
 from kite_hft.trading.exits.prices import on_grid
 
 Key = tuple[int, int, int]
 """(strategy, slot, product)."""
 LEAVES: Final = 4
 """The price has left the target when it is a quarter of the way back to the stop."""
+
+
+def named(instrument: str, key: Key) -> str:
+    """How people are told of a position. It is the key of its alerts: what is over for one position stands
+    on for another one in the same instrument.
+    """
+    return f"{instrument} {Product(key[2]).name} of strategy {key[0]}"
 
 
 class Mode(enum.IntEnum):

@@ -25,10 +25,13 @@ from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.exits.at_broker import OVERNIGHT, AtBroker
 from kite_hft.trading.exits.fitting import Fitter
-from kite_hft.trading.exits.plan import Key, Mode, Plan, plan_of
+from kite_hft.trading.exits.giving_way import GivingWay
+from kite_hft.trading.exits.plan import Key, Mode, Plan, named, plan_of
 from kite_hft.trading.exits.prices import Market
 from kite_hft.trading.exits.stewards import NEVER_NS, Hands
-from kite_hft.trading.exits.triggers import Trigger
+from kite_hft.trading.exits.tended import Tended
+from kite_hft.trading.exits.trigger import Trigger
+from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.intents import ENGINE_SEQ, Intent
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.records import position_event
@@ -38,17 +41,17 @@ from kite_hft.units import NS_PER_S
 
 PERIOD_NS: Final = 50_000_000
 """So often are prices looked at while a plan lives."""
-HELD_NS: Final = 3 * NS_PER_S
-"""So long does a strategy's own order wait for its exits to give way."""
 ENTRY_NS: Final = 5 * NS_PER_S
 """So long does a plan wait for a position that no order promises any more."""
 TYPO: Final = 5
-"""Percent: a stop that lies so far on the wrong side of the price is a mistake, not a fast market."""
+"""Percent: what lies so far on the wrong side of the price is a mistake, not a fast market."""
+LOOK_NS: Final = 2 * NS_PER_S
+"""So often is the order book read while a stop gives way to an order of somebody else."""
 _TRIGGERED: Final = frozenset({0, int(OrderType.SL), int(OrderType.SLM)})
 
 
 class Plans:
-    """The steward of exits."""
+    """The steward of exits. peek(intent, now_ns): what the gate would say."""
 
     def __init__(
         self,
@@ -60,19 +63,26 @@ class Plans:
         hands: Hands,
         market: Market,
         at_broker: AtBroker,
+        peek: Callable[[Intent, int], Verdict | None],
     ) -> None:
         self._ports, self._book, self._outbox, self._intake = ports, book, outbox, intake
         self._market, self._at_broker = market, at_broker
         self.fitter = Fitter(ports, config, outbox, hands, market)
+        self._tended = Tended(ports.instruments, ports.on_book)
         self.plans: dict[Key, Plan] = {}
-        self._held: list[tuple[Intent, int]] = []  # a strategy's own exits, and until when they wait
+        self.giving = GivingWay(book, outbox, intake, peek, self.covered, self._left)
         self.leaving = False  # the engine stops: what is at the broker stays as it is
         self.suspended = False  # everything is being closed: nothing is protected beside that
         self.closing: Callable[[Key], bool] = lambda key: False  # somebody else closes this position
+        self.foreign: Callable[[Order], bool] = lambda order: False  # it closes a leg of a broken group
+        self.strangers: Callable[[Key], list[tuple[str, int]]] = lambda key: []  # and who they are
+        self.look_up: Callable[[], None] = lambda: None  # asks for a read of the order book
+        self._gave_way: set[Key] = set()  # to a stranger's order, and a person knows
+        self._look_ns = 0
 
     @property
     def alive(self) -> bool:
-        return bool(self.plans or self._held)
+        return bool(self.plans or self.giving.held)
 
     def next_ns(self, now_ns: int) -> int:
         return NEVER_NS if self.suspended else now_ns + PERIOD_NS
@@ -84,6 +94,14 @@ class Plans:
             plan = plan_of(data, ahead_ns, now_ns)
             self.plans[plan.key] = plan
         self._count()
+
+    def clear_up(self, now_ns: int) -> None:
+        """What plans left that an earlier process ended: it may have died before it could cancel that."""
+        self._at_broker.clear_up(self.plans, now_ns)
+        for order in self._book.live():
+            key = (order.strategy, order.slot, order.product)
+            if _guard(order) and key not in self.plans and not self.foreign(order):
+                self.fitter.hands.see_cancelled(order)
 
     # What strategies ask for
 
@@ -149,6 +167,8 @@ class Plans:
             return Reason.BAD_INTENT, f"target {target} and stop {stop} are on the wrong sides of one another"
         if side and stop and last and (stop - last) * sign * 100 > TYPO * last:
             return Reason.BAD_INTENT, f"stop {stop} is on the wrong side of the price {last}"
+        if side and target and last and (last - target) * sign * 100 > TYPO * last:
+            return Reason.BAD_INTENT, f"target {target} is on the wrong side of the price {last}"
         return None
 
     def _side(self, key: Key) -> int:
@@ -161,19 +181,10 @@ class Plans:
             return 0
         return int(Side.SELL if entry.side == Side.BUY else Side.BUY)
 
-    def make_room(self, intent: Intent, now_ns: int) -> bool:
-        """A strategy closes by itself what its exits cover: it waits until they have given way."""
-        key = (intent.strategy, intent.slot, intent.product)
-        plan = self.plans.get(key)
-        if plan is None or intent.strategy_seq >= ENGINE_SEQ or intent.side != plan.side:
-            return False
-        left = self._left(key) - self._waiting(key)
+    def covered(self, key: Key) -> int:
+        """What exits of a position may still fill: orders, and what a trigger may place."""
         guards = sum(order.open_quantity for order in self._guards(key))
-        if not guards or intent.qty > left or intent.qty <= left - guards:
-            return False
-        self._held.append((intent, now_ns + HELD_NS))
-        self._outbox.stirred += 1
-        return True
+        return guards + self._at_broker.covers(key)
 
     def _left(self, key: Key) -> int:
         """What is held, less what the strategy's own live orders close."""
@@ -182,22 +193,37 @@ class Plans:
         guards = sum(order.open_quantity for order in self._guards(key))
         return max(0, abs(position.quantity) - max(0, closing - guards))
 
-    def _waiting(self, key: Key) -> int:
-        return sum(i.qty for i, _ in self._held if (i.strategy, i.slot, i.product) == key)
+    def _taken(self, plan: Plan, now_ns: int) -> int:
+        """What somebody else's orders may still close of it: the stop gives way, and a person is told."""
+        others = self.strangers(plan.key)
+        name, told_of = self._ports.instruments[plan.slot].key, self._told_of(plan)
+        if others:
+            words = ", ".join(f"order {order_id} ({quantity})" for order_id, quantity in others)
+            self._gave_way.add(plan.key)
+            if now_ns >= self._look_ns:
+                self._look_ns = now_ns + LOOK_NS
+                self.look_up()  # it may be over, and nothing of ours is live that would tell
+            self._outbox.alert("STOP_GAVE_WAY", f"{words} by somebody else closes {name} as well", told_of)
+        elif plan.key in self._gave_way:
+            self._gave_way.discard(plan.key)
+            self._outbox.clear("STOP_GAVE_WAY", told_of)
+        return sum(quantity for _, quantity in others)
 
     # What is done about it
 
     def act(self, now_ns: int) -> int:
         """Look at prices, positions and orders; do what is due."""
         if self.suspended:
-            return 0
-        done = self._let_go(now_ns)
+            return self.giving.drop(now_ns)
+        done = self.giving.let_go(now_ns)
         guards: dict[Key, list[Order]] = {}
         for order in self._book.live_orders.values():
-            if _guard(order):
+            if _guard(order) and not self.foreign(order):
                 guards.setdefault((order.strategy, order.slot, order.product), []).append(order)
         for plan in list(self.plans.values()):
             done += self._tend(plan, guards.get(plan.key, []), now_ns)
+        exits = [(plan, guards.get(plan.key, ())) for plan in self.plans.values()]
+        self._tended.say(() if self.leaving else exits, now_ns)
         return done
 
     def leave(self, now_ns: int) -> int:
@@ -207,21 +233,6 @@ class Plans:
             if plan.mode is Mode.TARGET and plan.level_px:
                 plan.mode = Mode.STOP
         return self.act(now_ns)
-
-    def _let_go(self, now_ns: int) -> int:
-        """Held orders for which there is room now, or which have waited too long."""
-        waiting, self._held = self._held, []
-        for at, (intent, until_ns) in enumerate(waiting):
-            key = (intent.strategy, intent.slot, intent.product)
-            free = self._left(key) - sum(order.open_quantity for order in self._guards(key))
-            if intent.qty <= free or key not in self.plans:
-                self._intake.consider(intent, now_ns, left_over=True)
-            elif now_ns >= until_ns:
-                text = f"its exits did not give way within {HELD_NS / NS_PER_S:g} s"
-                self._outbox.refuse(intent, Reason.FROZEN, text, now_ns)
-            else:
-                self._held.append(waiting[at])
-        return len(waiting) - len(self._held)
 
     def _tend(self, plan: Plan, guards: list[Order], now_ns: int) -> int:
         quantity = self._book.standing(*plan.key).quantity
@@ -247,12 +258,18 @@ class Plans:
             self._journal(plan)
         if plan.mode is Mode.OUT and before is not Mode.OUT:
             self._outbox.count("exits_fired")
-        want = max(0, self._left(plan.key) - self._waiting(plan.key))
+        want = max(0, self._left(plan.key) - self.giving.waiting(plan.key) - self._taken(plan, now_ns))
+        if self._at_broker.older(plan):
+            return 0  # a trigger of the plan before it may still fire: nothing is placed beside that
         if plan.gtt:
-            lies = plan.mode is not Mode.OUT
+            lies = plan.mode is not Mode.OUT and self._at_broker.fits(plan.slot, want)
+            if lies and guards and not (self._at_broker.stands(plan) or self._at_broker.sought(plan)):
+                return self._cancel(guards, now_ns)  # no trigger is placed beside an order that may fill
             done = self._at_broker.tend(plan, want if lies else 0, now_ns)
-            if lies or self._at_broker.stands(plan):
-                return done  # nothing is placed beside a trigger that may fire
+            if self._at_broker.stands(plan):  # nothing is placed beside a trigger that may fire
+                return done + self._cancel(guards, now_ns) if lies else done
+            if lies and not self._at_broker.sought(plan):
+                return done
         return self.fitter.fit(plan, guards, want, now_ns)
 
     def fired(self, trigger: Trigger, order: Order, now_ns: int) -> None:
@@ -262,6 +279,17 @@ class Plans:
             self._at_broker.fired(plan, order, now_ns)
             self._outbox.count("exits_fired")
             self._journal(plan)
+
+    def turned_down(self, trigger: Trigger, why: str, now_ns: int) -> None:
+        """The trigger of a plan could not be placed: orders protect for today, and a person is told."""
+        plan = self.plans.get((trigger.strategy, trigger.slot, trigger.product))
+        if plan is None or plan.seq != trigger.seq or not plan.gtt:
+            return
+        plan.gtt = False
+        key = self._ports.instruments[plan.slot].key
+        self._outbox.alert("TRIGGER_FAILED", f"no trigger for {key}: {why}; orders protect it for today", key)
+        self._journal(plan)
+        self._outbox.stirred += 1
 
     def _stop_missed(self, plan: Plan, guards: list[Order], now_ns: int) -> bool:
         """The price is at the stop, and nothing at the broker closes the position: close it."""
@@ -274,7 +302,9 @@ class Plans:
             return False
         key = self._ports.instruments[plan.slot].key
         self._outbox.count("stops_unfilled")
-        self._outbox.alert("STOP_UNFILLED", f"the stop of {key} was reached and is not filled", key)
+        self._outbox.alert(
+            "STOP_UNFILLED", f"the stop of {key} was reached and is not filled", self._told_of(plan)
+        )
         plan.leave("stop", now_ns, tries=1)
         return True
 
@@ -296,11 +326,14 @@ class Plans:
         return len(guards)
 
     def _guards(self, key: Key) -> list[Order]:
-        return [
-            o for o in self._book.live_orders.values() if _guard(o) and (o.strategy, o.slot, o.product) == key
-        ]
+        live = self._book.live_orders.values()
+        found = [o for o in live if (o.strategy, o.slot, o.product) == key and _guard(o)]
+        return [order for order in found if not self.foreign(order)]
 
     # What is told
+
+    def _told_of(self, plan: Plan) -> str:
+        return named(self._ports.instruments[plan.slot].key, plan.key)
 
     def _over(self, plan: Plan, why: str, reason: Reason, now_ns: int) -> None:
         self.plans.pop(plan.key, None)
@@ -313,6 +346,9 @@ class Plans:
         )
         self._tell(plan, kind, status, reason, now_ns)
         self.fitter.forget(plan)
+        if plan.key in self._gave_way:
+            self._gave_way.discard(plan.key)
+            self._outbox.clear("STOP_GAVE_WAY", self._told_of(plan))
         if plan.gtt:
             self._at_broker.drop(plan, now_ns)
         self._count()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kite_hft.layout import OrderType, Side
+from kite_hft.trading.gate.facts import OPTIONS
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.ports import Ports
 
@@ -19,6 +20,27 @@ def beyond(px: int, side: int, percent: float, instrument: Instrument) -> int:
     if side == Side.SELL:
         return on_grid(px - gap, instrument.tick_px, up=False)
     return on_grid(px + gap, instrument.tick_px, up=True)
+
+
+def sendable(quantity: int, instrument: Instrument, slices_max: int) -> int:
+    """As much of `quantity` as one intent can name: whole lots, in as many slices as are allowed."""
+    lot, freeze = max(instrument.lot_size, 1), instrument.freeze_quantity
+    whole = quantity // lot * lot
+    return min(whole, freeze // lot * lot * slices_max) if freeze else whole
+
+
+def odd_lot(quantity: int, instrument: Instrument) -> int:
+    """What of `quantity` is less than a lot: nobody trades that."""
+    return abs(quantity) % max(instrument.lot_size, 1)
+
+
+def odd_text(quantity: int, instrument: Instrument) -> str:
+    """The same in words, with the way out."""
+    odd, lot = odd_lot(quantity, instrument), instrument.lot_size
+    return (
+        f"{odd} of {quantity:+d} {instrument.key} is no whole lot of {lot}, and no order can close it: ask "
+        "the broker's dealing desk, or let it expire; see whether the lot size has changed"
+    )
 
 
 class Market:
@@ -40,6 +62,12 @@ class Market:
         """Whether it is taken in this phase of the day, too."""
         view = self._facts.view(slot, self._ports.clock.real_ns())
         return bool(view.order_types & view.phase_types & 1 << int(order_type))
+
+    def at_market(self, slot: int) -> bool:
+        """Whether an order at market is taken now: by the rules, in this phase, and because the contract
+        has traded today where that is asked for."""
+        traded, options = self._facts.traded, self._ports.instruments[slot].kind in OPTIONS
+        return self.takes_now(slot, OrderType.MARKET) and (traded is None or not options or traded(slot))
 
     def continuous(self, slot: int) -> bool:
         """Whether orders meet as they come, as far as one can tell: auctions take no stops."""

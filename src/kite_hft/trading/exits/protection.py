@@ -7,6 +7,8 @@ time. A position is protected by what closes it when the price turns against it,
 - a stop (SL, SL-M) that waits for its trigger, for the same instrument, product and other side, while
   the phase takes stops: where the closing auction begins they are gone;
 - a good-till-triggered stop, in continuous trading only, which a person or the broker may have placed;
+- an order at the target of an exit that the engine tends: it becomes a stop again when the price leaves the
+  target, as long as the engine lives and the phase takes stops;
 - for a short while (`closing_ns`) an order that closes the position at once: it is on its way out.
 
 The broker's own square-off of MIS is no protection against the price; it is told, as CNC and NRML have
@@ -27,6 +29,7 @@ WAITING: Final = "TRIGGER PENDING"
 ENDED: Final = frozenset({"COMPLETE", "CANCELLED", "REJECTED", "CANCELLED AMO"})
 ACTIVE: Final = "active"
 TWO_LEG: Final = "two-leg"
+OVERNIGHT: Final = "NRML"
 
 
 class Held(NamedTuple):
@@ -40,7 +43,11 @@ class Held(NamedTuple):
 
 
 class Resting(NamedTuple):
-    """An order of the broker's book. since_ns: when the watchdog first saw it in this form."""
+    """An order of the broker's book. since_ns: when the watchdog first saw it in this form.
+
+    stop: it stands at the target of an exit, and is turned into a stop there (rupees) when the price leaves
+    the target; 0: it is not. tended: the engine lives, which does that.
+    """
 
     key: str
     product: str
@@ -49,6 +56,9 @@ class Resting(NamedTuple):
     status: str
     pending: int
     since_ns: int = 0
+    order_id: str = ""
+    stop: float = 0.0
+    tended: bool = False
 
 
 class Leg(NamedTuple):
@@ -88,6 +98,7 @@ class Cover:
     naked: int
     naked_paise: int
     square_off: str = ""  # when the broker closes it by himself, "HH:MM"; "": never
+    settles: str = ""  # it settles in shares and has to go today, in words; "": not
 
     @property
     def name(self) -> str:
@@ -104,6 +115,8 @@ class Cover:
             told.append(f"{self.naked} without protection (Rs {self.naked_paise / 100:,.2f})")
         if self.square_off:
             told.append(f"the broker squares off about {self.square_off}")
+        if self.settles:
+            told.append(self.settles)
         return f"{self.held.quantity:+d}: {'; '.join(told) or 'nothing rests'}"
 
 
@@ -113,7 +126,9 @@ class Facts:
 
     phases: (exchange, takes part in the closing auction) -> the phases of the day; a pair that is not
     there is always open. cas, others: keys known to take part and known not to; a share in neither
-    takes part where its exchange has an auction: the cautious side. square_offs: by the same pair.
+    takes part where its exchange has an auction: the cautious side. square_offs: by the same pair. settling:
+    contracts that settle in shares and have to go today -> (day of the expiry, "HH:MM" until when, from
+    when that is told, epoch ns).
     """
 
     phases: Mapping[tuple[str, bool], Sequence[Phase]] = field(default_factory=dict)
@@ -121,6 +136,14 @@ class Facts:
     others: frozenset[str] = frozenset()
     square_offs: Mapping[tuple[str, bool], str] = field(default_factory=dict)
     closing_ns: int = 0
+    settling: Mapping[str, tuple[str, str, int]] = field(default_factory=dict)
+
+    def settles(self, held: Held, at_ns: int) -> str:
+        """What is to be said of a contract that settles in shares, from the hour on at which it is."""
+        last, until, warn_ns = self.settling.get(held.key, ("", "", 0))
+        if not last or held.product != OVERNIGHT or at_ns < warn_ns:
+            return ""
+        return f"settles in shares on {last}, to go by {until}"
 
     def takes_part(self, key: str) -> bool:
         """Whether an instrument takes part in the closing auction."""
@@ -197,7 +220,8 @@ def _cover(
     paise = round(naked * max(held.price, 0.0) * held.multiplier * 100)
     # A price of 0 must not make an unprotected position worth nothing.
     paise = max(paise, naked)
-    return Cover(held, hours.phase, tuple(parts), naked, paise, facts.square_off(held))
+    words = facts.square_off(held), facts.settles(held, at_ns)
+    return Cover(held, hours.phase, tuple(parts), naked, paise, *words)
 
 
 def _order_parts(
@@ -210,11 +234,24 @@ def _order_parts(
             continue
         if order.order_type in STOPS and order.status == WAITING:
             found.append(Part(order.order_type, order.pending, "" if hours.stops else "gone in this phase"))
+        elif order.stop:
+            found.append(Part("target", order.pending, _untended(held, order, hours)))
         elif now_ns - order.since_ns < closing_ns:
             found.append(Part("closing order", order.pending))
         else:
             found.append(Part(order.order_type, order.pending, "rests, and stops no loss"))
     return found
+
+
+def _untended(held: Held, order: Resting, hours: Hours) -> str:
+    """Why an order at the target of an exit protects nothing; "": it does, as the engine makes it a stop."""
+    if not order.tended:
+        return "the engine does not answer, which would turn it into a stop"
+    if not hours.stops:
+        return "no stop is taken in this phase"
+    if held.price > 0 and (held.price - order.stop) * held.quantity <= 0:
+        return f"the price is beyond its stop {order.stop:.2f}"
+    return ""
 
 
 def _trigger_parts(held: Held, triggers: Sequence[Trigger], hours: Hours) -> list[Part]:

@@ -1,9 +1,10 @@
 """Layer 2, orders process, cold: the end of the day: what must not stay overnight is closed in time.
 
 Positions in MIS are closed by class of instrument at the times of the dated rules (table `day_end`, moved
-with the close on a special day): at once when the engine comes late, and never in CNC, NRML or MTF, which
-nobody squares off. Nothing is kept in mind: what is due follows from book and clock, so that a restart
-goes on where the process before it died.
+with the close on a special day): at once when the engine comes late. CNC, NRML and MTF stay, but for one
+class, where the settings wish it (`exits.settlement: close`): contracts in NRML that are about to settle in
+shares, on the days and at the times of table `expiry`; their triggers at the broker go first. Nothing is kept
+in mind: what is due follows from book and clock, so that a restart goes on where the process before it died.
 
 Before an order of ours gives way or another one leaves, the broker's positions are read: a stop that lies
 at the broker stays there until it is proven that we can replace it, and what the broker has closed by
@@ -21,17 +22,21 @@ from kite_hft.memory.journal import Kind
 from kite_hft.sessions import ist_text
 from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.exits.closing import Closer, shorts_first
+from kite_hft.trading.exits.flatten import TRIGGER_NS
 from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.exits.prices import Market
+from kite_hft.trading.exits.triggers import Triggers
 from kite_hft.trading.gate.facts import Closing
 from kite_hft.trading.lifecycle import LIVE, WORKING
-from kite_hft.trading.ports import Ports
+from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.positions import Position
 from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S
 
-MIS: Final = int(Product.MIS)
+MIS, NRML = int(Product.MIS), int(Product.NRML)
+Pair = tuple[int, int]
+"""(slot, product)."""
 PERIOD_NS: Final = 100_000_000
 WAKE_NS: Final = NS_PER_S // 2
 """So often is it asked whether something is due."""
@@ -52,16 +57,19 @@ class SquareOff:
     def __init__(
         self,
         ports: Ports,
+        config: OrdersConfig,
         book: Book,
         outbox: Outbox,
         reader: BookReader,
         closer: Closer,
         market: Market,
+        triggers: Triggers,
     ) -> None:
         self._ports, self._book, self._outbox, self._reader = ports, book, outbox, reader
-        self._closer, self._market = closer, market
+        self._closer, self._market, self._triggers = closer, market, triggers
         self._day_end = ports.facts.day_end
-        self.wake_ns = 0 if self._day_end is not None else 2**62
+        self._settlement = ports.facts.settlement if config.settlement == "close" else None
+        self.wake_ns = 0 if self._day_end is not None or ports.facts.settlement is not None else 2**62
         self.alive = self.suspended = False
         self.busy = False  # it is closing something, and gets on with it
         self._asked_ns = self._known_ns = -(2**62)  # when the positions were asked for, and are known of
@@ -86,8 +94,8 @@ class SquareOff:
         if self.suspended:
             return False
         real_ns = self._ports.clock.real_ns()
-        slots = {p.slot for p in self._book.positions.values() if p.product == MIS and _stands(p)}
-        return bool(self._begun) or any(self._due_of(slot, real_ns) for slot in slots)
+        standing = {_pair(p) for p in self._book.positions.values() if _stands(p)}
+        return bool(self._begun) or any(self._due_of(pair, real_ns) for pair in standing)
 
     def next_ns(self, now_ns: int) -> int:
         """Time alone makes an order due to be replaced, and a person due to be told."""
@@ -95,13 +103,19 @@ class SquareOff:
 
     def closing(self, key: Key) -> bool:
         """The position is closed because of the hour: nobody else places exits for it."""
-        if not self.alive or self.suspended or key[2] != MIS:
+        if not self.alive or self.suspended:
             return False
-        return self._due_of(key[1], self._ports.clock.real_ns()) is not None
+        return self._due_of(key[1:], self._ports.clock.real_ns()) is not None
 
-    def _due_of(self, slot: int, real_ns: int) -> Closing | None:
-        """The times of an instrument whose day is to end now."""
-        found = self._day_end(slot, real_ns) if self._day_end is not None else None
+    def _due_of(self, pair: Pair, real_ns: int) -> Closing | None:
+        """The times of what is to be closed now."""
+        slot, product = pair
+        found: Closing | None = None
+        if product == MIS:
+            found = self._day_end(slot, real_ns) if self._day_end is not None else None
+        elif product == NRML and self._settlement is not None:
+            settles = self._settlement(slot, real_ns)
+            found = Closing(settles.from_ns, settles.flat_ns) if settles is not None else None
         return found if found is not None and real_ns >= found.from_ns else None
 
     # What is done
@@ -111,14 +125,12 @@ class SquareOff:
         if self.suspended:
             return 0
         real_ns = self._ports.clock.real_ns()
-        due = {}
-        for slot in {p.slot for p in self._book.positions.values() if p.product == MIS and _stands(p)}:
-            if (closing := self._due_of(slot, real_ns)) is not None:
-                due[slot] = closing
-        held = shorts_first(
-            p for p in self._book.positions.values() if p.slot in due and p.product == MIS and _ours(p)
-        )
-        live = [o for o in self._book.live() if o.slot in due and o.product == MIS and o.strategy != EXTERNAL]
+        due: dict[Pair, Closing] = {}
+        for pair in {_pair(p) for p in self._book.positions.values() if _stands(p)}:
+            if (closing := self._due_of(pair, real_ns)) is not None:
+                due[pair] = closing
+        held = shorts_first(p for p in self._book.positions.values() if _pair(p) in due and _ours(p))
+        live = [o for o in self._book.live() if (o.slot, o.product) in due and o.strategy != EXTERNAL]
         done = self._close(held, live, due, now_ns, real_ns) if active else 0
         self._tell(held, due, "" if active else "the engine is not ACTIVE", now_ns, real_ns)
         under_way = any((p.open_buy or p.open_sell) and _key(p) not in self._told for p in held)
@@ -129,21 +141,23 @@ class SquareOff:
         self,
         held: list[Position],
         live: list[Order],
-        due: dict[int, Closing],
+        due: dict[Pair, Closing],
         now_ns: int,
         real_ns: int,
     ) -> int:
         entries = [order for order in live if order.opening]
         for order in entries:
             self._closer.hands.cancel(order, now_ns)
-        late = any(real_ns >= due[p.slot].broker_ns > 0 for p in held)
+        late = any(real_ns >= due[_pair(p)].broker_ns > 0 for p in held)
+        waits = {_key(p) for p in held if self._triggered(p, now_ns)}
         again = not held or any(self._closer.refused(_key(p)) for p in held)
         self._know(now_ns, late=late, again=again and self._known_ns <= self._last_try_ns())
-        done, sure = len(entries), {p.slot: self._sure(due[p.slot], now_ns, real_ns) for p in held}
-        able = {_key(p) for p in held if sure[p.slot] and self._may_try(p, due[p.slot], now_ns, real_ns)}
+        done, sure = len(entries), {_pair(p): self._sure(due[_pair(p)], now_ns, real_ns) for p in held}
+        ready = [p for p in held if sure[_pair(p)] and _key(p) not in waits]
+        able = {_key(p) for p in ready if self._may_try(p, due[_pair(p)], now_ns, real_ns)}
         # What is not closed yet keeps its stop.
         keep = {_key(p) for p in held if self._closer.waits(p, held, now_ns, lambda p: _key(p) in able)}
-        his = {_key(p) for p in held if sure[p.slot] and self._left_to_broker(p, due[p.slot], real_ns)}
+        his = {_key(p) for p in ready if self._left_to_broker(p, due[_pair(p)], real_ns)}
         keep |= {_key(p) for p in held if _key(p) not in able} - his
         exits = [o for o in live if not o.opening and (o.strategy, o.slot, o.product) not in keep]
         for order in self._closer.cancels(exits, now_ns):
@@ -158,6 +172,17 @@ class SquareOff:
         if self._begun and not held and not live and self._known_ns > self._last_try_ns():
             self._end()
         return done
+
+    def _triggered(self, position: Position, now_ns: int) -> bool:
+        """A trigger at the broker could close it as well: it goes first, as far as it does so soon."""
+        key = _key(position)
+        if not self._triggers.stand(key):
+            return False
+        self._triggers.drop_all(now_ns, key)
+        late = now_ns - self._since_ns.get(key, now_ns) >= TRIGGER_NS
+        if late:
+            self._triggers.give_up(key)
+        return not late
 
     def _last_try_ns(self) -> int:
         return max(self._tried_ns.values(), default=-(2**62))
@@ -194,7 +219,7 @@ class SquareOff:
         instrument, buys = self._ports.instruments[position.slot], position.quantity < 0
         return any(
             row.token == instrument.token
-            and row.product == Product.MIS
+            and row.product == position.product
             and (row.side.name == "BUY") == buys
             and row.status in LIVE
             and row.pending_quantity > 0
@@ -238,7 +263,7 @@ class SquareOff:
         self._failures.clear()
 
     def _tell(
-        self, held: list[Position], due: dict[int, Closing], why: str, now_ns: int, real_ns: int
+        self, held: list[Position], due: dict[Pair, Closing], why: str, now_ns: int, real_ns: int
     ) -> None:
         open_ = {_key(p): p for p in held}
         for key in [key for key in self._told if key not in open_]:
@@ -248,12 +273,12 @@ class SquareOff:
         self._moved = {key: moved for key, moved in self._moved.items() if key in open_}
         self._since_ns = {key: self._since_ns.get(key, now_ns) for key in open_}
         for key, position in open_.items():
-            last = self._closer.last.get(key)
+            last = self._closer.last(key)
             taken = last is not None and (last.status in WORKING or last.filled > 0)
             looks = (position.quantity, last.order_no if taken and last is not None else 0)
             if self._moved.get(key, (None, 0))[0] != looks:
                 self._moved[key] = looks, now_ns
-            times = due[key[1]]
+            times = due[key[1:]]
             late = real_ns >= times.flat_ns and now_ns - self._since_ns[key] >= FIRST_NS
             stuck = now_ns - self._moved[key][1] >= STUCK_NS
             told_late, told_ns = self._told.get(key, (False, -AGAIN_NS))
@@ -266,16 +291,18 @@ class SquareOff:
 
     def _why(self, position: Position) -> str:
         """What keeps it from being closed."""
-        last = self._closer.last.get(_key(position))
+        last = self._closer.last(_key(position))
         if self._reader.failing:
             return "the broker's books cannot be read"
         if not self._tradable(position.slot):
             view = self._ports.facts.view(position.slot, self._ports.clock.real_ns())
             return f"phase {view.phase} takes no orders"
+        if self._triggers.stand(_key(position)):
+            return "a trigger of ours at the broker is not deleted yet"
         if self._strangers(position):
             return "an order that is not ours is at work"
         if last is None:
-            return "the broker's positions are not known"
+            return self._closer.cause(_key(position)) or "the broker's positions are not known"
         if last.status in LIVE - WORKING:
             return f"order {last.order_no} has no answer"
         if last.status in WORKING:
@@ -283,11 +310,15 @@ class SquareOff:
         return f"order {last.order_no} is {last.status.name}{': ' * bool(last.message)}{last.message}"
 
     def _name(self, key: Key) -> str:
-        return f"{self._ports.instruments[key[1]].key} MIS of strategy {key[0]}"
+        return f"{self._ports.instruments[key[1]].key} {Product(key[2]).name} of strategy {key[0]}"
 
 
 def _key(position: Position) -> Key:
     return position.strategy, position.slot, position.product
+
+
+def _pair(position: Position) -> Pair:
+    return position.slot, position.product
 
 
 def _ours(position: Position) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from kite_hft.layout import IntentFlag, IntentKind, Validity
+from kite_hft.layout import IntentFlag, IntentKind, OrderStatus, Validity
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.sending.desk import Desk
@@ -19,7 +19,7 @@ from kite_hft.trading.sending.intake import Intake
 from kite_hft.trading.sending.outbox import Outbox
 
 NEVER_NS: Final = 2**62
-_BLANK: Final = dict.fromkeys(Intent._fields, 0)
+BLANK: Final = dict.fromkeys(Intent._fields, 0)
 
 
 class Steward(Protocol):
@@ -100,7 +100,7 @@ class Hands:
             "px": px,
             "trigger_px": trigger_px,
         }
-        self._intake.consider(Intent(**_BLANK | words), now_ns, left_over=True)
+        self._intake.consider(Intent(**BLANK | words), now_ns, left_over=True)
         first = self._book.by_strategy(strategy, seq)
         return list(self._book.family(first)) if first is not None else []
 
@@ -130,7 +130,7 @@ class Hands:
             "px": px,
             "trigger_px": trigger_px,
         }
-        self._intake.consider(Intent(**_BLANK | words), now_ns, left_over=True)
+        self._intake.consider(Intent(**BLANK | words), now_ns, left_over=True)
         return order.order_no in self._desk.modifying
 
     def cancel(self, order: Order, now_ns: int) -> None:
@@ -138,6 +138,18 @@ class Hands:
         if order.order_no not in self._desk.cancelling:
             self._desk.cancel(order, None, now_ns)
 
+    def see_cancelled(self, order: Order) -> None:
+        """Cancel an order of an earlier process as soon as the broker's book shows it at work."""
+        self._desk.wish_cancel(order.order_no)
+
     def settled(self, order: Order) -> bool:
-        """The broker has it, and no change or cancel of it is under way."""
+        """The broker has it, and no change or cancel of it is under way, or unproven."""
         return self._desk.settled(order)
+
+    def judged(self, order: Order) -> bool:
+        """Broker or exchange rejected the order itself: not a call too many, not a token."""
+        return order.status is OrderStatus.REJECTED and order.order_no not in self._desk.unjudged
+
+    def stuck(self, order: Order) -> bool:
+        """Its last change is unproven: it can be cancelled, and nothing else."""
+        return order.unproven is not None and order.order_no not in self._desk.cancelling

@@ -8,35 +8,27 @@ has become of each stands in the journal; the list is read at start, before anyt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from kite_hft.layout import (
-    EventKind,
-    IntentKind,
-    OrderStatus,
-    OrderType,
-    Product,
-    Reason,
-    Side,
-    Validity,
-)
+from kite_hft.layout import EventKind, OrderStatus, OrderType, Reason, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.broker import (
     Ambiguous,
     Confirmed,
     HttpResponse,
-    OrderReport,
-    OrderRequest,
     Outcome,
     Refused,
     TriggerReport,
     TriggerRequest,
 )
+from kite_hft.trading.exits.claims import Claims
+from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.exits.stewards import NEVER_NS
-from kite_hft.trading.intents import Intent
+from kite_hft.trading.exits.trigger import Leg, Name, Trigger, legs_of, request_of, row_like, trigger_of
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.records import position_event
 from kite_hft.trading.recovery.adopting import child_of
@@ -45,48 +37,13 @@ from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S
 
+Refusal = tuple[Reason, str]
 READ_NS: Final = 2 * NS_PER_S
 MISSES: Final = 2
 """Reads of the whole list in a row without a trigger, until it counts as gone."""
-Name = tuple[int, int]
-"""(strategy, strategy_seq) of the intent that asked for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """What is placed, and at which price of the instrument."""
-
-    side: int
-    quantity: int
-    px: int
-    trigger_px: int
-
-
-@dataclass(slots=True)
-class Trigger:
-    """One trigger. `unsure`: a call about it was not answered with proof.
-
-    for_exits: it is the stop and the target of a plan. wanted: the terms that it is to have next; None:
-    it is to be deleted; the same as legs: nothing is to be done. busy: a call of it is under way.
-    """
-
-    strategy: int
-    seq: int
-    slot: int
-    product: int
-    legs: tuple[Leg, ...]
-    for_exits: bool = False
-    trigger_id: str = ""
-    unsure: bool = False
-    busy: bool = False
-    wanted: tuple[Leg, ...] | None = ()
-    changed_ns: int = 0
-    misses: int = 0
-    replies: list[Intent] = field(default_factory=list)  # cancels and changes to be answered
-
-    @property
-    def name(self) -> Name:
-        return self.strategy, self.seq
+PAUSE_NS: Final = NS_PER_S
+PAUSE_MAX_NS: Final = 30 * NS_PER_S
+"""Before a change that the broker refused is asked for once more, doubled each time."""
 
 
 class Triggers:
@@ -101,29 +58,31 @@ class Triggers:
         asides: Asides,
         next_seq: Callable[[], int],
         read_list: Callable[[], None],
+        horizon_ns: int,
     ) -> None:
         self._ports, self._book, self._outbox, self._desk = ports, book, outbox, desk
         self._asides, self._next_seq, self._read_list = asides, next_seq, read_list
+        self._horizon_ns = horizon_ns  # what was sent longer ago has arrived, or never will
         self.standing: dict[Name, Trigger] = {}
+        self.claims = Claims(ports, book, outbox, self.standing)
         self._read_ns = -NEVER_NS  # when the list may be asked for again
         self.fired: Callable[[Trigger, Order, int], None] = lambda trigger, order, now_ns: None
-        self._claimed: dict[str, int] = {}  # orders that one of ours may have placed -> since when
-        self._strangers: set[str] = set()  # of those: it has not
+        self.turned_down: Callable[[Trigger, str, int], None] = lambda trigger, why, now_ns: None
+        self.judge_again: Callable[[Trigger, Leg, int], Refusal | None] = lambda trigger, leg, now_ns: None
 
     def restore(self, records: Sequence[dict[str, Any]]) -> None:
         """Triggers of an earlier process, from their GTT records; the list says how they stand."""
         for data in records:
-            legs = tuple(Leg(*leg) for leg in data["legs"])
-            trigger = Trigger(
-                data["strategy"], data["seq"], data["slot"], data["product"], legs, data["for_exits"],
-                trigger_id=data.get("id", ""), unsure=not data.get("id"), wanted=legs,
-            )  # fmt: skip
+            trigger = trigger_of(data)
+            trigger.changed_ns = self._ports.clock.mono_ns()  # its call may still be on its way
             self.standing[trigger.name] = trigger
+            self._promise(trigger, trigger.quantity)
 
     @property
     def alive(self) -> bool:
         """Something is to be learned from the broker's list."""
-        return bool(self._claimed) or any(t.unsure or t.misses for t in self.standing.values())
+        standing = self.standing.values()
+        return bool(self.claims.open) or any(t.unsure or t.misses or t.dying for t in standing)
 
     def act(self, now_ns: int) -> int:
         """Ask for the list, again and again while it is needed."""
@@ -144,25 +103,91 @@ class Triggers:
             return "no price has been seen: a trigger needs to know from which side it is reached"
         trigger.wanted = trigger.legs
         aside = Aside("GTT", self._ports.broker.trigger_place(request), self._answered(trigger, "place"),
-                      self._may_leave(trigger))  # fmt: skip
-        if not self._asides.offer(aside):
+                      self._may_leave(trigger, "place"))  # fmt: skip
+        if self._asides.full:
             return "too many calls wait"
         if not self._journal(trigger, do="place"):
             return self._outbox.halted
+        self._asides.offer(aside)
         self.standing[trigger.name] = trigger
+        self._promise(trigger, trigger.quantity)
         trigger.busy = True
         return ""
 
-    def _may_leave(self, trigger: Trigger) -> Callable[[], bool]:
-        """An entry does not leave once the account is killed; what protects does."""
+    def _promise(self, trigger: Trigger, quantity: int) -> None:
+        """So much of a strategy's trigger counts as a working order does; 0: it has ended. What a plan has
+        at the broker counts with the plan.
+        """
+        if not trigger.for_exits and quantity != trigger.promised:
+            more, number = quantity - trigger.promised, bool(quantity) - bool(trigger.promised)
+            trigger.promised = quantity
+            self._book.promise(trigger.slot, trigger.product, trigger.legs[0].side, more, number)
+
+    @contextlib.contextmanager
+    def aside_from(self, trigger: Trigger) -> Iterator[None]:
+        """What the book says without this one: it is judged anew."""
+        counted = trigger.promised
+        self._promise(trigger, 0)
+        try:
+            yield
+        finally:
+            self._promise(trigger, counted)
+
+    def opens(self, trigger: Trigger) -> bool:
+        """It would open something, were it to fire now: all of it."""
+        return not trigger.for_exits and not self._closes(trigger)
+
+    def _room(self, trigger: Trigger) -> int:
+        """What is held for it to close."""
+        held = self._book.standing(*trigger.key).quantity
+        return held if trigger.legs[0].side == Side.SELL else -held
+
+    def only_closes(self, trigger: Trigger) -> bool:
+        """With all that waits beside it, it closes no more than is held."""
+        beside = self.promised(trigger.key, trigger.legs[0].side)
+        return beside + trigger.quantity <= self._room(trigger)
+
+    def _closes(self, trigger: Trigger) -> int:
+        return trigger.closes(self._book.standing(*trigger.key))
+
+    def _may_leave(self, trigger: Trigger, what: str) -> Callable[[], bool]:
+        """Asked just before a placing or a change leaves: it may have waited."""
+        asked_ns = self._ports.clock.mono_ns()
 
         def leaves() -> bool:
-            if trigger.for_exits or not (killed := self._ports.killed()):
+            now_ns = self._ports.clock.mono_ns()
+            refused = self._too_late(trigger, asked_ns, now_ns)
+            if refused is None:
                 return True
-            self._end(trigger, "killed", Reason.KILLED, f"killed: {killed}", self._ports.clock.mono_ns())
+            if what == "place":
+                self._end(trigger, refused[0].name.lower(), *refused, now_ns)
+                return False
+            trigger.busy = False
+            if trigger.wanted is not None:
+                trigger.wanted = trigger.legs
+            self._answer(trigger, *refused, now_ns)
+            self._go_on(trigger, now_ns)
             return False
 
         return leaves
+
+    def _too_late(self, trigger: Trigger, asked_ns: int, now_ns: int) -> Refusal | None:
+        """Why what was judged before does not leave any more. What the engine asks for itself protects."""
+        if self._outbox.journal_failed:
+            return Reason.JOURNAL_FAILED, self._outbox.journal_failed
+        if trigger.for_exits or (trigger.trigger_id and not trigger.replies):
+            return None
+        if self.opens(trigger) and (killed := self._ports.killed()):
+            return Reason.KILLED, f"killed: {killed}"
+        if trigger.wanted and (asked_ns < now_ns or self._outbox.halted):
+            return self.judge_again(trigger, trigger.wanted[0], now_ns)
+        return None
+
+    def _answer(self, trigger: Trigger, reason: Reason, text: str, now_ns: int) -> None:
+        """Changes that its strategy has asked for come to nothing."""
+        for intent in trigger.replies:
+            self._outbox.refuse(intent, reason, text, now_ns)
+        trigger.replies.clear()
 
     def want(self, trigger: Trigger, legs: tuple[Leg, ...] | None, now_ns: int) -> None:
         """Change a trigger to `legs`, or delete it (None), as soon as no other call of it is under way."""
@@ -170,38 +195,66 @@ class Triggers:
         self._go_on(trigger, now_ns)
 
     def drop_entries(self, now_ns: int) -> None:
-        """Delete every trigger that would open something; what protects stays. Safe to repeat."""
+        """Delete every trigger that would open something; one that closes stays, and no more of it than it
+        closes. Safe to repeat.
+        """
         for trigger in list(self.standing.values()):
-            if not trigger.for_exits and trigger.wanted is not None:
+            if trigger.for_exits or trigger.wanted is None or now_ns < trigger.again_ns:
+                continue
+            closes = self._closes(trigger)
+            if not closes:
                 self.want(trigger, None, now_ns)
+            elif closes < trigger.quantity and trigger.wanted == trigger.legs:
+                self.want(trigger, (replace(trigger.legs[0], quantity=closes),), now_ns)
+
+    def drop_all(self, now_ns: int, key: Key | None = None) -> None:
+        """Delete every trigger (of one position): it is being closed. Safe to repeat."""
+        for trigger in list(self.standing.values()):
+            if key not in (None, trigger.key):
+                continue
+            if trigger.wanted is not None and now_ns >= trigger.again_ns:
+                self.want(trigger, None, now_ns)
+
+    def give_up(self, key: Key | None = None) -> None:
+        """What could not be deleted holds nothing up any more; a person has to look."""
+        for trigger in self.standing.values():
+            if key in (None, trigger.key):
+                name, number = self._ports.instruments[trigger.slot].key, trigger.trigger_id or trigger.seq
+                text = f"trigger {number} in {name} is not deleted, and its position closed: it may open one"
+                self._outbox.alert("TRIGGER_UNKNOWN", text, str(trigger.name))
+
+    def covers(self, key: Key) -> int:
+        """What triggers of the plan of a position may still place."""
+        return sum(t.quantity for t in self.standing.values() if t.for_exits and t.key == key and not t.lost)
+
+    def promised(self, key: tuple[int, int, int], side: int) -> int:
+        """What a strategy's triggers may order on a side, for all that is known never."""
+        return sum(t.promised for t in self.standing.values() if t.key == key and t.legs[0].side == side)
+
+    def stand(self, key: Key) -> bool:
+        """Some trigger of a position lies at the broker, or may."""
+        return any(trigger.key == key for trigger in self.standing.values())
 
     def _go_on(self, trigger: Trigger, now_ns: int) -> None:
         if trigger.busy or trigger.unsure or trigger.wanted == trigger.legs or not trigger.trigger_id:
             return
         if self.standing.get(trigger.name) is not trigger:
             return  # it has ended
-        broker, what = self._ports.broker, "delete"
+        broker, what, leaves = self._ports.broker, "delete", lambda: True
         call = broker.trigger_delete(trigger.trigger_id)
         if trigger.wanted is not None:
             request = self._request(trigger, trigger.wanted)
             if request is None:
                 return
             call, what = broker.trigger_modify(trigger.trigger_id, request), "modify"
-        if self._asides.offer(Aside("GTT", call, self._answered(trigger, what))):
-            trigger.busy = True
-            self._journal(trigger, do=what)
+            leaves = self._may_leave(trigger, what)
+        if not self._asides.full and (self._journal(trigger, do=what) or what == "delete"):
+            trigger.busy = self._asides.offer(Aside("GTT", call, self._answered(trigger, what), leaves))
 
     def _request(self, trigger: Trigger, legs: tuple[Leg, ...]) -> TriggerRequest | None:
         instrument = self._ports.instruments[trigger.slot]
         last = self._ports.latest.last_px(trigger.slot)
-        if last <= 0:
-            return None
-        orders = tuple(
-            OrderRequest(instrument, Side(leg.side), OrderType.LIMIT, Product(trigger.product), Validity.DAY,
-                         leg.quantity, leg.px)
-            for leg in legs
-        )  # fmt: skip
-        return TriggerRequest(instrument, tuple(leg.trigger_px for leg in legs), last, orders)
+        return request_of(instrument, trigger.product, legs, last) if last > 0 else None
 
     # Answers
 
@@ -230,12 +283,16 @@ class Triggers:
             reason = Reason.BROKER if outcome else Reason.NOT_CONNECTED
             text = outcome.message if isinstance(outcome, Refused) else "it did not leave"
             self._end(trigger, "refused", reason, text, now_ns)
-        else:  # it may have fired meanwhile: the list tells
-            trigger.wanted = trigger.legs
-            for intent in trigger.replies:
-                self._outbox.refuse(intent, Reason.BROKER, f"trigger not changed: {outcome}", now_ns)
-            trigger.replies.clear()
-            self._read_list()
+            if trigger.for_exits:
+                self.turned_down(trigger, text, now_ns)
+        else:  # it may have fired meanwhile: the list tells, and what is still wanted is asked for again
+            if trigger.replies and trigger.wanted is not None:
+                trigger.wanted = trigger.legs
+            trigger.unsure = True
+            pause_ns = min(PAUSE_NS << min(trigger.failures, 5), PAUSE_MAX_NS)
+            trigger.failures, trigger.again_ns = trigger.failures + 1, now_ns + pause_ns
+            self._answer(trigger, Reason.BROKER, f"trigger not changed: {outcome}", now_ns)
+            self._outbox.stirred += 1
 
     def _confirmed(self, trigger: Trigger, what: str, trigger_id: str, now_ns: int) -> None:
         if what == "delete":
@@ -243,9 +300,10 @@ class Triggers:
             return
         if what == "modify" and trigger.wanted:
             trigger.legs = trigger.wanted
-        trigger.trigger_id = trigger_id
+            self._promise(trigger, trigger.quantity)
+        trigger.trigger_id, trigger.failures = trigger_id, 0
         trigger.replies.clear()
-        self._journal(trigger, id=trigger_id)
+        self._journal(trigger, id=trigger_id, do="")
         kind = EventKind.ACCEPTED if what == "place" else EventKind.UPDATED
         self._tell(trigger, kind, OrderStatus.TRIGGER_PENDING, Reason.NONE, now_ns)
 
@@ -258,45 +316,34 @@ class Triggers:
         for trigger in list(self.standing.values()):
             if trigger.busy or asked_ns < trigger.changed_ns:
                 continue
-            row = by_id.get(trigger.trigger_id) if trigger.trigger_id else self._like(trigger, rows, known)
+            token = self._ports.instruments[trigger.slot].token
+            named = trigger.trigger_id != ""
+            row = by_id.get(trigger.trigger_id) if named else row_like(trigger, token, rows, known)
             if row is None:
-                self._missed(trigger, now_ns)
+                self._missed(trigger, asked_ns, now_ns)
                 continue
             trigger.misses = 0
             if trigger.unsure or not trigger.trigger_id:
                 self._found(trigger, row, now_ns)
-            if not row.active:
+            if row.active:
+                self._go_on(trigger, now_ns)
+            else:
                 self._over(trigger, row, now_ns)
-        for order_id, since_ns in list(self._claimed.items()):
-            if since_ns < asked_ns:
-                del self._claimed[order_id]
-                if self._book.by_id(order_id) is None:
-                    self._strangers.add(order_id)
-
-    def _like(self, trigger: Trigger, rows: Sequence[TriggerReport], known: set[str]) -> TriggerReport | None:
-        """The one row that an unanswered placement may have made; several: a person has to look."""
-        token = self._ports.instruments[trigger.slot].token
-        found = [
-            row
-            for row in rows
-            if row.trigger_id not in known and row.token == token and _terms(row) == _wished(trigger)
-        ]
-        return found[0] if len(found) == 1 else None
+        self.claims.listed(asked_ns)
 
     def _found(self, trigger: Trigger, row: TriggerReport, now_ns: int) -> None:
         trigger.unsure, trigger.trigger_id = False, row.trigger_id
-        terms = tuple(Leg(int(leg.side), leg.quantity, leg.px, leg.trigger_px) for leg in row.legs)
-        trigger.legs = terms
+        trigger.legs = legs_of(row)
+        self._promise(trigger, trigger.quantity)
         self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
         self._journal(trigger, id=row.trigger_id)
         if row.active:
             self._tell(trigger, EventKind.ACCEPTED, OrderStatus.TRIGGER_PENDING, Reason.NONE, now_ns)
-            self._go_on(trigger, now_ns)
 
-    def _missed(self, trigger: Trigger, now_ns: int) -> None:
+    def _missed(self, trigger: Trigger, asked_ns: int, now_ns: int) -> None:
         trigger.misses += 1
-        if trigger.misses >= MISSES:
-            self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
+        certain = bool(trigger.trigger_id) or asked_ns - trigger.changed_ns >= self._horizon_ns
+        if trigger.misses >= MISSES and certain:
             self._end(trigger, "absent", Reason.ABSENT, "it is not in the broker's list", now_ns)
         self._outbox.stirred += 1
 
@@ -313,17 +360,20 @@ class Triggers:
             self._end(trigger, row.status, reason, text, now_ns)
             return
         if self._book.by_id(placed.order_id) is None:
-            data = self._payload(trigger) | {
+            self._promise(trigger, 0)
+            data = trigger.payload() | {
                 "child": placed.order_id,
                 "no": self._desk.take_no(),
                 "order_seq": self._next_seq() if trigger.for_exits else trigger.seq,
                 "side": int(placed.side),
                 "qty": placed.quantity,
                 "px": placed.px,
-                "reducing": self._reduces(trigger, int(placed.side), placed.quantity),
+                "reducing": self._book.standing(*trigger.key).reduces(int(placed.side), placed.quantity),
                 "ended": row.status,
             }
-            self._outbox.journal(Kind.GTT, data)
+            if not self._outbox.journal(Kind.GTT, data):
+                trigger.unsure = True  # the list tells of it again
+                return
             order = child_of(data)
             self._book.add(order)
             self._book.name(order, placed.order_id)
@@ -332,53 +382,18 @@ class Triggers:
             self._outbox.stirred += 1
             self._tell(trigger, EventKind.UPDATED, OrderStatus.OPEN, Reason.NONE, now_ns)
             self.fired(trigger, order, now_ns)
+            too_much = trigger.closing and self._room(trigger) < placed.quantity
+            if not trigger.for_exits and (trigger.wanted is None or too_much):
+                self._desk.cancel(order, None, now_ns)  # it is not wanted any more, or would open something
         self.standing.pop(trigger.name, None)
-
-    def _reduces(self, trigger: Trigger, side: int, quantity: int) -> bool:
-        position = self._book.standing(trigger.strategy, trigger.slot, trigger.product)
-        return position.reduces(side, quantity)
-
-    def claims(self, report: OrderReport) -> bool:
-        """An order without a name that a trigger of ours may have placed: the list is to be read first."""
-        if report.order_id in self._strangers:
-            return False
-        for trigger in self.standing.values():
-            token = self._ports.instruments[trigger.slot].token
-            if (
-                report.token == token
-                and report.product == trigger.product
-                and any((leg.side, leg.quantity) == (report.side, report.quantity) for leg in trigger.legs)
-            ):
-                self._claimed.setdefault(report.order_id, self._ports.clock.mono_ns())
-                self._outbox.stirred += 1
-                return True
-        return False
-
-    # What strategies ask for, of a trigger that stands
-
-    def change(self, intent: Intent, now_ns: int) -> bool:
-        """A CANCEL or MODIFY of a trigger; False: it names none."""
-        trigger = self.standing.get((intent.strategy, intent.target_seq))
-        if trigger is None or trigger.for_exits:
-            return False
-        if intent.kind == IntentKind.CANCEL:
-            self.want(trigger, None, now_ns)
-            return True
-        (leg,) = trigger.legs
-        changed = Leg(leg.side, intent.qty or leg.quantity, intent.px or leg.px,
-                      intent.trigger_px or leg.trigger_px)  # fmt: skip
-        if changed.quantity > leg.quantity:
-            text = "a trigger is not enlarged: cancel it, and place another"
-            self._outbox.refuse(intent, Reason.BAD_INTENT, text, now_ns)
-            return True
-        trigger.replies.append(intent)
-        self.want(trigger, (changed,), now_ns)
-        return True
+        self._promise(trigger, 0)
 
     # What is told
 
     def _end(self, trigger: Trigger, why: str, reason: Reason, text: str, now_ns: int) -> None:
         self.standing.pop(trigger.name, None)
+        self._promise(trigger, 0)
+        self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
         self._journal(trigger, ended=why, text=text)
         kind, status = EventKind.CANCELLED, OrderStatus.CANCELLED
         if reason is not Reason.NONE:
@@ -387,32 +402,18 @@ class Triggers:
         self._tell(trigger, kind, status, reason, now_ns)
         self._outbox.stirred += 1
 
-    def _payload(self, trigger: Trigger) -> dict[str, Any]:
-        legs = [(leg.side, leg.quantity, leg.px, leg.trigger_px) for leg in trigger.legs]
-        words = {"strategy": trigger.strategy, "seq": trigger.seq, "slot": trigger.slot}
-        return words | {"product": trigger.product, "for_exits": trigger.for_exits, "legs": legs}
-
     def _journal(self, trigger: Trigger, **more: Any) -> bool:
         name = None if trigger.for_exits else trigger.name
-        return self._outbox.journal(Kind.GTT, self._payload(trigger) | more, name)
+        return self._outbox.journal(Kind.GTT, trigger.payload() | more, name)
 
     def _tell(
         self, trigger: Trigger, kind: EventKind, status: OrderStatus, reason: Reason, now_ns: int
     ) -> None:
         if trigger.for_exits:
             return  # its plan tells of it
-        position = self._book.standing(trigger.strategy, trigger.slot, trigger.product).quantity
-        event = position_event(trigger.strategy, trigger.slot, trigger.product, position, now_ns)
+        event = position_event(*trigger.key, self._book.standing(*trigger.key).quantity, now_ns)
         row, leg = event[0], trigger.legs[0]
         row["kind"], row["status"], row["strategy_seq"] = kind, status, trigger.seq
         row["reason"], row["side"], row["px"], row["qty"] = reason, leg.side, leg.px, leg.quantity
         row["order_type"] = OrderType.LIMIT
         self._outbox.push(trigger.strategy, event)
-
-
-def _terms(row: TriggerReport) -> list[tuple[int, int, int, int]]:
-    return [(int(leg.side), leg.quantity, leg.px, leg.trigger_px) for leg in row.legs]
-
-
-def _wished(trigger: Trigger) -> list[tuple[int, int, int, int]]:
-    return [(leg.side, leg.quantity, leg.px, leg.trigger_px) for leg in trigger.legs]

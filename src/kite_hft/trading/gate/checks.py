@@ -19,10 +19,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from kite_hft._risk import Passed
+from kite_hft._tally import Tally
 from kite_hft.layout import IntentKind, OrderType, Side
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.gate.facts import Facts, View
-from kite_hft.trading.gate.guards import Guards, Tally
+from kite_hft.trading.gate.guards import Guards
 from kite_hft.trading.gate.limits import RiskLimits as RiskLimits
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.intents import Intent
@@ -70,6 +72,10 @@ class Context:
     guards: Guards | None
     slices_max: int  # orders that an intent above the freeze quantity may become
     adds_paise: int | None  # what `added_value` found; None: nobody has asked
+
+
+Judged = Context | Passed
+"""What an intent was judged by; of a placement that passed at once, the part that an order needs."""
 
 
 def resulting(intent: Intent, target: Order | None) -> tuple[int, int]:

@@ -44,13 +44,15 @@ def reducing_only(intent: Intent, context: Context, limits: RiskLimits) -> str |
 
 
 def frozen(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
-    """Nothing opens beside an ambiguous order. What reduces passes, but beside an ambiguous *exit* only
-    once two whole reads of the broker's positions agree.
+    """Nothing opens beside an ambiguous order, nor where the broker's books contradict one another. What
+    reduces passes, but beside an ambiguous *exit* only once two whole reads of his positions agree.
     """
     side = context.target.side if context.target else intent.side
     if context.reducing:
         other = context.book.frozen_exit(intent.slot, side)
         why = "an exit whose fate is unknown: the positions are being read"
+    elif text := context.book.apart.get(intent.slot):
+        return text
     else:
         other, why = context.book.frozen(intent.slot, side), "ambiguous"
     return f"order {other.order_no} on the same instrument and side is {why}" if other else None
@@ -59,7 +61,8 @@ def frozen(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
 def exit_left(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     """What was meant to close a position must not open one: what it closes may be closed already."""
     if intent.flags & _EXIT:
-        held = context.book.standing(intent.strategy, intent.slot, intent.product)
+        terms = intent if context.target is None else context.target
+        held = context.book.standing(intent.strategy, intent.slot, terms.product)
         return f"an exit of {intent.qty}: {held.quantity} held, {held.open_buy + held.open_sell} under way"
     if 0 <= context.cut_age_ns < CUT_QUIET_NS:
         return f"the broker closed a part of the position {context.cut_age_ns / 1e6:.0f} ms ago"

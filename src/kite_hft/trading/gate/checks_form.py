@@ -8,7 +8,7 @@ from typing import Final
 from kite_hft.layout import IntentFlag, IntentKind, OrderType, Product, Side, Validity
 from kite_hft.trading.gate.checks import PLACE, PRICED, TRIGGERED, Context, RiskLimits, resulting, type_of
 from kite_hft.trading.instruments import Instrument
-from kite_hft.trading.intents import Intent
+from kite_hft.trading.intents import ENGINE_SEQ, Intent
 from kite_hft.trading.lifecycle import TERMINAL, WORKING
 from kite_hft.trading.positions import CASH_EXCHANGES, multiplier_of
 from kite_hft.units import price_text
@@ -80,6 +80,12 @@ def numbers(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
             return "a limit price is missing"
         if intent.order_type in TRIGGERED and intent.trigger_px == 0:
             return "a trigger price is missing"
+    elif context.target is not None and intent.order_type:  # it becomes another type
+        kind, target = intent.order_type, context.target
+        if kind in PRICED and resulting(intent, target)[1] == 0:
+            return f"{OrderType(kind).name} needs a limit price"
+        if kind in TRIGGERED and not (intent.trigger_px or target.trigger_px):
+            return f"{OrderType(kind).name} needs a trigger price"
     return None
 
 
@@ -136,7 +142,7 @@ def quantity(intent: Intent, context: Context, limits: RiskLimits) -> str | None
     freeze = context.instrument.freeze_quantity
     if freeze is not None and intent.qty > freeze:
         lot, slices = context.instrument.lot_size, context.slices_max if intent.kind == PLACE else 1
-        if slices <= 1 or intent.qty > slices * (freeze // lot * lot):
+        if intent.qty > slices * (freeze // lot * lot):
             return f"quantity {intent.qty} > freeze quantity {freeze} in at most {slices} orders"
     if not context.reducing and intent.qty > limits.max_order_quantity:
         return f"quantity {intent.qty} > max_order_quantity {limits.max_order_quantity}"
@@ -191,8 +197,11 @@ def modify_filled(intent: Intent, context: Context, limits: RiskLimits) -> str |
 
 
 def modifications(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
-    assert context.target is not None
-    done = context.target.modifications
+    target = context.target
+    assert target is not None
+    done = target.modifications
+    if intent.strategy_seq < ENGINE_SEQ:  # it changes all slices of an order
+        done = max(order.modifications for order in context.book.family(target))
     if done < context.modifications_max:
         return None
     return f"{done} modifications >= {context.modifications_max}: cancel and place anew"

@@ -168,7 +168,12 @@ def unlisted(intent: Intent, context: Context, limits: RiskLimits) -> str | None
     product = intent.product if context.target is None else context.target.product
     if not missing or product not in missing:
         return None
-    return f"today's list {missing[product]} is missing, and the instrument is on no allow-list"
+    assert context.instrument is not None
+    name, key = missing[product], context.instrument.key
+    return (
+        f"today's list {name} is missing: put {name}-YYYY-MM-DD.csv into the folder risk.lists (empty when "
+        f"nothing is on it) or {key} into risk.allow, then start the engine anew"
+    )
 
 
 def short(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
@@ -218,9 +223,13 @@ def holdings(intent: Intent, context: Context, limits: RiskLimits) -> str | None
     return None
 
 
+UNSURE: Final = (market_halted, clock, fresh, reference, stale, band_known, phase)
+"""What stops openings and no exit, for lack of knowledge."""
+
+
 def unsure(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     """What a reducing order is let through without: a person should know."""
-    for check in (market_halted, clock, fresh, reference, stale, band_known, phase):
+    for check in UNSURE:
         if text := check(intent, context, limits):
             return text
     return None

@@ -5,6 +5,7 @@ Live orders count from the moment they pass: the book holds those that wait or a
 
 from __future__ import annotations
 
+from kite_hft._tally import Window
 from kite_hft.trading.gate.checks import (
     PAISE_SCALE,
     PLACE,
@@ -15,7 +16,6 @@ from kite_hft.trading.gate.checks import (
     resulting,
     value_of,
 )
-from kite_hft.trading.gate.guards import Period
 from kite_hft.trading.intents import Intent
 from kite_hft.units import rupees_text
 
@@ -70,7 +70,7 @@ def positions(intent: Intent, context: Context, limits: RiskLimits) -> str | Non
 
 
 def working(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
-    live = context.book.live_count()
+    live = context.book.live_count() + context.book.promised
     if live < limits.max_working_orders:
         return None
     return f"{live} live orders >= max_working_orders {limits.max_working_orders}"
@@ -92,7 +92,7 @@ def period(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     return f"{whose} {number} within {limits.period_s:g} s: {_which(seen, orders, quantity, value, limits)}"
 
 
-def _over(seen: Period, orders: int, quantity: int, value: int, limits: RiskLimits) -> bool:
+def _over(seen: Window, orders: int, quantity: int, value: int, limits: RiskLimits) -> bool:
     return (
         seen.orders + orders > limits.period_orders
         or seen.quantity + quantity > limits.period_quantity
@@ -100,7 +100,7 @@ def _over(seen: Period, orders: int, quantity: int, value: int, limits: RiskLimi
     )
 
 
-def _which(seen: Period, orders: int, quantity: int, value: int, limits: RiskLimits) -> str:
+def _which(seen: Window, orders: int, quantity: int, value: int, limits: RiskLimits) -> str:
     if seen.orders + orders > limits.period_orders:
         return f"{seen.orders} + {orders} orders > period_orders {limits.period_orders}"
     if seen.quantity + quantity > limits.period_quantity:

@@ -9,7 +9,7 @@ the next border of the day, so that an intent costs a look into a list.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -23,10 +23,6 @@ NEVER_NS: Final = 2**62
 UNBOUND: Final = Conduct()
 DERIVATIVES: Final = frozenset({"FUT", "CE", "PE"})
 OPTIONS: Final = frozenset({"CE", "PE"})
-AT_LIMIT: Final = 1 << OrderType.LIMIT | 1 << OrderType.SL
-"""An option may not have traded yet, and then takes nothing at market."""
-UNDELIVERED: Final = 1 << Product.MIS | 1 << Product.NRML
-"""Sales in the other products need holdings."""
 WORDS: Final = {
     OrderType.MARKET: "MARKET", OrderType.LIMIT: "LIMIT", OrderType.SL: "SL", OrderType.SLM: "SL-M",
 }  # fmt: skip
@@ -35,7 +31,7 @@ _DAYS_AHEAD: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the rules say of one instrument, until CLOCK_REALTIME `until_ns`.
+    """What the rules say of one instrument, from CLOCK_REALTIME `since_ns` until `until_ns`.
 
     order_types, validities, products: bit v is set when the value v is taken for the instrument at all.
     phase_types: bits of the order types that the phase of the day takes. closed: what is closed for it
@@ -54,8 +50,7 @@ class View:
     expiry: str = ""
     expiry_side: int = 0  # 0: both
     unlisted: Mapping[int, str] = field(default_factory=dict)
-    calm_types: int = AT_LIMIT  # bits of order types, and of products, that nothing of this speaks against
-    calm_products: int = UNDELIVERED
+    since_ns: int = 0
 
 
 OPEN_VIEW: Final = View()
@@ -87,6 +82,17 @@ class Closing(NamedTuple):
     broker_ns: int = 0
 
 
+class Settlement(NamedTuple):
+    """A contract that settles in shares, on a day on which it has to go; times by the clock that was asked
+    with: from when people are told, from when it is closed where that is wished, and until when.
+    """
+
+    last: str  # the day of the expiry
+    warn_ns: int
+    from_ns: int
+    flat_ns: int
+
+
 class Traffic(NamedTuple):
     """Messages (orders, modifications, cancels) and trades of a day, of one contract or strategy."""
 
@@ -108,6 +114,11 @@ class Facts:
     today. clock_wrong(): why the wall clock cannot be trusted, "" when it can. traffic(strategy, slot):
     of the contract, and of the strategy; held against per_contract and per_strategy. day_end(slot,
     CLOCK_REALTIME ns): how the instrument's day ends, None: it is closed today, or has no such rule.
+    settlement(slot, CLOCK_REALTIME ns): a contract that settles in shares has to go today; None: not.
+
+    What the functions answer from, for the gate's quick way; None: it has to ask them. ahead_ns(): what
+    `view` adds to the time that it is asked with, before it compares with View.until_ns. bands: slot -> (low,
+    high, CLOCK_MONOTONIC when that was true). watch: whose answer clock_wrong gives.
     """
 
     view: Callable[[int, int], View] = _open
@@ -119,9 +130,22 @@ class Facts:
     per_contract: Conduct = UNBOUND
     per_strategy: Conduct = UNBOUND
     day_end: Callable[[int, int], Closing | None] | None = None
+    settlement: Callable[[int, int], Settlement | None] | None = None
+    ahead_ns: Callable[[], int] | None = None
+    bands: Mapping[int, tuple[int, int, int]] | None = None
+    watch: ClockWatch | None = None
 
 
 OPEN_FACTS: Final = Facts()
+
+
+class AlwaysFresh:
+    """For a market whose prices are never old: Ports.fresh."""
+
+    of_slot: Sequence[None] = ()
+
+    def __call__(self, slot: int) -> bool:
+        return True
 
 
 def bits_of(values: Collection[int]) -> int:
@@ -153,13 +177,14 @@ class DayRules:
         self._always = [self._whole_day(row) for row in instruments.rows]
         self._now = [View(until_ns=-1)] * len(instruments)
         self._ends: dict[tuple[str, bool, dt.date], Closing | None] = {}
+        self._settling: dict[int, Settlement | None] = {}
 
     def view(self, slot: int, real_ns: int) -> View:
         """The view of a slot now; an unknown slot has an open one: it is refused for itself."""
         if slot >= len(self._now):
             return OPEN_VIEW
         found = self._now[slot]
-        if real_ns >= found.until_ns:
+        if not found.since_ns <= real_ns < found.until_ns:  # a clock may be set back, too
             found = self._now[slot] = self._at(slot, real_ns)
         return found
 
@@ -185,6 +210,31 @@ class DayRules:
         broker_ns = base_ns + broker.at_ns if broker is not None else 0
         return Closing(base_ns + rule.close_from_ns, base_ns + rule.flat_by_ns, broker_ns)
 
+    def settlement(self, slot: int, real_ns: int) -> Settlement | None:
+        """What is held of it overnight has to go today; None: it settles in cash, or later. real_ns: of the
+        day that is traded."""
+        if self._phases is None or slot >= len(self._now):
+            return None
+        if slot not in self._settling:
+            self._settling[slot] = self._settles(self._instruments[slot])
+        return self._settling[slot]
+
+    def _settles(self, row: Instrument) -> Settlement | None:
+        assert self._phases is not None
+        rule = self._rules.expiry(row) if row.kind in DERIVATIVES and row.expiry else None
+        try:
+            last = dt.date.fromisoformat(row.expiry)
+        except ValueError:
+            return None
+        if rule is None or last < self._rules.day or self._days_left(row.exchange, last) > rule.exit_days:
+            return None
+        try:
+            base_ns = ist_midnight_ns(self._rules.day) + self._phases.shift_ns(row.exchange, self._rules.day)
+        except CalendarError:
+            return None
+        times = (rule.warn_from_ns, rule.close_from_ns, rule.flat_by_ns)
+        return Settlement(str(last), *(base_ns + at_ns for at_ns in times))
+
     def is_cas(self, row: Instrument) -> bool:
         """Whether the instrument takes part in the closing auction, or may."""
         if self._rules.closing_auction(row, self._underlyings or frozenset()) is not None:
@@ -199,7 +249,6 @@ class DayRules:
         expiry, side = self._expiry(row)
         types = bits_of([t for t, word in WORDS.items() if not rules.forbids(word, row)])
         products = bits_of([p for p in Product if not rules.forbids(p.name, row)])
-        special = bool(closed or expiry or unlisted)
         return View(
             until_ns=NEVER_NS,
             order_types=types,
@@ -209,8 +258,6 @@ class DayRules:
             expiry=expiry,
             expiry_side=side,
             unlisted=unlisted,
-            calm_types=0 if special else types & (AT_LIMIT if row.kind in OPTIONS else -1),
-            calm_products=0 if special else products & UNDELIVERED,
         )
 
     def _unlisted(self, row: Instrument) -> dict[int, str]:
@@ -282,11 +329,9 @@ class DayRules:
             else:
                 until_ns = min(until_ns, at_ns)
         types = bits_of([t for t, word in WORDS.items() if word in phase.orders])
-        calm = 0 if cut_off else always.calm_types & types
         return View(
             until_ns, phase.name, types, always.order_types, always.validities, always.products,
-            always.closed, cut_off, always.expiry, always.expiry_side, always.unlisted, calm,
-            always.calm_products,
+            always.closed, cut_off, always.expiry, always.expiry_side, always.unlisted, real_ns,
         )  # fmt: skip
 
 
@@ -294,7 +339,7 @@ def _closed(always: View, why: str, real_ns: int) -> View:
     """A day that the calendar does not cover: closed, asked again in a second."""
     return View(
         real_ns + 1_000_000_000, why, 0, always.order_types, always.validities, always.products,
-        always.closed, "", always.expiry, always.expiry_side, always.unlisted, 0, 0,
+        always.closed, "", always.expiry, always.expiry_side, always.unlisted, real_ns,
     )  # fmt: skip
 
 
@@ -310,20 +355,20 @@ class ClockWatch:
         mono_ns: Callable[[], int],
         real_ns: Callable[[], int],
         most_ns: int,
-        skew_ns: Callable[[], int | None] = lambda: None,
+        skew_ns: Callable[[], int | None] | None = None,
     ) -> None:
-        self._mono_ns, self._real_ns, self._most_ns, self._skew_ns = mono_ns, real_ns, most_ns, skew_ns
-        self._ahead_ns = real_ns() - mono_ns()
-        self._stepped = ""
+        self._mono_ns, self._real_ns, self.most_ns, self.skew_ns = mono_ns, real_ns, most_ns, skew_ns
+        self.ahead_ns = real_ns() - mono_ns()
+        self.stepped = ""
 
     def wrong(self) -> str:
         """Why not; "" when it can be."""
-        step_ns = self._real_ns() - self._mono_ns() - self._ahead_ns
-        if abs(step_ns) > self._most_ns and not self._stepped:
-            self._stepped = f"the wall clock was stepped by {step_ns / 1e9:.3f} s: start the engine anew"
-        if self._stepped:
-            return self._stepped
-        skew_ns = self._skew_ns()
-        if skew_ns is not None and abs(skew_ns) > self._most_ns:
-            return f"the wall clock is {skew_ns / 1e9:.3f} s off the broker's > {self._most_ns / 1e9:g} s"
+        step_ns = self._real_ns() - self._mono_ns() - self.ahead_ns
+        if abs(step_ns) > self.most_ns and not self.stepped:
+            self.stepped = f"the wall clock was stepped by {step_ns / 1e9:.3f} s: start the engine anew"
+        if self.stepped:
+            return self.stepped
+        skew_ns = self.skew_ns() if self.skew_ns is not None else None
+        if skew_ns is not None and abs(skew_ns) > self.most_ns:
+            return f"the wall clock is {skew_ns / 1e9:.3f} s off the broker's > {self.most_ns / 1e9:g} s"
         return ""

@@ -1,8 +1,6 @@
 """Layer 2, orders process, hot: what the gate remembers of a day: orders sent, and how positions ended.
 
-`Tally` counts opening orders from the moment they pass the gate, before the broker knows of them: by
-strategy and by instrument within a period, the same order again and again, the day's gross value.
-It is rebuilt from the INTENT records of the journal.
+Orders sent are the `Tally` of ext/tally.pyx.
 
 `Guards` are losses that stop a strategy, or all of them, for a while or until a person lets them go
 on. Everything that changes them is a small dict, journalled as GUARD by whoever made it, and taken by
@@ -13,7 +11,6 @@ closed or turned. Times are CLOCK_MONOTONIC ns.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Any
 
 from kite_hft.trading.book import EXTERNAL, Book
@@ -24,89 +21,6 @@ from kite_hft.units import NS_PER_S, rupees_text
 
 Key = tuple[int, int, int]
 """(strategy, slot, product)."""
-
-
-@dataclass(slots=True)
-class Period:
-    """Sums over the orders of the last `span_ns`."""
-
-    span_ns: int
-    orders: int = 0
-    quantity: int = 0
-    value_paise: int = 0
-    _entries: deque[tuple[int, int, int]] = field(default_factory=deque)
-
-    def add(self, quantity: int, value_paise: int, at_ns: int) -> None:
-        """One more order."""
-        self._entries.append((at_ns, quantity, value_paise))
-        self.orders += 1
-        self.quantity += quantity
-        self.value_paise += value_paise
-
-    def at(self, now_ns: int) -> Period:
-        """Itself, without what is older than the span."""
-        entries, over_ns = self._entries, now_ns - self.span_ns
-        while entries and entries[0][0] <= over_ns:
-            _, quantity, value_paise = entries.popleft()
-            self.orders -= 1
-            self.quantity -= quantity
-            self.value_paise -= value_paise
-        return self
-
-
-class Tally:
-    """Opening orders of the day."""
-
-    def __init__(self, limits: RiskLimits) -> None:
-        self._period_ns = round(limits.period_s * NS_PER_S)
-        self._repeats_ns = round(limits.repeats_s * NS_PER_S)
-        self._strategies: dict[int, Period] = {}
-        self._slots: dict[int, Period] = {}
-        self._same: dict[tuple[int, int, int, int], deque[int]] = {}
-        self._empty = Period(0)
-        self.gross_paise = 0
-
-    def add(
-        self, strategy: int, slot: int, side: int, quantity: int, value_paise: int, at_ns: int,
-        *, placed: bool = True,
-    ) -> None:  # fmt: skip
-        """An opening order has passed the gate. placed: False for what a modification adds."""
-        for table, key in ((self._strategies, strategy), (self._slots, slot)):
-            period = table.get(key)
-            if period is None:
-                period = table[key] = Period(self._period_ns)
-            period.add(quantity, value_paise, at_ns)
-        self.gross_paise += value_paise
-        if placed:
-            key4 = (strategy, slot, side, quantity)
-            times = self._same.get(key4)
-            if times is None:
-                times = self._same[key4] = deque()
-            times.append(at_ns)
-
-    def of_strategy(self, strategy: int, now_ns: int) -> Period:
-        """Its orders within the period."""
-        found = self._strategies.get(strategy)
-        return found.at(now_ns) if found is not None else self._empty
-
-    def of_slot(self, slot: int, now_ns: int) -> Period:
-        """Orders of all strategies in an instrument within the period."""
-        found = self._slots.get(slot)
-        return found.at(now_ns) if found is not None else self._empty
-
-    def same(self, strategy: int, slot: int, side: int, quantity: int, now_ns: int) -> int:
-        """How often this very order was sent within repeats_s."""
-        times = self._same.get((strategy, slot, side, quantity))
-        if times is None:
-            return 0
-        while times and times[0] <= now_ns - self._repeats_ns:
-            times.popleft()
-        return len(times)
-
-    def forget_repeats(self, strategy: int | None = None) -> None:
-        """A person lets the strategy, or (None) all of them, go on."""
-        for key in [key for key in self._same if strategy in (None, key[0])]:
-            del self._same[key]
 
 
 class Guards:

@@ -1,5 +1,8 @@
 """Layer 2, orders process, hot: the gate of one order stage: gathers what an intent is judged by, and judges.
 
+Most placements pass on the quick way (_risk.Plain); the others are judged by the table, but for the lines
+that the quick way has proved.
+
 Around the table of risk.py stand the day's tally and guards, which see everything that passes and
 everything that fills, and the people who are told when an exit passes on data that would stop an
 opening.
@@ -7,18 +10,31 @@ opening.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
+from kite_hft._risk import Plain
+from kite_hft._tally import Tally
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book
-from kite_hft.trading.gate.checks import PLACE, Context, added_value, more, value_of
+from kite_hft.trading.broker import Funds
+from kite_hft.trading.gate.checks import CUT_QUIET_NS, PLACE, Context, Judged, added_value, more, value_of
 from kite_hft.trading.gate.checks_market import unsure
-from kite_hft.trading.gate.guards import Guards, Tally
+from kite_hft.trading.gate.facts import View
+from kite_hft.trading.gate.guards import Guards
 from kite_hft.trading.gate.holds import HALTED
-from kite_hft.trading.gate.risk import Verdict, cut_age_ns, judge, plain_of, target_of
+from kite_hft.trading.gate.limits import legal_protection
+from kite_hft.trading.gate.risk import (
+    NEEDED,
+    SIZES,
+    Verdict,
+    cut_age_ns,
+    judge,
+    judge_as,
+    plain_rows,
+    target_of,
+)
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import ENGINE_SEQ, Intent
 from kite_hft.trading.ports import OrdersConfig, Ports
@@ -26,10 +42,32 @@ from kite_hft.trading.recovery.replay import Recovered
 from kite_hft.trading.sending.outbox import Outbox
 
 CANCEL = int(IntentKind.CANCEL)
+REPEATED = Reason.REPEATED
+
+
+Seen = tuple[tuple[int, int, int], View]
+"""(last price, tick sequence, age in ns), (0, 0, -1) when there is none; what the rules say."""
+
+
+class Purse(Protocol):
+    """Who knows the account's free funds (recovery/reader.py)."""
+
+    @property
+    def funds(self) -> Funds | None: ...
+
+
+class Stage(Protocol):
+    """What the gate asks of its order stage."""
+
+    active: bool
+    stopping: bool
+
+    @property
+    def reader(self) -> Purse: ...
 
 
 class Gate:
-    """active(): the stage is; halted(): why it opens nothing, or ""; funds(): free paise, None: not known."""
+    """One per order stage."""
 
     def __init__(
         self,
@@ -38,29 +76,32 @@ class Gate:
         book: Book,
         outbox: Outbox,
         states: States,
-        *,
-        active: Callable[[], bool],
-        halted: Callable[[], str],
-        funds: Callable[[], int | None],
+        stage: Stage,
     ) -> None:
         self._ports, self._config, self._book = ports, config, book
-        self._outbox, self._states = outbox, states
-        self._active, self._halted, self._funds = active, halted, funds
+        self._outbox, self._states, self._stage = outbox, states, stage
         self._limits = config.risk
-        self._plain = plain_of(ports.instruments, config.risk)
         self._rows, self._n = ports.instruments.rows, len(ports.instruments)
         self._mark, self._slices_max = ports.latest.last_px, config.slices_max
         self._modifications_max = config.limits.modifications_per_order
-        self.facts = ports.facts
+        self.facts, conduct = ports.facts, None
         if self.facts.traffic is None:
+            conduct = outbox.conduct
             self.facts = replace(
                 self.facts,
-                traffic=outbox.conduct.traffic,
+                traffic=conduct.traffic,
                 per_contract=config.limits.per_contract,
                 per_strategy=config.limits.per_strategy,
             )
         self.tally = Tally(config.risk)
         self.guards = Guards(config.risk)
+        self._plain = Plain(
+            instruments=ports.instruments, rows=plain_rows(ports.instruments), limits=config.risk,
+            ports=ports, stage=stage, states=states, outbox=outbox, book=book, tally=self.tally,
+            guards=self.guards, facts=self.facts, conduct=conduct, cut_quiet_ns=CUT_QUIET_NS,
+            protected=legal_protection(config.risk.market_protection), opening=NEEDED[False],
+            exit=NEEDED[True],
+        )  # fmt: skip
 
     def restore(self, found: Recovered, now_ns: int) -> None:
         """What the journal tells of the day so far; the book is replayed already."""
@@ -77,27 +118,77 @@ class Gate:
             self.guards.fold(data, at_ns - ahead_ns)
         self._show()
 
-    def judge(self, intent: Intent, last_seq: int, now_ns: int) -> tuple[Verdict | None, Context]:
+    def judge(self, intent: Intent, last_seq: int, now_ns: int) -> tuple[Verdict | None, Judged]:
         """The refusal, or None; what passes counts from here on."""
-        context = self.context(intent, last_seq, now_ns)
-        verdict = judge(intent, context, self._limits, plain=self._plain)
+        passed = self._plain.passes(intent, last_seq, now_ns)
+        if passed is not None:
+            return None, passed
+        return self._ask(intent, last_seq, now_ns, self._plain)
+
+    def by_table(self, intent: Intent, last_seq: int, now_ns: int) -> tuple[Verdict | None, Judged]:
+        """As `judge`, without the quick way: for campaigns that break the table."""
+        return self._ask(intent, last_seq, now_ns, None)
+
+    def _ask(
+        self, intent: Intent, last_seq: int, now_ns: int, plain: Plain | None
+    ) -> tuple[Verdict | None, Context]:
+        """What the table says, but for what the quick way (None: nobody) has just proved."""
+        context = self.context(intent, last_seq, now_ns, plain.seen if plain is not None else None)
+        verdict = judge(intent, context, self._limits, plain=plain)
         if verdict is None:
             if not context.reducing:
                 self._count(intent, context, now_ns)
             elif intent.kind != CANCEL:
                 self._warn(intent, context)
-        elif verdict.reason is Reason.REPEATED:
+        elif verdict.reason is REPEATED:
             self._states.hold(intent.strategy, verdict.text)
         return verdict, context
 
-    def context(self, intent: Intent, last_seq: int, now_ns: int) -> Context:
-        """What an intent is judged by, as of now."""
-        ports, states, slot = self._ports, self._states, intent.slot
+    def peek(self, intent: Intent, now_ns: int) -> Verdict | None:
+        """What the table says of an intent; nothing counts."""
+        return judge(intent, self.context(intent, intent.strategy_seq - 1, now_ns), self._limits)
+
+    def judge_trigger(
+        self, order: Intent, counts: bool, now_ns: int, beside: int = 0, *, again: bool = False
+    ) -> Verdict | None:
+        """The refusal of the order that a trigger is to place, at a price that may lie far from today's: it
+        is judged as if it were placed at the last price, and its size at its own as well. beside: so much may
+        other triggers place on its side. counts: in the day's sums, when it passes. again: it has waited.
+        """
+        context = self.context(order, order.strategy_seq - 1, now_ns)
+        row = context.instrument
+        near = order
+        if row is not None and row.tick_px > 0 and context.ref_px > 0:
+            near = order._replace(px=max(context.ref_px // row.tick_px, 1) * row.tick_px)
+        held = self._book.standing(order.strategy, order.slot, order.product)
+        reducing = order.qty > 0 and held.reduces(order.side, order.qty + beside)
+        verdict = judge_as(near, context, self._limits, reducing=reducing, again=again)
+        if verdict is None and not context.reducing:
+            context.adds_paise = None
+            for check, reason in SIZES:
+                if verdict is None and (text := check(order, context, self._limits)):
+                    verdict = Verdict(reason, text)
+        if verdict is None and counts:
+            if context.reducing:
+                self._warn(order, context)
+            else:
+                self._count(order, context, now_ns)
+        elif verdict is not None and verdict.reason is Reason.REPEATED:
+            self._states.hold(order.strategy, verdict.text)
+        return verdict
+
+    def context(self, intent: Intent, last_seq: int, now_ns: int, seen: Seen | None = None) -> Context:
+        """What an intent is judged by, as of now. seen: what the quick way has looked at already."""
+        ports, states, stage, slot = self._ports, self._states, self._stage, intent.slot
         known = slot < self._n
-        tick = (0, 0, -1)
-        if known and (found := ports.latest.look(slot)):
-            tick = (found[0], found[1], max(0, now_ns - found[2]))
-        halted = self._halted()
+        if seen is not None:
+            tick, view = seen
+        else:
+            tick, view = (0, 0, -1), self.facts.view(slot, ports.clock.real_ns())
+            if known and (found := ports.latest.look(slot)):
+                tick = (found[0], found[1], max(0, now_ns - found[2]))
+        funds = stage.reader.funds
+        halted = self._outbox.halted or ("stopping" if stage.stopping else "")
         if not halted and intent.strategy in self._outbox.hung:
             halted = "the strategy takes no events"
         reducing_only, held = states.reducing, states.holds.get(intent.strategy)
@@ -111,7 +202,7 @@ class Gate:
             self._rows[slot] if known else None,
             ports.instruments,
             self._book,
-            self._active(),
+            stage.active,
             halted,
             *tick,
             self._mark,
@@ -126,8 +217,8 @@ class Gate:
             cut_age_ns(intent, self._book, now_ns),
             now_ns,
             states.killed,
-            self._funds(),
-            self.facts.view(slot, ports.clock.real_ns()),
+            funds.free_paise(self._rows[slot].exchange if known else "") if funds is not None else None,
+            view,
             self.facts,
             self.tally,
             self.guards,
@@ -170,6 +261,8 @@ class Gate:
 
     def _warn(self, intent: Intent, context: Context) -> None:
         """An exit has passed without what an opening would need: a person should know."""
+        if context.target is not None and context.target.opening:
+            return  # an entry that is made smaller
         if text := unsure(intent, context, self._limits):
             key = self._ports.instruments[intent.slot].key
             self._outbox.alert("EXIT_UNSURE", f"an exit in {key} passes although: {text}", key)

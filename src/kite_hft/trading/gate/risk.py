@@ -2,7 +2,7 @@
 
 CHECKS gives each check (see checks.py) its reason, the kinds of intent that it applies to, whether
 it binds reducing intents too, and whether it is asked again when the intent had to wait for the
-throttle. _risk.Plain says quickly that a good part of them would pass; the table alone refuses.
+throttle. _risk.Plain proves quickly which of them a placement passes; the table alone refuses.
 What adds risk fails closed: no price, an old price, an unknown size, an unknown list mean no. What
 reduces passes; only what the exchange could not take anyway, or a price far off, stops it.
 
@@ -12,12 +12,13 @@ intent's EXIT flag: a flag alone opens no door.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from kite_hft import _risk
 from kite_hft._risk import Plain
+from kite_hft._tally import Tally
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.gate import checks
@@ -26,14 +27,14 @@ from kite_hft.trading.gate import checks_form as form
 from kite_hft.trading.gate import checks_market as market
 from kite_hft.trading.gate import checks_size as size
 from kite_hft.trading.gate.checks import Context, RiskLimits
-from kite_hft.trading.gate.facts import OPEN_FACTS, OPEN_VIEW, Facts, View
-from kite_hft.trading.gate.guards import Guards, Tally
+from kite_hft.trading.gate.facts import OPEN_FACTS, OPEN_VIEW, OPTIONS, Facts, View
+from kite_hft.trading.gate.guards import Guards
 from kite_hft.trading.instruments import InstrumentTable
-from kite_hft.trading.intents import Intent
+from kite_hft.trading.intents import ENGINE_SEQ, Intent
+from kite_hft.trading.lifecycle import TERMINAL
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A refusal: the reason for programs, the text with the numbers for people."""
 
     reason: Reason
@@ -47,10 +48,20 @@ def is_reducing(intent: Intent, book: Book, target: Order | None) -> bool:
         return position is not None and intent.qty > 0 and position.reduces(intent.side, intent.qty)
     if intent.kind == IntentKind.MODIFY and target is not None:
         more = max(0, intent.qty - max(target.quantity, target.quantity_max)) if intent.qty else 0
-        if not more and not target.opening:
-            return True  # an exit at other terms, or of less
+        if not more and (not target.opening or _only_less(intent, target)):
+            return True  # an exit at other terms, or less of anything
         return book.position(target).reduces(target.side, more)
     return intent.kind == IntentKind.CANCEL
+
+
+def _only_less(intent: Intent, target: Order) -> bool:
+    """A smaller quantity, and nothing else."""
+    return (
+        0 < intent.qty < target.quantity
+        and intent.px in (0, target.px)
+        and intent.trigger_px in (0, target.trigger_px)
+        and intent.order_type in (0, target.order_type)
+    )
 
 
 PLACE, MODIFY, CANCEL = int(IntentKind.PLACE), int(IntentKind.MODIFY), int(IntentKind.CANCEL)
@@ -76,9 +87,10 @@ def _row(reason: Reason, check: Check, kinds: set[int], *, reducing: bool, again
 
 
 CHECKS: Final = (
+    # First of all: with any other reason its strategy would hear that the order made of it was refused
+    _row(Reason.DUPLICATE_INTENT, form.duplicate, _ALL, reducing=True),
     _row(Reason.TOKEN_DEAD, conduct.token_dead, _ALL, reducing=True, again=True),
     _row(Reason.NOT_ACTIVE, conduct.active, _ALL, reducing=True),
-    _row(Reason.DUPLICATE_INTENT, form.duplicate, _ALL, reducing=True),
     # The intent for itself, and the order that it names
     _row(Reason.UNKNOWN_INSTRUMENT, form.known, _PM, reducing=True),
     _row(Reason.BAD_INTENT, form.fields, _P, reducing=True),
@@ -122,7 +134,7 @@ CHECKS: Final = (
     _row(Reason.NO_SNAPSHOT, market.fresh, _PM, reducing=False, again=True),
     _row(Reason.NO_REFERENCE_PRICE, market.reference, _PM, reducing=False, again=True),
     _row(Reason.STALE_TICK, market.stale, _PM, reducing=False, again=True),
-    _row(Reason.FROZEN, conduct.exit_left, _P, reducing=False, again=True),
+    _row(Reason.FROZEN, conduct.exit_left, _PM, reducing=False, again=True),
     _row(Reason.PRICE_COLLAR, market.collar, _PM, reducing=True, again=True),
     _row(Reason.CIRCUIT, market.band_known, _PM, reducing=False, again=True),
     _row(Reason.CIRCUIT, market.circuit, _PM, reducing=True, again=True),
@@ -141,6 +153,10 @@ CHECKS: Final = (
 )
 """In order: the first that refuses gives the reason. `checks_form.kind` stands before the table."""
 
+_SIZES: Final = (size.order_value, size.position_size, size.exposure, size.gross, size.period)
+SIZES: Final = tuple((row.check, row.reason) for row in CHECKS if row.check in _SIZES)
+"""Lines about what an order is worth: of one that a trigger is to place, at its own price as well."""
+
 _APPLYING: Final = {
     (kind, reducing, again): tuple(
         (row.check, row.reason)
@@ -153,48 +169,55 @@ _APPLYING: Final = {
 }
 """(kind, reducing, again) -> the lines of CHECKS that apply then."""
 
-_OPENING: Final = _APPLYING[PLACE, False, False]
-_SPECIAL: Final = frozenset(
-    {"legal_type", "legal_product", "protection", "killed", "drawdown", "stop_guard", "cooldown", "phase",
-     "cut_off", "expiry", "restricted", "unlisted", "short", "holdings", "untraded"}
-)  # fmt: skip
-"""Lines that have nothing to say of an opening placement where `calm` is true."""
-_BEYOND: Final = tuple(line for line in _OPENING if line[0].__name__ not in _risk.CHECKS)
-"""Of an opening placement: the lines that the quick answer does not speak for."""
-_CALM: Final = tuple(line for line in _BEYOND if line[0].__name__ not in _SPECIAL)
-"""Of these: the lines that are left when nothing special stands."""
+_BIT: Final = {row.check: _risk.CHECKS.index(row.check.__name__) for row in CHECKS if PLACE in row.kinds}
+"""A line that placements are asked -> its bit in what the quick way proves."""
 
-if tuple(check.__name__ for check, _reason in _OPENING if (check, _reason) not in _BEYOND) != _risk.CHECKS:
-    raise ImportError("the quick answer in ext/risk.pyx speaks for checks that CHECKS does not have so")
+if len(_BIT) != len(_risk.CHECKS) or len(set(_BIT.values())) != len(_BIT):
+    raise ImportError("the quick way in ext/risk.pyx speaks for other checks than CHECKS")
 
 
-def calm(intent: Intent, context: Context, limits: RiskLimits) -> bool:
-    """Nothing special stands in the way of a placement: its words are legal here and now, none of them
-    needs a list, holdings or trades, no guard has tripped.
-    """
-    view = context.view
-    return bool(
-        view.calm_types >> intent.order_type & 1
-        and view.calm_products >> intent.product & 1
-        and view.validities >> intent.validity & 1
-        and not context.killed
-        and (context.guards is None or context.guards.silent(intent.strategy, intent.slot, context.now_ns))
-    )
+def bits(checks: Iterable[Check]) -> int:
+    """The bits of some lines."""
+    return sum(1 << _BIT[check] for check in checks)
 
 
-def plain_of(instruments: InstrumentTable, limits: RiskLimits) -> Plain:
-    """What tells quickly that none of CHECKS refuses a plain placement."""
-    rows = [
+NEEDED: Final = {
+    False: bits(check for check, _reason in _APPLYING[PLACE, False, False]),
+    True: bits(check for check, _reason in _APPLYING[PLACE, True, False]) | bits(market.UNSURE),
+}
+"""reducing -> what must be proved of a placement that passes without the table. An exit passes without what
+would make it one that a person is told of.
+"""
+
+
+def plain_rows(instruments: InstrumentTable) -> list[tuple[int, int, int, int, bool, bool]]:
+    """What the quick way knows of each instrument."""
+    return [
         (
             row.lot_size,
             row.tick_px,
-            -1 if row.freeze_quantity is None else row.freeze_quantity,
+            -1 if row.freeze_quantity is None else max(0, row.freeze_quantity),  # 0: nothing is proved of it
             (row.multiplier or 1) if row.scale == checks.PAISE_SCALE else 0,
-            form.untradable(row) is None and (row.freeze_quantity is None or row.freeze_quantity >= 0),
+            form.untradable(row) is None,
+            row.kind in OPTIONS,
         )
         for row in instruments.rows
     ]
-    return Plain(instruments, rows, limits, checks.CUT_QUIET_NS)
+
+
+Line = tuple[Check, Reason]
+_LEFT: Final[dict[int, tuple[tuple[Line, ...], tuple[Line, ...]]]] = {}
+_LEFT_MAX: Final = 4096
+
+
+def _left(lines: tuple[Line, ...], proved: int) -> tuple[Line, ...]:
+    """Those of `lines` that are not proved; the same question comes again and again."""
+    known = _LEFT.get(proved)
+    if known is None or known[0] is not lines:
+        if len(_LEFT) >= _LEFT_MAX:
+            _LEFT.clear()
+        known = _LEFT[proved] = lines, tuple(line for line in lines if not proved >> _BIT[line[0]] & 1)
+    return known[1]
 
 
 def judge(
@@ -207,7 +230,7 @@ def judge(
 ) -> Verdict | None:
     """The refusal of `intent`, or None. Sets `context.reducing` on the first call.
 
-    `plain`, made for the same instruments and limits: spares most placements the way through the table.
+    `plain` has just looked at this very intent: what it has proved is not asked again.
 
     `again`: only the checks whose answer may change while an intent waits; `context.reducing` then
     stands as first judged, for the waiting order counts itself in the book.
@@ -216,19 +239,36 @@ def judge(
         if text := form.kind(intent, context, limits):
             return Verdict(Reason.BAD_INTENT, text)
         context.reducing = is_reducing(intent, context.book, context.target)
-    if not again and plain is not None and plain.passes(intent, context):
-        lines = _CALM if calm(intent, context, limits) else _BEYOND
-    else:
-        lines = _APPLYING[intent.kind, context.reducing, again]
+    lines = _APPLYING[intent.kind, context.reducing, again]
+    if plain is not None and plain.proved and plain.reducing is context.reducing:
+        lines = _left(lines, plain.proved)
     for check, reason in lines:
         if text := check(intent, context, limits):
             return Verdict(reason, text)
     return None
 
 
+def judge_as(
+    intent: Intent, context: Context, limits: RiskLimits, *, reducing: bool, again: bool = False
+) -> Verdict | None:
+    """The same for an intent of which it is known whether it reduces."""
+    context.reducing = reducing
+    for check, reason in _APPLYING[intent.kind, reducing, again]:
+        if text := check(intent, context, limits):
+            return Verdict(reason, text)
+    return None
+
+
 def target_of(intent: Intent, book: Book) -> Order | None:
-    """The order that a modification or a cancel names."""
-    return book.by_strategy(intent.strategy, intent.target_seq) if intent.kind in (MODIFY, CANCEL) else None
+    """The order that a modification or a cancel names. Of one in slices, which is one order to its strategy,
+    the first that still lives.
+    """
+    if intent.kind not in (MODIFY, CANCEL):
+        return None
+    named = book.by_strategy(intent.strategy, intent.target_seq)
+    if named is None or named.status not in TERMINAL or intent.strategy_seq >= ENGINE_SEQ:
+        return named
+    return next((order for order in book.family(named) if order.status not in TERMINAL), named)
 
 
 def cut_age_ns(intent: Intent, book: Book, now_ns: int) -> int:

@@ -68,7 +68,7 @@ def average_true_range(
     average = sum(ranges[:n]) / n
     for true_range in ranges[n:]:
         average = (average * (n - 1) + true_range) / n
-    if not (math.isfinite(average) and average >= 0):
+    if not math.isfinite(average):
         raise SizingError(f"the average true range is {average}")
     return average
 

@@ -8,16 +8,16 @@ the number that it had.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from kite_hft.layout import OrderStatus, OrderType, Validity
-from kite_hft.trading.book import EXTERNAL, Book, Change, Order
+from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
+from kite_hft.trading.book import EXTERNAL, STOPS, Book, Change, Order
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.lifecycle import WORKING, Input
-from kite_hft.trading.positions import fill_units
+from kite_hft.trading.positions import Position, fill_units
 
 SLICE_TAG: Final = "autoslice:"
 
@@ -49,6 +49,48 @@ def adopt(
     book.add(order)
     book.fold(order, report, now_ns)
     return order
+
+
+def opens(book: Book, order: Order) -> bool:
+    """Were it to fill it would add risk: an order of ours as it was judged, an adopted one by what the
+    account holds now.
+    """
+    if order.strategy != EXTERNAL:
+        return order.opening
+    here = (order.slot, order.product)
+    return not _closes(book, order, [p for p in book.positions.values() if (p.slot, p.product) == here])
+
+
+def closes_others(book: Book, order: Order) -> bool:
+    """An adopted order that closes what the account holds beyond the strategies' positions: it is as little
+    the engine's to take away as that is to close.
+    """
+    external = book.standing(EXTERNAL, order.slot, order.product)
+    return order.strategy == EXTERNAL and _closes(book, order, (external,))
+
+
+def _closes(book: Book, order: Order, positions: Iterable[Position]) -> bool:
+    """A stop is an exit unless it is known that there is nothing to close; any other order is one when it
+    fits, with the older ones beside it, into what is held. Delivery shares that are sold were held.
+    """
+    sells = order.side == Side.SELL
+    if sells and order.product == Product.CNC:
+        return True
+    held = entries = 0
+    for position in positions:
+        held += position.quantity if sells else -position.quantity
+        entries += position.open_buy if sells else position.open_sell
+    if order.order_type in STOPS:
+        return not book.account_known or held > 0 or entries > 0
+    older = (
+        other.open_quantity
+        for other in book.live()
+        if other.strategy == EXTERNAL
+        and (other.slot, other.product, other.side) == (order.slot, order.product, order.side)
+        and other.order_no <= order.order_no
+        and other.order_type not in STOPS
+    )
+    return book.account_known and sum(older) <= held
 
 
 def slice_payload(parent: Order, report: OrderReport, order_no: int) -> dict[str, Any]:

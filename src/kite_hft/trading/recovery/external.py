@@ -4,24 +4,25 @@ Orders that are not ours are seen in updates and book reads. Each is counted and
 what it fills moves the EXTERNAL position of its instrument at once, and where that stands against
 a position of ours, ours shrinks to what the broker has: it was closed for us, or netted away.
 Exits that would then sell it a second time are cancelled. Whole reads of the positions, taken while
-nothing fills, confirm all of it (`square`).
+nothing fills, confirm all of it (`square`); what only one of the broker's books shows has to wait (apart.py).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kite_hft.layout import OrderStatus, Product, Reason, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import EXTERNAL, UNKNOWN_ORDER, Book, Change, Cut, Order
+from kite_hft.trading.book import EXTERNAL, Book, Change, Order
 from kite_hft.trading.broker import OrderReport, PositionReport, TradeReport
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.ports import Ports
-from kite_hft.trading.positions import Fill, Position, divide_half_even, fill_units
+from kite_hft.trading.positions import UNKNOWN_ORDER, Cut, Fill, Position, divide_half_even, fill_units
 from kite_hft.trading.records import name_of, position_event
+from kite_hft.trading.recovery.apart import Apart
 from kite_hft.trading.recovery.explain import hidden, in_doubt
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
@@ -41,11 +42,13 @@ class _Seen:
 class Externals:
     """Keeps EXTERNAL positions, and what they do to ours, true to the broker."""
 
-    def __init__(self, ports: Ports, book: Book, outbox: Outbox, desk: Desk) -> None:
+    def __init__(self, ports: Ports, book: Book, outbox: Outbox, desk: Desk, horizon_ns: int) -> None:
         self._ports, self._book, self._outbox, self._desk = ports, book, outbox, desk
+        self.apart = Apart(book, ports.instruments, horizon_ns)
         self.orders: dict[str, _Seen] = {}
         self.check_wanted = False  # a read of the positions, at once
         self.user = ""  # who places our orders, in the broker's words
+        self.may_be_ours: Callable[[OrderReport], bool] = lambda row: False  # it is nobody's yet
         self._counted: set[str] = set()
         self._fills: set[str] = set()
         self._squared = False
@@ -73,15 +76,21 @@ class Externals:
         if row.filled_quantity <= seen.filled:
             return
         scale = instrument.scale if instrument else 100
-        units = fill_units(row.average_price, row.filled_quantity, scale)
+        if row.average_price or instrument is None:
+            units = fill_units(row.average_price, row.filled_quantity, scale)
+        else:  # told without its price: the last one that is known
+            px = self._ports.latest.last_px(instrument.slot) or row.px
+            units = seen.units + (row.filled_quantity - seen.filled) * px
         quantity, value = row.filled_quantity - seen.filled, units - seen.units
         seen.filled, seen.units = row.filled_quantity, units
         self.check_wanted = True
         if self._squared and instrument is not None and row.product is not None:
             sign = 1 if row.side == Side.BUY else -1
             key = (instrument.slot, int(row.product))
-            position = self._book.position_of(EXTERNAL, *key)
-            position.apply(Fill(0, sign * quantity, sign * value))
+            left = quantity - abs(self.apart.told_before(instrument.slot, sign * quantity))
+            if left:
+                position = self._book.position_of(EXTERNAL, *key)
+                position.apply(Fill(0, sign * left, sign * divide_half_even(value * left, quantity)))
             self.settle(key, now_ns, row)
 
     def _first_seen(self, row: OrderReport) -> None:
@@ -114,7 +123,8 @@ class Externals:
         against our own book.
         """
         lines: list[str] = []
-        told, unseen = self._broker_says(reports), hidden(rows, reports)
+        told, unseen, open_fills = self._broker_says(reports), hidden(rows, reports), self._nobodys(rows)
+        self.apart.look(rows, reports)
         ours: dict[Key, PositionReport | None] = {
             (p.slot, p.product): None for p in self._book.positions.values()
         }
@@ -122,21 +132,42 @@ class Externals:
         agreed = True
         for key, report in keys.items():
             held = report.quantity if report else 0
-            beyond = held - sum(p.quantity for p in self._book.in_slot(*key)) - self._in_doubt(key, unseen)
+            of_nobody = open_fills[key] + self._in_doubt(key, unseen)
+            beyond = held - sum(p.quantity for p in self._book.in_slot(*key)) - of_nobody
             if beyond == self._book.standing(EXTERNAL, *key).quantity:
                 self._doubted.pop(key, None)
+                self.apart.agrees(key)
                 continue
-            if self._squared and self._doubted.get(key) != beyond:
-                self._doubted[key] = beyond
+            if self._squared and self.apart.waits(key, beyond, now_ns):
                 agreed = False
                 continue
+            believed = self.apart.more(key[0]) or self._doubted.get(key) == beyond
+            if self._squared and not believed:
+                self._doubted[key] = beyond
+                agreed = self.apart.patient = False
+                continue
             self._doubted.pop(key, None)
+            self.apart.believed(key)
             lines.append(self._set(key, beyond, report))
             self.settle(key, now_ns, None)
         if lines or not self._squared:
             self._outbox.journal(Kind.EXTERNAL, {"positions": lines})
-        self._squared = self._squared or agreed
+        self._squared = self._book.account_known = self._squared or agreed
+        self.apart.end()
         return agreed
+
+    def _nobodys(self, rows: Iterable[OrderReport]) -> Counter[Key]:
+        """What rows of the order book have filled that may be orders of ours whose fate is unknown."""
+        found: Counter[Key] = Counter()
+        for row in rows:
+            instrument = self._ports.instruments.by_token.get(row.token)
+            taken = self._book.by_id(row.order_id) is not None or row.order_id in self.orders
+            if taken or not row.filled_quantity or instrument is None or row.product is None:
+                continue
+            if self.may_be_ours(row):
+                sign = 1 if row.side == Side.BUY else -1
+                found[instrument.slot, int(row.product)] += sign * row.filled_quantity
+        return found
 
     def _in_doubt(self, key: Key, unseen: Counter[int]) -> int:
         """What the account holds by no order of the book, as far as an ambiguous one of ours may have done

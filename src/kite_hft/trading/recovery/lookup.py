@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import calendar
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -57,12 +57,13 @@ class Lookup:
         asked_ns: int,
         known: Container[str] = (),
         user: str = "",
+        of_trigger: Callable[[OrderReport], bool] = lambda row: False,
     ) -> list[Finding]:
         """Judge the orders still ambiguous after `rows` (a whole read, asked for at `asked_ns`).
 
         `known`: orders of others, which stood when nothing of ours could have been them. `user`: who
         places our orders, in the broker's words, "" while that is not known: rows of anybody else (the
-        broker's risk desk) are none of ours.
+        broker's risk desk) are none of ours. `of_trigger`: a trigger of ours may have placed the row.
         """
         orders = [order for order in book.live() if order.status is OrderStatus.AMBIGUOUS]
         self._misses = {o.order_no: self._misses.get(o.order_no, 0) for o in orders}
@@ -81,7 +82,7 @@ class Lookup:
         for order in (*orders, *unanswered):
             for row in strays:
                 if alike(order, row, instruments, timed=False):
-                    claims[row.order_id] = claims.get(row.order_id, 0) + 1
+                    claims[row.order_id] = claims.get(row.order_id, 0) + 1 + of_trigger(row)
         findings = []
         for order in orders:
             found, past = matches[order.order_no], asked_ns - order.status_ns >= self.horizon_ns

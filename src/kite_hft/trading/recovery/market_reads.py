@@ -41,14 +41,14 @@ class MarketReads:
         self._unknown = [0] * len(self._chunks)  # reads in a row after which a limit was not known
         self._holdings_ns = -(2**62)
         self._in_flight: set[str] = set()
-        self._bands: dict[int, tuple[int, int, int]] = {}  # slot -> (low, high, when)
+        self.bands: dict[int, tuple[int, int, int]] = {}  # slot -> (low, high, when)
         self._holdings: dict[int, Holding] | None = None
 
     # What the gate asks
 
     def band(self, slot: int) -> tuple[int, int, int]:
         """(low, high, age in ns); (0, 0, -1): not known."""
-        found = self._bands.get(slot)
+        found = self.bands.get(slot)
         return (0, 0, -1) if found is None else (found[0], found[1], max(0, self._now_ns() - found[2]))
 
     def holding(self, slot: int) -> Holding | None:
@@ -133,8 +133,8 @@ class MarketReads:
             return
         asked_ns = answer.sent_ns if isinstance(answer, HttpResponse) and answer.sent_ns else now_ns
         for key, (low, high) in found.items():
-            self._bands[keys[key]] = low, high, asked_ns
-        if any(self._bands.get(slot, (0, 0))[1] > 0 for slot in slots):
+            self.bands[keys[key]] = low, high, asked_ns
+        if any(self.bands.get(slot, (0, 0))[1] > 0 for slot in slots):
             self._unknown[at] = 0
             return
         # None is known, as before the first tick of an exchange on paper: sooner, then later and later.
@@ -163,7 +163,8 @@ def market_reads(ports: Ports, config: OrdersConfig) -> tuple[MarketReads, Ports
     made = MarketReads(ports, config)
     if config.market_read_s is None:
         return made, ports
-    return made, replace(ports, facts=replace(ports.facts, band=made.band, holding=made.holding))
+    facts = replace(ports.facts, band=made.band, bands=made.bands, holding=made.holding)
+    return made, replace(ports, facts=facts)
 
 
 def _body(answer: HttpResponse | TransportError) -> bytes:

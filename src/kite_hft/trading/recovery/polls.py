@@ -123,10 +123,10 @@ class Polls:
         """No read before."""
         self._retry_ns = max(self._retry_ns, until_ns)
 
-    def checked(self, now_ns: int, *, again: bool) -> None:
-        """A check is over; `again`: it has to be repeated at once."""
+    def checked(self, now_ns: int, *, again: bool, within_ns: int = NEVER_NS) -> None:
+        """A check is over; `again`: it has to be repeated at once. within_ns: so soon, or in its turn."""
         self.checking, self.check_wanted = None, again
-        self._checked_ns = now_ns
+        self._checked_ns = now_ns - max(0, self.positions_ns - within_ns)
 
     def next_ns(self, now_ns: int, live: bool) -> int | None:
         """When `due` will next give a read, were nothing to happen; None: not by itself."""

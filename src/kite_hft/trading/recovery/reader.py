@@ -36,7 +36,7 @@ _FAILURES_TOLD: Final = 3
 ROUNDS_TOLD: Final = 3
 """So many rounds of a start may differ before a person is told."""
 ROUND_GAP_NS: Final = 2 * NS_PER_S
-"""Between two rounds once a person was told."""
+"""Between two rounds once a person was told, and while the broker's books are apart."""
 DIFFERENCES_TOLD: Final = 5
 
 
@@ -203,8 +203,12 @@ class BookReader:
             return Read.TRADES
         if not self.reconciled and not self._explained(held, now_ns):
             return Read.ORDERS
-        agreed = self._reconciler.externals.square(held, now_ns, self._rows)
-        self.polls.checked(now_ns, again=not agreed)
+        externals = self._reconciler.externals
+        agreed = externals.square(held, now_ns, self._rows)
+        if agreed or not externals.apart.patient:
+            self.polls.checked(now_ns, again=not agreed)
+        else:
+            self.polls.checked(now_ns, again=False, within_ns=ROUND_GAP_NS)
         self._reconciler.externals.check_wanted = False
         self.checks += self.reconciled
         return Read.MARGINS if whole else None

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import msgspec
 
 from kite_hft.layout import OrderStatus, OrderType, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import EXTERNAL, Book, BookError, Order
+from kite_hft.trading.book import EXTERNAL, STOPS, Book, BookError, Order
 from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import Tags
@@ -43,9 +44,10 @@ class Reconciler:
     ) -> None:
         self._ports, self._book, self._outbox, self._states = ports, book, outbox, states
         self._tags: Tags = ports.tags
-        self._lookup = Lookup(horizon_ns)
+        self._lookup, self._horizon_ns = Lookup(horizon_ns), horizon_ns
         self._desk = desk
-        self.externals = Externals(ports, book, outbox, desk)
+        self.externals = Externals(ports, book, outbox, desk, horizon_ns)
+        self.externals.may_be_ours = self._may_be_ours
         self.doubts = Doubts(ports, book, outbox, horizon_ns, self._fold, desk.progressed)
         self.done: Counter[str] = Counter()  # what recovery did, in words
         self._told: dict[str, set[int]] = {}  # order id -> what its updates said
@@ -93,14 +95,14 @@ class Reconciler:
             if order is None:
                 strangers.append(row)
                 continue
-            self._fold(order, row, now_ns)
+            self._fold(order, row, now_ns, rearmed=self._waits_again(order, row, asked_ns))
             settled = asked_ns >= order.changed_ns and order.order_no not in self._desk.modifying
             if settled and order.status in WORKING:
-                self._take_terms(order, row, now_ns)
-            self._desk.retry_cancel(order, asked_ns, now_ns)
+                self._take_terms(order, row, asked_ns, now_ns)
+            self._desk.retry_cancel(order, row.status, asked_ns, now_ns)
         known = self.externals.orders
         for finding in self._lookup.read(
-            self._book, self._ports.instruments, rows, asked_ns, known, self.externals.user
+            self._book, self._ports.instruments, rows, asked_ns, known, self.externals.user, self.claims
         ):
             order = finding.order
             if finding.doubt:
@@ -204,21 +206,26 @@ class Reconciler:
         )
         return order
 
-    def _fold(self, order: Order, report: OrderReport, now_ns: int) -> None:
+    def _fold(self, order: Order, report: OrderReport, now_ns: int, *, rearmed: bool = False) -> None:
         before = order.status
         if order.tag and order.tag in report.tags:
             self._lookup.kept.add(order.order_type)
         if order.strategy != EXTERNAL and report.placed_by:
             self.externals.user = report.placed_by
+        guessed = report.filled_quantity > order.filled and not report.average_price
+        if guessed:
+            report = self._valued(order, report)
         try:
-            change = self._book.fold(order, report, now_ns)
+            change = self._book.fold(order, report, now_ns, guessed=guessed, rearmed=rearmed)
         except BookError as error:
             self._outbox.halt(str(error))
             return
         if not change:
             return
         if order.strategy != EXTERNAL:
-            self._outbox.journal(Kind.REPORT, {"no": order.order_no, "report": msgspec.to_builtins(report)})
+            words = {"no": order.order_no, "report": msgspec.to_builtins(report)}
+            more = {"guessed": True} if guessed else {}
+            self._outbox.journal(Kind.REPORT, words | more | ({"rearmed": True} if rearmed else {}))
         if before is OrderStatus.ABSENT:
             self._outbox.halt(f"order {order.order_no} was proved absent, and lives as {report.order_id}")
         if before is OrderStatus.AMBIGUOUS and change.status_changed:
@@ -229,16 +236,34 @@ class Reconciler:
         self._states.ended(change)
         self._desk.progressed(order, now_ns)
 
-    def _take_terms(self, order: Order, row: OrderReport, now_ns: int) -> None:
+    def _waits_again(self, order: Order, row: OrderReport, asked_ns: int) -> bool:
+        """It was modified into a stop, and a late word of the time before has made it open."""
+        stands = row.status is OrderStatus.TRIGGER_PENDING and order.status is OrderStatus.OPEN
+        settled = asked_ns > max(order.status_ns, order.changed_ns)
+        modified = order.modifications > 0 and order.order_no not in self._desk.modifying
+        return stands and settled and modified and order.order_type in STOPS
+
+    def _valued(self, order: Order, report: OrderReport) -> OrderReport:
+        """A fill that was told without its price, at the last known one: until that comes."""
+        px = self._ports.latest.last_px(order.slot) or order.px or order.trigger_px
+        units = order.filled_units + (report.filled_quantity - order.filled) * px
+        scale = self._ports.instruments[order.slot].scale
+        return replace(report, average_price=units / (report.filled_quantity * scale))
+
+    def _take_terms(self, order: Order, row: OrderReport, asked_ns: int, now_ns: int) -> None:
         if row.status is OrderStatus.PENDING and order.status is not OrderStatus.PENDING:
             return  # a modification is on its way through the exchange: the row shows the old terms
         kind = order.order_type
         if row.order_type is not None and (order.quantity_max or not {kind, row.order_type} & {*_MARKET}):
             kind = int(row.order_type)  # else a protected market order, which shows as LIMIT
         px = order.px if kind in _MARKET else row.px  # and a price that is not ours
-        terms = (row.quantity, px, row.trigger_px or order.trigger_px)
+        shown = (row.quantity, px, row.trigger_px or order.trigger_px, kind)
         stood = (order.quantity, order.px, order.trigger_px, order.order_type)
-        if order.quantity_max or (*terms, kind) != stood:
-            if order.quantity_max:
-                self._outbox.clear("AMBIGUOUS_ORDER", str(order.order_no))
-            self._outbox.tell(self._book.set_terms(order, *terms, now_ns, kind), now_ns)
+        doubt = order.unproven
+        terms = shown if doubt is None else doubt.believes(stood, shown, asked_ns, self._horizon_ns)
+        if terms is None or (terms == stood and not order.quantity_max):
+            return
+        if doubt is not None:
+            self._outbox.clear("AMBIGUOUS_ORDER", str(order.order_no))
+        quantity, px, trigger_px, kind = terms
+        self._outbox.tell(self._book.set_terms(order, quantity, px, trigger_px, now_ns, kind), now_ns)

@@ -8,7 +8,6 @@ that one's journal first; its own begins with a START record that names it.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,15 +17,18 @@ import msgspec
 
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind, Record
-from kite_hft.trading.book import EXTERNAL, Book, Change, Cut, Order
+from kite_hft.trading.book import EXTERNAL, Book, Change, Order
 from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.instruments import InstrumentTable
-from kite_hft.trading.intents import ENGINE_SEQ, Intent
+from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.lifecycle import Input
+from kite_hft.trading.positions import Cut
 from kite_hft.trading.recovery.adopting import child_of, take_slice
 from kite_hft.trading.sending.conduct import ConductBook
+from kite_hft.trading.sending.evidence import Journalled
 from kite_hft.trading.sending.outbox import counted
+from kite_hft.trading.unproven import Unproven
 
 Name = tuple[int, int]
 """(strategy, strategy_seq) of an intent."""
@@ -44,9 +46,9 @@ class Recovered:
 
     seen: every intent that has a record. waiting: taken in, not sent and not refused when the
     journal ends. refused: those refused, or taken back, before they became orders. cancels: orders whose
-    cancel was not seen through. touched: when a record last told of an order. calls: when order
-    calls were sent, and whether a part kept for exits paid for them. lost: what the last process
-    left in flight.
+    cancel was not seen through. touched: when a record last told of an order. calls: order calls, but
+    for those that never left. limited: when the broker last answered 429, as (CLOCK_REALTIME ns, boot,
+    CLOCK_MONOTONIC ns of that boot). lost: what the last process left in flight.
     """
 
     last_seq: dict[int, int] = field(default_factory=dict)  # strategy -> highest number of its own
@@ -68,10 +70,11 @@ class Recovered:
     seen: set[Name] = field(default_factory=set)
     waiting: dict[Name, dict[str, Any]] = field(default_factory=dict)
     refused: dict[Name, dict[str, Any]] = field(default_factory=dict)
+    refusals: Counter[int] = field(default_factory=Counter)  # by strategy, each with a record of its own
     cancels: set[int] = field(default_factory=set)
     touched: dict[int, int] = field(default_factory=dict)
-    calls: list[tuple[int, bool]] = field(default_factory=list)
-    last_429_ns: int = 0
+    calls: list[Journalled] = field(default_factory=list)
+    limited: tuple[int, str, int] | None = None
     totals: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)  # of refusals
     external_orders: set[str] = field(default_factory=set)
@@ -88,6 +91,17 @@ class Recovered:
         self.totals.update(counted(change))
         if change.fill_quantity > 0:
             self.conduct.traded(change.order.slot, change.order.strategy)
+
+    def id_of_adopted(self, number: int) -> str:
+        """The broker's id of an order that was adopted under `number`."""
+        return next((order_id for order_id, n in self.adopted.items() if n == number), "")
+
+    def unsent(self, number: int) -> None:
+        """The last call of an order never left the machine."""
+        for at in range(len(self.calls) - 1, -1, -1):
+            if self.calls[at].no == number:
+                del self.calls[at]
+                return
 
 
 def replay(records: Iterable[Record], book: Book, instruments: InstrumentTable, now_ns: int) -> Recovered:
@@ -114,6 +128,8 @@ def replay(records: Iterable[Record], book: Book, instruments: InstrumentTable, 
         change = book.enter(order, Input.LOSE, now_ns)
         order.status_ns = now_ns  # the horizon starts anew: these times are of another process
         order.changed_ns = 0
+        if order.unproven is not None:
+            order.unproven.since_ns = now_ns
         if change:
             state.lost.append(change)
     return state
@@ -157,7 +173,7 @@ def _intent(data: dict[str, Any], book: Book, instruments: InstrumentTable, stat
     state.placed += 1
     if order.opening:
         state.openings.append((data["time_ns"], order.order_no, data["ref_px"]))
-    state.calls.append((data["time_ns"], not order.opening))
+    state.calls.append(Journalled(data["time_ns"], not order.opening, order.tag, order.order_no))
     state.conduct.called(IntentKind.PLACE, order.slot, order.strategy)
     _seen(data, state)
 
@@ -183,7 +199,14 @@ def _waiting(data: dict[str, Any], book: Book, instruments: InstrumentTable, sta
 
 
 def _refused(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
+    if flood := data.get("count", 0):  # in numbers: its strategy was told of each
+        state.totals["refused"] += flood
+        state.totals["intents"] += flood
+        state.reasons[data["reason"]] += flood
+        state.last_seq[data["strategy"]] = max(state.last_seq.get(data["strategy"], 0), data["seq"])
+        return
     name = _seen(data, state)
+    state.refusals[data["strategy"]] += 1
     state.totals["refused"] += 1
     state.totals["intents"] += data["reason"] == Reason.DUPLICATE_INTENT.name
     state.reasons[data["reason"]] += 1
@@ -197,16 +220,21 @@ def _withdrawn(data: dict[str, Any], book: Book, instruments: InstrumentTable, s
 
 
 def _call(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
-    state.calls.append((data["time_ns"], data["call"] == "cancel"))
+    number = data["no"]
+    order_id = book.orders[number].order_id if number in book.orders else state.id_of_adopted(number)
+    state.calls.append(Journalled(data["time_ns"], data["call"] == "cancel", order_id, number))
     if data["strategy"] == EXTERNAL:
         return
     _seen(data, state)
     slot, modified = book.orders[data["no"]].slot, data["call"] == "modify"
     state.conduct.called(IntentKind.MODIFY if modified else IntentKind.CANCEL, slot, data["strategy"])
     if modified:
-        book.ask_terms(book.orders[data["no"]], data["qty"])
+        book.ask_terms(book.orders[number], data["qty"])
+        book.orders[number].unproven = Unproven(tuple(data["terms"]), 0)
+    elif 0 < data["seq"] < ENGINE_SEQ:  # its strategy's wish: of all slices
+        state.cancels.update(order.order_no for order in book.family(book.orders[number]))
     else:
-        state.cancels.add(data["no"])
+        state.cancels.add(number)
 
 
 PLACE_INPUT: Final = {
@@ -220,7 +248,9 @@ PLACE_INPUT: Final = {
 
 def _answer(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     if data.get("http") == 429:
-        state.last_429_ns = data["time_ns"]
+        state.limited = data["time_ns"], data.get("boot", ""), data.get("mono_ns", 0)
+    if data["outcome"] == "unsent":
+        state.unsent(data["no"])
     if data["strategy"] == EXTERNAL:
         return  # adopted orders are read from the broker's book anew
     order = book.orders[data["no"]]
@@ -233,20 +263,17 @@ def _answer(data: dict[str, Any], book: Book, instruments: InstrumentTable, stat
         stood = (order.quantity, order.px, order.trigger_px, order.order_type)
         quantity, px, trigger_px, kind = data["terms"] if confirmed else stood
         state.count(book.set_terms(order, quantity, px, trigger_px, 0, kind))
-    elif data["call"] == "cancel" and data["outcome"] == "confirmed":
-        # A refused one may only have come too early: it is seen through when the order still works.
-        state.cancels.discard(data["no"])
 
 
 def _report(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     report = msgspec.convert(data["report"], OrderReport)
     state.user = report.placed_by or state.user
-    state.count(book.fold(book.orders[data["no"]], report, 0))
+    words = {word: data.get(word, False) for word in ("guessed", "rearmed")}
+    state.count(book.fold(book.orders[data["no"]], report, 0, **words))
 
 
 def _trade(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
-    trade = msgspec.convert(data["trade"], TradeReport)
-    state.count(book.fold_trade(book.orders[data["no"]], trade, 0))
+    state.count(book.fold_trade(book.orders[data["no"]], msgspec.convert(data["trade"], TradeReport), 0))
 
 
 def _resolved(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
@@ -317,6 +344,8 @@ def _plan(data: dict[str, Any], book: Book, instruments: InstrumentTable, state:
 
 def _group(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     name = (data["strategy"], data["group"])
+    for numbers in data.get("closing", ()):  # whether or not their orders ever got a record
+        state.engine_seq = max(state.engine_seq, *numbers, 0)
     if data.get("ended"):
         state.groups.pop(name, None)
     else:
@@ -331,6 +360,8 @@ def _gtt(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: 
         book.add(order)
         book.name(order, data["child"])
         state.last_order_no = max(state.last_order_no, order.order_no)
+        if order.strategy_seq >= ENGINE_SEQ:
+            state.engine_seq = max(state.engine_seq, order.strategy_seq)
     if data.get("ended"):
         state.triggers.pop(name, None)
     else:
@@ -365,30 +396,6 @@ _HANDLERS: Final[dict[Kind, Callable[[dict[str, Any], Book, InstrumentTable, Rec
     Kind.GTT: _gtt,
     Kind.END: _end,
 }
-
-
-_UNWRITTEN: Final = frozenset({"reserved", "reserved8", "seq"})
-
-
-def waiting_payload(intent: Intent, order_no: int, reducing: bool) -> dict[str, Any]:
-    """Journal record WAITING: the whole intent, so that an exit can be taken up again."""
-    words = {n: v for n, v in zip(Intent._fields, intent, strict=True) if n not in _UNWRITTEN}
-    return {
-        "strategy": intent.strategy,
-        "seq": intent.strategy_seq,
-        "kind": intent.kind,
-        "no": order_no,
-        "reducing": reducing,
-        "intent": words,
-    }
-
-
-def waiting_intent(data: dict[str, Any]) -> Intent:
-    """The intent of a WAITING record. JSON has no NaN: a signal that is no number was written as null."""
-    words = data["intent"]
-    if words["signal"] is None:
-        words = words | {"signal": math.nan}
-    return Intent(seq=0, reserved8=None, reserved=None, **words)
 
 
 _NUMBERED: Final = frozenset(

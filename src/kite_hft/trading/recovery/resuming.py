@@ -12,17 +12,19 @@ from typing import Any, Final
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL, Book, Change, Order
-from kite_hft.trading.intents import Intent
+from kite_hft.trading.intents import Intent, as_exit
 from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import OrdersConfig, Ports, Written
 from kite_hft.trading.positions import multiplier_of, paise_of_units
 from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.recovery.reconcile import Reconciler
-from kite_hft.trading.recovery.replay import Recovered, waiting_intent
+from kite_hft.trading.recovery.replay import Recovered
+from kite_hft.trading.recovery.waiting import waiting_intent
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.evidence import merged
 from kite_hft.trading.sending.outbox import Outbox
 
+ORDERED: Final = (IntentKind.PLACE, IntentKind.MODIFY)
 _COUNTED: Final = (
     "intents",
     "sent",
@@ -44,15 +46,16 @@ def take_up(
 ) -> list[Intent]:
     """All of it but the latches; returns the intents to judge once the stage is ACTIVE."""
     ahead_ns = ports.clock.real_ns() - now_ns
-    calls, lacking = merged(ports.calls_left, found.calls, ahead_ns, now_ns)
+    calls, lacking = merged(ports.calls_left, found.calls, ahead_ns, now_ns, ports.boot)
     desk.recall(
         calls,
         lacking,
         [order.tag for order in book.orders.values() if order.tag],
-        found.last_429_ns - ahead_ns if found.last_429_ns else 0,
+        limited_ns(found, ports.boot, ahead_ns, now_ns),
         now_ns,
     )
     outbox.conduct.restore(found.conduct)
+    outbox.refusals.restore(found.refusals)
     if ports.restarted:
         _restore_counters(found, outbox)
     for change in found.lost:
@@ -62,6 +65,19 @@ def take_up(
         if number in book.orders and book.orders[number].status not in TERMINAL:
             desk.wish_cancel(number)
     return _waiting(found, ports, book, outbox, desk, now_ns)
+
+
+def limited_ns(found: Recovered, boot: str, ahead_ns: int, now_ns: int) -> int | None:
+    """When the broker last answered 429, on this process's monotonic clock; None: never.
+
+    The same boot's monotonic time holds, whatever became of the wall clock. Of another boot only the wall
+    clock tells; an answer cannot come after now, so that no cool-down grows by a clock that was set back.
+    """
+    if found.limited is None:
+        return None
+    real_ns, of_boot, mono_ns = found.limited
+    same = bool(boot) and boot == of_boot
+    return min(mono_ns if same else real_ns - ahead_ns, now_ns)
 
 
 def _restore_counters(found: Recovered, outbox: Outbox) -> None:
@@ -100,10 +116,13 @@ def _waiting(
         intent = waiting_intent(data)
         if intent.kind == IntentKind.CANCEL:
             target: Order | None = book.by_strategy(intent.strategy, intent.target_seq)
-            if target is not None and target.status not in TERMINAL:
-                desk.wish_cancel(target.order_no)
+            if target is None:
+                again.append(intent)  # of a trigger: it is looked for when the broker's list was read
+            for order in book.family(target) if target is not None else ():
+                if order.status not in TERMINAL:
+                    desk.wish_cancel(order.order_no)
         elif data["reducing"] and ports.restarted:
-            again.append(intent)
+            again.append(as_exit(intent) if intent.kind in ORDERED else intent)
         else:
             outbox.refuse(intent, Reason.RESTARTED, "waited when the order process ended", now_ns)
     return again

@@ -15,7 +15,8 @@ from kite_hft.trading.ports import Ports
 from kite_hft.trading.recovery.replay import PLACE_INPUT
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
-from kite_hft.trading.sending.work import Cancel, Work, answer_payload
+from kite_hft.trading.sending.work import Work, answer_payload
+from kite_hft.trading.unproven import Unproven
 
 PLACE, MODIFY = IntentKind.PLACE, IntentKind.MODIFY
 
@@ -38,7 +39,10 @@ class Answers:
         elif result.sent:
             outcome = Ambiguous(f"no answer: {result.reason}")
         text = result.reason if isinstance(result, TransportError) else ""
-        self._outbox.journal(Kind.ANSWER, answer_payload(work, outcome, text))
+        payload = answer_payload(work, outcome, text)
+        if isinstance(outcome, Refused) and outcome.http_status == 429:
+            payload |= {"boot": self._ports.boot, "mono_ns": now_ns}  # for the cool-down of a later process
+        self._outbox.journal(Kind.ANSWER, payload)
         if isinstance(outcome, Refused):
             self._heed(outcome, work.sent_ns, now_ns)
         if work.kind is PLACE:
@@ -80,8 +84,10 @@ class Answers:
         judged = not isinstance(outcome, Refused) or (
             outcome.http_status != 429 and outcome.error_type != "TokenException"
         )
-        if judged:  # else it was not the order that was refused
+        if judged:
             self._states.ended(change)
+        else:  # it was not the order that was refused
+            self._desk.unjudged.add(order.order_no)
 
     def _modified(self, work: Work, outcome: Outcome | None, text: str, now_ns: int) -> None:
         order = work.order
@@ -91,7 +97,7 @@ class Answers:
             change = self._desk.book.set_terms(order, quantity, px, trigger_px, now_ns, kind)
             self._outbox.tell(change, now_ns)
         elif isinstance(outcome, Ambiguous):
-            order.changed_ns = now_ns  # the worse quantity stands until a later read shows the terms
+            order.unproven, order.changed_ns = Unproven(work.terms, now_ns), now_ns
             self._outbox.alert_ambiguous(order, f"its modification: {outcome.why}")
         else:
             self._desk.end_modify(order, now_ns)
@@ -102,9 +108,9 @@ class Answers:
 
     def _cancelled(self, order: Order, outcome: Outcome | None, text: str, now_ns: int) -> None:
         if isinstance(outcome, Confirmed):
-            self._desk.cancelling[order.order_no] = Cancel.TAKEN
+            self._desk.cancel_taken(order, now_ns)
         elif isinstance(outcome, Refused) and outcome.http_status == 400:
-            self._desk.cancel_refused(order, outcome.message, now_ns)
+            self._desk.cancel_failed(order, outcome.message, now_ns, told=False)
         else:
             why = outcome.message if isinstance(outcome, Refused) else outcome.why if outcome else text
             self._desk.cancel_failed(order, why, now_ns)

@@ -41,9 +41,14 @@ class Asides:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def full(self) -> bool:
+        """No other call is taken."""
+        return len(self._waiting) >= WAITING_MAX
+
     def offer(self, aside: Aside) -> bool:
         """Queue a call; False: too many wait."""
-        if len(self._waiting) >= WAITING_MAX:
+        if self.full:
             return False
         self._waiting.append(aside)
         return True

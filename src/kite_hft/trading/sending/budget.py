@@ -115,8 +115,16 @@ class Budget:
 
     def left(self, now_ns: int) -> None:
         """An order call leaves."""
-        self.urgent_free_ns = at = _add(self._all, now_ns, _LONG_AGO_NS)
-        self.entry_free_ns = _add(self._open, now_ns, at)
+        free_ns, found = _LONG_AGO_NS, []
+        for rings in (self._all, self._open):  # as `_add`, written out: each order passes here
+            for ring in rings:
+                times, at = ring.times, ring.at
+                times[at] = now_ns + ring.span_ns
+                ring.at = at = at + 1 if at + 1 < ring.n else 0
+                if times[at] > free_ns:
+                    free_ns = times[at]
+            found.append(free_ns)
+        self.urgent_free_ns, self.entry_free_ns = found
 
     def written(self, after_ns: int) -> None:
         """Its bytes have left only now: what is counted is never earlier than what was done."""
@@ -161,7 +169,7 @@ class Budget:
     def read_left(self, now_ns: int, kind: ReadKind) -> None:
         """A read leaves."""
         rings = (*self._shared_all, *self._shared_open, *self._reads, *self._of_kind[kind])
-        _add(rings, now_ns, _LONG_AGO_NS)
+        _add(rings, now_ns)
         self.hold_ns = NEVER_NS
         self._look()
 
@@ -177,21 +185,11 @@ class Budget:
         self.hold_ns = NEVER_NS
 
 
-def _add(rings: Iterable[Ring], now_ns: int, at_ns: int) -> int:
-    """Count a call in all of `rings`; returns when the next one fits, not before `at_ns`.
-
-    Written out: each order passes here, and calls of functions cost more than what they do.
-    """
+def _add(rings: Iterable[Ring], now_ns: int) -> None:
+    """Count a call in all of `rings`."""
     for ring in rings:
-        times, at = ring.times, ring.at
-        times[at] = now_ns + ring.span_ns
-        at += 1
-        if at == ring.n:
-            at = 0
-        ring.at = at
-        if times[at] > at_ns:
-            at_ns = times[at]
-    return at_ns
+        ring.times[ring.at] = now_ns + ring.span_ns
+        ring.at = (ring.at + 1) % ring.n
 
 
 def _latest(rings: Iterable[Ring]) -> int:

@@ -28,10 +28,10 @@ class Calls(Generic[T]):
 
     def submit(self, item: T, request: HttpRequest) -> None:
         """Hand `request` over; its answer comes back with `item`."""
-        self._last_id += 1
-        self._under_way[self._last_id] = item
+        self._last_id = number = self._last_id + 1
+        self._under_way[number] = item
+        self._transport.submit(number, request)
         self._outbox.count("http_requests")
-        self._transport.submit(self._last_id, request)
 
     def poll(self) -> list[tuple[T, HttpResponse | TransportError]]:
         """Answers since the last call; one for an unknown or answered request is dropped."""

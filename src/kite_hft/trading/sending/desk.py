@@ -12,25 +12,24 @@ book read shows that it was lost: cancelling twice does no harm. What answers pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
 
+from kite_hft._entering import Entering
 from kite_hft.layout import IntentKind, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Book, Change, Order
-from kite_hft.trading.broker import (
-    HttpRequest,
-)
-from kite_hft.trading.gate.checks import Context
+from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.broker import HttpRequest
+from kite_hft.trading.gate.checks import Context, Judged
 from kite_hft.trading.gate.risk import Verdict, judge
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import TERMINAL, WORKING, Input
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.records import intent_payload
-from kite_hft.trading.recovery.replay import waiting_payload
+from kite_hft.trading.recovery.waiting import waiting_payload
+from kite_hft.trading.sending.cancelling import TRIES, CancelTries
 from kite_hft.trading.sending.egress import Egress
 from kite_hft.trading.sending.evidence import Left
-from kite_hft.trading.sending.outbox import Outbox, refused_payload
+from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.trading.sending.staging import LOOK_NS, Staging
 from kite_hft.trading.sending.throttle import Denied, Throttle, Waiting
 from kite_hft.trading.sending.work import (
@@ -38,7 +37,7 @@ from kite_hft.trading.sending.work import (
     Work,
     answer_payload,
     call_payload,
-    order_of,
+    change_of,
     request_of,
     terms_of,
     withdrawn_payload,
@@ -46,11 +45,6 @@ from kite_hft.trading.sending.work import (
 from kite_hft.units import NS_PER_S
 
 PLACE, MODIFY, CANCEL = IntentKind.PLACE, IntentKind.MODIFY, IntentKind.CANCEL
-CANCEL_PAUSE_NS: Final = 50_000_000
-CANCEL_PAUSE_MAX_NS: Final = 5 * NS_PER_S
-"""Between two tries, doubled each time: an order may be held up at the broker for 83 s and more."""
-CANCEL_TRIES: Final = 40
-"""So often is a cancel sent whose answers prove nothing, or that the broker refuses to a working order."""
 
 
 class Desk:
@@ -73,26 +67,36 @@ class Desk:
     ) -> None:
         self._ports, self._config, self.book, self._outbox = ports, config, book, outbox
         self._states = states
+        self._enter = Entering(Order, book, ports.tags.prefix, EXTERNAL).enter
         self._submit, self._regather, self.look_up = submit, regather, look_up
         self.egress = Egress(ports, config.limits, outbox)
         self.throttle: Throttle[Work] = Throttle(config.limits, self.egress.budget)
         self.staging = Staging(ports.synced_seq, self.egress.budget)
         self._entry_wait_ns = round(config.entry_wait_s * NS_PER_S)
+        self._protection, self._fsync_first = config.risk.market_protection, config.fsync_before_send
+        self._mono_ns, self._killed, self._rows = ports.clock.mono_ns, ports.killed, ports.instruments.rows
         self.last_order_no = 0
         self.cancelling: dict[int, Cancel] = {}
         self.modifying: set[int] = set()
+        self.unjudged: set[int] = set()  # refused without a look at the order: too many calls, the token
         self._entered: dict[int, Work] = {}  # in the book, not yet in the throttle: legs of groups
-        self._tries: dict[int, int] = {}  # cancels of an order so far
-        self._failed_ns: dict[int, int] = {}  # when the last of them failed
+        self._tries = CancelTries()
 
     def recall(
-        self, calls: Iterable[Left], lacking: Iterable[Left], tags: Iterable[str], cool_ns: int, now_ns: int
+        self,
+        calls: Iterable[Left],
+        lacking: Iterable[Left],
+        tags: Iterable[str],
+        limited_ns: int | None,
+        now_ns: int,
     ) -> None:
-        """What earlier processes sent today (Egress.recall). cool_ns: when the broker last answered 429."""
+        """What earlier processes sent today (Egress.recall). limited_ns: when the broker last answered
+        429, None: never.
+        """
         self.throttle.seen_today(self.egress.recall(calls, lacking, tags, now_ns))
         self.throttle.last_ns = self.egress.last_order_ns
-        if cool_ns:
-            self.throttle.cool_down(cool_ns)
+        if limited_ns is not None:
+            self.throttle.cool_down(limited_ns)
 
     def take_no(self) -> int:
         """The next order number."""
@@ -101,17 +105,26 @@ class Desk:
 
     # Taking in
 
-    def place(self, intent: Intent, context: Context, now_ns: int) -> None:
-        """A judged PLACE becomes an order, counted in the book from here on."""
-        self.offer_order(self.enter(intent, context), now_ns)
+    def place(self, intent: Intent, context: Judged, now_ns: int) -> None:
+        """A judged PLACE becomes an order, counted in the book from here on, and queues for the broker."""
+        work = self._work_of(intent, context)
+        if denied := self._offer(work, now_ns):
+            self._refuse_order(work.order, intent, denied.reason, denied.text, now_ns)
 
-    def enter(self, intent: Intent, context: Context) -> Order:
+    def enter(self, intent: Intent, context: Judged) -> Order:
         """A judged PLACE becomes an order that counts in the book and waits for `offer_order`."""
-        order_no = self.take_no()
-        order = order_of(intent, order_no, self._ports.tags.tag(order_no), opening=not context.reducing)
-        self.book.add(order)
-        self._entered[order_no] = Work(PLACE, order, intent, context)
-        return order
+        work = self._work_of(intent, context)
+        self._entered[work.order.order_no] = work
+        return work.order
+
+    def _work_of(self, intent: Intent, context: Judged) -> Work:
+        self.last_order_no = number = self.last_order_no + 1
+        order = self._enter(intent, number, not context.reducing)
+        return Work(PLACE, order, intent, context)
+
+    def doubt(self, order: Order, now_ns: int) -> Verdict | None:
+        """What the gate says now against an entered order; None: it may be offered."""
+        return self._verdict(self._entered[order.order_no], now_ns)
 
     def offer_order(self, order: Order, now_ns: int) -> None:
         """Let an entered order queue for the broker."""
@@ -126,7 +139,7 @@ class Desk:
         if work is not None and work.intent is not None:
             self._refuse_order(order, work.intent, reason, text, now_ns)
 
-    def modify(self, intent: Intent, context: Context, now_ns: int) -> None:
+    def modify(self, intent: Intent, context: Judged, now_ns: int) -> None:
         """A judged MODIFY: the worse of both quantities counts from here on."""
         target = context.target
         assert target is not None
@@ -145,6 +158,8 @@ class Desk:
             name = (order.strategy, order.strategy_seq)
             self._outbox.journal(Kind.WITHDRAWN, withdrawn_payload(order), name)
             self._outbox.tell(self.book.enter(order, Input.WITHDRAW, now_ns), now_ns)
+        elif order.status in TERMINAL:
+            return  # a slice that has ended
         elif order.status not in WORKING:
             self.cancelling[order.order_no] = Cancel.WISHED
         elif self.cancelling.get(order.order_no) is not Cancel.UNDER_WAY:
@@ -164,34 +179,32 @@ class Desk:
         elif order.status in WORKING and self.cancelling[order.order_no] is Cancel.WISHED:
             self._offer_cancel(order, None, now_ns)
 
-    def retry_cancel(self, order: Order, asked_ns: int, now_ns: int) -> None:
-        """A book read asked for at `asked_ns` has told of `order`: a cancel that failed goes out again."""
-        number = order.order_no
-        if self.cancelling.get(number) is not Cancel.FAILED or order.status not in WORKING:
+    def retry_cancel(self, order: Order, shown: OrderStatus | None, asked_ns: int, now_ns: int) -> None:
+        """A book read asked for at `asked_ns` has `shown` an order: a cancel that failed goes out again."""
+        number, how = order.order_no, self.cancelling.get(order.order_no)
+        if how is None or order.status not in WORKING:
             return
-        failed_ns, tries = self._failed_ns.get(number, 0), self._tries.get(number, 0)
-        pause_ns = min(CANCEL_PAUSE_NS << min(tries, 10), CANCEL_PAUSE_MAX_NS) if tries > 1 else 0
-        if asked_ns >= failed_ns and now_ns - failed_ns >= pause_ns:
+        if how is Cancel.FAILED and self._tries.due(number, asked_ns, now_ns):
             self._offer_cancel(order, None, now_ns)
+        elif how is Cancel.TAKEN and self._tries.not_carried_out(number, shown, asked_ns):
+            self.cancel_failed(order, "the broker took it, and the order is still at work", now_ns)
 
-    def cancel_failed(self, order: Order, text: str, now_ns: int) -> None:
-        """Its answer proves nothing, or it could not leave: once more, and given up in the end."""
-        tries = self._tries[order.order_no] = self._tries.get(order.order_no, 0) + 1
-        text = f"cancel of order {order.order_no} failed {tries} times: {text}"
-        if tries < CANCEL_TRIES:
-            self.cancelling[order.order_no], self._failed_ns[order.order_no] = Cancel.FAILED, now_ns
+    def cancel_taken(self, order: Order, now_ns: int) -> None:
+        """The broker took it: the order ends, unless a later read of the book shows that it has not."""
+        self.cancelling[order.order_no] = Cancel.TAKEN
+        self._tries.taken(order.order_no, now_ns)
+
+    def cancel_failed(self, order: Order, text: str, now_ns: int, *, told: bool = True) -> None:
+        """Its answer proves nothing, or it could not leave, or it was not carried out: once more. Not
+        `told`: refused, as a rule because the order has ended already.
+        """
+        tries = self._tries.failed(order.order_no, now_ns)
+        self.cancelling[order.order_no] = Cancel.FAILED
+        if told:
             self.look_up()
-        else:
-            self.cancelling.pop(order.order_no, None)
-        self._outbox.alert("CANCEL_FAILED", text, str(order.order_no))
-
-    def cancel_refused(self, order: Order, text: str, now_ns: int) -> None:
-        """It has ended already, as a rule; a book read that shows it working sends the cancel again."""
-        tries = self._tries[order.order_no] = self._tries.get(order.order_no, 0) + 1
-        if tries < CANCEL_TRIES:
-            self.cancelling[order.order_no], self._failed_ns[order.order_no] = Cancel.FAILED, now_ns
-        else:
-            self.cancel_failed(order, text, now_ns)
+        if told or tries >= TRIES:
+            text = f"cancel of order {order.order_no} failed {tries} times: {text}"
+            self._outbox.alert("CANCEL_FAILED", text, str(order.order_no))
 
     def _offer_cancel(self, order: Order, intent: Intent | None, now_ns: int) -> None:
         if denied := self._offer(Work(CANCEL, order, intent, None), now_ns):
@@ -200,7 +213,7 @@ class Desk:
             self.cancelling[order.order_no] = Cancel.UNDER_WAY
 
     def _offer(self, work: Work, now_ns: int) -> Denied | None:
-        work.offered_ns = self._ports.clock.mono_ns()
+        work.offered_ns = self._mono_ns()
         urgent = work.context is None or work.context.reducing
         deadline_ns = now_ns + self._entry_wait_ns
         if work.intent is not None and work.intent.deadline_ns:
@@ -227,6 +240,8 @@ class Desk:
     def heed_journal(self, now_ns: int) -> None:
         """What its thread beside has found: a sync that failed, a disk that is nearly full."""
         failed, low = self._ports.journal_state()
+        if not (failed or low or self._outbox.disk_low):
+            return
         if self._outbox.heed_journal(failed, low):
             reason = Reason.JOURNAL_FAILED if failed else Reason.HALTED
             self.drop_entries(reason, failed or low, now_ns)
@@ -254,9 +269,9 @@ class Desk:
 
     def _refuse_order(self, order: Order, intent: Intent, reason: Reason, text: str, now_ns: int) -> None:
         order.message = text
-        name = (order.strategy, order.strategy_seq)
-        self._outbox.journal(Kind.REFUSED, refused_payload(intent, reason, text), name)
-        self._outbox.tell(self.book.enter(order, Input.REFUSE, now_ns), now_ns, reason)
+        row = self._outbox.refused_record(intent, reason, text, now_ns)
+        self._outbox.tell(self.book.enter(order, Input.REFUSE, now_ns), now_ns, reason, row=row)
+        self._outbox.refusals.ended(order, intent)
 
     def _unsend(self, work: Work, reason: Reason, text: str, now_ns: int) -> None:
         """It stands in the journal as sent, and has not left."""
@@ -279,9 +294,10 @@ class Desk:
         """Let out what may leave now; returns how many calls that was."""
         if self._states.token_dead:
             return 0
-        sent = self._release(now_ns) if self.staging else 0
-        for work in self.throttle.expired(now_ns):
-            self._drop(work, Reason.THROTTLE_DEADLINE, "waited past its deadline", now_ns)
+        sent = self._release(now_ns) if self._fsync_first and self.staging else 0
+        if now_ns >= self.throttle.deadline_ns:
+            for work in self.throttle.expired(now_ns):
+                self._drop(work, Reason.THROTTLE_DEADLINE, "waited past its deadline", now_ns)
         while (waiting := self.throttle.take(now_ns)) is not None:
             self._dispatch(waiting, now_ns)
             sent += 1
@@ -300,31 +316,23 @@ class Desk:
             for work in self.staging.take_back(lambda waiting: True):
                 self._unsend(work, Reason.JOURNAL_FAILED, self._outbox.journal_failed, now_ns)
         for work in self.staging.expired(now_ns):
-            self._unsend(work, Reason.THROTTLE_DEADLINE, "the disk was slower than its deadline", now_ns)
-        left = self.staging.synced(now_ns)
+            self._unsend(work, Reason.THROTTLE_DEADLINE, "past its deadline before it could leave", now_ns)
+        left = self.staging.synced(now_ns, self.throttle.passes)
         for work in left:
-            killed = self._ports.killed() if work.order.opening else ""
+            killed = self._killed() if work.order.opening else ""
             if killed:
                 self._unsend(work, Reason.KILLED, f"killed: {killed}", now_ns)
             elif (verdict := self._verdict(work, now_ns)) is not None:
                 self._unsend(work, verdict.reason, verdict.text, now_ns)
-            elif text := self._passes_not(work, now_ns):
+            elif text := self.egress.gate.refuses(now_ns, work.order.tag if work.kind is PLACE else ""):
+                self._outbox.halt(f"egress: {text}")
                 self._unsend(work, Reason.HALTED, text, now_ns)
             else:
                 self._leave(work, now_ns)
         return len(left)
 
-    def _passes_not(self, work: Work, now_ns: int) -> str:
-        """Why the egress gate holds a call; that means a halt."""
-        tag = work.order.tag if work.kind is PLACE else ""
-        if text := self.egress.gate.refuses(now_ns, tag):
-            self._outbox.halt(f"egress: {text}")
-        return text
-
     def journal_waiting(self, taken: Iterable[tuple[Intent, bool]]) -> None:
-        """Intents (and whether they reduce) that were taken in and have no record yet wait: they must
-        outlive this process.
-        """
+        """Intents (and whether they reduce) without a record yet wait: they must outlive this process."""
         for intent, reduces in taken:
             name = (intent.strategy, intent.strategy_seq)
             if name in self._outbox.journalled:
@@ -335,18 +343,21 @@ class Desk:
 
     def _dispatch(self, waiting: Waiting[Work], now_ns: int) -> None:
         work, order = waiting.item, waiting.item.order
-        work.let_out_ns = self._ports.clock.mono_ns()
+        work.let_out_ns = self._mono_ns()
         if work.kind is CANCEL and order.status not in WORKING:
             self.progressed(order, now_ns)
             return
-        if not waiting.urgent and work.kind is not CANCEL and (killed := self._ports.killed()):
+        if not waiting.urgent and work.kind is not CANCEL and (killed := self._killed()):
             self._drop(work, Reason.KILLED, f"killed: {killed}", now_ns)
             return
         waited = waiting.queued_ns < now_ns or self._outbox.halted
-        if waited and not self._still_good(work, now_ns):
+        if waited and (verdict := self._verdict(work, now_ns)) is not None:
+            self._drop(work, verdict.reason, verdict.text, now_ns)
             return
-        waits = self._config.fsync_before_send and work.kind is not CANCEL
-        if not waits and (text := self._passes_not(work, now_ns)):
+        waits = self._fsync_first and work.kind is not CANCEL
+        tag = order.tag if work.kind is PLACE else ""
+        if not waits and (text := self.egress.gate.refuses(now_ns, tag)):
+            self._outbox.halt(f"egress: {text}")
             self._drop(work, Reason.HALTED, text, now_ns)
             return
         # A cancel leaves even when the journal cannot be written: it takes risk away.
@@ -366,12 +377,6 @@ class Desk:
             order.sent_ns, order.sent_real_ns = now_ns, self._ports.clock.real_ns()
             self._outbox.tell(self.book.enter(order, Input.SUBMIT, now_ns), now_ns)
 
-    def _still_good(self, work: Work, now_ns: int) -> bool:
-        verdict = self._verdict(work, now_ns)
-        if verdict is not None:
-            self._drop(work, verdict.reason, verdict.text, now_ns)
-        return verdict is None
-
     def _verdict(self, work: Work, now_ns: int) -> Verdict | None:
         """Judge a call once more that had to wait; None: it may leave."""
         if work.intent is None or work.context is None:
@@ -388,28 +393,20 @@ class Desk:
         if work.kind is PLACE:
             assert context is not None
             judged = (context.ref_px, context.tick_seq, context.age_ns)
-            token = self._ports.instruments[order.slot].token
-            return self._outbox.journal(Kind.INTENT, intent_payload(order, token, judged), work.name)
+            payload = intent_payload(order, self._rows[order.slot].token, judged)
+            return self._outbox.journal(Kind.INTENT, payload, (order.strategy, order.strategy_seq))
         return self._outbox.journal(Kind.CALL, call_payload(work), work.name)
 
     def _leave(self, work: Work, now_ns: int) -> None:
-        order, broker = work.order, self._ports.broker
-        instrument = self._ports.instruments[order.slot]
+        order, instrument = work.order, self._rows[work.order.slot]
         work.sent_ns = now_ns
-        change: Change | None = None
-        if work.kind is MODIFY:
-            wish = work.intent
-            assert wish is not None
-            kind = wish.order_type if wish.order_type != order.order_type else 0
-            request = broker.modify(order.order_id, instrument, wish.qty, wish.px, wish.trigger_px, kind)
-        elif work.kind is CANCEL:
-            request = broker.cancel(order.order_id)
-        else:
-            change = self.book.enter(order, Input.SUBMIT, now_ns)
+        if work.kind is PLACE:
             order.sent_ns, order.sent_real_ns = now_ns, self._ports.clock.real_ns()
-            request = broker.place(request_of(order, instrument))
-        before_ns = self._ports.clock.mono_ns()
+            request = self._ports.broker.place(request_of(order, instrument, self._protection))
+        else:
+            request = change_of(work, self._ports.broker, instrument, self._protection)
+        before_ns = self._mono_ns()
         self._submit(work, request)
-        self.egress.order_left(work, before_ns, self._ports.clock.mono_ns())
-        if change is not None:
-            self._outbox.tell(change, now_ns)
+        self.egress.order_left(work, before_ns, self._mono_ns())
+        if work.kind is PLACE:
+            self._outbox.tell(self.book.enter(order, Input.SUBMIT, now_ns), now_ns)

@@ -15,9 +15,9 @@ from typing import Final
 
 import numpy as np
 
-from kite_hft.layout import INTENT, IntentKind, Reason
+from kite_hft.layout import INTENT, IntentKind, OrderType, Reason
 from kite_hft.trading.book import Order
-from kite_hft.trading.gate.checks import Context
+from kite_hft.trading.gate.checks import Context, Judged
 from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.intents import ENGINE_SEQ, Intent, intents_of
 from kite_hft.trading.ports import OrdersConfig, Ports
@@ -27,18 +27,22 @@ from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.trading.slices import slices
 
 INTENTS_PER_STEP: Final = 64
+JUDGED: Final = "taken_to_judged"
 PLACE, MODIFY, CANCEL = int(IntentKind.PLACE), int(IntentKind.MODIFY), int(IntentKind.CANCEL)
+MARKET = int(OrderType.MARKET)
+PROBE: Final = int(IntentKind.PROBE)
 
 Taker = Callable[[Intent, int], None]
 """Takes an intent of its kind over, and says by an event or a refusal what becomes of it."""
 
 
 class Intake:
-    """`judge(intent, left_over, now_ns)`: the verdict and the context that it was reached in.
+    """`judge(intent, last_seq, now_ns)`: the verdict, and what it was reached by. last_seq: the number that
+    the strategy's must lie above.
 
-    takers: kind -> who takes it instead of the desk. group: who takes legs of groups. make_room(intent,
-    now_ns): True when exits that stand in the way of a reduction give way to it; the intent is taken up
-    again once they have.
+    takers: kind -> who takes it instead of the desk. group: who takes legs of groups. at_market(intent): an
+    order at market as the exchange takes it. make_room(intent, now_ns): True when exits that stand in the
+    way of a PLACE or MODIFY give way to it; the intent is taken up again once they have.
     """
 
     def __init__(
@@ -47,12 +51,13 @@ class Intake:
         config: OrdersConfig,
         outbox: Outbox,
         desk: Desk,
-        judge: Callable[[Intent, bool, int], tuple[Verdict | None, Context]],
+        judge: Callable[[Intent, int, int], tuple[Verdict | None, Judged]],
     ) -> None:
         self._ports, self._outbox, self._desk, self.judge = ports, outbox, desk, judge
         self._slices_max = config.slices_max
         self.takers: dict[int, Taker] = {}
         self.group: Taker | None = None
+        self.at_market: Callable[[Intent], Intent] | None = None
         self.make_room: Callable[[Intent, int], bool] | None = None
         self.change_trigger: Callable[[Intent, int], bool] | None = None  # a CANCEL or MODIFY that names one
         self._seen: set[tuple[int, int]] = set()
@@ -60,6 +65,8 @@ class Intake:
         self.last_seq: dict[int, int] = {}
         self._engine_seq = ENGINE_SEQ - 1
         self._taken: list[tuple[Intent, bool]] = []
+        self._times: list[tuple[str, int]] = []  # of what was taken in: told when it has been sent
+        self._mono_ns = ports.clock.mono_ns
         self._rows = np.zeros(INTENTS_PER_STEP, INTENT)
         self._bytes = self._rows.view(np.uint8).data
 
@@ -77,32 +84,43 @@ class Intake:
 
     def take(self, now_ns: int) -> list[int]:
         """Take in what waits; returns how many of each queue: they stay in it until `commit`."""
-        taken, clock, outbox = [], self._ports.clock, self._outbox
+        taken = []
         for at, source in enumerate(self._ports.intents):
             n = source.peek(self._rows)
             taken.append(n)
-            taken_ns = n and clock.mono_ns()
-            for intent in intents_of(self._bytes, n) if n else ():
-                old = self._heads[at] > 0
-                self._heads[at] -= 1
-                if not old:  # else it waited for this process
-                    outbox.record("intent_to_taken", taken_ns - intent.created_ns)
-                if intent.kind == IntentKind.PROBE:
-                    outbox.count("probes")
-                elif not (old and (intent.strategy, intent.strategy_seq) in self._seen):
-                    if old:  # the same one may stand in the queue twice
-                        self._seen.add((intent.strategy, intent.strategy_seq))
-                    outbox.count("intents")
-                    if intent.strategy_seq >= ENGINE_SEQ:
-                        text = f"strategy_seq {intent.strategy_seq} is a number of the engine's"
-                        outbox.refuse(intent, Reason.BAD_INTENT, text, now_ns)
-                        continue
-                    self.consider(intent, now_ns, left_over=old)
-                    outbox.record("taken_to_judged", clock.mono_ns() - taken_ns)
+            if n:
+                self._take_in(at, n, now_ns)
         return taken
+
+    def _take_in(self, at: int, n: int, now_ns: int) -> None:
+        taken_ns, refusals = self._mono_ns(), self._outbox.refusals
+        for intent in intents_of(self._bytes, n):
+            old = self._heads[at] > 0
+            self._heads[at] -= 1
+            if not old:  # else it waited for this process
+                self._times.append(("intent_to_taken", taken_ns - intent.created_ns))
+            if intent.kind == PROBE:
+                self._outbox.count("probes")
+            elif not (old and (intent.strategy, intent.strategy_seq) in self._seen):
+                if old:  # the same one may stand in the queue twice
+                    self._seen.add((intent.strategy, intent.strategy_seq))
+                if intent.strategy_seq >= ENGINE_SEQ:
+                    self._outbox.count("intents")
+                    text = f"strategy_seq {intent.strategy_seq} is a number of the engine's"
+                    self._outbox.refuse(intent, Reason.BAD_INTENT, text, now_ns)
+                    continue
+                refusals.fresh = None if old else (intent.strategy, intent.strategy_seq)
+                self.consider(intent, now_ns, left_over=old)
+                self._times.append((JUDGED, self._mono_ns() - taken_ns))
+        refusals.fresh = None
 
     def commit(self, taken: list[int]) -> None:
         """What was taken in has a record, or gets one now; then it leaves its queue."""
+        for name, ns in self._times:
+            self._outbox.record(name, ns)
+            if name == JUDGED:
+                self._outbox.count("intents")
+        self._times.clear()
         if self._taken:
             self._desk.journal_waiting(self._taken)
             self._taken.clear()
@@ -122,20 +140,22 @@ class Intake:
         taker = self.takers.get(intent.kind)
         if intent.group and intent.kind == PLACE and intent.strategy_seq < ENGINE_SEQ:
             taker = self.group or taker
+        last_seq = intent.strategy_seq - 1 if left_over else self.last_seq.get(intent.strategy, 0)
         if taker is not None:
-            if not left_over and intent.strategy_seq <= self.last_seq.get(intent.strategy, 0):
+            if intent.strategy_seq <= last_seq:
                 text = f"strategy {intent.strategy} has sent its intent {intent.strategy_seq} already"
                 self._outbox.refuse(intent, Reason.DUPLICATE_INTENT, text, now_ns)
                 return
             self._number(intent)
             taker(intent, now_ns)
             return
-        other = self.make_room if intent.kind == PLACE else self.change_trigger
-        if other is not None and other(intent, now_ns):
+        if intent.strategy_seq > last_seq and self._waits(intent, now_ns):
             self._number(intent)
             self.keep(intent, reducing=True)
             return
-        verdict, context = self.judge(intent, left_over, now_ns)
+        if intent.order_type == MARKET and intent.kind != CANCEL and self.at_market is not None:
+            intent = self.at_market(intent)
+        verdict, context = self.judge(intent, last_seq, now_ns)
         self._number(intent)
         if verdict is None:
             self.send(intent, context, now_ns)
@@ -143,14 +163,26 @@ class Intake:
             self._taken.append((intent, context.reducing))
             self._outbox.refuse(intent, verdict.reason, verdict.text, now_ns)
 
-    def _number(self, intent: Intent) -> None:
-        if intent.strategy_seq < ENGINE_SEQ:
-            last = self.last_seq.get(intent.strategy, 0)
-            self.last_seq[intent.strategy] = max(last, intent.strategy_seq)
+    def _waits(self, intent: Intent, now_ns: int) -> bool:
+        """It is about a trigger, or exits have to give way first."""
+        kind = intent.kind
+        if kind != PLACE and self.change_trigger is not None and self.change_trigger(intent, now_ns):
+            return True
+        return kind != CANCEL and self.make_room is not None and self.make_room(intent, now_ns)
 
-    def send(self, intent: Intent, context: Context, now_ns: int) -> None:
+    def _number(self, intent: Intent) -> None:
+        if ENGINE_SEQ > intent.strategy_seq > self.last_seq.get(intent.strategy, 0):
+            self.last_seq[intent.strategy] = intent.strategy_seq
+
+    def send(self, intent: Intent, context: Judged, now_ns: int) -> None:
         """A judged intent goes to the desk."""
         if intent.kind == PLACE:
+            instrument = context.instrument
+            assert instrument is not None
+            if not instrument.freeze_quantity or intent.qty <= instrument.freeze_quantity:
+                self._taken.append((intent, context.reducing))
+                self._desk.place(intent, context, now_ns)
+                return
             for order in self.enter(intent, context):
                 self._desk.offer_order(order, now_ns)
             return
@@ -160,15 +192,18 @@ class Intake:
         if intent.kind == CANCEL:
             for order in members:
                 self._desk.cancel(order, intent if order is context.target else None, now_ns)
+        elif intent.strategy_seq >= ENGINE_SEQ:  # the engine knows the slices that it means
+            self._desk.modify(intent, context, now_ns)
         elif len(members) > 1 and intent.qty:
             text = "the quantity of an order in slices does not change: cancel it, and place another"
             self._outbox.refuse(intent, Reason.BAD_INTENT, text, now_ns)
         else:
+            assert isinstance(context, Context)  # placements alone pass at once
             for order in members:
                 if order is context.target or self._desk.settled(order):
                     self._desk.modify(intent, replace(context, target=order), now_ns)
 
-    def enter(self, intent: Intent, context: Context) -> list[Order]:
+    def enter(self, intent: Intent, context: Judged) -> list[Order]:
         """A judged PLACE becomes orders that the book counts from here on; they wait for `offer_order`."""
         instrument = context.instrument
         assert instrument is not None

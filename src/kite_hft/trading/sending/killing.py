@@ -12,15 +12,14 @@ from collections.abc import Callable
 from typing import Final
 
 from kite_hft.layout import Reason, Side
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.ports import Ports
+from kite_hft.trading.recovery.adopting import opens
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.units import NS_PER_S
 
 SWEEP_NS: Final = NS_PER_S // 10
-AGAIN_NS: Final = 10 * NS_PER_S
-"""A cancel that the desk has given up is begun anew this often while the latch stands."""
 
 
 class Killing:
@@ -33,7 +32,6 @@ class Killing:
         self._ports, self._book, self._states, self._desk = ports, book, states, desk
         self._drop_triggers = drop_triggers
         self._sweep_ns = 0
-        self._asked_ns: dict[int, int] = {}  # order number -> when its cancel was last begun here
         self._flattening = False
 
     def look(self, now_ns: int, *, active: bool) -> bool:
@@ -42,7 +40,6 @@ class Killing:
         if not reason:
             if self._states.killed:
                 self._states.unkill()
-                self._asked_ns.clear()
                 self._flattening = False
             return False
         if not self._states.killed:
@@ -64,18 +61,14 @@ class Killing:
     def _sweep(self, now_ns: int) -> None:
         self._drop_triggers(now_ns)
         for order in self._book.live():
-            if order.order_no in self._desk.cancelling or not self._opens(order):
-                continue
-            asked_ns = self._asked_ns.get(order.order_no)
-            if asked_ns is None or now_ns - asked_ns >= AGAIN_NS:
-                self._asked_ns[order.order_no] = now_ns
+            if order.order_no not in self._desk.cancelling and self._opens(order):
                 self._desk.cancel(order, None, now_ns)
 
     def _opens(self, order: Order) -> bool:
         """It was judged to open, or what it was to close is gone. While an entry still lives, its exits stay:
         it may fill before its cancel arrives."""
-        if order.opening:
-            return True
+        if order.strategy == EXTERNAL or order.opening:
+            return opens(self._book, order)
         position = self._book.standing(order.strategy, order.slot, order.product)
         if order.side == Side.SELL:
             return position.quantity <= 0 and not position.open_buy

@@ -31,6 +31,7 @@ from kite_hft.trading.records import (
     trade_row,
 )
 from kite_hft.trading.sending.conduct import ConductBook
+from kite_hft.trading.sending.refusals import Refusals
 from kite_hft.trading.slices import family_events
 
 C: Final = {name: index for index, name in enumerate(COUNTERS["orders"])}
@@ -44,6 +45,7 @@ _COUNTED: Final = {
     OrderStatus.REFUSED: "refused",
     OrderStatus.AMBIGUOUS: "ambiguous",
 }
+_RECORDS: Final = C["journal_records"]
 _NAMED: Final = ("code", "key", "text")
 OWN_ALERTS: Final = 256
 """So many of our own alerts are known again when the supervisor hands them back."""
@@ -74,15 +76,18 @@ class Outbox:
 
     def __init__(self, ports: Ports, book: Book, costs: CostBook) -> None:
         self._ports, self._book, self._costs = ports, book, costs
+        self._real_ns, self._counters = ports.clock.real_ns, ports.counters
         self.totals: Counter[str] = Counter(ports.counted)
         self.refused: Counter[str] = Counter()  # by name of the reason
         self.hung: set[int] = set()
         self.halted = ""
         self.journal_failed = ""  # why; nothing but cancels leaves any more
         self.journal_seq = 0  # of the last record
-        self._disk_low = ""
+        self.disk_low = ""  # as it was told last
+        self.why = ""  # why an intent was refused last
         self.stirred = 0  # grows with everything that may concern those who act for strategies
         self.conduct = ConductBook()
+        self.refusals = Refusals(self.journal, book)
         self.journalled: set[tuple[int, int]] = set()  # (strategy, strategy_seq) since last cleared
         self._standing = Standing(_NEVER)
         self._own: deque[tuple[str, ...]] = deque(maxlen=OWN_ALERTS)
@@ -107,11 +112,12 @@ class Outbox:
         """Write a record, of `intent` (strategy, strategy_seq) if told; False (and a halt): it failed."""
         data = payload if isinstance(payload, bytes) else encode_json(payload)
         try:
-            self.journal_seq = self._ports.journal.append(kind, self._ports.clock.real_ns(), data)
+            self.journal_seq = self._ports.journal.append(kind, self._real_ns(), data)
         except JournalError as error:
             self._journal_failed(str(error))
             return False
-        self.count("journal_records")
+        self.totals["journal_records"] += 1
+        self._counters.add(_RECORDS, 1)
         if intent is not None:
             self.journalled.add(intent)
         return True
@@ -121,7 +127,7 @@ class Outbox:
 
         A person who ends the halt while the reason stands is halted anew.
         """
-        was, self._disk_low = self._disk_low, low
+        was, self.disk_low = self.disk_low, low
         if was and not low:
             self.clear("DISK_LOW", "journal")
         if failed and not (self.journal_failed and self.halted):
@@ -189,8 +195,8 @@ class Outbox:
 
     # Orders
 
-    def tell(self, change: Change, now_ns: int, reason: Reason = Reason.NONE) -> None:
-        """Everything that follows from a change of an order."""
+    def tell(self, change: Change, now_ns: int, reason: Reason = Reason.NONE, *, row: bool = True) -> None:
+        """Everything that follows from a change of an order. row: with a row of orders.csv when it ends."""
         self.stirred += 1
         if not change:
             return
@@ -211,7 +217,7 @@ class Outbox:
             self.write_trade(change)
         if change.fill_quantity > 0:
             self.conduct.traded(order.slot, order.strategy)
-        if change.status_changed and order.status in TERMINAL:
+        if row and change.status_changed and order.status in TERMINAL:
             self.write_order(order, reason)
         if change.status_changed:
             self._look_at_status(change, reason)
@@ -255,14 +261,20 @@ class Outbox:
     def refuse(self, intent: Intent, reason: Reason, text: str, now_ns: int) -> None:
         """An intent that never became an order (or a modification, or a cancel)."""
         self.stirred += 1
+        self.why = text
         self.count("refused")
         self.refused[reason.name] += 1
-        self.journal(
-            Kind.REFUSED, refused_payload(intent, reason, text), (intent.strategy, intent.strategy_seq)
-        )
+        self.refused_record(intent, reason, text, now_ns)
         if reason is Reason.DUPLICATE_INTENT:
             return  # its strategy was told when the intent came first
         self.tell_refusal(intent, reason, now_ns)
+
+    def refused_record(self, intent: Intent, reason: Reason, text: str, now_ns: int) -> bool:
+        """Journal a refusal, or count it for the next record of a flood (False)."""
+        recorded = self.refusals.record(intent, reason, text, now_ns)
+        if not recorded:
+            self.journalled.add((intent.strategy, intent.strategy_seq))
+        return recorded
 
     def tell_refusal(self, intent: Intent, reason: Reason, now_ns: int) -> None:
         """Tell the strategy alone."""
@@ -291,18 +303,3 @@ class Outbox:
 def _name_of(code: str, key: str, text: str) -> tuple[str, ...]:
     """What is left of an alert's words on its way to people and back: cut, and without odd characters."""
     return code, key, "".join(c for c in text[:400] if c.isalnum())
-
-
-def refused_payload(intent: Intent, reason: Reason, text: str) -> dict[str, Any]:
-    """Journal record REFUSED: enough to tell the strategy once more."""
-    return {
-        "strategy": intent.strategy,
-        "seq": intent.strategy_seq,
-        "kind": intent.kind,
-        "reason": reason.name,
-        "text": text,
-        "slot": intent.slot,
-        "side": intent.side,
-        "product": intent.product,
-        "qty": intent.qty,
-    }

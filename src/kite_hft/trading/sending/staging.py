@@ -3,7 +3,8 @@
     throttle -> journal -> (here, until a sync has covered the record) -> egress gate -> transport
 
 Orders and modifications pass here in the order of their records; cancels do not wait. The thread beside
-syncs all that waits at once, and this one goes on meanwhile. A call's place in the broker's windows is
+syncs all that waits at once, and this one goes on meanwhile. A cool-down of the broker's that began after a
+call was let out holds it here. A call's place in the broker's windows is
 taken when it comes in and moved to when it leaves, so that a slow disk bunches nothing.
 """
 
@@ -43,13 +44,23 @@ class Staging:
         """A call let out at `now_ns` whose record is number `seq`."""
         self._staged.append(_Staged(waiting, seq, now_ns))
 
-    def synced(self, now_ns: int) -> list[Work]:
-        """What may leave now, oldest first; it is here no more."""
-        done, on_disk = [], self._synced_seq()
+    def synced(self, now_ns: int, passes: Callable[[bool, int], bool]) -> list[Work]:
+        """What may leave now, oldest first; it is here no more.
+
+        passes(urgent, now_ns): False keeps a call here although its record is on the disk, and lets those
+        behind it go before it.
+        """
+        done: list[Work] = []
+        kept: list[_Staged] = []
+        on_disk = self._synced_seq()
         while self._staged and self._staged[0].seq <= on_disk:
             staged = self._staged.popleft()
-            self._move(staged, now_ns)
-            done.append(staged.waiting.item)
+            if passes(staged.waiting.urgent, now_ns):
+                self._move(staged, now_ns)
+                done.append(staged.waiting.item)
+            else:
+                kept.append(staged)
+        self._staged.extendleft(reversed(kept))
         for staged in self._staged:
             if now_ns - staged.counted_ns >= LOOK_NS:
                 self._move(staged, now_ns)

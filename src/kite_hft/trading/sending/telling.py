@@ -50,9 +50,11 @@ class Teller:
                     strategy, position_event(strategy, slot, product, position.quantity, now_ns)
                 )
         for order in self._book.orders.values():
-            recent = order.status in LIVE or now_ns - order.status_ns < RECENT_NS
-            recent = recent or (order.strategy, order.strategy_seq) in self._owed
-            if order.strategy in wanted and recent and (whole := as_told(self._book, order)):
+            if order.strategy not in wanted or not (whole := as_told(self._book, order)):
+                continue
+            parts = self._book.family(order)
+            recent = any(part.status in LIVE or now_ns - part.status_ns < RECENT_NS for part in parts)
+            if recent or (order.strategy, order.strategy_seq) in self._owed:
                 sent += self._send_order(whole, now_ns)
         for strategy in wanted - self._outbox.hung:
             self._outbox.clear("STRATEGY_HUNG", f"strategy {strategy}")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from kite_hft.layout import Reason
@@ -23,14 +22,14 @@ from kite_hft.trading.sending.budget import Budget
 from kite_hft.units import NS_PER_S
 
 T = TypeVar("T")
+_new: Final = tuple.__new__
 ENTRIES_MAX: Final = 256
 URGENT_MAX: Final = 1024
 _NEVER_NS: Final = 2**62
 _LONG_AGO_NS: Final = -(2**62)
 
 
-@dataclass(slots=True)
-class Waiting(Generic[T]):
+class Waiting(NamedTuple, Generic[T]):
     """One call in the queue."""
 
     item: T
@@ -70,7 +69,7 @@ class Throttle(Generic[T]):
         self._entries_max, self._urgent_max = entries_max, urgent_max
         self._entry_day = int(limits.orders_per_day * limits.entry_share_of_day)
         self._cool_until_ns = self.last_ns = _LONG_AGO_NS
-        self._deadline_ns = _NEVER_NS  # no entry's deadline is before it
+        self.deadline_ns = _NEVER_NS  # no entry's deadline is before it: nothing is `expired` until then
         self.placed_today = 0
 
     def __len__(self) -> int:
@@ -90,9 +89,9 @@ class Throttle(Generic[T]):
             if self.placed_today >= (self._limits.orders_per_day if urgent else self._entry_day):
                 return self._day_is_over(urgent)
             self.placed_today += 1
-        if not urgent and deadline_ns < self._deadline_ns:
-            self._deadline_ns = deadline_ns
-        lane.append(Waiting(item, urgent, placement, deadline_ns, now_ns))
+        if not urgent and deadline_ns < self.deadline_ns:
+            self.deadline_ns = deadline_ns
+        lane.append(_new(Waiting, (item, urgent, placement, deadline_ns, now_ns)))
         return None
 
     def _day_is_over(self, urgent: bool) -> Denied:
@@ -102,11 +101,11 @@ class Throttle(Generic[T]):
 
     def expired(self, now_ns: int) -> list[T]:
         """Entries whose deadline has passed; they leave the queue."""
-        if now_ns < self._deadline_ns:
+        if now_ns < self.deadline_ns:
             return []
         late = [w for w in self._entries if w.deadline_ns <= now_ns]
         items = self._drop(late) if late else []
-        self._deadline_ns = min((w.deadline_ns for w in self._entries), default=_NEVER_NS)
+        self.deadline_ns = min((w.deadline_ns for w in self._entries), default=_NEVER_NS)
         return items
 
     def take(self, now_ns: int) -> Waiting[T] | None:
@@ -142,6 +141,16 @@ class Throttle(Generic[T]):
         """The broker answered 429: entries wait out the cool-down, urgent calls pass singly."""
         self._cool_until_ns = now_ns + round(self._limits.cooldown_after_429_s * NS_PER_S)
 
+    def passes(self, urgent: bool, now_ns: int) -> bool:
+        """Whether a call that was let out, and was held back since, may leave now: in a cool-down that has
+        begun meanwhile entries wait, and urgent calls pass singly. One that may is the last that left.
+        """
+        gap_ns = round(self._limits.cooldown_urgent_gap_s * NS_PER_S)
+        if now_ns < self._cool_until_ns and not (urgent and now_ns >= self.last_ns + gap_ns):
+            return False
+        self.last_ns = now_ns
+        return True
+
     def seen_today(self, placed: int) -> None:
         """The broker, or a file of the day, knows of `placed` placements; what waits comes on top."""
         waiting = sum(w.placement for lane in (self._urgent, self._entries) for w in lane)
@@ -153,7 +162,7 @@ class Throttle(Generic[T]):
         if self._urgent:
             at = self._free_at(now_ns, True)
         if self._entries:
-            at = min(at, self._free_at(now_ns, False), self._deadline_ns)
+            at = min(at, self._free_at(now_ns, False), self.deadline_ns)
         elif not self._urgent:
             return None
         return max(now_ns, at)
@@ -179,13 +188,14 @@ class EgressGate:
     """
 
     def __init__(self, order_windows: Iterable[RateWindow], all_windows: Iterable[RateWindow] = ()) -> None:
-        self._orders = [(w.calls, round(w.window_s * NS_PER_S), deque[int]()) for w in order_windows]
+        orders = [(w.calls, round(w.window_s * NS_PER_S), deque[int]()) for w in order_windows]
         self._all = [(w.calls, round(w.window_s * NS_PER_S), deque[int]()) for w in all_windows]
+        self._both = orders + self._all
         self._placed: set[str] = set()
 
     def recall(self, at_ns: int, *, read: bool = False) -> None:
         """A call that an earlier process sent; older ones first."""
-        for _, _, times in self._all if read else (*self._orders, *self._all):
+        for _, _, times in self._all if read else self._both:
             times.append(at_ns)
 
     def recall_tags(self, tags: Iterable[str]) -> None:
@@ -196,10 +206,10 @@ class EgressGate:
         """Why this order call must not leave; empty: it may, and is counted."""
         if placed_tag and placed_tag in self._placed:
             return f"order {placed_tag} would be placed a second time"
-        for held in (self._orders, self._all):
-            if text := self._too_many(held, now_ns):
-                return text
-        self.recall(now_ns)
+        if text := self._too_many(self._both, now_ns):
+            return text
+        for _, _, times in self._both:
+            times.append(now_ns)
         if placed_tag:
             self._placed.add(placed_tag)
         return ""

@@ -41,6 +41,7 @@ class Watch:
         if now_ns >= self._next_ns:
             self._next_ns = now_ns + PERIOD_NS
             self._positions(now_ns)
+            self._clock()
 
     def next_ns(self, calls: Iterable[object], now_ns: int) -> int | None:
         """When an unanswered exit is to be told of; None: none is under way."""
@@ -50,6 +51,14 @@ class Watch:
             if isinstance(work, Work) and work.kind is IntentKind.PLACE and not work.order.opening
         ]
         return min((at for at in waits if at > now_ns), default=None)
+
+    def _clock(self) -> None:
+        """Nothing opens with a wrong wall clock (gate/facts.py): a person is told once, with the cause."""
+        wrong = self._ports.facts.clock_wrong() if self._ports.facts.clock_wrong is not None else ""
+        if wrong:
+            self._outbox.alert("CLOCK", wrong)
+        else:
+            self._outbox.clear("CLOCK")
 
     def _positions(self, now_ns: int) -> None:
         held = {p.slot for p in self._book.positions.values() if p.quantity and p.strategy != EXTERNAL}

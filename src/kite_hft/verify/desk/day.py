@@ -181,6 +181,7 @@ class DayBench(Bench):
             band=lambda slot: (*self.exchange.band(slot), 0),
             traded=lambda slot: True,
             day_end=day.day_end,
+            settlement=day.settlement,
         )
 
     def is_cas(self, row: Instrument) -> bool:

@@ -1,8 +1,8 @@
 """Layer 6, campaigns, cold: the real order stage, set up by plain words, for questions to its gate.
 
 `Bench(given)` makes a stage with its dated rules and everything else in memory; `ask` hands it one
-intent and reads from the journal what became of it. Nothing is sent: what the broker would do is not
-the question. The words of `given` stand in DEFAULT.
+intent, reads from the journal what became of it, and holds that against the gate's table alone. Nothing
+is sent: what the broker would do is not the question. The words of `given` stand in DEFAULT.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from kite_hft.trading.book import Order
 from kite_hft.trading.broker import Conduct, Funds, HttpRequest, Limits
 from kite_hft.trading.gate.facts import DayRules, Facts, Holding, Traffic
 from kite_hft.trading.gate.limits import RiskLimits
+from kite_hft.trading.gate.risk import judge
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.intents import Intent, Tags, intents_of
 from kite_hft.trading.market_rules import market_rules
@@ -261,13 +262,26 @@ class Bench:
         wish = intents_of(row.tobytes(), 1)[0]
         if wish.kind == IntentKind.MODIFY:
             wish = wish._replace(**{n: words.get(n, 0) for n in ("side", "order_type", "qty", "px")})
+        expected = self._by_table(wish)
         self.stage.intake.consider(wish, self.clock.mono)
+        found = None
         for record in self.journal.records[before:]:
             if record.kind is Kind.REFUSED:
                 data = record.data()
-                return str(data["reason"]), str(data["text"])
-        self._must_stand(wish)
-        return None
+                found = str(data["reason"]), str(data["text"])
+                break
+        if found != expected:
+            raise ValueError(f"the gate says {found}, its table alone {expected}: {wish}")
+        if found is None:
+            self._must_stand(wish)
+        return found
+
+    def _by_table(self, wish: Intent) -> tuple[str, str] | None:
+        """What the table alone comes to, without the quick way."""
+        stage = self.stage
+        context = stage.gate.context(wish, stage.intake.last_seq.get(wish.strategy, 0), self.clock.mono)
+        verdict = judge(wish, context, RiskLimits(**self.given["limits"]))
+        return None if verdict is None else (verdict.reason.name, verdict.text)
 
     def _must_stand(self, wish: Intent) -> None:
         """What has passed has left something behind."""

@@ -1,155 +1,153 @@
 """Layer 6, by hand, cold: do the tests see it when the code is slightly wrong?
 
-`python -m kite_hft.verify risk --mutation [--modules NAME ...] [--sample N]` changes one thing at a time in
-the modules of the order path (mutants.py lists what is changed), and runs the tests that are named for
-the module against each mutant, in a process of its own with a time limit, up to the first failure. A
-mutant that no test fails on has survived. The score is the share that was found; a mutant that hangs is
-found, too. Nothing on the disk is changed: a mutant is put in the module's place at its import.
+`python -m kite_hft.verify risk --mutation [--modules NAME ...] [--sample N] [--processes N]` changes one
+thing at a time in the modules that an order's safety rests on (simulation/mutants_of_source.py lists what is
+changed), and runs the tests that are named for the module against each mutant, in a process of its own
+with a time limit, up to the first failure (mutation_run.py). A mutant that no test fails on has survived.
+The score is the share that was found; a mutant that hangs is found, too. Nothing on the disk is changed.
 
-Mutants that change nothing (they exist) stand in EQUIVALENT with their reason, and are left out.
-One JSON line on standard output; exit code 0 when every module reaches `--least` (95 %).
+Mutants that change nothing (they exist) stand in equivalents.py with their reason, and are left out.
+A line per module, and per survivor, on standard error. One JSON line on standard output: a row per module,
+each survivor with its place, its change as a diff and the command that tries it again; exit code 0 when
+every module reaches `--least` (95 %).
+
+    --modules memory.journal --mutant 17    tries one mutant again, and names the test that finds it
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
+import ast
+import difflib
 import json
-import os
 import random
-import signal
+import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
-from kite_hft.verify.campaign import ROOT, show_progress
-from kite_hft.verify.simulation.mutants_of_source import EQUIVALENT, Mutant, mutants_of
+from kite_hft.verify.campaign import ROOT, CampaignError, show_progress
+from kite_hft.verify.risk.equivalents import EQUIVALENT
+from kite_hft.verify.simulation.mutants_of_source import Mutant, mutants_of, name_of
 
-GATE: Final = ("tests/unit/verify/risk/test_risk.py", "tests/unit/trading/gate")
+GATE: Final = (
+    "tests/unit/trading/gate", "tests/unit/verify/risk/test_risk.py", "tests/unit/stages/test_orders_gate.py",
+)  # fmt: skip
+SENDING: Final = ("tests/unit/trading/sending", "tests/property/test_limiter_twin.py")
+JOURNAL: Final = (
+    "tests/unit/memory/test_journal.py", "tests/unit/memory/test_journal_files.py",
+    "tests/unit/memory/test_journal_writer.py", "tests/property/test_journal_generations.py",
+)  # fmt: skip
 MODULES: Final[dict[str, tuple[str, ...]]] = {
+    "trading.lifecycle": ("tests/unit/trading/test_lifecycle.py", "tests/property/test_order_book.py"),
+    "trading.sending.throttle": SENDING,
+    "trading.sending.budget": SENDING,
+    "trading.sending.egress": SENDING,
+    "trading.sending.conduct": SENDING,
+    "trading.sending.evidence": (
+        "tests/unit/trading/sending/test_evidence.py",
+        "tests/unit/engine/test_evidence.py",
+    ),
+    "memory.journal": JOURNAL,
+    "memory.journal_writer": (*JOURNAL, "tests/unit/stages/test_orders_fsync.py"),
+    "memory.journal_files": (*JOURNAL, "tests/unit/engine/test_order_files.py"),
+    "trading.gate.sizing": ("tests/unit/trading/gate/test_sizing.py",),
     "trading.gate.risk": (*GATE, "tests/property/test_risk_plain.py"),
     "trading.gate.checks": GATE,
     "trading.gate.checks_form": GATE,
     "trading.gate.checks_conduct": GATE,
     "trading.gate.checks_market": GATE,
     "trading.gate.checks_size": GATE,
-    "trading.gate.facts": (*GATE, "tests/unit/trading/exits/test_square_off.py"),
+    "trading.gate.facts": ("tests/unit/trading/gate/test_facts.py", *GATE),
     "trading.gate.limits": GATE,
-    "trading.gate.guards": ("tests/unit/trading/gate/test_guards.py", "tests/unit/verify/risk/test_risk.py"),
-    "trading.gate.judging": ("tests/unit/stages/test_orders_guards.py", *GATE),
-    "trading.gate.sizing": ("tests/unit/trading/gate/test_sizing.py",),
-    "trading.sending.throttle": (
-        "tests/unit/trading/sending/test_throttle.py", "tests/property/test_limiter_twin.py",
-    ),
-    "trading.sending.budget": (
-        "tests/unit/trading/sending/test_budget.py", "tests/unit/trading/sending/test_throttle.py",
-        "tests/property/test_limiter_twin.py",
-    ),
-    "trading.lifecycle": ("tests/unit/trading/test_lifecycle.py", "tests/property/test_order_book.py"),
-    "memory.journal": ("tests/unit/memory/test_journal.py", "tests/unit/memory/test_journal_files.py",
-                       "tests/unit/memory/test_journal_writer.py"),
-}  # fmt: skip
+    "trading.gate.holds": (*GATE, "tests/unit/stages/test_orders_states.py"),
+    "trading.gate.losses": GATE,
+    "trading.gate.guards": (*GATE, "tests/unit/stages/test_orders_guards.py"),
+    "trading.gate.judging": (*GATE, "tests/unit/stages/test_orders_guards.py"),
+    "trading.gate.broker_clock": ("tests/unit/trading/gate/test_broker_clock.py",),
+    "trading.gate.states": (*GATE, "tests/unit/stages/test_orders_states.py"),
+}
 """Module -> the tests that speak for it; paths that do not exist are left out."""
-HEAVY: Final = ("numpy", "hypothesis", "msgspec", "pydantic", "yaml", "pytest")
-LIMIT_S_MIN: Final = 20.0
-NOTHING_FOUND: Final = 0
+LINE_MAX: Final = 110
+LIMIT_S: Final = 10.0
+TOLD_MAX: Final = 20
+"""Of so many mutants it is told which test found each."""
 
 
-def run_tests(module: str, source: Path | None, tests: Sequence[str], limit_s: float) -> tuple[bool, float]:
-    """Run `tests` with `source` as `module`, in a process of their own: (a test failed, seconds)."""
-    began = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        _in_child(module, source, tests)
-    while True:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        seconds = time.monotonic() - began
-        if pid:
-            return os.waitstatus_to_exitcode(status) != NOTHING_FOUND, seconds
-        if seconds > limit_s:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return True, seconds
-        time.sleep(0.02)
-
-
-def _in_child(module: str, source: Path | None, tests: Sequence[str]) -> None:
-    """Never returns."""
-    code = 70
-    try:
-        quiet = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(quiet, fd)
-        os.chdir(ROOT)
-        for name in [name for name in sys.modules if name.partition(".")[0] == "kite_hft"]:
-            del sys.modules[name]
-        if source is not None:
-            sys.meta_path.insert(0, _Instead(f"kite_hft.{module}", source))
-        import pytest
-
-        words = [
-            "-x",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:randomly",
-            "--no-header",
-            "--tb=no",
-            "--assert=plain",
-            *tests,
-        ]
-        code = int(pytest.main(words))
-    finally:
-        os._exit(code)
-
-
-class _Instead:
-    """Finds one module in another file."""
-
-    def __init__(self, name: str, source: Path) -> None:
-        self._name, self._source = name, source
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != self._name:
-            return None
-        return importlib.util.spec_from_file_location(name, self._source)
-
-
-def judge(module: str, chosen: Sequence[Mutant], least: float) -> dict[str, Any]:
-    """Run all chosen mutants of a module.
+def judge(
+    module: str, every: Sequence[Mutant], chosen: Sequence[int], least: float, processes: int
+) -> dict[str, Any]:
+    """Try the `chosen` ones (their numbers) of a module's mutants.
 
     Raises:
-        RuntimeError: its tests fail without any change.
+        CampaignError: its tests fail without any change, or could not be run.
     """
+    began = time.monotonic()
     tests = [test for test in MODULES[module] if (ROOT / test).exists()]
-    failed, seconds = run_tests(module, None, tests, 600.0)
-    if failed or not tests:
-        raise RuntimeError(f"{module}: its tests fail as it is: pytest {' '.join(tests)}")
-    limit_s = max(LIMIT_S_MIN, 5 * seconds)
-    survivors: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="khft-mutant-") as folder:
-        path = Path(folder) / f"{module.rpartition('.')[2]}.py"
-        for number, mutant in enumerate(chosen, 1):
-            path.write_text(mutant.source(), "utf-8")
-            if not run_tests(module, path, tests, limit_s)[0]:
-                survivors.append(mutant.words)
-            show(module, number, len(chosen), len(survivors))
-    found = len(chosen) - len(survivors)
-    score = 100 * found / len(chosen) if chosen else 100.0
-    return {
-        "mutants": len(chosen), "found": found, "score": round(score, 1), "ok": score >= least,
-        "survivors": survivors,
+    jobs = [(every[number].function, every[number].source()) for number in chosen]
+    job = {"module": module, "tests": tests, "jobs": jobs, "processes": processes, "limit_s": LIMIT_S}
+    survivors: list[int] = []
+    found_by: dict[int, str] = {}
+    command = [sys.executable, "-m", "kite_hft.verify.risk.mutation_run"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as host:
+        assert host.stdin is not None and host.stdout is not None
+        json.dump(job, host.stdin)
+        host.stdin.close()
+        for done, line in enumerate(host.stdout):
+            told = json.loads(line)
+            if isinstance(told, list):
+                at, found, by, _ = told
+                found_by[chosen[at]] = by
+                survivors += [] if found else [chosen[at]]
+            elif "error" in told:
+                raise CampaignError(told["error"])
+            show_progress(done, len(jobs), f"{module}, {len(survivors)} survived")
+    if len(found_by) != len(jobs):
+        raise CampaignError(f"{module}: {len(jobs) - len(found_by)} mutants were not tried")
+    found = len(jobs) - len(survivors)
+    score = 100 * found / len(jobs) if jobs else 100.0
+    row: dict[str, Any] = {
+        "mutants": len(jobs), "found": found, "equivalent": len(EQUIVALENT.get(module, ())),
+        "score": round(score, 1), "seconds": round(time.monotonic() - began), "ok": score >= least,
+        "survivors": [survivor(module, number, every[number]) for number in sorted(survivors)],
     }  # fmt: skip
+    return row | ({"found_by": found_by} if len(chosen) <= TOLD_MAX else {})
 
 
-def show(module: str, done: int, total: int, survived: int) -> None:
-    """A bar on a terminal, nothing elsewhere."""
-    show_progress(done, total, f"{module}, {survived} survived")
+def survivor(module: str, number: int, mutant: Mutant) -> dict[str, Any]:
+    """What a person needs to know of a mutant that no test sees."""
+    line, _, words = mutant.words.removeprefix("line ").partition(": ")
+    return {
+        "at": f"src/kite_hft/{module.replace('.', '/')}.py:{line}",
+        "function": mutant.function,
+        "words": words,
+        "diff": diff(module, mutant),
+        "again": f"python -m kite_hft.verify risk --mutation --modules {module} --mutant {number}",
+    }
+
+
+def diff(module: str, mutant: Mutant) -> list[str]:
+    """Lines taken out (-) and put in (+), as Python writes a tree; of long ones the part that differs."""
+    before = ast.unparse(ast.parse(source_of(module))).splitlines()
+    after = mutant.source().splitlines()
+    lines = list(difflib.unified_diff(before, after, n=0, lineterm=""))[2:]
+    found = [line for line in lines if not line.startswith("@@")]
+    if max(map(len, found)) <= LINE_MAX:
+        return found
+    begin = max(_common(*(line[1:] for line in found)) - LINE_MAX // 2, 0)
+    return [f"{line[0]}... {line[1 + begin :][:LINE_MAX]} ..." for line in found]
+
+
+def _common(first: str, *others: str) -> int:
+    """So many letters at their beginning are the same."""
+    columns = zip(first, *others, strict=False)
+    return next((at for at, letters in enumerate(columns) if len(set(letters)) > 1), len(first))
+
+
+def source_of(module: str) -> str:
+    """A module of the product as it is, by its name without `kite_hft.`."""
+    return (ROOT / "src/kite_hft" / f"{module.replace('.', '/')}.py").read_text("utf-8")
 
 
 def main(argv: list[str]) -> int:
@@ -158,21 +156,32 @@ def main(argv: list[str]) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--modules", nargs="+", default=list(MODULES), choices=list(MODULES), metavar="NAME")
     parser.add_argument("--sample", type=int, help="so many mutants of each module, drawn by the seed")
+    parser.add_argument("--mutant", type=int, nargs="+", help="only these of a single module", metavar="N")
+    parser.add_argument("--processes", type=int, default=2, help="mutants tried at the same time (2)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--least", type=float, default=95.0, help="score asked for, in percent (95)")
     wanted = parser.parse_args(argv)
-    for name in HEAVY:
-        importlib.import_module(name)
+    if wanted.mutant is not None and len(wanted.modules) != 1:
+        parser.error("--mutant asks for the one module of --modules")
     report: dict[str, Any] = {"verify": "mutation", "seed": wanted.seed, "modules": {}}
     for module in wanted.modules:
-        path = ROOT / "src/kite_hft" / f"{module.replace('.', '/')}.py"
-        every = mutants_of(path.read_text("utf-8"), EQUIVALENT.get(module, {}))
-        if wanted.sample is not None and wanted.sample < len(every):
-            every = random.Random(f"{wanted.seed} {module}").sample(every, wanted.sample)
+        every, known = mutants_of(source_of(module), {}), EQUIVALENT.get(module, {})
+        chosen = [n for n, mutant in enumerate(every) if name_of(mutant.words, mutant.function) not in known]
+        if wanted.mutant is not None:
+            if not set(wanted.mutant) <= set(range(len(every))):
+                parser.error(f"{module} has the mutants 0 to {len(every) - 1}")
+            chosen = wanted.mutant
+        elif wanted.sample is not None and wanted.sample < len(chosen):
+            chosen = sorted(random.Random(f"{wanted.seed} {module}").sample(chosen, wanted.sample))
         try:
-            report["modules"][module] = judge(module, every, wanted.least)
-        except RuntimeError as error:
-            report["modules"][module] = {"ok": False, "error": str(error)}
+            row = judge(module, every, chosen, wanted.least, wanted.processes)
+        except CampaignError as error:
+            row = {"ok": False, "error": str(error)}
+        report["modules"][module] = row
+        told = row.get("error") or f"{row['found']} of {row['mutants']} found in {row['seconds']} s"
+        print(f"{module:28} {row.get('score', 0.0):5.1f} %  {told}", file=sys.stderr, flush=True)
+        for one in row.get("survivors", ()):
+            print(f"    {one['at']}: {one['words']}", file=sys.stderr, flush=True)
     rows = report["modules"].values()
     total, found = sum(row.get("mutants", 0) for row in rows), sum(row.get("found", 0) for row in rows)
     report |= {"mutants": total, "found": found, "score": round(100 * found / total, 1) if total else 0.0}

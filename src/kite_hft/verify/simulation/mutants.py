@@ -17,11 +17,12 @@ from typing import Any, Final
 from kite_hft.sim.order_path.world import OrdersWorld
 from kite_hft.trading.broker import Limits
 from kite_hft.verify.simulation.mutants_of_gate import GATE
+from kite_hft.verify.simulation.mutants_of_lasting import LASTING
 from kite_hft.verify.simulation.mutants_of_sending import SENDING
 from kite_hft.verify.simulation.mutants_of_truth import TRUTH
 from kite_hft.verify.simulation.planting import Mutant, Patches
 
-MUTANTS: Final[tuple[Mutant, ...]] = (*SENDING, *GATE, *TRUTH)
+MUTANTS: Final[tuple[Mutant, ...]] = (*SENDING, *GATE, *TRUTH, *LASTING)
 SEEDS_MAX: Final = 1000
 MUTANTS_MIN: Final = 30
 MISFIT: Final = re.compile("the stage raised (TypeError|AttributeError|NameError)")

@@ -9,17 +9,24 @@ from kite_hft.layout import IntentFlag, Reason
 from kite_hft.stages.orders import Orders
 from kite_hft.trading.book import Book
 from kite_hft.trading.gate import risk
+from kite_hft.trading.gate.judging import Gate
 from kite_hft.trading.gate.states import States
 from kite_hft.verify.simulation.planting import Mutant, Patches, gate_without
 
 R: Final = Reason
 
 
+def _reducing_by(p: Patches, is_reducing: Any) -> None:
+    """What tells exits apart, for a gate without its quick way, which has a reading of its own."""
+    p.set(risk, "is_reducing", is_reducing)
+    p.set(Gate, "judge", Gate.by_table)
+
+
 def _by_flag(p: Patches) -> None:
     def is_reducing(intent: Any, book: Any, target: Any) -> bool:
         return bool(intent.flags & IntentFlag.EXIT) or bool(intent.kind == 3)
 
-    p.set(risk, "is_reducing", is_reducing)
+    _reducing_by(p, is_reducing)
 
 
 def _live_exits_not_counted(p: Patches) -> None:
@@ -29,7 +36,7 @@ def _live_exits_not_counted(p: Patches) -> None:
         held = book.standing(intent.strategy, intent.slot, intent.product).quantity
         return bool(0 < intent.qty <= (held if intent.side == 2 else -held))
 
-    p.set(risk, "is_reducing", is_reducing)
+    _reducing_by(p, is_reducing)
 
 
 def _halt_not_latched(p: Patches) -> None:
@@ -72,7 +79,7 @@ def _exits_are_halted_too(p: Patches) -> None:
     def is_reducing(intent: Any, book: Any, target: Any) -> bool:
         return bool(intent.kind == 3)
 
-    p.set(risk, "is_reducing", is_reducing)
+    _reducing_by(p, is_reducing)
 
 
 def _not_judged_again(p: Patches) -> None:

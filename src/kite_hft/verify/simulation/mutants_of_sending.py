@@ -178,7 +178,7 @@ def _exits_in_the_slow_lane(p: Patches) -> None:
 
 
 def _cancel_not_retried(p: Patches) -> None:
-    p.set(Desk, "retry_cancel", lambda self, order, asked_ns, now_ns: None)
+    p.set(Desk, "retry_cancel", lambda self, order, shown, asked_ns, now_ns: None)
 
 
 def _cancel_of_unnamed_forgotten(p: Patches) -> None:

@@ -15,42 +15,10 @@ from __future__ import annotations
 
 import ast
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-
-_NO_SIDE: Final = "without a text nobody asks for the side"
-_FAR: Final = "further than any rule looks ahead"
-EQUIVALENT: Final[dict[str, dict[str, str]]] = {
-    "trading.gate.facts": {
-        'return "", 0: 0 to 1': _NO_SIDE,
-        'return "", 0: 0 to -1': _NO_SIDE,
-        "_DAYS_AHEAD: Final = 15: 15 to 14": _FAR,
-        "NEVER_NS: Final = 2**62: 62 to 63": _FAR,
-        "_DAYS_AHEAD: Final = 15: 15 to 16": _FAR,
-    },
-    "trading.gate.risk": {
-        "return now_ns - position.cut_ns if position and position.cut_ns else -1: 1 to 2": "any age below 0",
-        "now_ns: int = 0,: 0 to 1": "the default is for contexts in which time does not matter",
-        "now_ns: int = 0,: 0 to -1": "the default is for contexts in which time does not matter",
-    },
-    "trading.gate.judging": {
-        "tick = (0, 0, -1): 1 to 2": "any age below 0 is none",
-        "tick = (0, 0, -1): 1 to 0": "without a price nobody asks for its age",
-    },
-    "trading.gate.checks": {
-        "PAISE_SCALE: Final = 100: 100 to 99": "a shorter way to the same value",
-        "PAISE_SCALE: Final = 100: 100 to 101": "a shorter way to the same value",
-    },
-    "trading.gate.checks_conduct": {
-        "if sums is None or not (sums[2] if side == Side.BUY else sums[1]):: 2 to 3": "a shorter way",
-    },
-    "trading.gate.guards": {
-        'self.drawdown, self.peak_paise, self._paused_until_ns = "", data["peak_paise"], : 0 to -1': "over",
-        "self._paused_until_ns = 0: 0 to -1": "both are over",
-    },
-}
-"""Module -> {words of a mutant that changes nothing, without the line: why}."""
 
 _COMPARED: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -63,9 +31,10 @@ _REACHED: Final[dict[type[ast.operator], type[ast.operator]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One change. words: line, what it was and what it became."""
+    """One change. words: line, what it was and what it became. function: "Class.method", "" outside."""
 
     words: str
+    function: str
     _tree: ast.Module
     _at: int
     _change: Callable[[ast.AST], ast.AST]
@@ -95,8 +64,9 @@ def _replace(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
 def mutants_of(source: str, equivalent: Mapping[str, str]) -> list[Mutant]:
     """All mutants of a module but those that are known to change nothing."""
     tree = ast.parse(source)
-    spared, lines = _spared(tree), source.splitlines()
+    spared, lines, within = _spared(tree), source.splitlines(), _functions(tree)
     found: list[Mutant] = []
+    told: Counter[str] = Counter()
     for at, node in enumerate(ast.walk(tree)):
         if id(node) in spared:
             continue
@@ -104,14 +74,33 @@ def mutants_of(source: str, equivalent: Mapping[str, str]) -> list[Mutant]:
             line = getattr(node, "lineno", 0)
             before = lines[line - 1].strip()[:80] if line else ""
             words = f"line {line}: {before}: {what}"
-            if not any(_same(words, known) for known in equivalent):
-                found.append(Mutant(words, tree, at, change))
+            told[words] += 1
+            if told[words] > 1:
+                words = f"{words} ({told[words]})"
+            function = within.get(id(node), "")
+            if name_of(words, function) not in equivalent:
+                found.append(Mutant(words, function, tree, at, change))
     return found
 
 
-def _same(words: str, known: str) -> bool:
-    """Whether `known` (words without their line) is what `words` say."""
-    return words.partition(": ")[2] == known
+def name_of(words: str, function: str) -> str:
+    """A mutant's name that outlives changes elsewhere: its function, and `words` without the line."""
+    return f"{function or 'module'}: {words.partition(': ')[2]}"
+
+
+def _functions(tree: ast.Module) -> dict[int, str]:
+    """Node -> the outermost function that it stands in, "Class.method"."""
+    found: dict[int, str] = {}
+    scopes: list[tuple[str, list[ast.stmt]]] = [("", tree.body)]
+    while scopes:
+        name, body = scopes.pop()
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                scopes.append((f"{name}{node.name}.", node.body))
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                for inner in node.body:
+                    found.update((id(part), name + node.name) for part in ast.walk(inner))
+    return found
 
 
 def _spared(tree: ast.Module) -> set[int]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import subprocess
@@ -35,7 +36,9 @@ from kite_hft.sim.order_path.world import OrdersWorld
 from kite_hft.trading.broker import Limits
 from kite_hft.verify.campaign import KITE_RULES, show_progress
 
-PROGRESS: Final = 25
+PROGRESS: Final = 10
+DAYS_HELD: Final = 12
+"""So many days' objects wait to be collected: some 1.5 MB each."""
 BREAKS_TOLD: Final = 10
 TAIL: Final = 60
 COMMAND: Final = "python -m kite_hft.verify sim"
@@ -87,20 +90,29 @@ def live(seed: int, table: Limits, trace: int = 0) -> OrdersWorld:
 
 
 def part(options: argparse.Namespace) -> int:
-    """The days of one process: a line for each break, one now and then, and one with the sums."""
-    table, found, orders = limits(), Sums(), 0
-    for n in range(options.seeds):
-        world = live(options.first + n, table)
+    """The days of one process: a line for each break, and one with the sums of each few days."""
+    gc.disable()  # a day's objects go together, when it is over
+    try:
+        _part(options)
+    except KeyboardInterrupt:
+        return 130  # what was told before stands
+    return 0
+
+
+def _part(options: argparse.Namespace) -> None:
+    table, found = limits(), Sums()
+    for n in range(1, options.seeds + 1):
+        world = live(options.first + n - 1, table)
         found.add(world)
-        orders += len(world.exchange.orders)
         if world.checker.breaks:
             print(json.dumps({"seed": world.seed, "breaks": world.checker.breaks[:3]}), flush=True)
         if options.hash_check:
             print(json.dumps({"seed": world.seed, "hash": world.trace_hash()}), flush=True)
-        if n % PROGRESS == PROGRESS - 1:
-            print(json.dumps({"done": PROGRESS}), flush=True)
-    print(json.dumps({"sums": found.told()}), flush=True)
-    return 0
+        if n % PROGRESS == 0 or n == options.seeds:
+            print(json.dumps({"of": options.first, "done": n, "sums": found.told()}), flush=True)
+            found = Sums()
+        if n % DAYS_HELD == 0:
+            gc.collect()
 
 
 class Sums:
@@ -178,34 +190,39 @@ def lines(pipes: Sequence[IO[str]]) -> Iterator[dict[str, Any]]:
 
 
 def days(options: argparse.Namespace) -> int:
-    """All days; the JSON line."""
-    began, sums, parts = time.monotonic(), Sums(), 0
+    """All days; the JSON line. Ctrl-C ends them, and tells what was found and how to go on."""
+    began, sums = time.monotonic(), Sums()
     breaks: list[dict[str, Any]] = []
-    done = 0
-    with workers(options) as pipes:
-        for row in lines(pipes):
-            if "breaks" in row:
-                breaks.append(row)
-            elif "done" in row:
-                done += row["done"]
-                show(done, options.seeds, len(breaks), began)
-            elif "sums" in row:
-                sums.take(row["sums"])
-                parts += 1
+    wanted = dict(shares(options.seeds, options.first, max(1, options.processes)))
+    done = dict.fromkeys(wanted, 0)
+    interrupted = False
+    try:
+        with workers(options) as pipes:
+            for row in lines(pipes):
+                if "breaks" in row:
+                    breaks.append(row)
+                elif "sums" in row:
+                    sums.take(row["sums"])
+                    done[row["of"]] = row["done"]
+                    show(sum(done.values()), options.seeds, len(breaks), began)
+    except KeyboardInterrupt:
+        interrupted = True
     seconds = time.monotonic() - began
-    wrong = parts != len(shares(options.seeds, options.first, max(1, options.processes)))
-    told = summary(options, sums, breaks, seconds)
-    if wrong:
-        told["wrong"] = "a process ended without its sums; what it said stands above"
-    if options.hash_check:
+    told = summary(options, sums, breaks, seconds, sum(done.values()))
+    left = [(first + done[first], n - done[first]) for first, n in wanted.items() if done[first] < n]
+    if left:
+        told["interrupted" if interrupted else "wrong"] = "not all days were lived"
+        told["go_on"] = [f"{COMMAND} --first {first} --seeds {n}" for first, n in left]
+    differ = False
+    if options.hash_check and not interrupted:
         told["hash_check"] = checked = hash_check(options)
-        wrong = wrong or bool(checked["differ"])
+        differ = bool(checked["differ"])
     print(json.dumps(told))
-    return int(bool(breaks) or wrong)
+    return int(bool(breaks or left) or differ)
 
 
 def summary(
-    options: argparse.Namespace, sums: Sums, breaks: list[dict[str, Any]], seconds: float
+    options: argparse.Namespace, sums: Sums, breaks: list[dict[str, Any]], seconds: float, done: int
 ) -> dict[str, Any]:
     """What is told of a campaign."""
     pairs = {
@@ -217,12 +234,13 @@ def summary(
     empty = [f"{kind} x {state}" for (kind, state), n in pairs.items() if not n]
     told: dict[str, Any] = {
         "campaign": "sim",
-        "seeds": options.seeds,
+        "seeds": done,
         "first": options.first,
         "processes": options.processes,
-        "seeds_per_s": round(options.seeds / seconds, 2),
+        "seeds_per_s": round(done / seconds, 2),
         "seconds": round(seconds, 1),
         "faults": sum(sums.counts.values()),
+        "faults_per_seed": round(sum(sums.counts.values()) / max(done, 1), 1),
         "faults_by_kind": {kind: sums.counts.get(kind, 0) for kind in KINDS},
         **sums.others,
         "pairs_hit": len(pairs) - len(empty),

@@ -27,6 +27,20 @@ def test_net_may_be_below_zero_and_the_other_views_missing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("commodity", "free"),
+    [
+        (None, 10_000), ({"enabled": True, "net": 5.5}, 550), ({"enabled": False, "net": 5.5}, 0),
+        ({"enabled": True}, 0), ([], 0), ({"net": -1}, -100),
+    ],
+)  # fmt: skip
+def test_commodities_are_paid_for_by_their_own_segment(commodity: object, free: int) -> None:
+    data = {"equity": {"net": 100}} | ({"commodity": commodity} if commodity is not None else {})
+    found = parse_funds(json.dumps({"status": "success", "data": data}).encode())
+    assert found.free_paise("MCX") == found.free_paise("NCO") == free
+    assert found.free_paise("NSE") == found.free_paise("CDS") == found.net_paise == 10_000
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         b"", b"{}", body(), body(net="x"), body(net=1, available=[1]),
@@ -42,4 +56,5 @@ def test_what_has_no_readable_net_is_no_answer(wrong: bytes) -> None:
 @pytest.mark.data
 def test_the_official_sample(data_dir: Path) -> None:
     found = parse_funds((data_dir / "kite" / "margins.json").read_bytes())
-    assert found == Funds(9_972_505, 24_543_160, 9_972_505, 24_543_160, 0, 14_570_655)
+    assert found == Funds(9_972_505, 24_543_160, 9_972_505, 24_543_160, 0, 14_570_655, 10_066_170)
+    assert found.free_paise("NFO") == 9_972_505 and found.free_paise("MCX") == 10_066_170

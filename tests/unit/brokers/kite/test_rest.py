@@ -351,5 +351,9 @@ def test_a_change_of_type_carries_protection_where_it_is_due() -> None:
     assert form(0, 0, 0, OrderType.MARKET) == base | {"order_type": "MARKET", "market_protection": "-1"}
     slm = {"order_type": "SL-M", "trigger_price": "99.00", "market_protection": "-1"}
     assert form(0, 0, 9_900, OrderType.SLM) == base | slm
+    ours = {"order_type": "MARKET", "market_protection": "2.5"}
+    assert form(0, 0, 0, OrderType.MARKET, 2.5) == base | ours
+    with pytest.raises(ValueError, match="protection"):
+        form(0, 0, 0, OrderType.MARKET, 0.0)
     sl = {"order_type": "SL", "price": "98.00", "trigger_price": "99.00", "quantity": "7"}
     assert form(7, 9_800, 9_900, OrderType.SL) == base | sl

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from reference.fills import Shown, fills
+from sim_tools import EQUITY, NOW, TABLE, snapshot
 
 from kite_hft.layout import OrderType, Product, Side
 from kite_hft.sim.exchange.exchange import Exchange
@@ -58,3 +59,21 @@ def test_a_recorded_day_fills_orders_as_the_slow_rule_says(data_dir: Path) -> No
             assert ours == fills(buy, px, quantity, [shown(r) for r in window]), (row.key, first)
             seen["whole" if order.done else "part" if order.now.filled else "none"] += 1
     assert min(seen.values()) >= 3, seen
+
+
+def test_what_a_stop_took_from_a_snapshot_is_gone_for_the_next_order() -> None:
+    exchange = Exchange(TABLE, 10**9, 0, ExchangeParams(latency_ns=(0, 0)))
+
+    def show(bid: int, now: int) -> None:
+        bids, asks = [(bid, 5)], [(bid + 5, 5)]
+        exchange.on_ticks(snapshot(0, bids, asks, last=bid, volume=1000, close=10_000), now)
+
+    def buy(order_type: OrderType, now: int, **prices: int) -> None:
+        exchange.place(NewOrder(EQUITY, Side.BUY, order_type, Product.CNC, 5, **prices), now)
+        exchange.step(now)
+
+    show(10_000, NOW)
+    buy(OrderType.SL, NOW, px=10_100, trigger_px=10_020)
+    show(10_020, NOW + 1)  # triggers it: it takes the five that are shown
+    buy(OrderType.LIMIT, NOW + 2, px=10_100)
+    assert [order.now.filled for order in exchange.orders.values()] == [5, 0]

@@ -2,57 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from orders_world import PX, S, World, error, form, limits, ok
+from group_tools import again, fill, group_world, legs, margins, posts, reject
+from orders_world import PX, Answer, S, World, error, filled, limits, ok
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.broker import HttpRequest, HttpResponse
+from kite_hft.trading.book import Cut
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.ports import OrdersConfig
-
-WIDE = RiskLimits(max_order_value=1e8, max_position_size=1e8, max_exposure=1e8)
-
-
-def margins(world: World, rupees: float) -> None:
-    """The broker's calculator says so; everything else is accepted."""
-
-    def call(request: HttpRequest) -> HttpResponse:
-        if request.path.startswith("/margins/basket"):
-            return ok({"initial": {"total": 2 * rupees}, "final": {"total": rupees}})
-        return world.broker.accept(request)
-
-    world.broker.on_call = call
-
-
-def group_world(rupees: float = 500.0, **more: Any) -> World:
-    world = World(config=OrdersConfig(limits(), WIDE, **more)).start()
-    margins(world, rupees)
-    return world
-
-
-def legs(world: World, first: int = 1, **more: Any) -> None:
-    """A short in one instrument and its protective buy in another, the short named first."""
-    words = {"group": 9, "legs": 2, "product": Product.NRML, "qty": 75} | more
-    world.quote()
-    world.wish(first, leg=1, slot=3, side=Side.SELL, **words)
-    world.wish(first + 1, leg=2, slot=0, side=Side.BUY, **words | {"product": Product.MIS})
-
-
-def fill(world: World, seq: int, quantity: int | None = None) -> None:
-    row = world.broker.rows[world.order(seq).order_id]
-    quantity = row["quantity"] if quantity is None else quantity
-    row |= {"filled_quantity": quantity, "average_price": PX / 100}
-    row["status"] = "COMPLETE" if quantity == row["quantity"] else "OPEN"
-    world.update(row)
-    world.run(0.3)
-
-
-def posts(world: World) -> list[str]:
-    return [form(r)["transaction_type"] for r in world.broker.calls("POST") if r.path == "/orders/regular"]
 
 
 def test_margin_first_then_the_protective_buy_then_the_rest() -> None:
@@ -128,9 +91,7 @@ def test_a_rejected_leg_unwinds_what_has_filled() -> None:
     legs(world)
     world.run(0.3)
     fill(world, 2)
-    world.update(world.broker.rows[world.order(1).order_id] | {"status": "REJECTED", "status_message": "RMS"})
-    world.broker.rows[world.order(1).order_id]["status"] = "REJECTED"
-    world.run(0.5)
+    reject(world, 1)
     closing = [o for o in world.stage.book.orders.values() if o.strategy_seq >= ENGINE_SEQ]
     assert [(o.side, o.quantity, o.order_type, o.slot) for o in closing] == [
         (Side.SELL, 75, OrderType.MARKET, 0)
@@ -195,10 +156,7 @@ def test_a_group_that_a_dead_process_left_half_done_is_unwound() -> None:
     legs(world)
     world.run(0.3)
     fill(world, 2)
-    other = World(
-        broker=world.broker, clock=world.clock, journal=world.journal, latest=world.latest,
-        history=list(world.journal.records), config=world.config, more={"restarted": True},
-    ).start()  # fmt: skip
+    other = again(world)
     other.run(0.5)
     cancelled = world.broker.rows[other.order(1).order_id]
     assert cancelled["status"] == "CANCELLED"
@@ -207,3 +165,148 @@ def test_a_group_that_a_dead_process_left_half_done_is_unwound() -> None:
     closing = [o for o in other.stage.book.orders.values() if o.strategy_seq >= ENGINE_SEQ]
     assert [(o.side, o.quantity) for o in closing] == [(Side.SELL, 75)]
     assert S
+
+
+def halved(**more: Any) -> World:
+    """The first leg of a group is out, its second waits."""
+    world = group_world(**more)
+    legs(world)
+    world.run(0.3)
+    assert posts(world) == ["BUY"] and world.status(1) is OrderStatus.NEW
+    return world
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        (lambda world: world.stage.states.reduce("daily loss", ""), "REDUCING"),
+        (lambda world: world.stage.states.hold(1, "a person"), "REDUCING"),
+        (lambda world: world.stage.halt("a person", world.clock.mono), "HALTED"),
+        (lambda world: world.stage.begin_stop(world.clock.mono, "keep"), "HALTED"),
+    ],
+)
+def test_a_leg_that_may_not_open_any_more_breaks_the_group(what: Callable[[World], Any], reason: str) -> None:
+    world = halved()
+    what(world)
+    fill(world, 2)
+    assert world.reason(1) == reason and "GROUP_BROKEN" in world.codes()
+    assert posts(world) == ["BUY", "SELL"] and world.row()["tradingsymbol"] == "SHARE0"  # it is closed again
+
+
+def test_a_leg_waits_for_a_price_to_be_judged_by() -> None:
+    world = halved()
+    world.stale_slots.add(3)
+    fill(world, 2)
+    world.run(3.0)
+    assert posts(world) == ["BUY"] and "GROUP_BROKEN" not in world.codes()
+    world.stale_slots.clear()
+    world.run(0.5)
+    assert posts(world) == ["BUY", "SELL"] and world.row()["tradingsymbol"] == "SHARE3"
+
+
+def test_it_waits_for_a_price_no_longer_than_a_leg_may_rest() -> None:
+    world = halved(group_leg_s=4.0)
+    world.stale_slots.add(3)
+    fill(world, 2)
+    world.run(4.5)
+    assert world.reason(1) == "NO_SNAPSHOT" and "GROUP_BROKEN" in world.codes()
+    assert posts(world) == ["BUY", "SELL"] and world.row()["tradingsymbol"] == "SHARE0"
+
+
+def test_a_market_that_stands_still_lets_no_leg_follow_and_a_moving_one_does() -> None:
+    world = halved()
+    world.do("market_halt", on=True)
+    fill(world, 2)
+    world.run(2.0)
+    assert posts(world) == ["BUY"] and "GROUP_BROKEN" not in world.codes()
+    world.do("market_halt", on=False)
+    world.run(0.5)
+    assert posts(world) == ["BUY", "SELL"] and world.row()["tradingsymbol"] == "SHARE3"
+
+
+def test_a_leg_that_was_to_reduce_opens_nothing_once_that_is_closed() -> None:
+    world = group_world()
+    world.send(1, slot=3, product=Product.NRML, qty=75)
+    filled(world, 75)
+    legs(world, 2)  # sells the future that is held
+    world.run(0.3)
+    assert not world.order(2).opening and world.status(2) is OrderStatus.NEW
+    cut = Cut(1, 3, int(Product.NRML), -75, -75 * PX)
+    world.stage.book.cut(cut)  # the broker has closed it
+    fill(world, 3)
+    assert world.reason(2) == "FROZEN" and world.row()["tradingsymbol"] == "SHARE0"
+
+
+def test_what_is_refused_before_anything_has_left_is_no_broken_group() -> None:
+    world = group_world()
+    world.broker.hold = True
+    legs(world)
+    world.run(0.3)
+    world.stage.halt("a person", world.clock.mono)
+    world.broker.hold = False
+    world.run(0.3)
+    assert (world.reason(1), world.reason(2)) == ("GROUP", "HALTED")
+    assert not posts(world) and "GROUP_BROKEN" not in world.codes()
+    assert not world.stage.keeper.groups.alive
+
+
+def test_legs_that_still_waited_when_their_group_was_given_up_are_refused() -> None:
+    """The group's record was written, and the process died before its legs had left their queue."""
+    world = group_world()
+    legs(world)
+    world.run(0.1)
+    kinds = [record.kind for record in world.journal.records]
+    other = World(
+        broker=world.broker, clock=world.clock, journal=world.journal, latest=world.latest,
+        history=list(world.journal.records)[: kinds.index(Kind.GROUP) + 1], config=world.config,
+        more={"restarted": True},
+    )  # fmt: skip
+    world.broker.ready.clear()
+    legs(other)
+    other.start()
+    other.run(3.0)
+    assert (other.reason(1), other.reason(2)) == ("GROUP", "GROUP")
+    assert not other.stage.keeper.groups.alive
+
+
+def test_no_group_begins_in_a_position_in_which_another_is_being_undone() -> None:
+    world = group_world()
+    legs(world)
+    world.run(0.3)
+    fill(world, 2)
+    reject(world, 1)
+    assert world.stage.keeper.groups.alive
+    legs(world, 5, group=10)
+    world.run(0.3)
+    assert world.reason(5) == world.reason(6) == "GROUP"
+    assert any("group 9 is being undone" in r.data().get("text", "") for r in world.journal.records)
+    finish = world.row() | {"status": "COMPLETE", "filled_quantity": 75, "average_price": PX / 100}
+    world.broker.rows[finish["order_id"]] = finish
+    world.update(finish)
+    world.run(0.3)
+    legs(world, 9, group=12)
+    world.run(0.3)
+    assert posts(world)[-1] == "BUY"
+
+
+def test_no_leg_opens_beside_an_order_whose_fate_became_unknown_with_the_same_answers() -> None:
+    world = group_world()
+    accept = world.broker.on_call
+    assert accept is not None
+
+    def call(request: HttpRequest) -> Answer:
+        if request.path == "/orders/regular" and not world.broker.rows:
+            return TransportError("timed out", sent=True)
+        return accept(request)
+
+    world.broker.on_call = call
+    world.quote()
+    world.wish(1)
+    legs(world, 2)
+    world.broker.hold = True
+    world.run(0.1)  # the order is out, and so is the question what the group takes
+    world.broker.ready.reverse()  # the answer to that comes first
+    world.broker.hold = False
+    world.run(0.1)
+    assert world.status(1) is OrderStatus.AMBIGUOUS
+    assert world.reason(3) == "FROZEN" and len(posts(world)) == 1

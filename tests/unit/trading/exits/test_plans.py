@@ -5,48 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from orders_world import PX, S, World, error, filled, form
+from exits_tools import armed, at, exits, guard, holding
+from orders_world import PX, S, World, error, filled, form, ok
 
-from kite_hft.layout import EventKind, IntentKind, OrderStatus, OrderType, Product, Reason, Side
+from kite_hft.layout import EventKind, OrderStatus, OrderType, Product, Reason, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Order
+from kite_hft.trading.broker import HttpRequest, HttpResponse
 from kite_hft.trading.gate.facts import Facts, View
 from kite_hft.trading.intents import ENGINE_SEQ
 
 NO_SLM = Facts(view=lambda slot, now: View(order_types=~(1 << int(OrderType.SLM))))
-
-
-def holding(quantity: int = 10, side: Side = Side.BUY, **more: Any) -> World:
-    world = World(**more).start()
-    world.send(1, qty=quantity, side=side)
-    filled(world, quantity)
-    return world
-
-
-def exits(world: World, seq: int = 2, **more: Any) -> None:
-    base = {"kind": IntentKind.EXITS, "order_type": 0, "side": 0, "qty": 0, "px": 0, "validity": 0}
-    world.send(seq, **(base | more))
-    world.step(2)
-
-
-def at(world: World, px: int, seconds: float = 0.3) -> None:
-    """The price stands at `px` for so long."""
-    for _ in range(round(seconds / 0.05)):
-        world.clock.advance(S // 20)
-        world.quote(px)
-        world.step()
-
-
-def guard(world: World) -> Order:
-    """The newest order that the engine placed."""
-    return [o for o in world.stage.book.orders.values() if o.strategy_seq >= ENGINE_SEQ][-1]
-
-
-def armed(world: World) -> Order:
-    """The guard rests at the exchange, waiting for its trigger."""
-    world.update(world.row() | {"status": "TRIGGER PENDING"})
-    world.row()["status"] = "TRIGGER PENDING"
-    return guard(world)
 
 
 def test_a_stop_rests_at_the_broker_sized_to_the_position() -> None:
@@ -224,6 +192,7 @@ def test_exits_dropped_and_replaced() -> None:
         ({"trigger_px": PX - 101}, "TICK_SIZE"),
         ({"trigger_px": PX + 600}, "BAD_INTENT"),
         ({"trigger_px": PX - 100, "px": PX - 200}, "BAD_INTENT"),
+        ({"px": PX - 1000}, "BAD_INTENT"),
         ({"trigger_px": PX - 100, "slot": 1}, "NO_POSITION"),
         ({"trigger_px": PX - 100, "order_type": OrderType.MARKET}, "BAD_INTENT"),
         ({"trigger_px": PX - 100, "slot": 2}, "UNKNOWN_INSTRUMENT"),
@@ -273,6 +242,16 @@ def test_a_refused_stop_is_told_tried_again_and_becomes_a_limit_stop() -> None:
     assert guard(world).order_type == OrderType.SL and guard(world).status is OrderStatus.PENDING
     at(world, PX, 1.0)
     assert len([o for o in world.stage.book.orders.values() if o.strategy_seq >= ENGINE_SEQ]) == 2
+
+
+def test_a_call_too_many_says_nothing_of_the_order_type() -> None:
+    world = holding()
+    world.broker.on_call = lambda request: error(429, "NetworkException", "Too many requests")
+    exits(world, trigger_px=PX - 100)
+    at(world, PX, 1.0)
+    world.broker.on_call = None
+    at(world, PX, 30.0)
+    assert guard(world).order_type == OrderType.SLM and guard(world).status is OrderStatus.OPEN
 
 
 def test_exits_pass_while_nothing_may_open() -> None:
@@ -372,3 +351,52 @@ def test_what_happens_to_a_plan_is_journalled() -> None:
     records = [r.data() for r in world.journal.records if r.kind is Kind.PLAN]
     assert records[0]["stop"] == PX - 100 and records[0]["seq"] == 2
     assert records[-1]["side"] == Side.SELL and EventKind.ACCEPTED
+
+
+def test_a_target_that_is_not_turned_back_is_cancelled_and_a_stop_placed_when_that_is_proven() -> None:
+    world = holding()
+    exits(world, trigger_px=PX - 100, px=PX + 200)
+    armed(world)
+    at(world, PX + 200)
+    target = guard(world)
+    assert target.order_type == OrderType.LIMIT
+    world.row()["status"] = "OPEN"
+    held_back = True
+
+    def call(request: HttpRequest) -> HttpResponse:
+        if request.method == "PUT":
+            return error(400, "InputException", "order type cannot be changed")
+        if request.method == "DELETE" and held_back:
+            return ok({"order_id": target.order_id})  # taken, and not yet done
+        return world.broker.accept(request)
+
+    world.broker.on_call = call
+    placed = len(world.broker.calls("POST"))
+    at(world, PX + 120, 1.0)
+    assert len(world.broker.calls("DELETE")) == 1 and len(world.broker.calls("POST")) == placed
+    assert world.stage.book.live_count() == 1  # nothing beside what may still fill
+    (told,) = [text for text in world.alerts if text.startswith("EXIT_REFUSED")]
+    assert "not turned back into a stop: order type cannot be changed" in told
+    world.update(world.row() | {"status": "CANCELLED"})
+    world.row()["status"] = "CANCELLED"
+    at(world, PX + 120, 0.3)
+    stop = guard(world)
+    assert (stop.order_type, stop.trigger_px, stop.quantity) == (OrderType.SLM, PX - 100, 10)
+    cleared = {f["code"] for f in world.alert_fields if f.get("cleared")}
+    assert "EXIT_REFUSED" not in cleared  # the broker has it, the exchange not yet
+    world.update(world.row() | {"status": "TRIGGER PENDING"})
+    at(world, PX + 120, 0.3)
+    assert "EXIT_REFUSED" in {f["code"] for f in world.alert_fields if f.get("cleared")}
+    assert world.stage.book.live_count() == 1
+
+
+def test_a_stop_covers_whole_lots_and_the_rest_is_told() -> None:
+    world = World().start()
+    world.send(1, slot=3, qty=150)
+    filled(world, 100)
+    world.row()["status"] = "CANCELLED"
+    world.run(3.0)
+    exits(world, trigger_px=PX - 100, slot=3)
+    assert guard(world).quantity == 75
+    assert sum(text.startswith("ODD_LOT") for text in world.alerts) == 1
+    assert not [text for text in world.alerts if text.startswith("EXIT_REFUSED")]

@@ -168,3 +168,39 @@ def test_a_day_without_trading_has_nothing_to_protect() -> None:
     assert hours_at((), at("11:00")).trades is False
     facts = Facts({("NSE", False): ()}, frozenset(), frozenset({"NSE:PLAIN"}))
     assert covers([long()], [], [], facts, at("11:00"), 0)[0].naked == 0
+
+
+def target(**changes: object) -> Resting:
+    """The order of an exit while the price is at its target; it is a stop again at 95 otherwise."""
+    words = {"order_type": "LIMIT", "status": "OPEN", "stop": 95.0, "tended": True}
+    return stop(**(words | changes))  # type: ignore[arg-type]
+
+
+def test_a_target_protects_as_long_as_somebody_turns_it_back_into_a_stop() -> None:
+    later = {"now_ns": 3600 * S}
+    assert naked(long(), [target()], **later) == 0  # type: ignore[arg-type]
+    assert naked(long(), [target(quantity=6)], **later) == 4  # type: ignore[arg-type]
+    (told,) = covers([long()], [target()], [], FACTS, at("11:00"), 3600 * S)
+    assert told.state() == "+10: target 10; the broker squares off about 15:20"
+
+
+@pytest.mark.parametrize(
+    ("order", "held", "clock", "words"),
+    [
+        (target(tended=False), long(), "11:00", "the engine does not answer"),
+        (target(key="NSE:CAS"), long("NSE:CAS"), "15:21", "no stop is taken in this phase"),
+        (target(stop=100.0), long(), "11:00", "the price is beyond its stop 100.00"),
+        (target(stop=100.0, side="BUY"), long(quantity=-10), "11:00", "the price is beyond its stop 100.00"),
+        (target(stop=0.0), long(), "11:00", "rests, and stops no loss"),
+    ],
+)
+def test_a_target_that_nobody_turns_back_protects_nothing(
+    order: Resting, held: Held, clock: str, words: str
+) -> None:
+    (told,) = covers([held], [order], [], FACTS, at(clock), 3600 * S)
+    assert told.naked == 10 and words in told.state()
+
+
+def test_a_target_nobody_tends_is_no_closing_order_either() -> None:
+    """An order that has just been turned into a limit would count as one for half a minute."""
+    assert naked(long(), [target(tended=False)], now_ns=S) == 10

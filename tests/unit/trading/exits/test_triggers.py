@@ -2,76 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from orders_world import PX, S, World, error, filled, form, ok
+from gtt_tools import GTT, Answer, Gtts, entry, overnight
+from orders_world import PX, S, World, error, filled, limits
 
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.broker import HttpRequest, TransportError
+from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.intents import ENGINE_SEQ
-
-Answer = HttpResponse | TransportError
-
-
-class Gtts:
-    """The broker's triggers, beside a scripted broker."""
-
-    def __init__(self, world: World) -> None:
-        self.world, self.rows, self.lost, self.calls = world, dict[int, dict[str, Any]](), False, list[str]()
-        world.broker.on_call, world.broker.triggers = self.call, []
-
-    def call(self, request: HttpRequest) -> Answer:
-        if not request.path.startswith("/gtt/triggers"):
-            return self.world.broker.accept(request)
-        self.calls.append(request.method)
-        number = int(request.path.rsplit("/", 1)[1]) if request.method != "POST" else 100 + len(self.rows)
-        if request.method == "DELETE":
-            self.rows[number]["status"] = "deleted"
-        else:
-            self.rows[number] = self.row(number, form(request))
-        self.world.broker.triggers = list(self.rows.values())
-        return TransportError("timed out", sent=True) if self.lost else ok({"trigger_id": number})
-
-    def row(self, number: int, terms: dict[str, str]) -> dict[str, Any]:
-        condition, orders = json.loads(terms["condition"]), json.loads(terms["orders"])
-        token = (1000 + int(condition["tradingsymbol"][-1])) * 256 + 1
-        return {
-            "id": number, "type": terms["type"], "status": "active",
-            "condition": condition | {"instrument_token": token},
-            "orders": [order | {"result": None} for order in orders],
-        }  # fmt: skip
-
-    def fire(self, number: int, leg: int = 0, failed: str = "") -> str:
-        """The trigger places its order, without any tag; returns the order's id."""
-        row, terms = self.rows[number], self.rows[number]["orders"][leg]
-        order_id = "" if failed else f"77{number}"
-        status = "failed" if failed else "success"
-        terms["result"] = {
-            "order_result": {"status": status, "order_id": order_id, "rejection_reason": failed}
-        }
-        row["status"] = "triggered"
-        if not failed:
-            self.world.broker.rows[order_id] = {
-                "order_id": order_id, "status": "OPEN", "exchange": "NSE", "tag": None, "tags": [],
-                "tradingsymbol": terms["tradingsymbol"], "transaction_type": terms["transaction_type"],
-                "instrument_token": row["condition"]["instrument_token"], "quantity": terms["quantity"],
-                "order_type": "LIMIT", "product": terms["product"], "filled_quantity": 0,
-                "pending_quantity": terms["quantity"], "average_price": 0, "price": terms["price"],
-                "trigger_price": 0, "order_timestamp": "2027-01-15 13:30:00",
-            }  # fmt: skip
-        return order_id
-
-
-GTT = {
-    "kind": IntentKind.GTT, "product": Product.CNC, "px": PX - 95, "trigger_px": PX - 100, "qty": 10,
-}  # fmt: skip
-
-
-def entry(world: World, seq: int = 1, **more: Any) -> None:
-    world.send(seq, **(GTT | more))
-    world.run(0.3)
+from kite_hft.trading.lifecycle import WORKING
+from kite_hft.trading.ports import OrdersConfig
 
 
 def test_an_entry_lies_at_the_broker_and_its_order_is_the_strategys() -> None:
@@ -116,13 +58,15 @@ def test_one_without_an_answer_is_looked_up_and_never_sent_again() -> None:
     assert world.stage.keeper.triggers.standing[1, 1].trigger_id == "100"
 
 
-def test_one_that_was_never_there_is_absent_after_two_reads() -> None:
+def test_one_that_was_never_there_is_absent_after_two_reads_past_the_horizon() -> None:
     world = World().start()
     gtts = Gtts(world)
     gtts.lost = True
     world.broker.on_call = lambda request: TransportError("timed out", sent=True)
     entry(world)
-    world.run(6.0)
+    world.run(170.0, 0.5)
+    assert not world.kinds(1) and "TRIGGER_UNKNOWN" in world.codes()  # it may arrive late
+    world.run(20.0, 0.5)
     assert world.kinds(1) == ["REJECTED"] and world.reason(1) == "ABSENT"
     assert not gtts.rows and not world.stage.keeper.triggers.standing
 
@@ -166,17 +110,6 @@ def test_a_killed_account_sends_no_entry() -> None:
     assert not gtts.calls and world.reason(1) == "KILLED"
 
 
-def overnight() -> tuple[World, Gtts]:
-    world = World().start()
-    gtts = Gtts(world)
-    world.send(1, product=Product.CNC)
-    filled(world, 10)
-    words = {"kind": IntentKind.EXITS, "flags": 2, "order_type": 0, "side": 0, "qty": 0, "validity": 0}
-    world.send(2, product=Product.CNC, trigger_px=PX - 100, px=PX + 200, **words)
-    world.run(0.3)
-    return world, gtts
-
-
 def test_exits_overnight_are_one_trigger_of_two_legs() -> None:
     world, gtts = overnight()
     row = gtts.rows[100]
@@ -194,7 +127,11 @@ def test_the_trigger_follows_the_position_and_goes_with_it() -> None:
     filled(world, 5)
     world.run(0.3)
     assert [o["quantity"] for o in gtts.rows[100]["orders"]] == [15, 15]
+    before = len(world.broker.rows)
     world.send(4, product=Product.CNC, side=Side.SELL, qty=15, px=PX)
+    assert len(world.broker.rows) == before  # the trigger goes first
+    world.run(1.5)
+    assert gtts.rows[100]["status"] == "deleted" and len(world.broker.rows) == before + 1
     filled(world, 15)
     world.run(2.0)
     assert gtts.rows[100]["status"] == "deleted" and world.kinds(2)[-1] == "COMPLETE"
@@ -238,3 +175,174 @@ def test_after_a_restart_the_list_tells_what_became_of_it() -> None:
     ).start()  # fmt: skip
     assert third.quantity(product=Product.CNC) == 10
     assert [r.kind for r in world.journal.records].count(Kind.GTT) >= 3
+
+
+def test_after_a_restart_the_number_of_a_fired_exit_is_not_given_again() -> None:
+    world, gtts = overnight()
+    order_id = gtts.fire(100, leg=0)
+    world.update(world.broker.rows[order_id])
+    world.run(4.0)
+    (child,) = world.stage.book.live_orders.values()
+    records = world.journal.records
+    fired = [at for at, r in enumerate(records) if r.kind is Kind.GTT and "child" in r.data()]
+    other = World(
+        broker=world.broker, clock=world.clock, latest=world.latest, more={"restarted": True},
+        history=list(records[: fired[0] + 1]),
+    ).start()  # fmt: skip
+    assert other.stage.intake.next_engine_seq() > child.strategy_seq >= ENGINE_SEQ
+
+
+NRML: dict[str, Any] = {"product": Product.NRML, "slot": 3, "qty": 75}
+SALE: dict[str, Any] = {"side": Side.SELL, "px": PX + 300, "trigger_px": PX + 305}
+
+
+def limited(**more: Any) -> World:
+    return World(config=OrdersConfig(limits(), risk=RiskLimits(**more))).start()
+
+
+def test_entries_that_wait_at_the_broker_count_as_working_orders_and_in_the_exposure() -> None:
+    world = limited(max_working_orders=2)
+    Gtts(world)
+    entry(world)
+    entry(world, 2, slot=1)
+    entry(world, 3)
+    assert world.reason(3) == "MAX_WORKING_ORDERS"
+    world.send(4)
+    assert world.reason(4) == "MAX_WORKING_ORDERS"
+    world.send(5, kind=IntentKind.CANCEL, target_seq=1)
+    world.run(0.3)
+    world.send(6)
+    assert world.status(6) in WORKING
+    world = limited(max_position_size=1_500.0)  # 15 shares
+    Gtts(world)
+    entry(world)
+    world.send(2)
+    assert world.reason(2) == "MAX_EXPOSURE"
+    world.send(3, qty=5)
+    assert world.status(3) in WORKING
+
+
+def test_the_worth_of_an_entry_is_judged_at_its_own_price_too() -> None:
+    world = limited(max_order_value=1_100.0)
+    gtts = Gtts(world)
+    entry(world, trigger_px=PX + 2_000, px=PX + 2_000)
+    assert world.reason(1) == "MAX_ORDER_VALUE"
+    entry(world, 2, trigger_px=PX + 500, px=PX + 500)
+    assert world.kinds(2) == ["ACCEPTED"] and gtts.calls == ["POST"]
+
+
+def test_a_change_of_an_entry_is_judged_as_a_new_one_and_an_enlarged_one_refused() -> None:
+    world = limited(max_order_value=1_100.0, max_working_orders=1)
+    gtts = Gtts(world)
+    entry(world, trigger_px=PX + 500, px=PX + 500)
+    change = {"kind": IntentKind.MODIFY, "target_seq": 1, "qty": 0, "order_type": 0}
+    for seq, words, reason in (
+        (2, {"px": PX + 1_500, "trigger_px": PX + 1_500}, "MAX_ORDER_VALUE"),
+        (3, {"px": PX + 1_200}, "PRICE_COLLAR"),
+        (4, {"px": PX + 503}, "TICK_SIZE"),
+        (5, {"px": 0, "qty": 11}, "BAD_INTENT"),
+    ):
+        world.send(seq, **(change | words))
+        world.run(0.3)
+        assert world.reason(seq) == reason
+    world.stage.halt("test", world.clock.mono)
+    world.send(6, **(change | {"px": PX + 490}))
+    assert world.reason(6) == "HALTED" and gtts.calls == ["POST"]
+    world.do("resume", by="test")
+    world.send(7, **(change | {"px": PX + 490}))
+    world.run(0.5)
+    assert gtts.calls == ["POST", "PUT"]
+
+
+def latched(flat: bool = False) -> tuple[World, Gtts, list[str]]:
+    """Long 75 in NRML; an entry, and an exit of the strategy's own, wait at the broker."""
+    killed = [""]
+    world = World(more={"killed": lambda: killed[0], "kill_flat": lambda: flat}).start()
+    gtts = Gtts(world)
+    world.send(1, **NRML)
+    filled(world, 75)
+    entry(world, 2, **NRML)
+    entry(world, 3, **(NRML | SALE))
+    assert world.kinds(2) == world.kinds(3) == ["ACCEPTED"]
+    return world, gtts, killed
+
+
+def statuses(gtts: Gtts) -> list[str]:
+    return [row["status"] for row in gtts.rows.values()]
+
+
+def test_a_kill_deletes_entries_and_leaves_what_closes() -> None:
+    world, gtts, killed = latched()
+    killed[0] = "test"
+    world.run(4.0)
+    assert statuses(gtts) == ["deleted", "active"] and world.kinds(2)[-1] == "CANCELLED"
+    entry(world, 4, **(NRML | SALE))  # what it would close is covered: it would open
+    assert world.reason(4) == "KILLED"
+    world.send(5, kind=IntentKind.CANCEL, target_seq=3)
+    world.run(2.0)
+    entry(world, 6, **(NRML | SALE))
+    world.run(2.0)
+    assert world.kinds(6) == ["ACCEPTED"]  # an exit passes, killed or not
+
+
+def test_a_kill_that_flattens_deletes_all_of_them_before_it_closes() -> None:
+    world, gtts, killed = latched(flat=True)
+    seen = []
+
+    def call(request: HttpRequest) -> Answer:
+        if request.method == "POST":
+            seen.append(statuses(gtts))
+        answer = gtts.call(request)
+        if request.method == "POST":
+            row = world.row()
+            row |= {"filled_quantity": row["quantity"], "average_price": 100.0, "status": "COMPLETE"}
+        return answer
+
+    world.broker.on_call = call
+    killed[0] = "test"
+    world.run(6.0)
+    assert seen == [["deleted", "deleted"]] and world.quantity(slot=3, product=Product.NRML) == 0
+
+
+def test_a_trigger_that_does_not_go_holds_the_closing_up_for_seconds_only() -> None:
+    world, gtts, killed = latched(flat=True)
+    refuse = [True]
+
+    def call(request: HttpRequest) -> Answer:
+        if request.method == "DELETE" and refuse[0]:
+            return error(400, "InputException", "not now")
+        return gtts.call(request)
+
+    world.broker.on_call = call
+    killed[0] = "test"
+    world.run(6.0)
+    assert [o.side for o in world.stage.book.live_orders.values()] == [Side.SELL]
+    assert len([r for r in world.broker.calls("DELETE")]) <= 8  # ever more seldom
+
+
+def test_a_kill_leaves_no_more_of_an_exit_than_what_it_closes() -> None:
+    world, gtts, killed = latched()
+    world.send(4, **(NRML | {"qty": 75}))
+    filled(world, 75)
+    world.send(5, kind=IntentKind.CANCEL, target_seq=3)
+    world.run(2.0)
+    entry(world, 6, **(NRML | SALE | {"qty": 150}))
+    world.run(2.0)
+    world.stage.book.position_of(1, 3, int(Product.NRML)).quantity = 75  # 75 of them went another way
+    killed[0] = "test"
+    world.run(4.0)
+    assert [row["orders"][0]["quantity"] for row in gtts.rows.values()][-1] == 75
+    assert statuses(gtts)[-1] == "active"
+
+
+def test_the_stop_of_a_plan_stands_beside_a_trigger_of_the_strategys_own_until_that_fires() -> None:
+    world = latched()[0]
+    words = {"kind": IntentKind.EXITS, "order_type": 0, "side": 0, "qty": 0, "px": 0, "validity": 0}
+    world.send(4, **(NRML | words | {"trigger_px": PX - 100}))
+    world.run(2.0)
+    stops = [o for o in world.stage.book.live_orders.values() if o.strategy_seq >= ENGINE_SEQ]
+    assert [o.quantity for o in stops] == [75] and "EXIT_REFUSED" not in world.codes()
+    entry(world, 5, **(NRML | SALE))  # two triggers would close it twice: judged as an opening
+    world.stage.halt("test", world.clock.mono)
+    entry(world, 6, **(NRML | SALE))
+    assert world.kinds(5) == ["ACCEPTED"] and world.reason(6) == "HALTED"

@@ -14,6 +14,7 @@ from kite_hft.layout import IntentKind, OrderStatus, OrderType, Side
 from kite_hft.settings import RiskSection
 from kite_hft.trading.book import Order
 from kite_hft.trading.broker import Conduct
+from kite_hft.trading.gate import checks_form as form
 from kite_hft.trading.gate.checks import more, resulting, type_of, value_of
 from kite_hft.trading.gate.checks_conduct import noise
 from kite_hft.trading.gate.checks_form import untradable
@@ -183,3 +184,40 @@ def test_a_context_has_one_slice_unless_told() -> None:
         None,
         False,
     )
+
+
+def asked(check: Any, wish: Any, limits: RiskLimits | None = None, **more: Any) -> str | None:
+    """What one line says of an intent in an open market."""
+    bench = Bench()
+    context = bench.stage.gate.context(wish, 0, bench.clock.mono)
+    for name, value in more.items():
+        setattr(context, name, value)
+    return check(wish, context, limits or RiskLimits())  # type: ignore[no-any-return]
+
+
+def test_an_order_type_that_is_not_enabled() -> None:
+    limits = RiskLimits(order_types=frozenset({OrderType.MARKET}))
+    assert asked(form.fields, intent(1), limits) == "order type LIMIT is not enabled"
+    assert asked(form.fields, intent(1, order_type=OrderType.MARKET, px=0), limits) is None
+
+
+def test_the_largest_quantity() -> None:
+    limits = RiskLimits(max_order_quantity=10)
+    assert asked(form.quantity, intent(1, qty=10), limits) is None
+    assert asked(form.quantity, intent(1, qty=11), limits) == "quantity 11 > max_order_quantity 10"
+    assert asked(form.quantity, intent(1, qty=11), limits, reducing=True) is None
+
+
+@pytest.mark.parametrize(("slices", "most"), [(1, 10), (2, 16), (3, 24)])
+def test_what_is_above_the_freeze_quantity_goes_in_slices_of_whole_lots(slices: int, most: int) -> None:
+    lots = replace(FUTURE, lot_size=4, freeze_quantity=10)
+    for qty in range(1, 40):
+        for kind, largest in ((IntentKind.PLACE, most), (IntentKind.MODIFY, 10)):
+            text = asked(form.quantity, intent(1, qty=qty, kind=kind), instrument=lots, slices_max=slices)
+            assert (text is None) == (qty <= largest), (kind, qty, text)
+
+
+def test_prices_are_not_negative() -> None:
+    for words in ({"px": -1}, {"trigger_px": -1}):
+        assert "negative" in (asked(form.numbers, intent(1, **words)) or "")
+    assert asked(form.numbers, intent(1, kind=IntentKind.MODIFY, px=0)) is None

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from orders_world import PX, S, instruments
 
+from kite_hft._tally import VALUE_MAX, Tally
 from kite_hft.layout import Product, Side
 from kite_hft.trading.book import EXTERNAL, Book
-from kite_hft.trading.gate.guards import Guards, Tally
+from kite_hft.trading.gate.guards import Guards
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.positions import Fill
+from kite_hft.verify.risk.bench import Bench, each_kind
 
 TABLE = instruments()
 BUY, SELL = Side.BUY, Side.SELL
@@ -54,6 +58,46 @@ def test_the_same_order_again() -> None:
     seen.forget_repeats()
     assert seen.same(2, 0, BUY, 10, 10 * S) == 0
     assert seen.of_strategy(1, 10 * S).orders == 4, "what was sent stays sent"
+
+
+def test_sums_have_no_end() -> None:
+    seen = tally(period_s=10.0)
+    for at in range(100):
+        seen.add(1, 0, BUY, 2**31, VALUE_MAX if at % 2 else 2**80, at)
+    one = seen.of_strategy(1, 99)
+    assert (one.orders, one.quantity, one.value_paise) == (100, 100 * 2**31, 100 * VALUE_MAX)
+    assert seen.gross_paise == 100 * VALUE_MAX
+    later = seen.of_slot(0, 10 * S + 49)
+    assert (later.orders, later.value_paise) == (50, 50 * VALUE_MAX)
+    assert seen.of_slot(0, 10 * S + 99).value_paise == 0 and seen.gross_paise == 100 * VALUE_MAX
+
+
+def test_many_different_orders_leave_nothing_behind_when_they_are_over() -> None:
+    seen = tally(repeats_s=1.0)
+    for number in range(10_000):
+        seen.add(1, number, BUY, 1, 1, number * S)
+        assert seen.same(1, number, BUY, 1, number * S) == 1
+    assert seen.different <= 4096
+    fresh = tally(repeats_s=1.0)
+    for number in range(5000):
+        fresh.add(1, number, BUY, 1, 1, 0)
+    assert fresh.different == 5000 and fresh.same(1, 0, BUY, 1, 0) == 1, "what still counts stays"
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.booleans()), max_size=200))
+def test_windows_are_what_a_list_says(orders: list[tuple[int, int, bool]]) -> None:
+    seen, told, now = tally(period_s=10e-9, repeats_s=7e-9), list[tuple[int, int, int, bool]](), 0
+    for key, step, placed in orders:
+        now += step
+        seen.add(key, key % 2, BUY, key + 1, 100 * key, now, placed=placed)
+        told.append((key, now, 100 * key, placed))
+        for strategy in range(4):
+            recent = [row for row in told if row[0] == strategy and row[1] > now - 10]
+            one = seen.of_strategy(strategy, now)
+            assert (one.orders, one.value_paise) == (len(recent), sum(row[2] for row in recent))
+            assert one.quantity == len(recent) * (strategy + 1)
+            same = [row for row in told if row[0] == strategy and row[1] > now - 7 and row[3]]
+            assert seen.same(strategy, strategy % 2, BUY, strategy + 1, now) == len(same)
 
 
 def guards(**limits: Any) -> Guards:
@@ -226,3 +270,25 @@ def test_silence_is_what_none_of_the_questions_would_break() -> None:
     assert not guard.silent(2, 0, 5 * S - 1) and guard.silent(2, 0, 5 * S)
     guard.fold({"guard": "drawdown", "text": "x", "peak_paise": 0}, 0)
     assert not guard.silent(2, 0, 5 * S)
+
+
+def test_a_day_that_only_loses_is_measured_from_nothing() -> None:
+    for net, trips in ((-99, False), (-100, True)):
+        guards = Guards(RiskLimits(max_drawdown=1.0))
+        assert bool(guards.mark(net)) is trips and guards.peak_paise == 0
+
+
+def test_a_position_that_was_opened_and_closed_between_two_looks_is_seen_whatever_it_made() -> None:
+    for units in (-1, 1, 2):
+        bench = Bench()
+        position = bench.stage.book.position_of(1, 0, 3)
+        position.net_units = -units
+        found = Guards(RiskLimits()).look(bench.stage.book, each_kind())
+        assert [(row["guard"], row["paise"]) for row in found] == [("closed", units)]
+
+
+def test_a_position_closed_without_a_loss_trips_nothing() -> None:
+    guards = Guards(RiskLimits(stop_losses_max=1, cooldown_s=60.0))
+    for paise in (0, 5):
+        row = {"guard": "closed", "strategy": 1, "slot": 0, "paise": paise, "peak_paise": 0}
+        assert guards.fold(row, 10) == "" and guards.calm

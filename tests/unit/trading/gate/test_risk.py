@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gate_tools import plain_of
 from orders_world import PX, S, instrument, instruments, intent
 
 from kite_hft.layout import NO_SLOT, IntentKind, OrderStatus, OrderType, Product, Reason, Side, Validity
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.gate import risk
 from kite_hft.trading.gate.checks import Context, RiskLimits
-from kite_hft.trading.gate.risk import CHECKS, Verdict, gather, judge, plain_of
+from kite_hft.trading.gate.risk import CHECKS, Verdict, gather, judge
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import Input
@@ -57,9 +58,11 @@ class Desk:
 
     def judge(self, strategy_seq: int = 100, **fields: Any) -> Verdict | None:
         wish = intent(strategy_seq, **fields)
-        verdict = judge(wish, self.context(wish), self.limits)
-        quick = judge(wish, self.context(wish), self.limits, plain=plain_of(TABLE, self.limits))
-        assert quick == verdict
+        context = self.context(wish)
+        verdict, plain = judge(wish, context, self.limits), plain_of(context, self.limits)
+        if plain.passes(wish, context.last_seq, context.now_ns) is not None:
+            assert verdict is None
+        assert judge(wish, self.context(wish), self.limits, plain=plain) == verdict
         return verdict
 
     def reason(self, **fields: Any) -> Reason | None:
@@ -322,6 +325,26 @@ def test_modifications(desk: Desk) -> None:
     assert desk.judge(kind=CANCEL, target_seq=1) is None
     order.modifications, order.quantity_max = 0, 11
     assert modification(desk, px=PX + 5) is Reason.ORDER_NOT_OPEN
+
+
+def test_another_type_needs_its_prices(desk: Desk) -> None:
+    desk.order(1, side=Side.SELL, order_type=OrderType.SLM, px=0, trigger_px=PX - 100)
+    assert modification(desk, order_type=OrderType.LIMIT) is Reason.BAD_INTENT
+    assert modification(desk, order_type=OrderType.SL) is Reason.BAD_INTENT
+    assert modification(desk, order_type=OrderType.SL, px=PX - 150) is None
+    desk.order(2, side=Side.SELL)
+    assert modification(desk, order_type=OrderType.SLM, target_seq=2) is Reason.BAD_INTENT
+    assert modification(desk, order_type=OrderType.SLM, target_seq=2, trigger_px=PX - 5) is None
+
+
+def test_an_entry_made_smaller_passes_whatever_the_state(desk: Desk) -> None:
+    desk.order(1)
+    desk.halted = "a test"
+    assert modification(desk, qty=5) is None
+    assert modification(desk, qty=5, px=PX, order_type=OrderType.LIMIT) is None
+    assert modification(desk, qty=5, px=PX + 5) is Reason.HALTED, "at a better price it is likelier to fill"
+    assert modification(desk, qty=5, order_type=OrderType.MARKET) is Reason.HALTED
+    assert modification(desk, qty=11) is Reason.HALTED and modification(desk, px=PX - 5) is Reason.HALTED
 
 
 @pytest.mark.parametrize("status", [OrderStatus.NEW, OrderStatus.SENT, OrderStatus.AMBIGUOUS])

@@ -147,3 +147,39 @@ def test_edges_that_are_allowed() -> None:
     with pytest.raises(SizingError, match="a stop at 0"):
         sizing.stop_by_range(3, 1.5, Side.BUY, fine)
     assert sizing.whole_lots(-5, SHARE) == 0 and sizing.whole_lots(149.9, FUTURE) == 75
+
+
+def test_the_range_counts_a_gap_either_way() -> None:
+    assert sizing.average_true_range([10, 20], [10, 19], [10, 19], 1) == 10, "20 - 10"
+    assert sizing.average_true_range([10, 5], [10, 4], [10, 4], 1) == 6, "10 - 4"
+    assert sizing.average_true_range([10, 15], [10, 5], [10, 10], 1) == 10, "15 - 5"
+    with pytest.raises(SizingError, match="range is inf"):
+        sizing.average_true_range([1.0, math.inf], [1.0, 1.0], [1.0, 1.0], 1)
+
+
+def test_the_smallest_distance_price_and_margin() -> None:
+    fine = replace(SHARE, tick_px=1)
+    assert sizing.stop_by_range(3, 0.25, Side.BUY, fine) == 2
+    assert position_size(fine, 1, 2, 10, free_paise=10**6) == Size(10, "risk")
+    assert position_size(fine, 2, 1, 10, free_paise=10**6) == Size(10, "risk")
+    assert position_size(fine, 2, 1, 10**6, free_paise=10, margin_paise=1.0) == Size(10, "margin")
+
+
+def test_nothing_to_risk_and_nothing_free_is_nothing() -> None:
+    fine = replace(SHARE, tick_px=1)
+    assert position_size(fine, 2, 1, 0, free_paise=10**6) == Size(0, "risk")
+    assert position_size(fine, 2, 1, -5, free_paise=10**6, factor=2.0) == Size(0, "risk")
+    assert position_size(fine, 2, 1, 10, free_paise=0, margin_paise=1.0) == Size(0, "margin")
+    assert position_size(fine, 2, 1, 10, free_paise=10, share_of_free=0.0) == Size(0, "margin")
+    assert position_size(fine, 2, 1, 0, free_paise=-5) == Size(0, "risk"), (
+        "both are nothing: the first says so"
+    )
+
+
+def test_what_has_no_price_or_no_multiplier_has_no_size_however_it_is_margined() -> None:
+    for entry_px, stop_px in ((0, PX), (-1, PX), (PX, 0), (PX, -1)):
+        with pytest.raises(SizingError, match="entry"):
+            position_size(SHARE, entry_px, stop_px, 1000, free_paise=10**6, margin_paise=100.0)
+    for multiplier in (None, 0, -1):
+        with pytest.raises(SizingError, match="multiplier"):
+            sizing.unit_paise(PX, replace(FUTURE, multiplier=multiplier))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from orders_world import Queue, World, filled
+from orders_world import Queue, World, filled, ok
 
+from kite_hft.brokers.kite.rest import KITE
 from kite_hft.layout import OrderStatus, Product
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.intents import ENGINE_SEQ, Tags
+from kite_hft.trading.recovery.adopting import adopt, opens
 
 OTHER_RUN = Tags("abc", 99)
 
@@ -121,3 +123,108 @@ def test_slices_stand_in_the_journal() -> None:
     }
     written = {r.kind for r in run.journal.records[before:]}
     assert not written & {Kind.REPORT, Kind.RESOLVED, Kind.TRADE}
+
+
+def protected(held: int = 10, **more: Any) -> World:
+    """The account holds `held`; a stop of a run that is not continued lies at the broker."""
+    world, tag = World(more=more), OTHER_RUN.tag(3)
+    share = {"exchange": "NSE", "tradingsymbol": "SHARE0", "instrument_token": 1000 * 256 + 1}
+    if held:
+        world.broker.held = [share | {"quantity": held, "product": "MIS", "average_price": 100.0}]
+    world.broker.rows["stop"] = share | {
+        "order_id": "stop", "status": "TRIGGER PENDING", "quantity": 10, "transaction_type": "SELL",
+        "order_type": "SL-M", "product": "MIS", "filled_quantity": 0, "pending_quantity": 10,
+        "average_price": 0, "price": 0.0, "trigger_price": 99.0, "tag": tag, "tags": [tag],
+    }  # fmt: skip
+    return world.start()
+
+
+def beside(world: World, name: str, quantity: int, side: str = "SELL") -> None:
+    """One more order of that run: a LIMIT."""
+    tag = OTHER_RUN.tag(20 + len(world.broker.rows))
+    world.broker.rows[name] = world.broker.rows["stop"] | {
+        "order_id": name, "status": "OPEN", "order_type": "LIMIT", "price": 104.0, "trigger_price": 0.0,
+        "quantity": quantity, "transaction_type": side, "tag": tag, "tags": [tag],
+    }  # fmt: skip
+    world.run(2.5)
+
+
+def status(world: World, name: str) -> str:
+    return str(world.broker.rows[name]["status"])
+
+
+def test_the_stop_of_an_earlier_run_stays_at_an_ordinary_end() -> None:
+    world = protected()
+    beside(world, "target", 10)
+    beside(world, "excess", 5)
+    beside(world, "entry", 5, "BUY")
+    world.stage.begin_stop(world.clock.mono, "cancel")
+    world.run(2.0)
+    assert status(world, "stop") == "TRIGGER PENDING" and status(world, "target") == "OPEN"
+    assert status(world, "excess") == status(world, "entry") == "CANCELLED"
+    assert world.stage.idle
+
+
+def test_and_after_a_kill_for_as_long_as_there_is_something_to_close() -> None:
+    latch = [""]
+    world = protected(killed=lambda: latch[0])
+    latch[0] = "a person"
+    world.run(2.0)
+    assert status(world, "stop") == "TRIGGER PENDING"
+    world.broker.held[0]["quantity"] = 0
+    world.run(60.0)
+    assert status(world, "stop") == "CANCELLED", "it would open a short"
+
+
+def test_where_nothing_is_held_a_stop_is_an_entry() -> None:
+    world = protected(held=0)
+    world.stage.begin_stop(world.clock.mono, "cancel")
+    world.run(1.0)
+    assert status(world, "stop") == "CANCELLED"
+
+
+def test_before_the_positions_are_known_it_is_an_exit() -> None:
+    world = protected()
+    run = again(world)
+    run.broker.on_read = lambda request: None  # no answer
+    run.stage.start()
+    run.run(0.2)
+    adopted = adopt_stop(run)
+    assert not opens(run.stage.book, adopted)
+    run.stage.begin_stop(run.clock.mono, "flatten")
+    assert status(world, "stop") == "TRIGGER PENDING"
+
+
+def adopt_stop(run: World) -> Any:
+    report = KITE.parse_orders(ok([run.broker.rows["stop"]]).body)[0]
+    return adopt(run.stage.book, report, 99, run.stage._ports.instruments.rows[0], report.tags[0], 0)
+
+
+def test_closing_everything_leaves_what_protects_others_and_ends() -> None:
+    world = protected()
+    world.send(1, qty=5)
+    filled(world, 5)
+    world.stage.begin_stop(world.clock.mono, "flatten")
+    world.run(1.0)
+    filled(world, 5)
+    world.run(5.0)
+    assert status(world, "stop") == "TRIGGER PENDING" and world.quantity() == 0
+    assert not world.stage.flattening and world.stage.idle
+
+
+def test_but_not_what_would_sell_ours_a_second_time() -> None:
+    world = protected(held=0)
+    world.send(1, qty=10)
+    filled(world, 10)
+    world.stage.begin_stop(world.clock.mono, "flatten")
+    world.run(1.0)
+    assert status(world, "stop") == "CANCELLED"
+
+
+def test_delivery_shares_that_are_sold_were_held() -> None:
+    world = protected(held=0)
+    world.broker.rows["stop"]["product"] = "CNC"
+    run = again(world, []).start()
+    run.stage.begin_stop(run.clock.mono, "cancel")
+    run.run(1.0)
+    assert status(run, "stop") == "TRIGGER PENDING"

@@ -76,3 +76,11 @@ def test_one_row_for_two_orders_is_neither() -> None:
     ambiguous(book, 2)
     findings = lookup.read(book, TABLE, [ROW], 400 * S)
     assert len(findings) == 2 and all(f.doubt and f.row is None for f in findings)
+
+
+def test_a_row_that_a_trigger_may_have_placed_proves_nothing() -> None:
+    book, lookup = Book(TABLE), Lookup(180 * S)
+    order = ambiguous(book, 1)
+    found = lookup.read(book, TABLE, [ROW], 1, of_trigger=lambda row: row.order_id == ROW.order_id)
+    assert [f.row for f in found] == [None] and found[0].doubt and found[0].order is order
+    assert lookup.read(book, TABLE, [ROW], 2, of_trigger=lambda row: False)[0].row is ROW

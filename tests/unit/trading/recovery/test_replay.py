@@ -116,7 +116,7 @@ def test_an_intent_without_an_answer_comes_back_ambiguous_and_frozen() -> None:
     assert third.status(1) is OrderStatus.ABSENT
 
 
-def test_unanswered_modification_counts_the_worse_until_read() -> None:
+def test_unanswered_modification_counts_the_worse_until_the_horizon() -> None:
     world = World().start()
     world.send(1)
     world.broker.on_call = lambda request: None
@@ -124,7 +124,9 @@ def test_unanswered_modification_counts_the_worse_until_read() -> None:
     fresh = again(world)
     fresh.stage.start()
     assert fresh.stage.book.worst_case(0) == 50
-    fresh.run(3)
+    fresh.run(170, step_s=0.5)
+    assert fresh.stage.book.worst_case(0) == 50
+    fresh.run(20, step_s=0.5)
     assert fresh.stage.book.worst_case(0) == 10 and fresh.order(1).quantity == 10
 
 

@@ -138,3 +138,91 @@ def test_the_last_places_are_for_urgent_calls_whoever_made_those_before() -> Non
     for i in range(2):
         made.offer(i, 0, urgent=True, placement=False, deadline_ns=FAR)
     assert made.take(0) and made.take(0) and not made.take(0)
+
+
+def test_a_place_is_kept_longer_than_told_for_two_clocks_that_are_slewed_apart() -> None:
+    assert span_ns_of(RateWindow(1, 1.0)) == 1_001_000_000  # 500 ppm each, adjtimex(2)
+    assert span_ns_of(RateWindow(1, 60.0)) == 60_060_000_000
+
+
+def test_nothing_is_kept_back_before_the_first_call_however_early_it_is() -> None:
+    """Calls of an earlier boot have times before this one's."""
+    budget = Budget(LIMITS)
+    assert max(budget.urgent_free_ns, budget.entry_free_ns) <= -FAR
+    assert all(budget.read_free_ns(kind, -FAR) <= -FAR for kind in ReadKind)
+    assert budget.behind_read_ns(True) <= -FAR and budget.behind_read_ns(False) <= -FAR
+    budget.left(-FAR)
+    assert max(budget.urgent_free_ns, budget.entry_free_ns) <= -FAR, "there is a second place"
+
+
+def test_without_any_window_nothing_is_held_and_nothing_recalled() -> None:
+    budget = Budget(Limits("x", "2026-01-01", (), 100, 0.9, 25))
+    assert budget.longest_ns == 0
+    budget.left(0)
+    assert budget.urgent_free_ns < 0 and budget.behind_read_ns(False) < 0
+
+
+def test_a_single_place_is_free_again_when_its_late_call_is() -> None:
+    budget = Budget(replace(LIMITS, all_windows=(), order_windows=(RateWindow(1, 1.0),)))
+    budget.left(0)
+    budget.written(7)
+    assert budget.urgent_free_ns == budget.entry_free_ns == 7 + span_ns_of(RateWindow(1, 1.0))
+
+
+def test_a_late_call_of_many_places_waits_for_the_oldest_of_them() -> None:
+    budget = Budget(replace(LIMITS, all_windows=(), order_windows=(RateWindow(2, 1.0),)))
+    for at_ns in (0, 10):
+        budget.left(at_ns)
+        budget.written(at_ns + 5)
+    one = span_ns_of(RateWindow(2, 1.0))
+    assert budget.urgent_free_ns == 5 + one
+    budget.left(5 + one)
+    assert budget.urgent_free_ns == 15 + one
+
+
+def test_beside_a_read_two_places_must_be_free() -> None:
+    window = RateWindow(4, 1.0, 1)
+    budget = Budget(replace(LIMITS, all_windows=(window,), order_windows=(window,)))
+    for at_ns in (0, 10, 20):
+        budget.left(at_ns)
+    span_ns = span_ns_of(window)
+    assert budget.urgent_free_ns < 0 and budget.entry_free_ns == span_ns
+    assert budget.behind_read_ns(True) == span_ns, "one of four is free: the first call's must be, too"
+    assert budget.behind_read_ns(False) == 10 + span_ns, "of three none is"
+
+
+def test_a_read_that_has_waited_long_enough_may_take_a_place_of_exits_and_no_sooner() -> None:
+    budget = Budget(LIMITS)
+    for _ in range(8):
+        budget.left(0)
+    budget.read_waits(0, OTHER)
+    # As in a storm: eight more at the moment when those places are free again.
+    for _ in range(8):
+        budget.left(SPAN)
+    hold_ns = budget.hold_ns = SPAN + 10
+    assert budget.read_free_ns(OTHER, hold_ns - 1) == 2 * SPAN
+    assert budget.read_free_ns(OTHER, hold_ns) <= hold_ns
+
+
+def test_when_to_look_at_a_waiting_read_again() -> None:
+    budget = Budget(LIMITS)
+    for _ in range(8):
+        budget.left(0)
+    assert budget.read_look_ns(OTHER, 0) == SPAN, "nothing holds: when a place is free"
+    budget.hold_ns = 500
+    assert budget.read_look_ns(OTHER, 0) == 500, "when it begins to hold one"
+    budget.hold_ns = 2 * SPAN
+    assert budget.read_look_ns(OTHER, 0) == SPAN
+    for _ in range(2):
+        budget.left(0)
+    budget.hold_ns = 500
+    assert budget.read_look_ns(OTHER, 500) == SPAN, "it holds: when the place is there"
+
+
+def test_a_read_holds_a_place_from_the_moment_on_that_its_own_windows_let_it() -> None:
+    wait_ns = round(LIMITS.read_wait_s * S)
+    for early, held in ((1, False), (0, True)):
+        budget = Budget(LIMITS)
+        assert reads_at(budget, 0) == 4
+        budget.read_waits(SPAN - early, OTHER)
+        assert (budget.hold_ns == SPAN + wait_ns) == held and (budget.hold_ns > FAR) != held

@@ -98,3 +98,9 @@ def test_noise_warns_a_person_once() -> None:
     for seq in range(1, 5):
         world.send(seq, px=PX - 10)
     assert world.codes().count("CONDUCT") == 1
+
+
+def test_where_a_trade_or_a_message_is_one() -> None:
+    every = Conduct(messages_min=0, ratio_warn=1)
+    assert noise(Tally(), every) == "" and noise(Tally(1, 0, 0), every).startswith("1 messages to 0 trades")
+    assert noise(Tally(1, 0, 2), every) == "", "half a message to a trade"

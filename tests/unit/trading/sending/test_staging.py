@@ -18,6 +18,10 @@ def waiting(name: str, *, urgent: bool = False, deadline_ns: int = S) -> Waiting
     return Waiting(SimpleNamespace(name=name), urgent, True, deadline_ns, 0)
 
 
+def free(urgent: bool, now_ns: int) -> bool:
+    return True
+
+
 def names(works: list[Any]) -> list[str]:
     return [work.name for work in works]
 
@@ -27,9 +31,9 @@ def test_what_a_sync_covered_leaves_in_order() -> None:
     staging = Staging(lambda: on_disk[0], Budget(LIMITS))
     for seq, name in enumerate("abc", 5):
         staging.add(waiting(name), seq, 0)
-    assert staging.synced(1) == [] and len(staging) == 3
+    assert staging.synced(1, free) == [] and len(staging) == 3
     on_disk[0] = 6
-    assert names(staging.synced(1)) == ["a", "b"] and len(staging) == 1
+    assert names(staging.synced(1, free)) == ["a", "b"] and len(staging) == 1
     assert names(staging.take_back(lambda w: True)) == ["c"] and not staging
 
 
@@ -48,8 +52,16 @@ def test_a_call_takes_its_place_when_it_leaves() -> None:
         staging.add(waiting("x"), seq, 0)
     free_ns = budget.entry_free_ns
     for now_ns in range(0, 3 * S, LOOK_NS):
-        staging.synced(now_ns)
+        staging.synced(now_ns, free)
         assert budget.entry_free_ns > now_ns  # what waits keeps its place for as long as it waits
     on_disk[0] = 2
-    staging.synced(3 * S)
+    staging.synced(3 * S, free)
     assert budget.entry_free_ns - 3 * S == free_ns
+
+
+def test_what_may_not_pass_waits_on_and_what_may_goes_before_it() -> None:
+    staging = Staging(lambda: 9, Budget(LIMITS))
+    for seq, (name, urgent) in enumerate((("a", False), ("exit", True), ("b", False)), 1):
+        staging.add(waiting(name, urgent=urgent), seq, 0)
+    assert names(staging.synced(1, lambda urgent, now_ns: urgent)) == ["exit"] and len(staging) == 2
+    assert names(staging.synced(2, free)) == ["a", "b"] and not staging

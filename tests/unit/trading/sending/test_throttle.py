@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.layout import Reason
 from kite_hft.trading.broker import RateWindow
-from kite_hft.trading.sending.budget import span_ns_of
+from kite_hft.trading.sending.budget import ReadKind, span_ns_of
 from kite_hft.trading.sending.throttle import Denied, EgressGate, Throttle
 
 S = 1_000_000_000
@@ -216,3 +216,101 @@ def test_placements_that_the_broker_knows_of_count_and_those_that_wait_come_on_t
     assert made.placed_today == 4500 and offer(made, 2, 0)
     made.seen_today(3)
     assert made.placed_today == 4500
+
+
+def test_so_many_wait_at_most() -> None:
+    made = throttle()
+    made.placed_today = -10_000
+    full = [offer(made, i, 0) for i in range(257)]
+    assert full[255] is None and full[256] and full[256].reason is Reason.THROTTLE_QUEUE_FULL
+    full = [offer(made, i, 0, urgent=True) for i in range(1025)]
+    assert full[1023] is None and full[1024] and "1024 calls wait >= 1024" in full[1024].text
+
+
+def test_the_earliest_deadline_of_an_entry_is_the_one_that_wakes() -> None:
+    made = throttle()
+    for i in range(10):
+        offer(made, i, 0, urgent=True)
+    drain(made, 0)
+    offer(made, 1, 0, urgent=True, deadline_ns=5)
+    offer(made, 2, 0, deadline_ns=20)
+    offer(made, 3, 0, deadline_ns=50)
+    assert made.next_ns(1) == 20, "an exit has no deadline"
+    assert made.expired(20) == [2] and made.next_ns(20) == 50 and made.expired(50) == [3]
+
+
+def test_a_cool_down_does_not_shorten_a_windows_wait() -> None:
+    limits = replace(LIMITS, all_windows=(), order_windows=(RateWindow(1, 60.0),))
+    for urgent in (True, False):
+        made: Throttle[int] = Throttle(limits)
+        offer(made, 1, 0)
+        assert drain(made, 0) == [1]
+        made.cool_down(0)
+        offer(made, 2, 0, urgent=urgent)
+        assert made.next_ns(S) == span_ns_of(limits.order_windows[0])
+
+
+def test_an_exit_that_is_the_first_call_in_a_cool_down_leaves_at_once() -> None:
+    made = throttle()
+    made.cool_down(0)
+    for item in (1, 2):
+        offer(made, item, 0, urgent=True)
+    offer(made, 3, 0)
+    assert drain(made, 0) == [1] and drain(made, S - 1) == [] and drain(made, S) == [2]
+
+
+def test_from_the_moment_on_that_a_read_holds_a_place_order_calls_leave_one() -> None:
+    for urgent, most in ((True, 9), (False, 7)):
+        made = throttle()
+        made.budget.read_waits(0, ReadKind.OTHER)
+        hold_ns = made.budget.hold_ns
+        for i in range(20):
+            offer(made, i, hold_ns, urgent=urgent)
+        assert len(drain(made, hold_ns)) == most
+        early = throttle()
+        early.budget.read_waits(0, ReadKind.OTHER)
+        for i in range(20):
+            offer(early, i, 0, urgent=urgent)
+        assert len(drain(early, hold_ns - 1)) == most + 1
+
+
+def test_gate_counts_reads_and_order_calls_together_and_order_calls_alone() -> None:
+    gate = EgressGate((RateWindow(2, 1.0),), (RateWindow(3, 60.0),))
+    assert gate.refuses_read(0) == gate.refuses(0) == gate.refuses(0) == ""
+    assert "more than 2 calls in 1.0 s" in gate.refuses(S - 1)
+    assert gate.refuses(S) == "more than 3 calls in 60.0 s" == gate.refuses_read(S)
+    assert gate.refuses_read(60 * S) == "", "what was refused is not counted"
+    assert gate.refuses(60 * S) == gate.refuses(60 * S) == ""
+
+
+def test_gate_recalls_reads_in_the_windows_of_all_calls_only() -> None:
+    gate = EgressGate((RateWindow(2, 1.0),), (RateWindow(3, 60.0),))
+    gate.recall(0, read=True)
+    gate.recall(0)
+    assert gate.refuses(0) == "", "one order call so far"
+    assert gate.refuses(0) and "60.0 s" in gate.refuses_read(0), "two reads and two order calls"
+
+
+def test_gate_places_no_tag_twice_however_long_ago() -> None:
+    gate = EgressGate((RateWindow(1, 1.0),))
+    assert gate.refuses(0, "a") == "" and gate.refuses(0, "b"), "too many"
+    assert gate.refuses(S, "b") == "", "what was refused was not placed"
+    gate.recall_tags(["c"])
+    assert all("second time" in gate.refuses(10 * S, tag) for tag in "abc")
+
+
+def test_what_was_held_back_may_leave_outside_a_cool_down_and_is_the_last_that_left() -> None:
+    made = throttle()
+    assert made.passes(False, 5) is True and made.last_ns == 5
+    assert made.passes(True, 6) is True and made.last_ns == 6
+
+
+def test_what_was_held_back_into_a_cool_down_waits_and_urgent_calls_pass_singly() -> None:
+    made = throttle()
+    assert made.passes(True, 0)
+    made.cool_down(0)
+    assert made.passes(False, 2 * S) is False and made.last_ns == 0, "an entry waits it out"
+    assert made.passes(True, S - 1) is False and made.passes(True, S) is True and made.last_ns == S
+    assert made.passes(True, S + S // 2) is False and made.passes(True, 2 * S) is True
+    assert made.passes(False, 10 * S - 1) is False and made.passes(False, 10 * S) is True
+    assert made.passes(True, 10 * S) is True, "the cool-down is over"

@@ -70,7 +70,7 @@ def liar(self: JournalWriter) -> int:
     return self.synced_seq
 
 
-def all_synced(self: Staging, now_ns: int) -> list[Any]:
+def all_synced(self: Staging, now_ns: int, passes: object) -> list[Any]:
     done = [staged.waiting.item for staged in self._staged]
     self._staged.clear()
     return done

@@ -34,9 +34,9 @@ def test_entries_that_nobody_cancels_are_seen(
 def test_orders_that_leave_after_the_latch_are_seen(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kite_hft.engine.latch import LatchWatch
+    from kite_hft.engine import latch
 
-    monkeypatch.setattr(LatchWatch, "killed", lambda self: "")  # the stage is blind for its latch
+    monkeypatch.setattr(latch, "Look", lambda *_: lambda: "")  # the stage is blind for its latch
     code, found = run(capsys, "--trials", "2")
     part = found["virtual"]
     assert code == 1 and isinstance(part, dict) and part["opening_after"] > 0

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kite_hft.layout import Reason
+from kite_hft.trading.gate import judging
 from kite_hft.trading.gate import risk as gate
 from kite_hft.verify.risk import risk, situations
 from kite_hft.verify.risk.bench import Bench
@@ -39,9 +40,6 @@ def test_a_missing_check_is_seen(monkeypatch: pytest.MonkeyPatch, capsys: pytest
             for key, value in gate._APPLYING.items()
         }
         monkeypatch.setattr(gate, "_APPLYING", lines)
-        for name in ("_BEYOND", "_CALM"):
-            kept = tuple(line for line in getattr(gate, name) if line[1] is not reason)
-            monkeypatch.setattr(gate, name, kept)
 
     without(Reason.SELF_TRADE)
     case = next(case for case in CASES if case.reason == "SELF_TRADE")
@@ -50,6 +48,13 @@ def test_a_missing_check_is_seen(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     report = json.loads(capsys.readouterr().out)
     assert any(text.startswith("C27") for text in report["wrong"]) and report["random"]["differ"]
     assert report["replay"].endswith(f"--case {report['random']['differ'][0]['case']}")
+
+
+def test_a_quick_way_that_proves_too_little_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "NEEDED", {False: 0, True: 0})
+    case = next(case for case in CASES if case.reason == "SELF_TRADE")
+    with pytest.raises(ValueError, match="table alone"):
+        risk.wrong(case)
 
 
 @pytest.mark.parametrize("words", [{"nonsense": 1}, {"before": ({"qty": 0},)}])

@@ -1,0 +1,93 @@
+"""Layer 4, campaigns and tests, cold: the gate once more, for each order about to leave, in own sums."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kite_hft.sim.order_path.ledger import BUY, Placed
+from kite_hft.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from kite_hft.sim.order_path.checkers import Checker
+
+
+def judged_again(checker: Checker, placed: Placed) -> None:
+    """The gate once more, in sums of our own."""
+    world, stage = checker.world, checker.world.stage
+    if stage is None or not stage.active:
+        checker.break_(f"order {placed.no} left while the engine was not active")
+        return
+    if not placed.opening:
+        _reduces(checker, placed)
+        return
+    told, risk = checker.ledger.told, world.day.risk
+    why = told.halted or told.reducing or ("told to halt" if checker.halt_told else "")
+    if world.latch is not None:
+        why = why or f"killed: {world.latch[0]}"
+    if world.now_ns < checker.cool_until_ns and not world.day.fsync:
+        why = why or "the cool-down after a 429"
+    if why or checker.market_halted or stage.stopping:
+        checker.break_(f"order {placed.no} opens: {why or 'market halt or stop'}")
+    price = world.prices.rows.get(placed.slot)
+    if price is None or world.clock.mono - price[2] > risk.stale_tick_s * NS_PER_S:
+        checker.break_(f"order {placed.no} opens on an old price: {price}, now {world.clock.mono}")
+    if placed.slot in world.stale:
+        checker.break_(f"order {placed.no} opens before a tick has come since the reconnect")
+    _sizes(checker, placed, price[0] if price else 0)
+    for no in told.ambiguous:
+        other = told.by_no.get(no)
+        if other and (other["slot"], other["side"]) == (placed.slot, placed.side):
+            checker.break_(f"order {placed.no} opens beside the ambiguous order {no}")
+
+
+def _sizes(checker: Checker, placed: Placed, px: int) -> None:
+    world, risk = checker.world, checker.world.day.risk
+    row = world.exchange.instruments[placed.slot]
+    if placed.quantity > risk.max_order_quantity or placed.quantity % row.lot_size or placed.px % row.tick_px:
+        checker.break_(f"order {placed.no}: quantity {placed.quantity} at {placed.px}")
+    if placed.px * placed.quantity > risk.max_order_value * 100:
+        checker.break_(f"order {placed.no}: value {placed.px * placed.quantity}")
+    off = abs(placed.px - px) * 100
+    if placed.px and px and off > (risk.price_collar_percent + 1) * px:
+        checker.break_(f"order {placed.no}: {placed.px} is far off {px}")
+    whole = (placed.name[0], placed.parent or placed.name[1])  # slices are judged as one
+    live = [order for order in checker.ledger.mine() if order.remaining and order.no < placed.no
+            and (order.name[0], order.parent or order.name[1]) != whole]  # fmt: skip
+    if len(live) >= risk.max_working_orders:
+        checker.break_(f"order {placed.no} is one more beside {len(live)} live ones")
+    if any(key[0] == placed.slot for key in checker.strangers):
+        return
+    worst = _worst(checker, placed)
+    # It was judged by the price of then, and may have waited.
+    low_px = min([p for p in (placed.px, px) if p], default=0) * 97 // 100
+    if worst * low_px > risk.max_position_size * 100:
+        checker.break_(f"order {placed.no}: worst case {worst} of slot {placed.slot} at {low_px}")
+
+
+def _worst(checker: Checker, placed: Placed) -> int:
+    """The largest position of the slot on the order's side, were all older orders of it to fill."""
+    worst = placed.quantity
+    for order in checker.ledger.mine():
+        if order.slot != placed.slot:
+            continue
+        if order.side != placed.side:
+            worst -= order.filled
+        elif order.no < placed.no:
+            worst += order.filled + order.remaining
+    return worst
+
+
+def _reduces(checker: Checker, placed: Placed) -> None:
+    """It was judged to reduce: then what older orders leave of the position is enough for it."""
+    free = 0
+    for order in checker.ledger.mine():
+        if order.key != placed.key:
+            continue
+        if order.side != placed.side:
+            free += order.filled
+        elif order.no < placed.no:
+            free -= order.filled + order.remaining
+    told = checker.ledger.told  # what was cut when it was judged: at best
+    cut = -told.cut_low[placed.key] if placed.side == BUY else told.cut_high[placed.key]
+    if free + cut < placed.quantity:
+        checker.break_(f"order {placed.no} of {placed.quantity} passed as an exit of {free}")

@@ -1,0 +1,318 @@
+"""Layer 4, campaigns and tests, cold: what must hold of that which lasts: exits, triggers, groups, slices.
+
+At each step: no trigger without its journal record or twice, none declared gone that lives; what closes a
+position never closes more than there is; legs leave when all have come, purchases first, one after the
+other; slices are of one intent, none above the freeze quantity, together never more. At rest: whatever has a
+plan is covered by exactly its quantity, at the exchange or by a trigger, or people were told why not; nothing
+is left behind by a plan that is over; a group is whole or undone; slices are their intent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
+
+from kite_hft.sim.exchange.gtt import ACTIVE
+from kite_hft.sim.order_path.flow import Wish
+from kite_hft.sim.order_path.ledger import BUY, ENGINE_SEQ, Key, Placed, Trigger
+from kite_hft.sim.order_path.whole_groups import WholeGroups
+from kite_hft.trading.broker import HttpRequest, HttpResponse
+
+if TYPE_CHECKING:
+    from kite_hft.sim.exchange.orders import Order
+    from kite_hft.sim.order_path.checkers import Checker
+
+SELL: Final = 2
+_SIDES: Final = {"BUY": 1, "SELL": 2}
+_PRODUCTS: Final = {1: "CNC", 2: "NRML", 3: "MIS", 4: "MTF"}
+Terms = tuple[int, int, int, int]
+
+
+class Lasting:
+    """A part of the Checker that it belongs to."""
+
+    def __init__(self, checker: Checker) -> None:
+        self._checker, self._world, self._ledger = checker, checker.world, checker.ledger
+        self.groups = WholeGroups(checker)
+        self.families: dict[tuple[int, int], list[Placed]] = {}  # intent -> its slices
+        self.excused: set[tuple[str, str]] = set()  # positions whose exits people know to be refused, or to
+        # give way
+        self.flattened = False
+        self._calls: dict[int, tuple[HttpRequest, Trigger]] = {}
+        self._ends_seen = 0
+
+    def alerted(self, fields: dict[str, Any]) -> None:
+        """What people are told."""
+        if fields["code"] in ("EXIT_REFUSED", "STOP_GAVE_WAY"):
+            known = (str(fields["code"]), str(fields["key"]))
+            (self.excused.discard if fields.get("cleared") else self.excused.add)(known)
+        elif fields["code"] == "GROUP_BROKEN":
+            self.groups.alerted(str(fields["key"]), str(fields["text"]))
+
+    # Triggers
+
+    def trigger_leaves(self, request: HttpRequest) -> None:
+        """A call about a trigger is about to leave."""
+        if request.method != "POST":
+            return
+        slot, product, terms = self._terms(request)
+        ledger = self._ledger
+        claimed = Counter((trigger.name, trigger.terms) for trigger in ledger.triggers if not trigger.lost)
+        for call in ledger.told.trigger_calls:
+            name = (call["strategy"], call["seq"])
+            legs = tuple(tuple(leg) for leg in call["legs"])
+            if (call["slot"], call["product"], legs) != (slot, product, terms):
+                continue
+            if claimed[name, terms]:
+                claimed[name, terms] -= 1
+                continue
+            trigger = Trigger(name, slot, product, bool(call["for_exits"]), terms, call["_n"])
+            self._as_wished(trigger)
+            ledger.triggers.append(trigger)
+            self._calls[id(request)] = request, trigger
+            return
+        self._checker.break_(f"a trigger of {terms} left without a journal record of its own")
+
+    def _terms(self, request: HttpRequest) -> tuple[int, int, tuple[Terms, ...]]:
+        form = dict(parse_qsl(request.body.decode()))
+        condition, orders = json.loads(form["condition"]), json.loads(form["orders"])
+        rows = self._world.exchange.instruments.rows
+        slot = next(row.slot for row in rows if row.symbol == condition["tradingsymbol"])
+        products = {"CNC": 1, "NRML": 2, "MIS": 3, "MTF": 4}
+        terms = tuple(
+            (_SIDES[leg["transaction_type"]], leg["quantity"], round(leg["price"] * 100), round(px * 100))
+            for leg, px in zip(orders, condition["trigger_values"], strict=True)
+        )
+        return slot, products[orders[0]["product"]], terms
+
+    def _as_wished(self, trigger: Trigger) -> None:
+        wish = self._checker.wishes.get(trigger.name)
+        if wish is None or trigger.for_exits:
+            return
+        asked = ((wish.side, wish.quantity, wish.px, wish.trigger_px),)
+        if (wish.slot, wish.product) != (trigger.slot, trigger.product) or asked != trigger.terms:
+            self._checker.break_(f"trigger {trigger.name} asked for {asked}, sent was {trigger.terms}")
+
+    def trigger_done(self, request: HttpRequest, response: HttpResponse) -> None:
+        """The broker has answered it, whether or not anybody hears it."""
+        _request, trigger = self._calls.pop(id(request), (request, None))
+        if trigger is not None:
+            trigger.under_way = False
+            if response.status == 200:
+                trigger.number = json.loads(response.body)["data"]["trigger_id"]
+
+    def trigger_gone(self, request: HttpRequest) -> None:
+        """It will never be acted on."""
+        _request, trigger = self._calls.pop(id(request), (request, None))
+        if trigger is not None:
+            trigger.under_way = False
+
+    def ended(self) -> None:
+        """Triggers of which the journal says since the last look that they are no more."""
+        told = self._ledger.told
+        for data in told.trigger_ends[self._ends_seen :]:
+            if "child" in data or data["ended"] not in ("absent", "refused", "deleted"):
+                continue
+            for trigger in self._ledger.triggers:
+                mine = trigger.name == (data["strategy"], data["seq"]) and trigger.call < data["_n"]
+                if mine and (trigger.under_way or self.lives(trigger)):
+                    self._checker.break_(
+                        f"trigger {trigger.name} ended ({data['ended']}), and lives or is still to arrive"
+                    )
+        self._ends_seen = len(told.trigger_ends)
+
+    def lives(self, trigger: Trigger) -> bool:
+        """It waits at the broker."""
+        return bool(trigger.number) and self._world.exchange.gtts.get(trigger.number).status == ACTIVE
+
+    def closes(self, key: Key) -> bool:
+        """Exits are kept there, or were, or lie in a trigger: they may close what they are for."""
+        return key in self._ledger.told.planned or any(
+            trigger.key == key and trigger.for_exits for trigger in self._ledger.triggers
+        )
+
+    def anew(self) -> None:
+        """The journal was read from its beginning. What is lost counts no more: its names are used again."""
+        self._ends_seen = len(self._ledger.told.trigger_ends)
+        self.families = {
+            name: [part for part in parts if not part.lost] for name, parts in self.families.items()
+        }
+        self.groups.anew()
+
+    # Orders
+
+    def leaves(self, placed: Placed, wish: Wish | None) -> None:
+        """An order is about to leave."""
+        freeze = self._world.exchange.instruments[placed.slot].freeze_quantity
+        if freeze and placed.quantity > freeze:
+            self._checker.break_(f"order {placed.no}: quantity {placed.quantity} > freeze {freeze}")
+        if wish is None:
+            if placed.opening:
+                self._checker.break_(f"order {placed.no} opens, and is the engine's own")
+            return
+        name = (placed.name[0], placed.parent or placed.name[1])
+        family = self.families.setdefault(name, [])
+        family.append(placed)
+        if (whole := sum(part.quantity for part in family)) > wish.quantity:
+            self._checker.break_(f"slices of intent {name} add up to {whole} of {wish.quantity}")
+        if wish.group:
+            self.groups.leaves(placed, wish)
+
+    def grows(self, placed: Placed, quantity: int) -> None:
+        """A modification of `placed` to `quantity` is about to leave."""
+        if placed.order is None or quantity <= placed.order.now.quantity:
+            return
+        if placed.name[1] < ENGINE_SEQ or placed.opening:
+            placed.grown = True
+            return
+        free = self._ledger.held(placed.key)[0] * (1 if placed.side == SELL else -1)
+        others = sum(
+            order.remaining
+            for order in self._ledger.mine()
+            if order is not placed and order.key == placed.key and order.side == placed.side
+        )
+        if quantity - placed.filled + others > free and not self.meddled(placed.key):
+            self._checker.break_(
+                f"exit {placed.no} grows to {quantity}, {others} close beside it, {free} is held"
+            )
+
+    def traded(self, trade: Any, placed: Placed | None) -> None:
+        """What closes must not open the position the other way round."""
+        if placed is None or placed.lost:
+            order = self._world.exchange.orders[trade.order_id]
+            if order.gtt_id is not None:
+                self._checker.stranger(order.slot, int(order.request.product))
+            return
+        if placed.opening or placed.grown or self.meddled(placed.key):
+            return
+        after = self._ledger.held(placed.key)[0]
+        turned = after > 0 if placed.side == BUY else after < 0
+        entries = any(
+            order.opening and order.side == placed.side and order.key == placed.key and order is not placed
+            for order in self._ledger.placed.values()
+        )
+        if turned and not entries:
+            self._checker.break_(f"order {placed.no} closed more than was held of {placed.key}: {after} now")
+
+    def told_of(self, key: Key) -> bool:
+        """People know that its exits are refused, or give way to a stranger's order."""
+        name = f"{self._world.exchange.instruments[key[1]].key} {_PRODUCTS[key[2]]} of strategy {key[0]}"
+        return any((code, name) in self.excused for code in ("EXIT_REFUSED", "STOP_GAVE_WAY"))
+
+    def meddled(self, key: Key) -> bool:
+        """Somebody else trades there, or what was lost with the journal's end does."""
+        lost = any(order.lost and order.slot == key[1] for order in self._ledger.placed.values())
+        return lost or key[1:] in self._checker.strangers
+
+    # At rest
+
+    def unheard(self) -> bool:
+        """A trigger has placed an order, and the list that tells of it was not read yet."""
+        told = self._ledger.told.children
+        lost = {trigger.number for trigger in self._ledger.triggers if trigger.lost}
+        orders = orders_of_triggers(self._checker)
+        return any(order.order_id not in told and order.gtt_id not in lost for order in orders)
+
+    def uncovered(self) -> str:
+        """A position whose plan does not protect it, or protects too much; "": there is none."""
+        stage = self._world.stage
+        if stage is None or stage.flattening:
+            return ""
+        for key, plan in self._ledger.told.plans.items():
+            held = self._ledger.held(key)[0]
+            row = self._world.exchange.instruments[key[1]]
+            if not held or self.told_of(key) or self.in_doubt(key):
+                continue
+            if wrong := self._cover(key, plan, held):
+                return f"{row.key} {held} of strategy {key[0]}, plan {plan['mode']}: {wrong}"
+        return ""
+
+    def in_doubt(self, key: Key) -> bool:
+        """The fate of an order there is unknown."""
+        told = self._ledger.told
+        return any(told.by_no[no]["slot"] == key[1] for no in told.ambiguous if no in told.by_no)
+
+    def _cover(self, key: Key, plan: dict[str, Any], held: int) -> str:
+        closing = SELL if held > 0 else BUY
+        guards, others = 0, 0  # what the strategy closes by itself comes first
+        for order in self._ledger.mine():
+            if order.key == key and order.side == closing:
+                if order.name[1] >= ENGINE_SEQ and not 0 < order.parent < ENGINE_SEQ:
+                    guards += order.remaining
+                else:
+                    others += order.remaining
+        wanted = max(0, abs(held) - others)
+        if plan["gtt"] and plan["mode"] != "OUT":
+            trigger = next((t for t in self._ledger.triggers
+                            if t.name == (key[0], plan["seq"]) and self.lives(t)), None)  # fmt: skip
+            if trigger is None:
+                needs = bool(plan["level"] or plan["target"]) and guards < wanted
+                return (
+                    f"its trigger is not at the broker, {guards} of {wanted} closed by orders"
+                    if needs
+                    else ""
+                )
+            spec = self._world.exchange.gtts.get(trigger.number).spec
+            wrong = [leg.quantity for leg in spec.orders if leg.quantity + guards != wanted]
+            return f"its trigger is for {wrong}, {guards} is closed beside it, not {wanted}" if wrong else ""
+        rests = plan["mode"] == "OUT" or plan["level"] or plan["target"]
+        if rests and guards != wanted:
+            return f"closed by its exits is {guards}, not {wanted}"
+        return ""
+
+    def at_rest(self) -> None:
+        """All of it."""
+        checker, stage = self._checker, self._world.stage
+        if stage is None:
+            return
+        if wrong := self.uncovered():
+            checker.break_(f"not protected as it was asked for: {wrong}")
+        self._left_behind(closing=stage.flattening)
+        self._triggers()
+        self._slices()
+        self.groups.at_rest()
+
+    def _left_behind(self, *, closing: bool) -> None:
+        """Orders of plans that are over."""
+        plans = self._ledger.told.plans
+        for order in self._ledger.mine():
+            engines = order.name[1] >= ENGINE_SEQ and not 0 < order.parent < ENGINE_SEQ
+            if engines and order.remaining and order.key not in plans and not closing:
+                self._checker.break_(f"order {order.no} closes {order.key}, which has no exits any more")
+
+    def _triggers(self) -> None:
+        told, exchange = self._ledger.told, self._world.exchange
+        for trigger in self._ledger.triggers:
+            if trigger.lost:
+                continue
+            plan = told.plans.get(trigger.key)
+            if not self.lives(trigger):
+                order = next((o for o in exchange.orders.values() if o.gtt_id == trigger.number), None)
+                heard = order is None or order.order_id in told.children
+                if trigger.number and order is not None and not heard and order.now.status != "REJECTED":
+                    self._checker.break_(f"trigger {trigger.name} has placed an order that nobody knows")
+            elif trigger.for_exits and (plan is None or plan["seq"] != trigger.name[1]):
+                self._checker.break_(f"trigger {trigger.name} protects, and its plan is over")
+            elif trigger.name not in told.triggers:
+                self._checker.break_(f"trigger {trigger.name} lives, and the journal says that it ended")
+
+    def _slices(self) -> None:
+        """All parts of an intent were sent, or one of them was refused or withdrawn."""
+        sent: Counter[tuple[int, int]] = Counter()
+        told = self._ledger.told
+        for row in told.by_no.values():
+            sent[row["strategy"], row["parent"] or row["seq"]] += row["qty"]
+        for name, quantity in sent.items():
+            wish = self._checker.wishes.get(name)
+            cut = told.cut_short & {name, (name[0], 0)}
+            if wish is not None and quantity != wish.quantity and not cut:
+                self._checker.break_(f"slices of {name} add up to {quantity} of {wish.quantity}")
+
+
+def orders_of_triggers(checker: Checker) -> list[Order]:
+    """At the exchange, of triggers that are ours."""
+    known = {trigger.number for trigger in checker.ledger.triggers if trigger.number}
+    rows = checker.world.exchange.orders.values()
+    return [order for order in rows if order.gtt_id in known and order.now.status != "REJECTED"]

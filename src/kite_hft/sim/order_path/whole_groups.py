@@ -1,0 +1,168 @@
+"""Layer 4, campaigns and tests, cold: groups are whole or undone.
+
+Legs leave when all have come, purchases first, one after the other. What the strategy of groups has traded is
+the sum of its whole groups, and of what is left of those that were undone: nothing, but for what could not be
+closed when the undoing was over, because nothing was held there any more on that side (undoing opens
+nothing), and people were told that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from kite_hft.sim.order_path.flow import GROUPER, Wish
+from kite_hft.sim.order_path.ledger import BUY, Key, Placed
+
+if TYPE_CHECKING:
+    from kite_hft.sim.order_path.checkers import Checker
+
+SELL: Final = 2
+_GIVEN_UP: Final = "could not be closed"
+_NOT_OPENED: Final = "is not opened again"
+Name = tuple[int, int]
+"""(strategy, group)."""
+
+
+class WholeGroups:
+    """A part of the Checker that it belongs to."""
+
+    def __init__(self, checker: Checker) -> None:
+        self._checker, self._world, self._ledger = checker, checker.world, checker.ledger
+        self.legs: dict[Name, dict[int, list[Placed]]] = {}  # group -> leg -> its orders
+        self._left: dict[tuple[Name, int], int] = {}  # (group, intent) -> what of it could not be undone
+        self._not_opened: set[str] = set()  # groups of which people know that, as alerts name them
+        self._given_up = False
+        self._ends_seen = 0
+
+    def alerted(self, key: str, text: str) -> None:
+        """What people are told of a broken group."""
+        self._given_up |= _GIVEN_UP in text
+        if _NOT_OPENED in text:
+            self._not_opened.add(key)
+
+    def anew(self) -> None:
+        """The journal was read from its beginning; what is lost counts no more."""
+        self._ends_seen = len(self._ledger.told.group_ends)
+        for legs in self.legs.values():
+            for leg, orders in legs.items():
+                legs[leg] = [order for order in orders if not order.lost]
+
+    def leaves(self, placed: Placed, wish: Wish) -> None:
+        """An order of a leg is about to leave."""
+        name = (placed.name[0], wish.group)
+        wishes = self._wishes(name)
+        legs = self.legs.setdefault(name, {})
+        refused = {
+            self._checker.wishes[data["strategy"], data["seq"]].leg
+            for data in self._ledger.told.refused
+            if data["reason"] != "DUPLICATE_INTENT" and self._of(data, name)
+        }
+        if len(wishes) < wish.legs:
+            self._checker.break_(f"leg {wish.leg} of group {name} leaves, {len(wishes)} of {wish.legs} came")
+        for leg, other in wishes.items():
+            if leg == wish.leg:
+                continue
+            if leg in refused:
+                self._checker.break_(f"leg {wish.leg} of group {name} leaves, leg {leg} was refused")
+            if wish.side == SELL and other.side == BUY and not legs.get(leg):
+                self._checker.break_(f"leg {wish.leg} of group {name} sells before leg {leg} buys")
+            open_quantity = sum(order.remaining for order in legs.get(leg, ()))
+            if self._world.day.group_next == "filled" and open_quantity:
+                self._checker.break_(f"leg {wish.leg} of group {name} leaves, leg {leg} is not filled yet")
+        legs.setdefault(wish.leg, []).append(placed)
+
+    def _wishes(self, name: Name) -> dict[int, Wish]:
+        return {
+            wish.leg: wish
+            for (strategy, _seq), wish in self._checker.wishes.items()
+            if wish.group == name[1] and strategy == name[0]
+        }
+
+    def _of(self, data: dict[str, Any], name: Name) -> bool:
+        """It is told of a leg of this group."""
+        wish = self._checker.wishes.get((data["strategy"], data["seq"]))
+        return wish is not None and (data["strategy"], wish.group) == name
+
+    # Undone
+
+    def ended(self) -> None:
+        """Groups that were undone since the last look: what of them is left had nothing to be closed from."""
+        told, stage = self._ledger.told, self._world.stage
+        for data in told.group_ends[self._ends_seen :]:
+            name = (data["strategy"], data["group"])
+            for seq, closing in self._closings(data):
+                wish = self._checker.wishes.get((name[0], seq))
+                if wish is None or name not in told.broken:
+                    continue
+                key = (name[0], wish.slot, wish.product)
+                left, sign = self._rest(name[0], seq, closing), 1 if wish.side == BUY else -1
+                held = [self._ledger.held(key)[0]]
+                if stage is not None:
+                    held.append(stage.book.standing(*key).quantity)
+                if left and min(quantity * sign for quantity in held) <= 0:
+                    self._left[name, seq] = left
+        self._ends_seen = len(told.group_ends)
+
+    def capped(self) -> bool:
+        """Groups are being undone, and the day's cap lets nothing of them be closed any more."""
+        told = self._ledger.told
+        refused = {(d["strategy"], d["seq"]) for d in told.refused if d["reason"] == "DAY_CAP"}
+        newest = {
+            name: {(name[0], numbers[-1]) for _seq, numbers in self._closings(data) if numbers}
+            for name, data in told.groups.items()
+        }
+        return bool(newest) and all(closings & refused for closings in newest.values())
+
+    def _closings(self, data: dict[str, Any]) -> list[tuple[int, list[int]]]:
+        """(intent of a leg, intents that close it) of a GROUP record."""
+        return list(zip(data["legs"], data.get("closing") or [[] for _ in data["legs"]], strict=True))
+
+    def _rest(self, strategy: int, seq: int, closing: list[int]) -> int:
+        """What of a leg has filled and was not closed, with its sign."""
+        names = {seq, *closing}
+        return sum(
+            (1 if order.side == BUY else -1) * order.filled
+            for order in self._ledger.placed.values()
+            if order.name[0] == strategy and (order.parent or order.name[1]) in names
+        )
+
+    # At rest
+
+    def at_rest(self) -> None:
+        """All groups."""
+        day, checker, lasting = self._world.day, self._checker, self._checker.lasting
+        placed = [order for order in self._ledger.placed.values() if order.name[0] == GROUPER]
+        lost = any(order.lost for order in placed)
+        if day.group_next != "filled" or day.group_partial != "unwind" or lost:
+            return
+        if self._given_up or lasting.flattened or checker.journal_failed or self.capped():
+            return
+        traded: Counter[Key] = Counter()
+        for order in placed:
+            traded[order.key] += (1 if order.side == BUY else -1) * order.filled
+        wanted = self._whole()
+        self._undone(wanted)
+        for key in traded:
+            if traded[key] != wanted[key] and not lasting.meddled(key) and not lasting.in_doubt(key):
+                checker.break_(f"groups make {wanted[key]} of {key}, traded were {traded[key]}")
+
+    def _whole(self) -> Counter[Key]:
+        found: Counter[Key] = Counter()
+        for name, legs in self.legs.items():
+            wishes = self._wishes(name)
+            filled = {leg: sum(order.filled for order in orders) for leg, orders in legs.items()}
+            undone = name in self._ledger.told.broken
+            if not undone and all(filled.get(leg) == wish.quantity for leg, wish in wishes.items()):
+                for leg, wish in wishes.items():
+                    found[GROUPER, wish.slot, wish.product] += (1 if wish.side == BUY else -1) * filled[leg]
+        return found
+
+    def _undone(self, wanted: Counter[Key]) -> None:
+        for (name, seq), left in self._left.items():
+            wish = self._checker.wishes.get((name[0], seq))
+            if wish is None:
+                continue
+            wanted[GROUPER, wish.slot, wish.product] += left
+            if f"{name[0]} {name[1]}" not in self._not_opened:
+                self._checker.break_(f"group {name} is not wholly undone: {left}, and nobody was told")

@@ -1,0 +1,44 @@
+"""Layer 2, orders process, cold: orders of somebody else that close what we hold: a hand, the broker's RMS.
+
+They are known by the last read of the order book. What the account holds beside our positions they close
+first; the rest is about ours, and no order of ours may close it a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from kite_hft.layout import Side
+from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.broker import OrderReport
+from kite_hft.trading.exits.plan import Key
+from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.lifecycle import LIVE
+
+
+def closing_by_others(
+    rows: Iterable[OrderReport], book: Book, instruments: InstrumentTable, key: Key,
+    may_be_ours: Callable[[str], bool],
+) -> list[tuple[str, int]]:  # fmt: skip
+    """(order id, quantity) that strangers' orders may still close of a position of ours.
+
+    may_be_ours(order id): a trigger of ours may have placed it.
+    """
+    _strategy, slot, product = key
+    held = book.standing(*key).quantity
+    if not held or slot >= len(instruments):
+        return []
+    token, side = instruments[slot].token, Side.SELL if held > 0 else Side.BUY
+    beside = book.standing(EXTERNAL, slot, product).quantity
+    free = max(0, beside if held > 0 else -beside)
+    found = []
+    for row in rows:
+        here = row.token == token and row.product == product and row.side == side
+        ours = book.by_id(row.order_id) is not None or may_be_ours(row.order_id)
+        if ours or not here or row.status not in LIVE:
+            continue
+        about_us = max(0, row.pending_quantity - free)
+        free = max(0, free - row.pending_quantity)
+        if about_us:
+            found.append((row.order_id, about_us))
+    return found

@@ -1,0 +1,58 @@
+"""Layer 2, orders process, hot while a modification is in doubt: one whose answer proves nothing.
+
+It may reach the broker long after its request was given up, as placements do. Until then the order can
+become the one or the other, and the worse of both counts. It is over when the book shows the new terms, or
+when two whole reads past the absence horizon agree about any others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from kite_hft.layout import OrderType
+
+Terms = tuple[int, int, int, int]
+"""Quantity, price, trigger price, order type; a price that the type does not take is 0."""
+
+AGREEING_READS: Final = 2
+_SHOWN_AS: Final = {OrderType.MARKET: OrderType.LIMIT, OrderType.SLM: OrderType.SL}
+"""How a protected order shows."""
+_PRICED: Final = (OrderType.LIMIT, OrderType.SL)
+_TRIGGERED: Final = (OrderType.SL, OrderType.SLM)
+
+
+@dataclass(slots=True)
+class Unproven:
+    """`terms`: as they would be. `since_ns`: when the answer came that proves nothing."""
+
+    terms: Terms
+    since_ns: int
+    shown: Terms | None = None  # by the newest read past the horizon
+    reads: int = 0  # that agreed about it
+
+    def believes(self, stood: Terms, shown: Terms, asked_ns: int, horizon_ns: int) -> Terms | None:
+        """The terms that hold from now on, after a whole read asked for at `asked_ns` that shows `shown` of
+        an order that `stood` so; None: it is still in doubt.
+        """
+        if _is(self.terms, stood, shown):
+            return self.terms
+        if asked_ns - self.since_ns < horizon_ns:
+            return None
+        self.reads = self.reads + 1 if shown == self.shown else 1
+        self.shown = shown
+        return shown if self.reads >= AGREEING_READS else None
+
+
+def _is(wished: Terms, stood: Terms, shown: Terms) -> bool:
+    """The book shows what was wished. The price of an order at market is the broker's own: such an order is
+    not proved by the price that stood before.
+    """
+    quantity, px, trigger_px, kind = wished
+    same_kind = shown[3] == kind or (shown[3] == _SHOWN_AS.get(OrderType(kind)) and shown != stood)
+    return (
+        same_kind
+        and shown[0] == quantity
+        and (kind not in _PRICED or shown[1] == px)
+        and (kind not in _TRIGGERED or shown[2] == trigger_px)
+    )

@@ -1,0 +1,84 @@
+"""The broker's triggers (GTT) beside the scripted broker, and intents about them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from orders_world import PX, World, filled, form, ok
+
+from kite_hft.layout import IntentKind, Product
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+
+Answer = HttpResponse | TransportError
+
+
+class Gtts:
+    """The broker's triggers, beside a scripted broker."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.rows, self.lost, self.calls = world, dict[int, dict[str, Any]](), False, list[str]()
+        world.broker.on_call, world.broker.triggers = self.call, []
+
+    def call(self, request: HttpRequest) -> Answer:
+        if not request.path.startswith("/gtt/triggers"):
+            return self.world.broker.accept(request)
+        self.calls.append(request.method)
+        number = int(request.path.rsplit("/", 1)[1]) if request.method != "POST" else 100 + len(self.rows)
+        if request.method == "DELETE":
+            self.rows[number]["status"] = "deleted"
+        else:
+            self.rows[number] = self.row(number, form(request))
+        self.world.broker.triggers = list(self.rows.values())
+        return TransportError("timed out", sent=True) if self.lost else ok({"trigger_id": number})
+
+    def row(self, number: int, terms: dict[str, str]) -> dict[str, Any]:
+        condition, orders = json.loads(terms["condition"]), json.loads(terms["orders"])
+        segment = 1 if condition["exchange"] == "NSE" else 2
+        token = (1000 + int(condition["tradingsymbol"][-1])) * 256 + segment
+        return {
+            "id": number, "type": terms["type"], "status": "active",
+            "condition": condition | {"instrument_token": token},
+            "orders": [order | {"result": None} for order in orders],
+        }  # fmt: skip
+
+    def fire(self, number: int, leg: int = 0, failed: str = "") -> str:
+        """The trigger places its order, without any tag; returns the order's id."""
+        row, terms = self.rows[number], self.rows[number]["orders"][leg]
+        order_id = "" if failed else f"77{number}"
+        status = "failed" if failed else "success"
+        terms["result"] = {
+            "order_result": {"status": status, "order_id": order_id, "rejection_reason": failed}
+        }
+        row["status"] = "triggered"
+        if not failed:
+            self.world.broker.rows[order_id] = {
+                "order_id": order_id, "status": "OPEN", "exchange": "NSE", "tag": None, "tags": [],
+                "tradingsymbol": terms["tradingsymbol"], "transaction_type": terms["transaction_type"],
+                "instrument_token": row["condition"]["instrument_token"], "quantity": terms["quantity"],
+                "order_type": "LIMIT", "product": terms["product"], "filled_quantity": 0,
+                "pending_quantity": terms["quantity"], "average_price": 0, "price": terms["price"],
+                "trigger_price": 0, "order_timestamp": "2027-01-15 13:30:00",
+            }  # fmt: skip
+        return order_id
+
+
+GTT = {
+    "kind": IntentKind.GTT, "product": Product.CNC, "px": PX - 95, "trigger_px": PX - 100, "qty": 10,
+}  # fmt: skip
+
+
+def entry(world: World, seq: int = 1, **more: Any) -> None:
+    world.send(seq, **(GTT | more))
+    world.run(0.3)
+
+
+def overnight() -> tuple[World, Gtts]:
+    world = World().start()
+    gtts = Gtts(world)
+    world.send(1, product=Product.CNC)
+    filled(world, 10)
+    words = {"kind": IntentKind.EXITS, "flags": 2, "order_type": 0, "side": 0, "qty": 0, "validity": 0}
+    world.send(2, product=Product.CNC, trigger_px=PX - 100, px=PX + 200, **words)
+    world.run(0.3)
+    return world, gtts

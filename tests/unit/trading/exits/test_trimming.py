@@ -1,0 +1,121 @@
+"""A strategy's own triggers never close more than what is held."""
+
+from __future__ import annotations
+
+import pytest
+from gtt_tools import Gtts, entry
+from orders_world import PX, World, error, filled
+
+from kite_hft.layout import OrderStatus, Product, Side
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+
+NRML = Product.NRML
+
+
+def held(quantity: int = 10, side: Side = Side.BUY) -> tuple[World, Gtts]:
+    world = World().start()
+    gtts = Gtts(world)
+    world.send(1, side=side, qty=quantity, product=NRML)
+    filled(world, quantity)
+    return world, gtts
+
+
+def goes(world: World, seq: int, quantity: int, side: Side = Side.SELL) -> None:
+    """So much of the position goes another way."""
+    world.send(seq, side=side, qty=quantity, product=NRML)
+    filled(world, quantity)
+    world.run(2.0)
+
+
+def waiting(gtts: Gtts) -> list[int]:
+    rows = [row for row in gtts.rows.values() if row["status"] == "active"]
+    return [row["orders"][0]["quantity"] for row in rows]
+
+
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_an_exit_shrinks_with_its_position_and_goes_with_it(side: Side) -> None:
+    world, gtts = held(side=side)
+    away = Side.SELL if side == Side.BUY else Side.BUY
+    off = -100 if side == Side.BUY else 100
+    entry(world, 2, side=away, product=NRML, px=PX + off, trigger_px=PX + off)
+    assert waiting(gtts) == [10]
+    goes(world, 3, 4, away)
+    assert waiting(gtts) == [6] and world.kinds(2)[-1] == "UPDATED"
+    goes(world, 4, 6, away)
+    assert waiting(gtts) == [] and world.kinds(2)[-1] == "CANCELLED"
+
+
+def test_several_share_what_is_held_oldest_first() -> None:
+    world, gtts = held()
+    entry(world, 2, side=Side.SELL, product=NRML, qty=6)
+    entry(world, 3, side=Side.SELL, product=NRML, qty=4, px=PX + 100, trigger_px=PX + 100)
+    assert waiting(gtts) == [6, 4]
+    goes(world, 4, 3)
+    assert waiting(gtts) == [6, 1]
+
+
+def test_one_that_is_to_open_is_left_alone() -> None:
+    world, gtts = held()
+    entry(world, 2, side=Side.SELL, product=NRML)
+    entry(world, 3, side=Side.SELL, product=NRML, qty=15)
+    goes(world, 4, 10)
+    assert waiting(gtts) == [15] and gtts.calls == ["POST", "POST", "DELETE"]
+
+
+def test_it_follows_its_position_after_a_restart() -> None:
+    world, gtts = held()
+    entry(world, 2, side=Side.SELL, product=NRML)
+    later = World(
+        broker=world.broker, clock=world.clock, history=list(world.journal.records), tags=world.tags,
+        more={"restarted": True},
+    )  # fmt: skip
+    later.stage.start()
+    later.run(5.0)
+    goes(later, 3, 4)
+    assert waiting(gtts) == [6]
+
+
+def test_it_is_deleted_though_the_broker_refuses_it_at_first_and_after_a_restart() -> None:
+    world, gtts = held()
+    entry(world, 2, side=Side.SELL, product=NRML)
+    refusing = [True]
+
+    def call(request: HttpRequest) -> HttpResponse | TransportError:
+        if request.method == "DELETE" and refusing[0]:
+            return error(429, "NetworkException", "Too many requests")
+        return gtts.call(request)
+
+    world.broker.on_call = call
+    goes(world, 3, 10)
+    assert waiting(gtts) == [10]
+    history = list(world.journal.records)
+    later = World(
+        broker=world.broker, clock=world.clock, history=history, tags=world.tags, more={"restarted": True}
+    )
+    later.stage.start()
+    later.run(5.0)
+    assert later.stage.active and waiting(gtts) == [10]
+    refusing[0] = False
+    later.run(60.0)
+    assert waiting(gtts) == []
+
+
+@pytest.mark.parametrize("gone", [4, 10])
+def test_what_one_has_placed_when_its_position_was_gone_is_cancelled(gone: int) -> None:
+    world, gtts = held()
+    entry(world, 2, side=Side.SELL, product=NRML)
+    world.broker.triggers = [dict(row) for row in gtts.rows.values()]  # the list lags
+    order_id = gtts.fire(100)
+
+    def call(request: HttpRequest) -> HttpResponse | TransportError:
+        if request.method != "POST" and request.path.startswith("/gtt"):
+            return error(400, "GeneralException", "Trigger has fired already")
+        return gtts.call(request)
+
+    world.broker.on_call = call
+    world.update(world.broker.rows[order_id])
+    world.send(3, side=Side.SELL, qty=gone, product=NRML)
+    filled(world, gone)
+    world.broker.triggers = list(gtts.rows.values())
+    world.run(8.0)
+    assert world.status(2) is OrderStatus.CANCELLED and world.quantity(product=NRML) == 10 - gone

@@ -1,0 +1,64 @@
+"""Calls of earlier processes by this process's clock: never earlier than they were, never after now."""
+
+from __future__ import annotations
+
+from kite_hft.trading.sending.evidence import ENTRY, READ, RECOVERED, URGENT, Journalled, Left, merged
+
+S = 1_000_000_000
+NOW = 100 * S
+AHEAD = 1_795_000_000 * S  # the wall clock, before the monotonic one
+
+
+def row(mono_ns: int, real_mono_ns: int, boot: str = "", part: str = ENTRY) -> Left:
+    """A call at `mono_ns` by its own clock, and at `real_mono_ns` by the wall clock as it is now."""
+    return Left(mono_ns, AHEAD + real_mono_ns, "PLACE", part, "t", boot)
+
+
+def at(found: Left, boot: str = "") -> int:
+    (only,), lacking = merged([found], [], AHEAD, NOW, boot)
+    assert not lacking
+    return only.mono_ns
+
+
+def test_a_row_of_this_boot_keeps_its_own_time_up_to_now() -> None:
+    assert at(row(50 * S, 20 * S, "x"), "x") == 50 * S == at(row(50 * S, 80 * S, "x"), "x")
+    assert at(row(NOW + 1, 20 * S, "x"), "x") == NOW
+
+
+def test_a_row_of_another_boot_left_before_this_one_began() -> None:
+    assert at(row(50 * S, 80 * S, "y"), "x") == 0, "the wall clock has been put back since"
+    assert at(row(50 * S, 0, "y"), "x") == 0 and at(row(50 * S, -3, "y"), "x") == -3
+
+
+def test_of_an_unknown_boot_the_later_time_holds_that_is_not_after_now() -> None:
+    for known, asked in (("", ""), ("", "x"), ("x", "")):
+        assert at(row(50 * S, 20 * S, known), asked) == 50 * S, "it may be of this boot"
+        assert at(row(50 * S, 80 * S, known), asked) == 80 * S
+        assert at(row(NOW, 20 * S, known), asked) == NOW
+        assert at(row(NOW + 1, 20 * S, known), asked) == 20 * S, "it was another boot's"
+        assert at(row(NOW + 1, NOW + 2, known), asked) == NOW
+
+
+def test_a_call_that_only_the_journal_knows_stands_where_it_was_written() -> None:
+    calls = [Journalled(AHEAD - 7, False, "a"), Journalled(AHEAD + 3 * S, True, "b")]
+    every, lacking = merged([], calls, AHEAD, NOW, "x")
+    assert (
+        every
+        == lacking
+        == [
+            Left(-7, AHEAD - 7, RECOVERED, ENTRY, "a", "x"),
+            Left(3 * S, AHEAD + 3 * S, RECOVERED, URGENT, "b", "x"),
+        ]
+    )
+    (late,), _ = merged([], [Journalled(AHEAD + NOW + 1, False, "c")], AHEAD, NOW)
+    assert late.mono_ns == NOW
+
+
+def test_a_read_is_no_order_call_whatever_its_name() -> None:
+    read = row(1 * S, 1 * S, "x", READ)
+    _, lacking = merged([read], [Journalled(AHEAD + 2 * S, False, "t")], AHEAD, NOW, "x")
+    assert [call.name for call in lacking] == ["t"]
+
+
+def test_what_has_no_order_has_no_number() -> None:
+    assert Journalled(1, False, "id").no == 0
