@@ -12,7 +12,7 @@ from kite_hft.verify.risk import bypass
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler: apt install gcc")
 def test_only_orders_reaches_the_api(capfd: pytest.CaptureFixture[str]) -> None:
-    code = bypass.main(["--duration", "4", "--instruments", "30"])
+    code = bypass.main(["--duration", "8", "--instruments", "30"])
     found = json.loads(capfd.readouterr().out.strip().splitlines()[-1])
     assert code == 0, found
     assert set(found["to_the_api"]) == {"orders", "supervisor"}

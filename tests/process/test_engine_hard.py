@@ -108,7 +108,8 @@ def test_a_stop_is_heard_while_the_broker_is_silent(
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert engine.stdout is not None and "1 instruments" in engine.stdout.readline()
+    assert engine.stdout is not None
+    assert "NO LOSS LIMIT" in engine.stdout.readline() and "1 instruments" in engine.stdout.readline()
     time.sleep(1)
     engine.send_signal(number)
     time.sleep(0.2)

@@ -224,9 +224,9 @@ class Book:
         return Change(order, before)
 
     def ask_terms(self, order: Order, quantity: int) -> None:
-        """A modification to `quantity` is on its way: count the worse of both."""
+        """A modification to `quantity` is on its way: count the worst, of any before that is in doubt too."""
         exposed = order.open_quantity
-        order.quantity_max = max(order.quantity, quantity)
+        order.quantity_max = max(order.quantity, order.quantity_max, quantity)
         order.modifications += 1
         self._expose(order, order.open_quantity - exposed)
 

@@ -49,15 +49,15 @@ def whole_of(members: Sequence[Order]) -> Order:
         quantity=sum(order.quantity for order in members),
         filled=sum(order.filled for order in members),
         filled_units=sum(order.filled_units for order in members),
-        status=_status(members),
+        status=_status([order.status for order in members]),
     )
 
 
-def _status(members: Sequence[Order]) -> OrderStatus:
-    live = [order.status for order in members if order.status in LIVE]
+def _status(members: Sequence[OrderStatus]) -> OrderStatus:
+    live = [status for status in members if status in LIVE]
     if live:
         return OrderStatus.AMBIGUOUS if OrderStatus.AMBIGUOUS in live else live[0]
-    ends = {order.status for order in members}
+    ends = set(members)
     if len(ends) == 1:
         return ends.pop()
     return OrderStatus.CANCELLED  # some of it did not fill, whatever the reason
@@ -88,7 +88,8 @@ def family_events(
     for kind in event_kinds(change):
         if kind in _ENDS:
             living = any(member.status not in TERMINAL for member in others)
-            if living and not _doubt_ends(change, others):
+            before = _status([change.before if member is order else member.status for member in members])
+            if living and before is whole.status:  # else the others are told of: they stand otherwise
                 continue
             kind = EventKind.UPDATED if living else _END_OF[whole.status]
         elif (kind is EventKind.ACCEPTED and not _cleared(change, others)) or (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from orders_world import PX, World, filled, instruments, limits
 
 from kite_hft.layout import EventKind, IntentKind, OrderStatus, OrderType, Product, Reason, Side
+from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Change
 from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.intents import intents_of
@@ -85,6 +87,17 @@ def test_a_slice_that_is_rejected_makes_the_whole_end_cancelled() -> None:
     world.update(rows[1] | {"filled_quantity": 1800, "status": "COMPLETE", "average_price": 100})
     world.update(rows[2] | {"filled_quantity": 900, "status": "COMPLETE", "average_price": 100})
     assert told(world, 1)[-1] == ("CANCELLED", 4500, 2700, 0, 2700)
+
+
+def test_the_end_of_a_slice_tells_how_the_others_stand() -> None:
+    world = sliced()
+    rows = list(world.broker.rows.values())
+    world.update(rows[1] | {"status": "OPEN"})
+    world.update(rows[2] | {"status": "OPEN"})
+    assert OrderStatus(int(world.told[-1]["status"])) is OrderStatus.PENDING, "the first one is not seen yet"
+    world.update(rows[0] | {"status": "REJECTED", "status_message": "RMS"})
+    assert told(world, 1)[-1][0] == "UPDATED"
+    assert OrderStatus(int(world.told[-1]["status"])) is OrderStatus.OPEN
 
 
 def test_a_cancel_of_the_whole_cancels_every_slice() -> None:
@@ -236,3 +249,40 @@ def test_a_cancel_that_a_crash_cut_short_is_seen_through_for_every_slice() -> No
     cancelled = [request.path for request in again.broker.calls("DELETE")][before:]
     assert len(sent) == 3 and sent <= set(cancelled)
     assert {row["status"] for row in world.broker.rows.values()} == {"CANCELLED"}
+
+
+def died_between_records(world: World, seq: int, **words: Any) -> World:
+    """The order process died when only the first slice of an intent had its record; another one is there."""
+    before = len(world.broker.rows)
+    world.send(seq, slot=3, qty=FREEZE + LOT, product=Product.NRML, **words)
+    first = next(r.seq for r in world.journal.records if r.kind is Kind.INTENT and r.data()["seq"] == seq)
+    for order_id in list(world.broker.rows)[before + 1 :]:
+        del world.broker.rows[order_id]  # it never left
+    world.journal.records = world.journal.records[:first]
+    world.wish(seq, slot=3, qty=FREEZE + LOT, product=Product.NRML, **words)  # it stands in the queue yet
+    again = World(
+        broker=world.broker, clock=world.clock, journal=world.journal, history=list(world.journal.records),
+        intents=world.intents, config=world.config, more={"restarted": True},
+    )  # fmt: skip
+    again.quote()
+    return again.start()
+
+
+def test_a_restart_does_not_send_the_slices_of_an_entry_that_had_no_record() -> None:
+    world = died_between_records(World(config=OrdersConfig(limits(), WIDE)).start(), 1)
+    assert [o.quantity for o in world.stage.book.orders.values()] == [FREEZE]
+    (refused,) = [r.data() for r in world.journal.records if r.kind is Kind.REFUSED]
+    assert (refused["reason"], refused["qty"]) == ("RESTARTED", LOT)
+    assert not world.intents.rows
+
+
+def test_a_restart_takes_up_the_slices_of_an_exit_that_had_no_record() -> None:
+    world = World(config=OrdersConfig(limits(), WIDE)).start()
+    world.send(1, slot=3, qty=FREEZE, product=Product.NRML)
+    filled(world, FREEZE)
+    world.send(2, slot=3, qty=LOT, product=Product.NRML)
+    filled(world, LOT)
+    again = died_between_records(world, 3, side=Side.SELL)
+    family = again.stage.book.family(again.order(3))
+    assert [o.quantity for o in family] == [FREEZE, LOT]
+    assert not any(o.opening for o in family) and len(again.broker.rows) == 4

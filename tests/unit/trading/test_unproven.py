@@ -163,3 +163,21 @@ def test_after_a_restart_the_doubt_stands_and_the_horizon_begins_anew() -> None:
     assert again.stage.book.worst_case(0) == 24
     again.run(90.0)
     assert again.stage.book.worst_case(0) == 10 and again.stage.desk.settled(again.order(1))
+
+
+def test_after_a_restart_no_second_modification_hides_what_the_first_may_have_done() -> None:
+    """Had the book shown the larger quantity, nothing in the journal says so."""
+    world = World().start()
+    world.send(1)
+    late = lose(world, qty=24)
+    world.run(1.0)
+    world.broker.accept(late[0])
+    world.run(4.0)
+    assert world.order(1).quantity == 24
+    world.broker.on_call = lambda request: None
+    world.send(3, kind=IntentKind.MODIFY, target_seq=1, qty=12, px=0)
+    assert len(world.broker.calls("PUT")) == 2
+    again = World(
+        broker=world.broker, clock=world.clock, history=list(world.journal.records), more={"restarted": True}
+    ).start()  # fmt: skip
+    assert again.stage.book.worst_case(0) == 24

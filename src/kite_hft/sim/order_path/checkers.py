@@ -29,6 +29,8 @@ SIDES: Final = {"BUY": 1, "SELL": 2}
 PRODUCTS: Final = {"CNC": 1, "NRML": 2, "MIS": 3, "MTF": 4}
 TYPES: Final = {"MARKET": 1, "LIMIT": 2, "SL": 3, "SL-M": 4}
 PLACE: Final = 1
+MODIFY: Final = 2
+DECIDED: Final = frozenset({"INTENT", "CALL", "REFUSED", "WITHDRAWN"})
 NOT_FOR_EXITS: Final = frozenset(
     ["HALTED", "REDUCING", "MARKET_HALT", "STALE_TICK", "NO_SNAPSHOT", "NO_REFERENCE_PRICE", "FROZEN",
      "MAX_EXPOSURE", "MAX_ORDER_VALUE", "MAX_POSITIONS", "MAX_WORKING_ORDERS", "THROTTLE_DEADLINE",
@@ -46,6 +48,7 @@ class Checker:
         self.breaks: list[str] = []
         self.ledger = Ledger(world.exchange, world.exchange.account.cash_paise)
         self.wishes: dict[tuple[int, int], Wish] = {}
+        self._wished_at: dict[tuple[int, int], int] = {}  # after so many records
         self.names: dict[tuple[int, int], str] = {}  # of orders that left -> tag
         self.strangers: set[tuple[int, int]] = set()  # (slot, product) where others have traded
         self.market_halted = False
@@ -57,6 +60,7 @@ class Checker:
             (deque(), deque()) for _ in world.limits.order_windows
         ]
         self.placed_today = 0
+        self.read_ns = self._listed_ns = 0  # as of when the engine has read the order book
         self._seen = (0, 0, 0)  # refusals, absences, reports looked at
         self.lasting = Lasting(self)
 
@@ -68,7 +72,7 @@ class Checker:
     # What the world tells
 
     def wished(self, name: tuple[int, int], wish: Wish) -> None:
-        self.wishes[name] = wish
+        self.wishes[name], self._wished_at[name] = wish, self.ledger.told.taken
 
     def stranger(self, slot: int, product: int) -> None:
         self.strangers.add((slot, product))
@@ -101,6 +105,7 @@ class Checker:
             if placed is not None:
                 placed.modifying = False
         elif request.method == "GET" and status == 200 and request.path == "/orders":
+            self.read_ns = self._listed_ns
             for placed in self.ledger.placed.values():
                 placed.modifying = False  # its terms were read
         if status == 429 and request.method != "GET" and orders:
@@ -155,9 +160,21 @@ class Checker:
         free = position.quantity
         if free:
             free -= position.open_sell if free > 0 else -position.open_buy
+            gives_way = self.lasting.guards((strategy, slot, product))
+            free += gives_way if position.quantity > 0 else -gives_way
         lost = any(order.lost for order in self.ledger.placed.values())
-        key = (strategy, slot, product)
-        return free, (slot, product) not in self.strangers and not lost and not self.lasting.closes(key)
+        alone = (slot, product) not in self.strangers and not self._undecided(strategy, slot, product)
+        return free, alone and not lost
+
+    def _undecided(self, strategy: int, slot: int, product: int) -> bool:
+        """A wish of the strategy there waits: it may take what another one would close."""
+        stories = self.ledger.told.stories
+        return any(
+            (name[0], wish.slot, wish.product) == (strategy, slot, product)
+            and wish.kind in (PLACE, MODIFY)
+            and not DECIDED & set(stories.get(name, ()))
+            for name, wish in self.wishes.items()
+        )
 
     def traded(self, trade: Any) -> None:
         self.lasting.traded(trade, self.ledger.traded(trade))
@@ -177,15 +194,14 @@ class Checker:
             order_id = request.path.rsplit("/", 1)[1]
             placed = self.ledger.by_id.get(order_id)
             opening = False
-            if request.method == "PUT":
-                if placed is not None:
-                    if placed.modifying:
-                        self.break_(f"order {placed.no} is modified while a modification is unanswered")
-                    placed.modifying, placed.changed_ns = True, self.world.now_ns
-                    quantity = _quantity_of(request)
-                    opening = quantity > placed.remaining + placed.filled
-                    self.lasting.grows(placed, quantity)
-                    placed.changes.append(quantity)
+            if request.method == "PUT" and placed is not None:
+                if placed.modifying:
+                    self.break_(f"order {placed.no} is modified while a modification is unanswered")
+                placed.modifying = True
+                quantity = _quantity_of(request)
+                opening = quantity > placed.remaining + placed.filled
+                self.lasting.grows(placed, quantity)
+                placed.changes.append(quantity)
             self._count(opening=opening)
 
     def _place_leaves(self, form: dict[str, str]) -> None:
@@ -222,8 +238,9 @@ class Checker:
         limits = self.world.limits
         if self.placed_today > limits.orders_per_day:
             self.break_(f"{self.placed_today} orders today > {limits.orders_per_day}")
-        ours = [other for other in self.ledger.placed.values() if other.trigger is None]  # others: the broker's
-        before = sum(other.no < placed.no for other in ours)
+        # What a trigger places is no call of ours.
+        ours = [other.no for other in self.ledger.placed.values() if other.trigger is None]
+        before = sum(number < placed.no for number in ours)
         if placed.opening and before >= limits.orders_per_day * limits.entry_share_of_day:
             self.break_(f"an opening was order {before + 1} of the day: the rest is for exits")
 
@@ -271,6 +288,8 @@ class Checker:
         """The broker has answered a call, whether or not anybody hears it."""
         if request.path.startswith("/gtt"):
             self.lasting.trigger_done(request, response)
+        if request.path == "/orders" and response.status == 200:
+            self._listed_ns = self.world.now_ns
         if not request.path.startswith("/orders/"):
             return
         if request.method == "POST":
@@ -283,7 +302,7 @@ class Checker:
         elif request.method == "PUT":
             placed = self.ledger.by_id.get(request.path.rsplit("/", 1)[1])
             if placed is not None and response.status == 200:
-                placed.changing = _quantity_of(request)
+                placed.changing, placed.changed_ns = _quantity_of(request), self.world.now_ns
             self._unchange(request)
 
     def gone(self, request: HttpRequest, unsent: bool) -> None:
@@ -324,7 +343,8 @@ class Checker:
                     continue  # market.md 4: first two reads of the positions have to agree
                 if (wish.slot, wish.product) in self.strangers:
                     continue  # somebody else has closed it meanwhile
-                if self.lasting.closes((data["strategy"], wish.slot, wish.product)):
+                since = self._wished_at.get((data["strategy"], data["seq"]), -1)
+                if self.lasting.in_the_way(data["reason"], data["strategy"], wish, since):
                     continue  # its exits have, or do not give way
                 self.break_(f"exit {data['strategy']}/{data['seq']} refused: {data['reason']} {data['text']}")
         for no in told.absent[absent:]:

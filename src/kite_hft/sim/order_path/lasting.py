@@ -42,6 +42,7 @@ class Lasting:
         self.flattened = False
         self._calls: dict[int, tuple[HttpRequest, Trigger]] = {}
         self._ends_seen = 0
+        self._interrupted: set[tuple[int, int]] = set()  # intents of which a power cut took slices
 
     def alerted(self, fields: dict[str, Any]) -> None:
         """What people are told."""
@@ -59,14 +60,11 @@ class Lasting:
             return
         slot, product, terms = self._terms(request)
         ledger = self._ledger
-        claimed = Counter((trigger.name, trigger.terms) for trigger in ledger.triggers if not trigger.lost)
-        for call in ledger.told.trigger_calls:
+        claimed = {trigger.call for trigger in ledger.triggers if not trigger.lost}
+        for call in reversed(ledger.told.trigger_calls):  # an older one may have died with its process
             name = (call["strategy"], call["seq"])
             legs = tuple(tuple(leg) for leg in call["legs"])
-            if (call["slot"], call["product"], legs) != (slot, product, terms):
-                continue
-            if claimed[name, terms]:
-                claimed[name, terms] -= 1
+            if (call["slot"], call["product"], legs) != (slot, product, terms) or call["_n"] in claimed:
                 continue
             trigger = Trigger(name, slot, product, bool(call["for_exits"]), terms, call["_n"])
             self._as_wished(trigger)
@@ -127,17 +125,39 @@ class Lasting:
         """It waits at the broker."""
         return bool(trigger.number) and self._world.exchange.gtts.get(trigger.number).status == ACTIVE
 
-    def closes(self, key: Key) -> bool:
-        """Exits are kept there, or were, or lie in a trigger: they may close what they are for."""
-        return key in self._ledger.told.planned or any(
-            trigger.key == key and trigger.for_exits for trigger in self._ledger.triggers
+    def guards(self, key: Key) -> int:
+        """How much exits that are kept close there: they give way to what the strategy closes by itself."""
+        return sum(
+            order.remaining for order in self._ledger.mine() if order.key == key and self._of_exits(order)
         )
+
+    def _of_exits(self, order: Placed) -> bool:
+        if order.trigger is not None:
+            return order.trigger.for_exits
+        return not order.opening and order.name[1] >= ENGINE_SEQ and not 0 < order.parent < ENGINE_SEQ
+
+    def in_the_way(self, reason: str, strategy: int, wish: Wish, since: int) -> bool:
+        """Exits were kept there since the wish (record `since`) and did not give way, or have closed it."""
+        key = (strategy, wish.slot, wish.product)
+        told, held = self._ledger.told, self._ledger.held(key)[0]
+        if (held if wish.side == SELL else -held) < wish.quantity:
+            return key in told.planned
+        lies = any(  # in a trigger that may stand, as far as the engine knows
+            row["for_exits"] and (row["strategy"], row["slot"], row["product"]) == key
+            for row in told.triggers.values()
+        )
+        kept = key in told.plans or told.planned.get(key, -1) > since or self.guards(key) > 0
+        return reason == "FROZEN" and (kept or lies)
 
     def anew(self) -> None:
         """The journal was read from its beginning. What is lost counts no more: its names are used again."""
         self._ends_seen = len(self._ledger.told.trigger_ends)
         self.families = {
             name: [part for part in parts if not part.lost] for name, parts in self.families.items()
+        }
+        wishes = self._checker.wishes
+        self._interrupted |= {
+            name for name, sent in self._sent().items() if name in wishes and sent != wishes[name].quantity
         }
         self.groups.anew()
 
@@ -299,16 +319,23 @@ class Lasting:
                 self._checker.break_(f"trigger {trigger.name} lives, and the journal says that it ended")
 
     def _slices(self) -> None:
-        """All parts of an intent were sent, or one of them was refused or withdrawn."""
+        """All parts of an intent were sent, but for what was refused or withdrawn, or a power cut took."""
+        told, checker = self._ledger.told, self._checker
+        for name, quantity in self._sent().items():
+            wish = checker.wishes.get(name)
+            if wish is None or name in self._interrupted or checker.journal_failed:
+                continue
+            where = wish.slot, wish.side, wish.product
+            cut = told.cut_short[*name, *where] + told.cut_short[name[0], 0, *where]
+            if not 0 <= wish.quantity - quantity <= cut:
+                checker.break_(f"slices of {name} add up to {quantity} of {wish.quantity}")
+
+    def _sent(self) -> Counter[tuple[int, int]]:
+        """Intent -> quantity of the orders that have a record."""
         sent: Counter[tuple[int, int]] = Counter()
-        told = self._ledger.told
-        for row in told.by_no.values():
+        for row in self._ledger.told.by_no.values():
             sent[row["strategy"], row["parent"] or row["seq"]] += row["qty"]
-        for name, quantity in sent.items():
-            wish = self._checker.wishes.get(name)
-            cut = told.cut_short & {name, (name[0], 0)}
-            if wish is not None and quantity != wish.quantity and not cut:
-                self._checker.break_(f"slices of {name} add up to {quantity} of {wish.quantity}")
+        return sent
 
 
 def orders_of_triggers(checker: Checker) -> list[Order]:

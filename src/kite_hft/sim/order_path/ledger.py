@@ -51,7 +51,7 @@ class Placed:
     changes: list[int] = field(default_factory=list)
     changing: int = 0
     parent: int = 0
-    changed_ns: int = 0  # when a modification left last
+    changed_ns: int = 0  # when the broker took a modification last
     grown: bool = False  # its strategy has enlarged it
     known: bool = True
     trigger: Trigger | None = None  # that has placed it
@@ -114,7 +114,7 @@ class Told:
     ended: set[int] = field(default_factory=set)  # proved never to have come to be
     wrong: list[str] = field(default_factory=list)
     plans: dict[Key, dict[str, Any]] = field(default_factory=dict)  # exits that are kept
-    planned: set[Key] = field(default_factory=set)  # where exits were ever kept
+    planned: dict[Key, int] = field(default_factory=dict)  # where exits were kept -> the last record of them
     groups: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)  # under way
     broken: set[tuple[int, int]] = field(default_factory=set)  # groups that are to be undone
     group_ends: list[dict[str, Any]] = field(default_factory=list)
@@ -123,7 +123,7 @@ class Told:
     trigger_ends: list[dict[str, Any]] = field(default_factory=list)
     children: dict[str, dict[str, Any]] = field(default_factory=dict)  # order id -> of which trigger
     child_tags: dict[int, str] = field(default_factory=dict)
-    cut_short: set[Name] = field(default_factory=set)  # not sent; (strategy, 0): a slice, of whichever intent
+    cut_short: Counter[tuple[int, ...]] = field(default_factory=Counter)  # not sent, by `_withdrawn`
 
     def tag_of(self, no: int) -> str:
         """The tag of an order; of one that a trigger has placed the word that stands for it."""
@@ -149,7 +149,9 @@ class Told:
         self._withdrawn(data)
 
     def _withdrawn(self, data: dict[str, Any]) -> None:
-        self.cut_short.add((data["strategy"], data["seq"] if data["seq"] < ENGINE_SEQ else 0))
+        seq = data["seq"] if data["seq"] < ENGINE_SEQ else 0  # 0: a slice, of whichever intent
+        where = data.get("slot", -1), data.get("side", 0), data.get("product", 0)
+        self.cut_short[data["strategy"], seq, *where] += data.get("qty", 0)
 
     def _answer(self, data: dict[str, Any]) -> None:
         if data["call"] != "place":
@@ -181,7 +183,7 @@ class Told:
 
     def _plan(self, data: dict[str, Any]) -> None:
         key = (data["strategy"], data["slot"], data["product"])
-        self.planned.add(key)
+        self.planned[key] = data["_n"]
         if data.get("ended"):
             self.plans.pop(key, None)
         else:

@@ -16,7 +16,6 @@ from kite_hft.sim.order_path.ledger import BUY, Placed
 from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.lifecycle import TERMINAL as TERMINAL_STATES
 from kite_hft.trading.recovery.replay import replay
-from kite_hft.units import NS_PER_S
 
 if TYPE_CHECKING:
     from kite_hft.sim.order_path.checkers import Checker
@@ -27,8 +26,8 @@ PLACE: Final = 1
 CANCEL: Final = 3
 EXITS: Final = 5
 GTT: Final = 6
-UNREAD_S: Final = 20
-"""So long may it take until the book was read after a change; a plan changes its orders as prices move."""
+TAKES_NS: Final = 10_000_000
+"""So long does a modification that was taken go through the exchange at most."""
 ENDS: Final = ("INTENT", "REFUSED", "WITHDRAWN")
 TERMINAL: Final = {"COMPLETE": "COMPLETE", "CANCELLED": "CANCELLED", "REJECTED": "REJECTED"}
 NEVER_THERE: Final = frozenset({"REJECTED", "REFUSED", "ABSENT", "CANCELLED"})
@@ -104,8 +103,10 @@ def _as_at_broker(checker: Checker, placed: Placed, status: str, filled: int, qu
     assert truth is not None
     told = truth.now.status.replace(" ", "_")
     wanted = TERMINAL.get(told, told)
-    changing = checker.world.now_ns - placed.changed_ns < UNREAD_S * NS_PER_S and not truth.done
-    if filled != placed.filled or (status != wanted and not changing):
+    # A plan changes its orders as prices move, also when all else has come to rest. No update says what
+    # becomes of a modification: the book has to be read.
+    unread = checker.read_ns <= placed.changed_ns + TAKES_NS and not truth.done
+    if filled != placed.filled or (status != wanted and not unread):
         checker.break_(
             f"order {placed.no} is {status} with {filled} filled, at the broker {told} with {placed.filled}"
         )

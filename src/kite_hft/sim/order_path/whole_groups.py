@@ -32,12 +32,13 @@ class WholeGroups:
         self.legs: dict[Name, dict[int, list[Placed]]] = {}  # group -> leg -> its orders
         self._left: dict[tuple[Name, int], int] = {}  # (group, intent) -> what of it could not be undone
         self._not_opened: set[str] = set()  # groups of which people know that, as alerts name them
-        self._given_up = False
+        self._given_up: set[str] = set()  # of which a part could not be closed
         self._ends_seen = 0
 
     def alerted(self, key: str, text: str) -> None:
         """What people are told of a broken group."""
-        self._given_up |= _GIVEN_UP in text
+        if _GIVEN_UP in text:
+            self._given_up.add(key)
         if _NOT_OPENED in text:
             self._not_opened.add(key)
 
@@ -88,21 +89,27 @@ class WholeGroups:
 
     def ended(self) -> None:
         """Groups that were undone since the last look: what of them is left had nothing to be closed from."""
-        told, stage = self._ledger.told, self._world.stage
+        told = self._ledger.told
         for data in told.group_ends[self._ends_seen :]:
             name = (data["strategy"], data["group"])
-            for seq, closing in self._closings(data):
+            for seq, closing in self._closings(data) if name in told.broken else ():
                 wish = self._checker.wishes.get((name[0], seq))
-                if wish is None or name not in told.broken:
-                    continue
-                key = (name[0], wish.slot, wish.product)
-                left, sign = self._rest(name[0], seq, closing), 1 if wish.side == BUY else -1
-                held = [self._ledger.held(key)[0]]
-                if stage is not None:
-                    held.append(stage.book.standing(*key).quantity)
-                if left and min(quantity * sign for quantity in held) <= 0:
-                    self._left[name, seq] = left
+                if wish is not None and (left := self._rest(name[0], seq, closing)):
+                    self._not_undone(name, seq, wish, left)
         self._ends_seen = len(told.group_ends)
+
+    def _not_undone(self, name: Name, seq: int, wish: Wish, left: int) -> None:
+        key, sign = (name[0], wish.slot, wish.product), 1 if wish.side == BUY else -1
+        held, stage, lasting = [self._ledger.held(key)[0]], self._world.stage, self._checker.lasting
+        if stage is not None:
+            held.append(stage.book.standing(*key).quantity)
+        if min(quantity * sign for quantity in held) <= 0:
+            self._left[name, seq] = left
+        elif not (
+            self._world.day.group_partial == "keep" or f"{name[0]} {name[1]}" in self._given_up
+            or lasting.meddled(key) or lasting.in_doubt(key)
+        ):  # fmt: skip
+            self._checker.break_(f"group {name} is over, {left} of intent {seq} is not undone: {held}")
 
     def capped(self) -> bool:
         """Groups are being undone, and the day's cap lets nothing of them be closed any more."""

@@ -100,6 +100,23 @@ class Trigger:
         words |= {"for_exits": self.for_exits, "legs": [leg.words for leg in self.legs]}
         return words | {"closing": True} if self.closing else words
 
+    def alike(self, token: int, rows: Sequence[TriggerReport], known: set[str]) -> list[str]:
+        """Waiting ones of the list that are nobody's and have its sides and prices: it is not proved absent.
+        A change whose record was lost may have given it another quantity.
+        """
+        terms = [(leg.side, leg.px, leg.trigger_px) for leg in self.legs]
+        return [
+            row.trigger_id
+            for row in rows
+            if row.active and row.trigger_id not in known and row.token == token
+            if [(leg.side, leg.px, leg.trigger_px) for leg in legs_of(row)] == terms
+        ]
+
+    def could_be(self, found: Sequence[str]) -> str:
+        """What a person is told when the list does not say which one it is."""
+        text = f"trigger {self.seq} of strategy {self.strategy} stays unknown: {', '.join(found)} could be it"
+        return f"{text}; delete what is not wanted at the broker, and it is taken for absent"
+
     def like(self, row: TriggerReport) -> bool:
         """Whether a row of the broker's list has its terms."""
         return legs_of(row) == self.legs

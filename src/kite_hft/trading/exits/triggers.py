@@ -316,11 +316,10 @@ class Triggers:
         for trigger in list(self.standing.values()):
             if trigger.busy or asked_ns < trigger.changed_ns:
                 continue
-            token = self._ports.instruments[trigger.slot].token
-            named = trigger.trigger_id != ""
+            token, named = self._ports.instruments[trigger.slot].token, trigger.trigger_id != ""
             row = by_id.get(trigger.trigger_id) if named else row_like(trigger, token, rows, known)
             if row is None:
-                self._missed(trigger, asked_ns, now_ns)
+                self._missed(trigger, [] if named else trigger.alike(token, rows, known), asked_ns, now_ns)
                 continue
             trigger.misses = 0
             if trigger.unsure or not trigger.trigger_id:
@@ -340,8 +339,10 @@ class Triggers:
         if row.active:
             self._tell(trigger, EventKind.ACCEPTED, OrderStatus.TRIGGER_PENDING, Reason.NONE, now_ns)
 
-    def _missed(self, trigger: Trigger, asked_ns: int, now_ns: int) -> None:
-        trigger.misses += 1
+    def _missed(self, trigger: Trigger, found: Sequence[str], asked_ns: int, now_ns: int) -> None:
+        trigger.misses = 0 if found else trigger.misses + 1
+        if found:
+            self._outbox.alert("TRIGGER_UNKNOWN", trigger.could_be(found), str(trigger.name))
         certain = bool(trigger.trigger_id) or asked_ns - trigger.changed_ns >= self._horizon_ns
         if trigger.misses >= MISSES and certain:
             self._end(trigger, "absent", Reason.ABSENT, "it is not in the broker's list", now_ns)

@@ -19,7 +19,7 @@ from kite_hft.layout import INTENT, IntentKind, OrderType, Reason
 from kite_hft.trading.book import Order
 from kite_hft.trading.gate.checks import Context, Judged
 from kite_hft.trading.gate.risk import Verdict
-from kite_hft.trading.intents import ENGINE_SEQ, Intent, intents_of
+from kite_hft.trading.intents import ENGINE_SEQ, Intent, as_exit, intents_of
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.recovery.replay import Recovered
 from kite_hft.trading.sending.desk import Desk
@@ -101,7 +101,9 @@ class Intake:
                 self._times.append(("intent_to_taken", taken_ns - intent.created_ns))
             if intent.kind == PROBE:
                 self._outbox.count("probes")
-            elif not (old and (intent.strategy, intent.strategy_seq) in self._seen):
+            elif old and (intent.strategy, intent.strategy_seq) in self._seen:
+                self._rest_of(intent, now_ns)
+            else:
                 if old:  # the same one may stand in the queue twice
                     self._seen.add((intent.strategy, intent.strategy_seq))
                 if intent.strategy_seq >= ENGINE_SEQ:
@@ -113,6 +115,27 @@ class Intake:
                 self.consider(intent, now_ns, left_over=old)
                 self._times.append((JUDGED, self._mono_ns() - taken_ns))
         refusals.fresh = None
+
+    def _rest_of(self, intent: Intent, now_ns: int) -> None:
+        """An earlier process had it. It may have died between the records of its slices: of those without
+        one an opening is not sent late, an exit is taken up, as all that waited.
+        """
+        book, rows = self._desk.book, self._ports.instruments.rows
+        first = book.by_strategy(intent.strategy, intent.strategy_seq)
+        if first is None or intent.kind != PLACE or intent.group:
+            return
+        row = rows[first.slot]
+        if not row.freeze_quantity or intent.qty <= row.freeze_quantity:
+            return
+        rest = intent.qty - sum(order.quantity for order in book.family(first))
+        for quantity in slices(rest, row.freeze_quantity, row.lot_size) if rest > 0 else ():
+            number = self.next_engine_seq()
+            part = intent._replace(qty=quantity, strategy_seq=number, target_seq=intent.strategy_seq)
+            if first.opening:
+                text = f"a slice of intent {intent.strategy_seq}: the order process ended before its record"
+                self._outbox.refuse(part, Reason.RESTARTED, text, now_ns)
+            else:
+                self.consider(as_exit(part), now_ns, left_over=True)
 
     def commit(self, taken: list[int]) -> None:
         """What was taken in has a record, or gets one now; then it leaves its queue."""

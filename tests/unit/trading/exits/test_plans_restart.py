@@ -114,7 +114,7 @@ def test_the_trigger_of_a_plan_that_stands_is_left_alone() -> None:
 
 
 def test_a_late_word_from_before_the_modification_leaves_no_stop_open() -> None:
-    """The target is left, the order is a stop again, and only then comes the update of a part that it filled."""
+    """The target is left, the order is a stop again, and then comes the update of a part that it filled."""
     world = holding()
     exits(world, trigger_px=PX - 100, px=PX + 200)
     armed(world)

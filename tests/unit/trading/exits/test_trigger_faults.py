@@ -320,3 +320,25 @@ def test_a_change_that_was_unanswered_when_the_process_died_is_read_from_the_lis
     assert later.stage.keeper.triggers.standing[1, 1].unsure
     later.run(5.0)
     assert later.stage.keeper.triggers.standing[1, 1].legs[0].px == PX - 90
+
+
+def test_one_whose_change_was_lost_with_the_journals_end_is_not_absent_while_it_waits() -> None:
+    """Neither its number nor its new quantity has a record: the list shows one with its sides and prices."""
+    world = World().start()
+    gtts = Gtts(world)
+    entry(world)
+    world.send(2, kind=IntentKind.MODIFY, target_seq=1, qty=5, px=0, order_type=0)
+    world.run(1.0)
+    assert gtts.calls == ["POST", "PUT"] and gtts.rows[100]["orders"][0]["quantity"] == 5
+    first = next(at for at, record in enumerate(world.journal.records) if record.kind is Kind.GTT)
+    later = World(
+        broker=world.broker, clock=world.clock, history=list(world.journal.records[: first + 1]),
+        tags=world.tags, more={"restarted": True},
+    ).start()  # fmt: skip
+    later.run(400.0, 0.5)
+    assert (1, 1) in later.stage.keeper.triggers.standing and gtts.calls == ["POST", "PUT"]
+    assert any("100 could be it" in alert for alert in later.alerts)
+    gtts.rows[100]["status"] = "deleted"  # a person has deleted it
+    world.broker.triggers = list(gtts.rows.values())
+    later.run(400.0, 0.5)
+    assert not later.stage.keeper.triggers.standing
