@@ -23,7 +23,11 @@ for version in 3.11 3.12 3.13 3.14; do
   (
     cd "$tree"
     bash scripts/build.sh "$python" .venv test
-    .venv/bin/python -m pytest tests/unit -q -x -n 2 -m "not data" | tail -2
+    if ! .venv/bin/python -m pytest tests/unit -n 2 -m "not data" > tests.log; then
+      cat tests.log
+      exit 1
+    fi
+    tail -1 tests.log
   )
   tested+=("$version")
 done

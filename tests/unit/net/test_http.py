@@ -18,6 +18,8 @@ from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 
 CLOCK = SystemClock()
 QUICK = HttpSettings(timeout_s=0.3, connect_timeout_s=0.5, queue_s=0.5, body_max=1 << 16)
+PATIENT = replace(QUICK, timeout_s=20.0, connect_timeout_s=20.0, queue_s=20.0)
+"""Where nothing times out: a busy machine is slow."""
 GET = HttpRequest("GET", "/orders")
 POST = HttpRequest("POST", "/orders/regular", b"a=1&b=2", "application/x-www-form-urlencoded")
 
@@ -284,7 +286,7 @@ def test_tls(tmp_path: Path) -> None:
     server, trusting = tls_server(tmp_path)
     big = HttpRequest("POST", "/o", b"x" * 60_000, "text/plain")
     with serve(echo, server) as port:
-        transport = HttpTransport(f"https://127.0.0.1:{port}", CLOCK, settings=QUICK, context=trusting)
+        transport = HttpTransport(f"https://127.0.0.1:{port}", CLOCK, settings=PATIENT, context=trusting)
         results = call(transport, *[big] * 20)
         transport.close()
     assert all(isinstance(r, HttpResponse) and r.body == big.body for r in results)
@@ -293,7 +295,7 @@ def test_tls(tmp_path: Path) -> None:
 def test_self_signed_certificate_is_refused_unsent(tmp_path: Path) -> None:
     server, _ = tls_server(tmp_path)
     with serve(echo, server) as port:
-        transport = HttpTransport(f"https://127.0.0.1:{port}", CLOCK, settings=QUICK)
+        transport = HttpTransport(f"https://127.0.0.1:{port}", CLOCK, settings=PATIENT)
         result = failure(call(transport, POST)[0])
         transport.close()
     assert not result.sent and "certificate refused" in result.reason
@@ -302,7 +304,7 @@ def test_self_signed_certificate_is_refused_unsent(tmp_path: Path) -> None:
 def test_certificate_of_another_host_is_refused_unsent(tmp_path: Path) -> None:
     server, trusting = tls_server(tmp_path, "other.example")
     with serve(echo, server) as port:
-        transport = HttpTransport(f"https://127.0.0.1:{port}", CLOCK, settings=QUICK, context=trusting)
+        transport = HttpTransport(f"https://127.0.0.1:{port}", CLOCK, settings=PATIENT, context=trusting)
         result = failure(call(transport, POST)[0])
         transport.close()
     assert not result.sent and "certificate refused" in result.reason
@@ -317,7 +319,7 @@ def test_tls_cut_mid_answer_is_an_error(tmp_path: Path) -> None:
         peer.shutdown(socket.SHUT_RDWR)
 
     with serve(script, server) as port:
-        transport = HttpTransport(f"https://127.0.0.1:{port}", CLOCK, settings=QUICK, context=trusting)
+        transport = HttpTransport(f"https://127.0.0.1:{port}", CLOCK, settings=PATIENT, context=trusting)
         result = failure(call(transport, POST)[0])
         transport.close()
     assert result.sent
