@@ -295,7 +295,7 @@ def test_tls(tmp_path: Path) -> None:
 def test_self_signed_certificate_is_refused_unsent(tmp_path: Path) -> None:
     server, _ = tls_server(tmp_path)
     with serve(echo, server) as port:
-        transport = HttpTransport(f"https://127.0.0.1:{port}", CLOCK, settings=PATIENT)
+        transport = HttpTransport(f"https://127.0.0.1:{port}", CLOCK, settings=QUICK)
         result = failure(call(transport, POST)[0])
         transport.close()
     assert not result.sent and "certificate refused" in result.reason
@@ -304,7 +304,7 @@ def test_self_signed_certificate_is_refused_unsent(tmp_path: Path) -> None:
 def test_certificate_of_another_host_is_refused_unsent(tmp_path: Path) -> None:
     server, trusting = tls_server(tmp_path, "other.example")
     with serve(echo, server) as port:
-        transport = HttpTransport(f"https://127.0.0.1:{port}", CLOCK, settings=PATIENT, context=trusting)
+        transport = HttpTransport(f"https://127.0.0.1:{port}", CLOCK, settings=QUICK, context=trusting)
         result = failure(call(transport, POST)[0])
         transport.close()
     assert not result.sent and "certificate refused" in result.reason
