@@ -25,7 +25,7 @@ from kite_hft.clock import ManualClock
 from kite_hft.engine.latch import LatchWatch, clear_latch, set_latch
 from kite_hft.engine.order_latches import kill_by_signal, latch_ports
 from kite_hft.layout import COUNTERS, INTENT, IntentKind, OrderType, Product, Side, Validity
-from kite_hft.memory.journal import Kind, Record
+from kite_hft.memory.journal import Record
 from kite_hft.sim.in_process import UpdateTexts, make_broker
 from kite_hft.sim.market.synthetic import SyntheticMarket
 from kite_hft.sim.market.universe import default_instruments
@@ -33,6 +33,7 @@ from kite_hft.stages.orders import Orders
 from kite_hft.trading.broker import Limits
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.ports import OrdersConfig, Ports
+from kite_hft.verify.desk.bench import MemoryJournal
 from kite_hft.verify.kill.record import Recorder
 
 S: Final = 1_000_000_000
@@ -78,17 +79,6 @@ class Queue:
 
     def waiting(self) -> int:
         return len(self.rows)
-
-
-@dataclass(slots=True)
-class MemoryJournal:
-    """A journal that keeps its records."""
-
-    records: list[Record] = field(default_factory=list)
-
-    def append(self, kind: Kind, time_ns: int, payload: bytes) -> int:
-        self.records.append(Record(len(self.records) + 1, kind, time_ns, payload))
-        return len(self.records)
 
 
 @dataclass(slots=True)
