@@ -49,28 +49,34 @@ DIRECTIVES = {
 }
 
 
-def extensions(gen: Path) -> list[Extension]:
+def extensions(gen: Path, sources: dict[str, list[str]]) -> list[Extension]:
+    """sources: of each module, the files of ext/ that it is made of: it is built again when one changes."""
     found = []
-    for path in sorted((ROOT / "ext").glob("*.pyx")):
-        if not ONLY or path.stem in ONLY:
-            found.append(
-                Extension(
-                    f"kite_hft._{path.stem}",
-                    [str(path.relative_to(ROOT))],
-                    include_dirs=[str(gen), "ext", str(Path(picows.__file__).parent)],
-                    depends=[str(gen / "khft_layout.h"), *map(str, (ROOT / "ext").glob("*.h"))],
-                    extra_compile_args=FLAGS,
-                    extra_link_args=LINK,
-                )
+    for name in sorted(sources):
+        if ONLY and name not in ONLY:
+            continue
+        headers = [f"ext/{file}" for file in sources[name] if file.endswith(".h")]
+        if "khft_layout" in sources[name]:
+            headers.append(str(gen / "khft_layout.h"))
+        found.append(
+            Extension(
+                f"kite_hft._{name}",
+                [f"ext/{name}.pyx", str(gen / f"ids/{name}.c")],
+                include_dirs=[str(gen), "ext", str(Path(picows.__file__).parent)],
+                depends=headers,
+                extra_compile_args=FLAGS,
+                extra_link_args=LINK,
             )
+        )
     return found
 
 
 gen_dir = Path("build/gen")
-generate.generate(ROOT / gen_dir)
+# Modules with crash points are no part of the package: they are built elsewhere.
+made_of = generate.generate(ROOT / gen_dir, ONLY, in_table=not CRASH)
 setup(
     ext_modules=cythonize(
-        extensions(gen_dir),
+        extensions(gen_dir, made_of),
         include_path=["ext", str(gen_dir)],
         build_dir="build/cython",
         compiler_directives=DIRECTIVES,

@@ -26,7 +26,7 @@ import lasting
 import numpy as np
 import recorded_days
 
-from kite_hft.app import convert
+from kite_hft.app.files import convert
 
 RIVALS = ("pandas", "polars", "pyarrow", "duckdb")
 CLOCK = "kite_hft, by the clock"

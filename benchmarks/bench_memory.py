@@ -78,8 +78,8 @@ def held(pid: int) -> dict[str, int]:
 def role(process: psutil.Process) -> str:
     """Name of an engine's process: its own, or spare."""
     words = process.cmdline()
-    if "kite_hft.engine.child" in words:
-        return words[words.index("kite_hft.engine.child") + 1]
+    if "kite_hft.engine.processes.child" in words:
+        return words[words.index("kite_hft.engine.processes.child") + 1]
     return process.name()
 
 

@@ -17,8 +17,8 @@ back to back   the next intent comes 0.5 ms after the answer to the one before; 
 10 a second    the contender sleeps: ORDERS in epoll on its eventfd, rivals in read(2) on a pipe.
 
 Parts are medians of ours, each of its own: they need not add up. wake-up: push until taken from the
-queue; risk: until judged and in the book; throttle: until let out; journal: egress gate, record, the
-bytes of the request; write: TLS and the write call.
+queue; risk: until judged, with a number and a tag; throttle: until let out; journal: egress gate, record,
+the bytes of the request's body; write: its head, TLS and the write call.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ try:
     from load import table
     from load.flood import search
     from load.measuring import Result, Session, judge, own_bytes, run_fixed, without_strategy
-    from load.profiles import PROFILES, Load, LoadError, resolved
+    from load.profiles import PROFILES, REACHES, Load, LoadError, resolved
     from load.receivers import capacity, run_bare
     from load.rig import Interrupted, Rig, RigError, interruptible, rig
 except ModuleNotFoundError as missing:
@@ -49,13 +49,27 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--profile", choices=PROFILES, default="reference", help="what is run (default: reference); see below"
     )
-    add("--instruments", type=int, metavar="N", help="how many, up to 9,000 (--limits loopback: 50,000)")
+    add(
+        "--instruments",
+        type=int,
+        metavar="N",
+        help="how many: Kite to 9,000, Upstox to 4,000 (--limits loopback: 50,000)",
+    )
     add("--duration", type=float, metavar="S", help="seconds of the steady window; flood: of its last run")
     add("--rate", type=float, metavar="R", help="ticks a second and instrument; flood: where it begins")
-    add("--mode", choices=("ltp", "quote", "full"), help="of the subscription (default full; stamps need it)")
+    add(
+        "--mode",
+        choices=("ltp", "quote", "full", "ltpc", "option_greeks"),
+        help="of the subscription, in the broker's word (default full; stamps need it)",
+    )
     add("--connections", type=int, metavar="K", help="websocket connections (default: as few as carry all)")
     add("--packets-per-frame", type=int, metavar="N", help="packets in a frame (default 30; flood 100)")
-    add("--broker", choices=("kite",), default="kite", help="whose protocol the generator speaks")
+    add(
+        "--broker",
+        choices=tuple(REACHES),
+        default="kite",
+        help="whose protocol the generator speaks, whose limits hold (Upstox: two connections of 2,000 keys)",
+    )
     add("--json", type=Path, metavar="FILE", help="write the report's JSON with all that was measured")
     add(
         "--strategy", choices=("kalman_simple", "probe", "none"), help="runs in form B beside each connection"
@@ -68,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         help="afterwards a bare picows receiver at the same frames and gaps (profile pool does)",
     )
-    add("--limits", choices=("loopback",), help="rules for more instruments than Kite allows; loopback only")
+    add("--limits", choices=("loopback",), help="rules for more instruments than are allowed; loopback only")
     add("--warm-up", type=float, metavar="S", help="seconds before the steady window (default 2)")
     add("--packing", choices=("auto", "fused", "separate"), help="feed and compute in one process or not")
     add("--wait", choices=("auto", "spin", "yield", "park", "adaptive"), help="how stages wait for work")

@@ -21,8 +21,8 @@ from typing import Any, Final
 import kit
 
 ORDER: Final = (
-    "receive", "decode", "ring", "round_trip", "kalman", "bars", "strategy", "wakeup", "order",
-    "order_round_trip", "recorder", "convert", "memory", "trace", "recovery", "packing",
+    "receive", "decode", "decode_upstox", "feed_upstox", "ring", "round_trip", "kalman", "bars", "strategy",
+    "wakeup", "order", "order_round_trip", "recorder", "convert", "memory", "trace", "recovery", "packing",
 )  # fmt: skip
 """The rows of the table in the way of a tick and of an order; others come after them."""
 

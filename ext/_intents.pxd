@@ -4,6 +4,10 @@ from libc.stdint cimport int64_t
 from khft_layout cimport khft_intent_t
 
 
+# An instance of `kind`, a named tuple of the fields of INTENT in their order.
+cdef object tuple_of(type kind, const khft_intent_t* intent)
+
+
 cdef class IntentBox:
     # In this order: a compiled strategy's loop (strategies/loop.py) reads and writes the four as one array.
     cdef int64_t made, next_number, refusals, room

@@ -82,8 +82,8 @@ cdef class CounterWriter:
     def record_stamps(self, int histogram, ticks: np.ndarray, Py_ssize_t n, int64_t now_ns) -> None:
         """Count the time from the sender's stamp to `now_ns` of each of ticks[:n] that bears one.
 
-        The stamp is CLOCK_MONOTONIC in microseconds modulo 2^32 in oi_day_high of a full packet. More
-        than 2^31 us ago: no stamp. Raises ValueError: another record, or fewer of them.
+        The stamp is CLOCK_MONOTONIC in microseconds modulo 2^32 in oi_day_high of a full packet; of a feed
+        that has no such field (it is 0 then) in oi. More than 2^31 us ago: no stamp. Raises ValueError: another record, or fewer of them.
         """
         self.check(histogram, self.counters.histograms)
         cdef Py_buffer view
@@ -154,8 +154,9 @@ cdef class CounterWriter:
         return view.buf
 
     cdef void stamp(self, int histogram, const khft_tick_t* tick, int64_t now_ns) noexcept:
-        cdef uint32_t since_us = <uint32_t> <uint64_t> (now_ns // 1000) - tick.oi_day_high
-        if tick.kind == TICK_KIND_FULL and tick.oi_day_high != 0 and since_us >> 31 == 0:
+        cdef uint32_t sent_us = tick.oi_day_high if tick.oi_day_high != 0 else tick.oi
+        cdef uint32_t since_us = <uint32_t> <uint64_t> (now_ns // 1000) - sent_us
+        if tick.kind == TICK_KIND_FULL and sent_us != 0 and since_us >> 31 == 0:
             histogram_record(&self.counters, histogram, <int64_t> since_us * 1000)
 
 

@@ -30,7 +30,6 @@ cdef extern from "structmember.h":
     int T_OBJECT_EX
 
 cdef enum:
-    SLOTS_MAX = 64
     HEAD = 7  # characters of a tag that the run's orders share
     NUMBER = 11  # digits of the order's number
     TAG = 20
@@ -96,16 +95,6 @@ cdef class Entering:
         TypeError: a class that is not made so, or has a field that no placement fills.
     """
 
-    cdef type order
-    cdef object book, prefix
-    cdef dict orders, by_strategy, by_tag, live, positions
-    cdef set touched
-    cdef tuple defaults
-    cdef Py_ssize_t offsets[SLOTS_MAX]
-    cdef int sources[SLOTS_MAX]  # place in the intent; -1: elsewhere
-    cdef int n, number_at, tag_at, px_at, trigger_at, opening_at, parent_at, trades_at
-    cdef object external
-
     def __cinit__(self, order: type, book: object, prefix: str, external: object):
         self.order, self.book, self.prefix, self.external = order, book, prefix, external
         self.orders, self.live, self.positions = book.orders, book.live_orders, book.positions
@@ -143,27 +132,45 @@ cdef class Entering:
         """
         if not isinstance(intent, tuple) or PyTuple_GET_SIZE(intent) != FIELDS:
             raise ValueError(f"no intent: {intent!r}")
-        return self._enter(<tuple> intent, order_no, opening)
+        tag = self.tag(order_no)
+        if self.is_plain(<tuple> intent, order_no, tag):
+            return self.put(<tuple> intent, order_no, tag, opening)
+        order = self.made(<tuple> intent, order_no, tag, opening)
+        self.book.add(order)
+        return order
 
-    cdef object _enter(self, tuple intent, object order_no, bint opening):
-        cdef object tag = tag_of(self.prefix, order_no)
-        cdef object order = self._order(intent, order_no, tag, opening)
-        cdef object strategy = intent[STRATEGY], name = (strategy, intent[SEQ])
-        if (
+    cdef object tag(self, object order_no):
+        if self.ahead is not None and order_no == self.ahead_no:
+            return self.ahead
+        return tag_of(self.prefix, order_no)
+
+    cdef int look_ahead(self, object order_no) except -1:
+        self.ahead = tag_of(self.prefix, order_no) if order_no < NUMBERS else None
+        self.ahead_no = order_no
+        hash(self.ahead)  # which it keeps
+        return 0
+
+    cdef bint is_plain(self, tuple intent, object order_no, object tag) except -1:
+        """Book.add would take it, and do no more than `put` does."""
+        cdef object strategy = intent[STRATEGY]
+        return not (
             <uint64_t> intent[SEQ] >= ENGINE_SEQ or strategy == self.external or not intent[QTY]
             or PyDict_Contains(self.orders, order_no) or PyDict_Contains(self.by_tag, tag)
-            or PyDict_Contains(self.by_strategy, name)
-        ):
-            self.book.add(order)
-            return order
-        self.by_strategy[name] = order
+            or PyDict_Contains(self.by_strategy, (strategy, intent[SEQ]))
+        )
+
+    cdef object put(self, tuple intent, object order_no, object tag, bint opening):
+        """A plain one, and only such a one, into the book."""
+        cdef object order = self.made(intent, order_no, tag, opening)
+        cdef object strategy = intent[STRATEGY]
+        self.by_strategy[(strategy, intent[SEQ])] = order
         self.orders[order_no] = order
         self.by_tag[tag] = order
         self.live[order_no] = order
         self._expose(intent, strategy)
         return order
 
-    cdef object _order(self, tuple intent, object order_no, object tag, bint opening):
+    cdef object made(self, tuple intent, object order_no, object tag, bint opening):
         cdef object order = PyType_GenericAlloc(<PyTypeObject*> self.order, 0)
         cdef int64_t kind = intent[ORDER_TYPE]
         cdef int at

@@ -2,7 +2,8 @@
 
 Decodes into a staging batch, publishes it once per socket read (or when the batch is full), then
 refreshes the latest-tick table, what is known of each instrument, and the counters. Text frames go
-to ORDERS by their own queue; raw frames to the recorder by a ring of their own, where there is one.
+to ORDERS by their own queue; raw frames to the recorder, and what a tick has no field for (Greeks,
+deep levels, bars, auctions, market status) to whoever asked, by rings of their own, where there are.
 
 A process that was started again finds counters, checksums and tables as the one before it left
 them, and goes on from there; its ring is a new generation that carries the numbering on.
@@ -25,6 +26,7 @@ from ring cimport ring_open_writer, ring_publish, ring_t
 from segment cimport SEGMENT_PAYLOAD
 from table cimport table_open, table_put, table_t
 
+from kite_hft.layout import AUX
 from kite_hft.memory.counters import COUNTER_INDEX
 
 cdef extern from "checksum.h" nogil:
@@ -36,6 +38,11 @@ cdef extern from "atomics.h" nogil:
 
 cdef extern from "segment.h" nogil:
     int segment_check(const void* base, size_t size, uint32_t kinds)
+
+cdef extern from "slots.h" nogil:
+    void slot_know(khft_slot_stats_t* row, const khft_tick_t* tick)
+    void slot_end_gap(khft_slot_stats_t* row, const khft_tick_t* tick)
+    bint slot_set_mode(khft_slot_stats_t* row, uint32_t connection, int mode, int64_t now_ns)
 
 DEF_BATCH = 2048
 
@@ -50,48 +57,46 @@ cdef size_t order_start_size = len(ORDER_START)
 cdef enum:
     TEXT_BYTES = 8192   # layout.TEXT_BYTES_MAX
     FRAME_BYTES = 8192  # layout.FRAME_BYTES_MAX
-
-# What is known of a slot on this connection.
-cdef enum:
+    # What is known of a slot on this connection.
     NOT_SEEN = 0   # no tick since the connection was made
     SEEN = 1
     NEW_HERE = 2   # subscribed a moment ago: its silence before that is no gap
 
-# Words of the feed's counters that the decoder counts: its checksum is taken of what it has written,
-# with the token of the wire; that of what is published goes by the token of the slot.
+# The decoder says which of the feed's counters it counts. Its checksum is taken of what it has
+# written, with the token of the wire; that of what is published goes by the token of the slot.
 cdef enum:
-    DECODER_COUNTS = 10
-DECODER_WORDS = (
-    FEED_RECEIVED, FEED_DECODED, FEED_UNKNOWN_INSTRUMENT, FEED_MALFORMED_SHORT_FRAME,
-    FEED_MALFORMED_WRONG_COUNT, FEED_MALFORMED_UNKNOWN_LENGTH, FEED_MALFORMED_CUT_PACKET,
-    FEED_MALFORMED_TRAILING_BYTES, FEED_MALFORMED_PRICE_RANGE, FEED_CHECKSUM_DECODED,
-)
+    DECODER_COUNTS_MAX = 16
+    AUX_BATCH = 1024  # staged records: many times what one message makes
 
 
 cdef class FeedSink(FrameSink):
     """From frames to shared memory, for one connection.
 
-    decoder: the broker's, fresh; its `live_counts` is indexed as layout.COUNTERS["feed"].
-    tokens: (slots,) uint32, for the checksum. ring, latest, counters, texts: whole segments
+    decoder: the broker's, fresh; its `live_counts` is indexed as layout.COUNTERS["feed"], its
+    `counted` are the indices that it counts; where it has a `reset`, that is called on each new
+    connection, and its `forget` on a subscription. tokens: (slots,) uint32, for the checksum. ring, latest, counters, texts: whole segments
     (texts may be None: text frames are then counted as dropped). wake_fd: eventfd of the text
     queue's consumer, or -1. timed: read the machine's clock for the latency histograms (the
     simulated world says False). stats: the segment of SLOT_STATS rows, or None. frames: the ring
-    that raw frames are recorded from, or None. connection: its number, as in TICK.connection.
+    that raw frames are recorded from, or None. connection: its number, as in TICK.connection. aux:
+    the ring of AUX records, or None: nobody asked; aux_kinds: the values of AuxKind that are wanted
+    on it, empty: all.
 
     after_read: called with no argument after each publish. after_text: called with the bytes of
     each text frame that is no order update.
 
-    Raises ValueError: a buffer is no segment of the expected kind.
+    Raises ValueError: a buffer is no segment of the expected kind, or there is a ring for AUX records
+    and the broker's messages hold nothing for it.
     """
 
     cdef Decoder decoder
-    cdef ring_t ring, frames
+    cdef ring_t ring, frames, aux
     cdef table_t latest
     cdef counters_t counters
     cdef queue_t texts
-    cdef Py_buffer views[6]
+    cdef Py_buffer views[7]
     cdef int held
-    cdef bint has_texts, has_frames, timed
+    cdef bint has_texts, has_frames, has_aux, timed
     cdef khft_tick_t* batch
     cdef int staged, capacity
     cdef uint8_t* seen
@@ -99,7 +104,10 @@ cdef class FeedSink(FrameSink):
     cdef uint32_t slots
     cdef uint64_t sum_published
     cdef uint64_t* decoder_counts
-    cdef int decoder_words[DECODER_COUNTS]
+    cdef int decoder_words[DECODER_COUNTS_MAX]
+    cdef int words
+    cdef size_t heartbeat_bytes
+    cdef object reset
     cdef khft_slot_stats_t* stats
     cdef khft_text_t text
     cdef khft_frame_t* raw
@@ -112,7 +120,7 @@ cdef class FeedSink(FrameSink):
     def __cinit__(
         self, decoder: Decoder, tokens: np.ndarray, ring: object, latest: object, counters: object,
         texts: object, int wake_fd=-1, bint timed=True, int batch=DEF_BATCH, stats: object = None,
-        frames: object = None, int connection=0,
+        frames: object = None, int connection=0, aux: object = None, aux_kinds: tuple[int, ...] = (),
     ):
         if batch < 1:
             raise ValueError(f"batch of {batch} ticks: at least 1")
@@ -126,8 +134,11 @@ cdef class FeedSink(FrameSink):
         self.decoder_counts = <uint64_t*> <size_t> live.ctypes.data
         self.tokens = <uint32_t*> <size_t> own_tokens.ctypes.data
         self.slots = len(own_tokens)
-        for i in range(DECODER_COUNTS):
-            self.decoder_words[i] = DECODER_WORDS[i]
+        self.words = len(decoder.counted)
+        for i in range(self.words):
+            self.decoder_words[i] = decoder.counted[i]
+        self.heartbeat_bytes = decoder.heartbeat_bytes
+        self.reset = getattr(decoder, "reset", None)
         self.batch = <khft_tick_t*> calloc(batch, sizeof(khft_tick_t))
         self.seen = <uint8_t*> calloc(max(1, self.slots), 1)
         self.raw = <khft_frame_t*> calloc(1, sizeof(khft_frame_t))
@@ -153,7 +164,18 @@ cdef class FeedSink(FrameSink):
         if self.has_frames:
             view = self._hold(frames)
             self._check(ring_open_writer(&self.frames, view.buf, view.len), "frame ring")
+        self.has_aux = aux is not None
+        if self.has_aux:
+            self._open_aux(self._hold(aux), aux_kinds)
         self._go_on(generation)
+
+    cdef int _open_aux(self, Py_buffer* view, tuple kinds) except -1:
+        if self.decoder.aux == NULL:
+            raise ValueError("a ring for AUX records, but this broker's messages hold nothing for it")
+        self._check(segment_check(view.buf, view.len, 1u << SEGMENT_KIND_AUX_RING), "AUX ring")
+        self._check(ring_open_writer(&self.aux, view.buf, view.len), "AUX ring")
+        self.decoder.aux_out(np.zeros(AUX_BATCH, AUX), kinds)
+        return 0
 
     cdef int _open_stats(self, Py_buffer* view) except -1:
         self._check(segment_check(view.buf, view.len, 1u << SEGMENT_KIND_SLOT_STATS), "slot statistics")
@@ -166,7 +188,7 @@ cdef class FeedSink(FrameSink):
     cdef int _go_on(self, uint64_t generation) except -1:
         """Start from what stands in the counters: the process may be the successor of a dead one."""
         cdef counters_t* c = &self.counters
-        for i in range(DECODER_COUNTS):
+        for i in range(self.words):
             self.decoder_counts[self.decoder_words[i]] += <uint64_t> counter_value(c, self.decoder_words[i])
         self.sum_published = <uint64_t> counter_value(c, FEED_CHECKSUM_PUBLISHED)
         counter_set(c, FEED_RESTARTS, generation - 1)
@@ -216,7 +238,7 @@ cdef class FeedSink(FrameSink):
         counter_set(&self.counters, FEED_LAST_FRAME_NS, recv_ns)
         if self.has_frames:
             self._record(frame, size, recv_ns)
-        if size == 1:
+        if size and size == self.heartbeat_bytes:
             counter_add(&self.counters, FEED_HEARTBEATS, 1)
         else:
             counter_add(&self.counters, FEED_FRAMES, 1)
@@ -266,18 +288,20 @@ cdef class FeedSink(FrameSink):
                 break
         counter_add(&self.counters, FEED_FRAMES_RECORDED, 1)
 
-    cdef inline uint64_t _checksum(self, const khft_tick_t* tick) noexcept:
-        return khft_tick_checksum(self.tokens[tick.slot], tick.last_px, tick.volume)
-
     cdef void _publish(self) noexcept:
-        """Hands the staged batch on: ring first (it is waited for), then table and counters."""
+        """Hands the staged batch on: rings first (they are waited for), then table and counters."""
         cdef int i, n = self.staged
         cdef int64_t decoded_ns = monotonic_ns() if self.timed else 0
         cdef khft_tick_t* tick
         cdef uint64_t first
-        for i in range(DECODER_COUNTS):
+        for i in range(self.words):
             counter_set(&self.counters, self.decoder_words[i],
                         <int64_t> self.decoder_counts[self.decoder_words[i]])
+        if self.has_aux and self.decoder.aux.n:
+            # Before the ticks that they go with: whoever wakes up by those finds them there.
+            ring_publish(&self.aux, self.decoder.aux.records, self.decoder.aux.n)
+            counter_add(&self.counters, FEED_AUX_PUBLISHED, self.decoder.aux.n)
+            self.decoder.aux.n = 0
         if n == 0:
             return
         for i in range(n):
@@ -285,7 +309,7 @@ cdef class FeedSink(FrameSink):
             if self.seen[tick.slot] != SEEN:
                 tick.flags |= TICK_FLAG_FRESH
                 if self.stats != NULL and self.seen[tick.slot] == NOT_SEEN:
-                    self._end_gap(tick)
+                    slot_end_gap(self.stats + tick.slot, tick)
                 self.seen[tick.slot] = SEEN
         first = ring_publish(&self.ring, self.batch, n)
         if self.timed:
@@ -300,10 +324,10 @@ cdef class FeedSink(FrameSink):
             tick.seq = first + i
             table_put(&self.latest, tick.slot, tick)
             if self.stats != NULL:
-                self._know(tick)
+                slot_know(self.stats + tick.slot, tick)
             # Of what stands in shared memory, not of what was meant to stand there.
             tick = <khft_tick_t*> (self.ring.slots + ((first + i) & self.ring.mask) * sizeof(khft_tick_t))
-            self.sum_published += self._checksum(tick)
+            self.sum_published += khft_tick_checksum(self.tokens[tick.slot], tick.last_px, tick.volume)
         counter_set(&self.counters, FEED_CHECKSUM_PUBLISHED, <int64_t> self.sum_published)
         counter_add(&self.counters, FEED_PUBLISHED, n)
         counter_set(&self.counters, FEED_LAST_TICK_NS, self.batch[n - 1].recv_ns)
@@ -315,26 +339,6 @@ cdef class FeedSink(FrameSink):
         prefetch_for_write(row, self.latest.stride)
         if self.stats != NULL:
             prefetch_for_write(<uint8_t*> (self.stats + slot), sizeof(khft_slot_stats_t))
-
-    cdef inline void _know(self, const khft_tick_t* tick) noexcept:
-        """One tick into the row of its slot: plain words, each whole, together no snapshot."""
-        cdef khft_slot_stats_t* row = self.stats + tick.slot
-        cdef int64_t silent_ns = tick.recv_ns - row.last_recv_ns
-        if tick.flags & TICK_FLAG_FRESH:
-            row.fresh = row.mode != 0
-        elif silent_ns > row.longest_silence_ns:
-            row.longest_silence_ns = silent_ns
-        row.ticks += 1
-        row.last_recv_ns = tick.recv_ns
-        if tick.exch_ns:
-            row.last_exch_ns = tick.exch_ns
-
-    cdef void _end_gap(self, const khft_tick_t* tick) noexcept:
-        """The first tick of a slot after a reconnect."""
-        cdef khft_slot_stats_t* row = self.stats + tick.slot
-        if row.last_recv_ns:
-            row.gaps += 1
-            row.gap_ns += tick.recv_ns - row.last_recv_ns
 
     cdef int on_text(self, const uint8_t* text, size_t size, int64_t recv_ns) except -1:
         self.last_frame_ns = recv_ns
@@ -356,8 +360,10 @@ cdef class FeedSink(FrameSink):
         return 0
 
     def connected(self) -> None:
-        """A new connection: the next tick of every slot is marked FRESH."""
+        """A new connection: the next tick of every slot is marked FRESH, and carries nothing over."""
         self._stale()
+        if self.reset is not None:
+            self.reset()
         counter_add(&self.counters, FEED_CONNECTS, 1)
         counter_set(&self.counters, FEED_CONNECTED, 1)
 
@@ -368,7 +374,7 @@ cdef class FeedSink(FrameSink):
         counter_set(&self.counters, FEED_CONNECTED, 0)
 
     def set_mode(self, uint32_t slot, int mode, int64_t now_ns) -> None:
-        """A slot is subscribed in `mode` (1 ltp, 2 quote, 3 full) from now on; 0: no longer.
+        """A slot is subscribed in `mode` (the broker's number of it) from now on; 0: no longer.
 
         Raises IndexError: no such slot.
         """
@@ -376,13 +382,10 @@ cdef class FeedSink(FrameSink):
             raise IndexError(f"slot {slot} of {self.slots}")
         if self.stats == NULL:
             return
-        cdef khft_slot_stats_t* row = self.stats + slot
-        row.connection = self.connection
-        if (mode == 0) != (row.mode == 0):
-            row.fresh = 0
-            row.subscribed_ns = now_ns if mode else 0
+        if slot_set_mode(self.stats + slot, self.connection, mode, now_ns):
             self.seen[slot] = NEW_HERE
-        row.mode = mode
+            if self.reset is not None:  # such a decoder carries over: not across this
+                self.decoder.forget(slot)
 
     def mode_of(self, uint32_t slot) -> int:
         """What `set_mode` said of a slot last, perhaps in a process before this one.

@@ -47,10 +47,12 @@ cdef class Levels:
 
     cdef bint quiet(self, object seen) except -1:
         """What was seen (messages, trades, modifications) stays below."""
-        cdef double messages = seen.messages, trades = seen.trades, modifications = seen.modifications
-        if self.ratio and messages >= self.least and messages >= self.ratio * max(1.0, trades):
-            return False
-        return not (self.most and modifications >= self.most)
+        cdef double messages
+        if self.ratio:
+            messages = seen.messages
+            if messages >= self.least and messages >= self.ratio * max(1.0, <double> seen.trades):
+                return False
+        return not (self.most and <double> seen.modifications >= self.most)
 
 
 cdef class Gathered:

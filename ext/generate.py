@@ -1,4 +1,4 @@
-"""Build step: writes the C view of layout.py and the type stubs of the compiled modules.
+"""Build step: writes the C view of layout.py, the ids of the compiled modules and their type stubs.
 
 Run by setup.py; imports the standard library and numpy only. A file is written only when its
 text changed, so that an unchanged layout rebuilds nothing.
@@ -6,9 +6,9 @@ text changed, so that an unchanged layout rebuilds nothing.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import re
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,28 +27,23 @@ C_TYPES = {
 BANNER = "Generated from src/kite_hft/layout.py by ext/generate.py: do not edit."
 
 
-def load_layout() -> ModuleType:
-    """layout.py by path: the package itself cannot be imported before it is built."""
-    spec = importlib.util.spec_from_file_location("layout", ROOT / "src/kite_hft/layout.py")
+def load(name: str) -> ModuleType:
+    """A module of the package by its path: the package itself cannot be imported before it is built."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"src/kite_hft/{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
+def load_layout() -> ModuleType:
+    return load("layout")
+
+
 def write_if_changed(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
-
-
-def build_fingerprint() -> int:
-    """Of every source that ends in the compiled modules: a mixed build refuses to attach."""
-    digest = hashlib.sha256()
-    sources = [p for p in (ROOT / "ext").iterdir() if p.suffix in {".pyx", ".pxd", ".h", ".c"}]
-    for path in sorted(sources):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return int.from_bytes(digest.digest()[:8], "little")
 
 
 def c_member(name: str, sub: Any) -> tuple[str, str]:
@@ -69,7 +64,6 @@ def layout_header(layout: ModuleType) -> str:
     lines = [f"/* {BANNER} */", "#ifndef KHFT_LAYOUT_H", "#define KHFT_LAYOUT_H"]
     lines += ["#include <stddef.h>", "#include <stdint.h>", ""]
     lines.append(f"#define KHFT_LAYOUT_FINGERPRINT UINT64_C({layout.LAYOUT_FINGERPRINT})")
-    lines.append(f"#define KHFT_BUILD_FINGERPRINT UINT64_C({build_fingerprint()})")
     for name in ("FORMAT_VERSION", "PAGE", "HISTOGRAM_SUB_BITS", "HISTOGRAM_BUCKETS"):
         lines.append(f"#define KHFT_{name} {getattr(layout, name)}")
     lines.append(f"#define KHFT_NO_SLOT UINT32_C({layout.NO_SLOT})")
@@ -96,7 +90,7 @@ def layout_pxd(layout: ModuleType) -> str:
     lines = [f"# {BANNER}", "from libc.stdint cimport int8_t, int16_t, int32_t, int64_t"]
     lines += ["from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t", ""]
     lines.append('cdef extern from "khft_layout.h" nogil:')
-    lines.append("    const uint64_t KHFT_LAYOUT_FINGERPRINT, KHFT_BUILD_FINGERPRINT")
+    lines.append("    const uint64_t KHFT_LAYOUT_FINGERPRINT")
     lines.append("    const uint32_t KHFT_NO_SLOT")
     lines.append("    enum:")
     constants = ["KHFT_FORMAT_VERSION", "KHFT_PAGE", "KHFT_HISTOGRAM_SUB_BITS", "KHFT_HISTOGRAM_BUCKETS"]
@@ -118,7 +112,9 @@ def layout_pxd(layout: ModuleType) -> str:
 # ---- type stubs -------------------------------------------------------------------------------
 
 INTEGERS = "bint|u?int(?:8|16|32|64)_t|unsigned int|unsigned long|size_t|Py_ssize_t|int|long|short"
-NAMES = {"bint": "bool", "double": "float", "float": "float", "object": "Any", "str": "str"}
+NAMES = {"bint": "bool", "double": "float", "float": "float", "object": "Any", "str": "str"} | {
+    "list": "list[Any]"
+}
 
 
 def _python_argument(text: str) -> str:
@@ -214,8 +210,35 @@ def with_attributes(source: str, face: str) -> str:
     return source
 
 
-def generate(gen: Path) -> None:
-    """Write everything below `gen` (C header, .pxd) and the stubs into the package."""
+def write_ids(gen: Path, layout: str, only: Collection[str], *, in_table: bool) -> dict[str, list[str]]:
+    """A C file for each module with its id, and the table of ids; module -> its sources (kite_hft.builds).
+
+    only: the modules that are built now; empty: all. The others keep their rows of the table, which tells
+    of what was built. in_table: whether what is built becomes part of the package.
+    """
+    builds = load("builds")
+    stems = [path.stem for path in sorted((ROOT / "ext").glob("*.pyx"))]
+    ids = {stem: builds.id_of(ROOT / "ext", f"_{stem}", layout) for stem in stems}
+    for stem, number in ids.items():
+        text = builds.marked(f"_{stem}", number)
+        declared = '__attribute__((used, visibility("default"))) const char khft_sources[]'
+        write_if_changed(gen / f"ids/{stem}.c", f'{declared} = "{text}";\n')
+    if in_table:
+        package = ROOT / "src/kite_hft"
+        known = builds.table_in(package) if only else {}
+        rows = {
+            f"_{stem}": n for stem, n in ids.items() if not only or stem in only or f"_{stem}" not in known
+        }
+        kept = {name: n for name, n in known.items() if name[1:] in ids}
+        write_if_changed(package / builds.TABLE, builds.table_text(kept | rows))
+    return {stem: builds.sources_of(ROOT / "ext", f"_{stem}") for stem in stems}
+
+
+def generate(gen: Path, only: Collection[str] = (), *, in_table: bool = True) -> dict[str, list[str]]:
+    """Write everything below `gen` (C header, .pxd, ids), the table of ids and the stubs into the package.
+
+    Arguments and result as in `write_ids`.
+    """
     layout = load_layout()
     write_if_changed(gen / "khft_layout.h", layout_header(layout))
     write_if_changed(gen / "khft_layout.pxd", layout_pxd(layout))
@@ -229,3 +252,4 @@ def generate(gen: Path) -> None:
         if face.exists():
             source = with_attributes(source, face.read_text())
         write_if_changed(ROOT / f"src/kite_hft/_{path.stem}.pyi", stub_of(source))
+    return write_ids(gen, layout_header(layout), only, in_table=in_table)

@@ -5,11 +5,11 @@ One pass in C instead of a dozen numpy operations, each of which costs more than
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_SET_ITEM
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 import numpy as np
 
@@ -52,7 +52,15 @@ cdef Py_ssize_t stamp_all(
 cdef enum:
     FIELDS = 27
 
+cdef inline bytes bytes_of(const void* data, Py_ssize_t size):
+    return PyBytes_FromStringAndSize(<const char*> data, size)
+
+
 cdef type known = None  # that `tuples` has looked at
+cdef khft_intent_t zeros
+memset(&zeros, 0, sizeof(zeros))
+cdef bytes REST8 = bytes_of(zeros.reserved8, sizeof(zeros.reserved8))  # of nearly all intents
+cdef bytes REST = bytes_of(zeros.reserved, sizeof(zeros.reserved))
 
 
 cdef inline void put(tuple row, int at, object value):
@@ -60,8 +68,11 @@ cdef inline void put(tuple row, int at, object value):
     PyTuple_SET_ITEM(row, at, value)
 
 
+cdef inline bytes rest_of(const void* data, Py_ssize_t size, bytes usual):
+    return usual if memcmp(data, PyBytes_AS_STRING(usual), size) == 0 else bytes_of(data, size)
+
+
 cdef object tuple_of(type kind, const khft_intent_t* intent):
-    """An instance of `kind`, a named tuple of the fields of INTENT in their order."""
     cdef object made = PyType_GenericAlloc(kind, FIELDS)
     cdef tuple row = <tuple> made
     put(row, 0, intent.seq)
@@ -89,8 +100,8 @@ cdef object tuple_of(type kind, const khft_intent_t* intent):
     put(row, 22, intent.group)
     put(row, 23, intent.leg)
     put(row, 24, intent.legs)
-    put(row, 25, PyBytes_FromStringAndSize(<const char*> intent.reserved8, sizeof(intent.reserved8)))
-    put(row, 26, PyBytes_FromStringAndSize(<const char*> intent.reserved, sizeof(intent.reserved)))
+    put(row, 25, rest_of(intent.reserved8, sizeof(intent.reserved8), REST8))
+    put(row, 26, rest_of(intent.reserved, sizeof(intent.reserved), REST))
     return made
 
 

@@ -43,6 +43,11 @@ cdef extern from "kite_packet.h" nogil:
 
 TOKENS_MAX = 1 << 24
 PACKET_BYTES_MIN = 10  # length prefix and the smallest packet that becomes a tick
+COUNTED_WORDS = (
+    FEED_RECEIVED, FEED_DECODED, FEED_UNKNOWN_INSTRUMENT, FEED_MALFORMED_SHORT_FRAME,
+    FEED_MALFORMED_WRONG_COUNT, FEED_MALFORMED_UNKNOWN_LENGTH, FEED_MALFORMED_CUT_PACKET,
+    FEED_MALFORMED_TRAILING_BYTES, FEED_MALFORMED_PRICE_RANGE, FEED_CHECKSUM_DECODED,
+)
 
 cdef kite_shuffle_t shuffle
 kite_shuffle_build(&shuffle)
@@ -60,6 +65,7 @@ cdef class KiteDecoder(Decoder):
 
     cdef kite_decoder_t state
     cdef readonly object live_counts
+    cdef readonly object counted
 
     def __cinit__(self, tokens: np.ndarray, slots: np.ndarray, connection: int = 0, portable: bool = False):
         # Exact types: a silent cast would wrap a wrong token into somebody else's.
@@ -73,6 +79,8 @@ cdef class KiteDecoder(Decoder):
         self.live_counts = np.zeros(len(COUNTERS["feed"]), np.uint64)
         self.state.counts = <uint64_t*> <size_t> self.live_counts.ctypes.data
         self.state.connection = connection
+        self.heartbeat_bytes = 1
+        self.counted = COUNTED_WORDS
         self.state.shuffle = NULL if portable or not kite_wide_supported() else &shuffle
         # At most half full: few probes, and the table stays small enough for L2.
         cdef int bits = max(4, (2 * len(tokens) - 1).bit_length())
@@ -151,7 +159,7 @@ cdef class KiteDecoder(Decoder):
         """What this decoder counted, by the names of layout.COUNTERS["feed"].
 
         `live_counts` is the same as a uint64 array that is always current, indexed as the feed's
-        counters; words that are not the decoder's stay 0.
+        counters; words that are not the decoder's (`counted` has those that are) stay 0.
         """
         return {name: int(n) for name, n in zip(COUNTERS["feed"], self.live_counts, strict=True)}
 
@@ -183,6 +191,6 @@ cdef class KiteDecoder(Decoder):
     @property
     def malformed(self) -> dict[str, int]:
         """Malformed frames or packets by class (kite_packet.h says which counts what)."""
-        prefix = "malformed_"
-        counted = self.counts().items()
-        return {name.removeprefix(prefix): n for name, n in counted if name.startswith(prefix)}
+        prefix, names = "malformed_", COUNTERS["feed"]
+        found = ((names[word], self.live_counts[word]) for word in sorted(self.counted))
+        return {name.removeprefix(prefix): int(n) for name, n in found if name.startswith(prefix)}

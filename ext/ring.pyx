@@ -8,7 +8,6 @@ from cpython.buffer cimport Py_buffer, PyBuffer_Release
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from khft_layout cimport (
-    KHFT_BUILD_FINGERPRINT,
     KHFT_LAYOUT_FINGERPRINT,
     SEGMENT_STATE_CLEAN,
     SEGMENT_STATE_CLOSED,
@@ -18,7 +17,6 @@ from segment cimport *
 
 import numpy as np
 
-BUILD_FINGERPRINT: int = KHFT_BUILD_FINGERPRINT
 LAYOUT_FINGERPRINT: int = KHFT_LAYOUT_FINGERPRINT
 
 

@@ -30,7 +30,7 @@ cdef enum:  # bits of `proved`: lines of the table that a PLACE is asked
     CLOCK, MARKET_HALTED, PHASE, CUT_OFF, EXPIRY, RESTRICTED, UNLISTED, SHORT, HOLDINGS, UNTRADED
     FROZEN, FRESH, REFERENCE, STALE, EXIT_LEFT, COLLAR, BAND_KNOWN, CIRCUIT
     ORDER_VALUE, POSITION_SIZE, EXPOSURE, POSITIONS, WORKING, GROSS, FUNDS, PERIOD, SELF_TRADE, TRAFFIC
-    REPEATED
+    REPEATED, BARRED, FEEDS_AGREE
     LINES
 
 CHECKS = (
@@ -39,7 +39,7 @@ CHECKS = (
     "drawdown", "stop_guard", "cooldown", "clock", "market_halted", "phase", "cut_off", "expiry",
     "restricted", "unlisted", "short", "holdings", "untraded", "frozen", "fresh", "reference", "stale",
     "exit_left", "collar", "band_known", "circuit", "order_value", "position_size", "exposure", "positions",
-    "working", "gross", "funds", "period", "self_trade", "traffic", "repeated",
+    "working", "gross", "funds", "period", "self_trade", "traffic", "repeated", "barred", "feeds_agree",
 )
 """Names of the checks by bit of `Plain.proved`."""
 if len(CHECKS) != LINES:
@@ -57,10 +57,8 @@ cdef uint64_t AT_MARKET = bits_of([OrderType.MARKET, OrderType.SLM])
 cdef uint64_t UNDELIVERED = bits_of([Product.MIS, Product.NRML])  # sales need no holdings
 cdef int64_t STOP_LIMIT = OrderType.SL
 cdef int64_t EXIT = IntentFlag.EXIT  # the one flag of a PLACE
-cdef int64_t BUY = Side.BUY
-cdef int64_t SELL = Side.SELL
-cdef object AMBIGUOUS = OrderStatus.AMBIGUOUS
-cdef object OPEN = OrderStatus.OPEN
+cdef int64_t BUY = Side.BUY, SELL = Side.SELL
+cdef object AMBIGUOUS = OrderStatus.AMBIGUOUS, OPEN = OrderStatus.OPEN
 
 
 cdef inline bint among(uint64_t bits, int64_t value) noexcept nogil:
@@ -98,7 +96,7 @@ cdef class Plain(Gathered):
     cdef uint64_t order_types, validities, opening, exit
     cdef bint protected
     cdef object stage, states, outbox, book, guards
-    cdef dict positions, live, apart
+    cdef dict positions, live, apart, parted
     cdef InPlay sums
     cdef Tally tally
     cdef Window of_strategy, of_slot, repeats
@@ -120,6 +118,7 @@ cdef class Plain(Gathered):
         self.stage, self.states, self.outbox, self.book = stage, states, outbox, book
         self.positions, self.live, self.apart = book.positions, book.live_orders, book.apart
         self.sums, self.tally, self.guards = book.sums, tally, guards
+        self.parted = facts.feeds.apart if facts.feeds is not None else {}
 
     cdef int _limits(self, limits) except -1:
         self.most_position, self.most_exposure = limits.max_position_size * 100, limits.max_exposure * 100
@@ -226,7 +225,7 @@ cdef class Plain(Gathered):
         if not beyond:  # a stop's limit that reaches beyond its trigger
             beyond = wish.px >= wish.trigger if wish.side == BUY else wish.px <= wish.trigger
         cdef uint64_t good = bit(KNOWN, True) | bit(TRADABLE, row.tradable) | bit(STOP_PRICE, beyond)
-        good |= bit(DUPLICATE, intent[SEQ] > last_seq)
+        good |= bit(DUPLICATE, intent[SEQ] > last_seq) | bit(BARRED, row.tradable)  # as plain_rows has it
         good |= bit(
             FIELDS_GOOD,
             among(SIDES, wish.side) and among(PRODUCTS, wish.product) and not wish.flags & ~EXIT
@@ -274,6 +273,7 @@ cdef class Plain(Gathered):
         good |= bit(LEGAL_TYPE, among(view.order_types, kind) and among(view.validities, wish.validity))
         good |= bit(PROTECTION, self.protected or not at_market) | bit(PHASE, among(view.phase_types, kind))
         good |= bit(FRESH, self.is_fresh()) | bit(CLOCK, self.clock_is_right())
+        good |= bit(FEEDS_AGREE, not (PyDict_Size(self.parted) and slot in self.parted))
         if self.reducing:
             return good
         good |= bit(CUT_OFF, not view.cut_off) | bit(EXPIRY, not view.expiry)

@@ -1,10 +1,13 @@
 # The seam between net/ (bytes arrive) and the stages (records leave): no socket on this side.
 from libc.stdint cimport int64_t, uint8_t
 
+from aux_out cimport aux_out_t
 from khft_layout cimport khft_tick_t
 
 
 cdef class Decoder:
+    cdef aux_out_t* aux
+    cdef size_t heartbeat_bytes
     cdef int decode(
         self, const uint8_t* frame, size_t size, int64_t recv_ns,
         khft_tick_t* out, int capacity, size_t* cursor

@@ -10,7 +10,11 @@ from khft_layout cimport khft_tick_t
 
 
 cdef class Decoder:
-    """Binary frames to TICK records."""
+    """Binary frames to TICK records.
+
+    aux: where it leaves AUX records, or NULL: it makes none. heartbeat_bytes: size of the binary
+    frame that is the broker's heartbeat and no message; 0: there is none.
+    """
 
     cdef int decode(
         self, const uint8_t* frame, size_t size, int64_t recv_ns,

@@ -5,7 +5,7 @@ table: what they saw would depend on timing and could not be replayed.
 """
 
 from cpython.buffer cimport Py_buffer, PyBuffer_Release
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from khft_layout cimport khft_tick_t
 from segment cimport *
@@ -118,3 +118,29 @@ cdef class TableReader:
         if self._head(slot, &tick) != TABLE_GOOD:
             return None
         return tick.last_px, tick.seq, tick.recv_ns
+
+    def heads(self, slots: np.ndarray, px: np.ndarray, recv_ns: np.ndarray) -> None:
+        """Last price (int32) and time of receipt (int64) of each of `slots` (uint32); 0 and 0: there is none.
+
+        Raises:
+            ValueError: arrays of other types or lengths.
+        """
+        cdef Py_buffer views[3]
+        cdef Py_ssize_t at, n = records_in(slots, &views[0], sizeof(uint32_t), False), n_px = -1, n_recv = -1
+        cdef khft_tick_t tick
+        cdef bint good
+        try:
+            n_px = records_in(px, &views[1], sizeof(int32_t), True)
+            n_recv = records_in(recv_ns, &views[2], sizeof(int64_t), True)
+            if not n == n_px == n_recv:
+                raise ValueError(f"{n} slots, room for {n_px} prices and {n_recv} times")
+            for at in range(n):
+                good = self._head((<const uint32_t*> views[0].buf)[at], &tick) == TABLE_GOOD
+                (<int32_t*> views[1].buf)[at] = tick.last_px if good else 0
+                (<int64_t*> views[2].buf)[at] = tick.recv_ns if good else 0
+        finally:
+            PyBuffer_Release(&views[0])
+            if n_px >= 0:
+                PyBuffer_Release(&views[1])
+            if n_recv >= 0:
+                PyBuffer_Release(&views[2])

@@ -1,4 +1,6 @@
-"""Layer 1, consumers, hot: waiting without the GIL until a ring or queue has something new."""
+"""Layer 1, consumers, hot: waiting without the GIL until a ring or queue has something new; for who looks
+instead of sleeping, until a descriptor has.
+"""
 
 from cpython.buffer cimport Py_buffer, PyBuffer_Release
 from cpython.exc cimport PyErr_CheckSignals
@@ -9,9 +11,21 @@ from khft_layout cimport KHFT_PAGE, khft_control_t
 from segment cimport *
 from wait cimport *
 
+cdef extern from "<sys/epoll.h>" nogil:
+    struct epoll_event:
+        pass
+    int epoll_wait(int epoll_fd, epoll_event* events, int n, int timeout_ms)
+
+cdef enum:
+    READY = WAIT_INTERRUPTED + 1
+
+HEAD_MOVED = WAIT_MOVED
+DESCRIPTOR_READY = READY
 STRATEGIES = {"spin": WAIT_SPIN, "yield": WAIT_YIELD, "park": WAIT_PARK, "adaptive": WAIT_ADAPTIVE}
 # A Python signal handler runs only between two slices.
 cdef int64_t SLICE_NS = 50_000_000
+cdef int64_t LOOK_NS = 200_000  # so long at most between two of `look`'s
+cdef int64_t NEVER_NS = -(2**62)
 
 
 cdef class Waiter:
@@ -29,6 +43,7 @@ cdef class Waiter:
     cdef waiter_t waiter
     cdef Py_buffer buffers[16]
     cdef int held
+    cdef readonly int64_t silent_ns
 
     def __cinit__(self, buffers: object, str strategy="adaptive", int64_t spin_ns=20_000):
         if strategy not in STRATEGIES:
@@ -94,3 +109,34 @@ cdef class Waiter:
         for i in range(self.waiter.rings):
             seen[i] = seen_heads[i]
         return self.wait_for(seen, timeout_ns) != 0
+
+    def look(self, seen_heads: list[int], int epoll_fd, int64_t for_ns, int64_t every_ns) -> int:
+        """As `wait_any`, and at an epoll set each `every_ns`: HEAD_MOVED, DESCRIPTOR_READY (or it cannot be
+        asked), or 0: time is up. Often before `for_ns`, so that signals are handled.
+
+        silent_ns: when (CLOCK_MONOTONIC) this call last saw that no descriptor is ready; below 0: it has not.
+        """
+        cdef uint64_t seen[16]
+        cdef int i, answer = WAIT_TIMEOUT
+        cdef int64_t now_ns, until_ns
+        if len(seen_heads) != self.waiter.rings:
+            raise ValueError(f"{len(seen_heads)} heads for {self.waiter.rings} segments")
+        for i in range(self.waiter.rings):
+            seen[i] = seen_heads[i]
+        self.silent_ns = NEVER_NS
+        with nogil:
+            now_ns = monotonic_ns()
+            until_ns = now_ns + min(for_ns, LOOK_NS)
+            while answer == WAIT_TIMEOUT and now_ns < until_ns:
+                answer = wait_until(&self.waiter, seen, now_ns, min(until_ns, now_ns + every_ns))
+                if answer != WAIT_MOVED:
+                    answer = READY if is_ready(epoll_fd) else WAIT_TIMEOUT
+                    now_ns = monotonic_ns()
+                    if answer == WAIT_TIMEOUT:
+                        self.silent_ns = now_ns
+        return answer
+
+
+cdef inline bint is_ready(int epoll_fd) noexcept nogil:
+    cdef epoll_event found
+    return epoll_wait(epoll_fd, &found, 1, 0) != 0

@@ -33,7 +33,9 @@ hash=$(sha256sum "$lock" | cut -c1-16)
 stamp=$venv/.kite_hft_$want
 if [ "$(cat "$stamp" 2>/dev/null)" != "$hash" ]; then
   echo "build: installing packages from $lock"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$lock"
+  # Wheels only; the official Upstox client (a test's oracle) and what it needs come as source alone.
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+    --no-binary upstox-python-sdk,uuid -r "$lock"
   echo "$hash" > "$stamp"
   # The test lock holds all of the runtime lock.
   [ "$want" = runtime ] || sha256sum locks/runtime.txt | cut -c1-16 > "$venv/.kite_hft_runtime"

@@ -2,7 +2,7 @@
 """Recomputes a day's orders, fills, positions and cash from three witnesses, with no code of the engine.
 
     check_accounts.py --api URL --api-key KEY --access-token TOKEN --opening-cash RUPEES \
-        --run RUN_FOLDER [--run RUN_FOLDER ...]
+        [--broker kite|upstox] --run RUN_FOLDER [--run RUN_FOLDER ...]
 
 Witnesses: the broker (its REST books, and where it is the simulator also GET /_sim/account), the
 journals (read here, byte by byte) and the trades.csv files of the run folders. Several runs of one
@@ -31,6 +31,15 @@ from decimal import Decimal
 from pathlib import Path
 
 TERMINAL = {"COMPLETE", "CANCELLED", "REJECTED"}
+READS = {
+    "kite": ("/orders", "/trades", "/portfolio/positions"),
+    "upstox": (
+        "/v2/order/retrieve-all",
+        "/v2/order/trades/get-trades-for-day",
+        "/v2/portfolio/short-term-positions",
+    ),
+}
+UPSTOX_STATUS = {"cancelled after market order": "CANCELLED"}
 STATUS_OF_NUMBER = {7: "COMPLETE", 8: "CANCELLED", 9: "REJECTED"}  # as the journal writes them
 KINDS = {2: "INTENT", 3: "REFUSED", 4: "ANSWER", 6: "REPORT", 7: "TRADE", 9: "RESOLVED", 10: "EXTERNAL"}
 HEADER_BYTES, RECORD = 64, struct.Struct("<4sIIIQqHHI")
@@ -45,10 +54,11 @@ def paise(text):
 
 
 def get(options, path, missing=None):
-    request = urllib.request.Request(
-        options.api + path,
-        headers={"X-Kite-Version": "3", "Authorization": f"token {options.api_key}:{options.access_token}"},
-    )
+    if options.broker == "upstox":
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {options.access_token}"}
+    else:
+        headers = {"X-Kite-Version": "3", "Authorization": f"token {options.api_key}:{options.access_token}"}
+    request = urllib.request.Request(options.api + path, headers=headers)
     for _ in range(20):
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
@@ -65,9 +75,27 @@ def get(options, path, missing=None):
     raise SystemExit(f"{path}: refused as too many requests, or not served")
 
 
+def in_kites_words(row):
+    """A row of Upstox's books: products and states as Kite and the journal call them."""
+    shares = row["exchange"] in ("NSE", "BSE")
+    delivery = "CNC" if shares else "NRML"
+    product = {"I": "MIS", "D": delivery}.get(row["product"], row["product"])
+    status = str(row.get("status", ""))
+    return {**row, "product": product, "status": UPSTOX_STATUS.get(status, status.upper())}
+
+
+def books(options):
+    """Orders, trades, net positions and cash (None: the broker's funds do not show it), in Kite's words."""
+    orders, trades, positions = (get(options, path) for path in READS[options.broker])
+    if options.broker == "kite":
+        cash = paise(get(options, "/user/margins")["equity"]["available"]["cash"])
+        return orders, trades, positions["net"], cash
+    cash = get(options, "/_sim/account", missing={}).get("cash_paise")
+    return (*([in_kites_words(row) for row in rows] for rows in (orders, trades, positions)), cash)
+
+
 def from_broker(options):
-    orders = get(options, "/orders")
-    trades = get(options, "/trades")
+    orders, trades, net, cash_told = books(options)
     filled, positions, cash = Counter(), Counter(), paise(options.opening_cash)
     for trade in trades:
         sign = 1 if trade["transaction_type"] == "BUY" else -1
@@ -77,7 +105,7 @@ def from_broker(options):
         )
         cash -= sign * paise(trade["average_price"]) * trade["quantity"] * options.multiplier
     told = Counter()
-    for row in get(options, "/portfolio/positions")["net"]:
+    for row in net:
         told[f"{row['exchange']}:{row['tradingsymbol']}", row["product"]] += row["quantity"]
     return {
         "orders": {row["order_id"]: (row["status"], row["filled_quantity"]) for row in orders},
@@ -86,7 +114,7 @@ def from_broker(options):
         "positions": {key: n for key, n in positions.items() if n},
         "positions_told": {key: n for key, n in told.items() if n},
         "cash": cash,
-        "cash_told": paise(get(options, "/user/margins")["equity"]["available"]["cash"]),
+        "cash_told": cash if cash_told is None else cash_told,
     }
 
 
@@ -208,7 +236,10 @@ def from_simulator(options, broker):
     told = get(options, "/_sim/account", missing={})
     wrong = []
     if told:
-        orders = {row["order_id"]: (row["status"], row["filled_quantity"]) for row in told["orders"]}
+        rows = told["orders"]
+        if options.broker == "upstox":
+            rows = [in_kites_words(row) for row in rows]
+        orders = {row["order_id"]: (row["status"], row["filled_quantity"]) for row in rows}
         if orders != broker["orders"]:
             wrong.append("orders: the simulator's account and its GET /orders differ")
         if told["cash_paise"] != broker["cash_told"]:
@@ -220,6 +251,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--broker", choices=sorted(READS), default="kite")
     parser.add_argument("--api", required=True)
     parser.add_argument("--api-key", required=True)
     parser.add_argument("--access-token", required=True)

@@ -137,26 +137,25 @@ def lines(
 
 
 def whole(found: dict[str, dict[str, Any]]) -> list[str]:
-    """Pool, flood and soak of benchmarks/load_test.py, and another design's published figures."""
-    out: list[str] = []
-    if pool := found.get("load_pool"):
-        steady, bare = pool["steady"], pool["bare"]
-        intent, lost = steady["latency_us"]["tick_to_intent"], steady["ticks"]["lost"]
-        out.append(
-            "* **Pool** (9,000 instruments, three connections, frames of 30): "
-            f"{steady['ticks_per_s']:,.0f} ticks/s, {lost} lost; socket read to intent "
-            f"p50 {number(intent['p50'])} µs (asked 20), p99 {number(intent['p99'])} µs (asked 150); "
-            f"intended send to intent {bare['intent_ratio']:.2f} of a bare picows receiver "
-            f"(asked {bare['asked']}); CPU of the engine "
-            f"{100 * steady['cpu']['engine']['of_a_core']:.1f} % of a core."
-        )
-    if flood := found.get("load_flood"):
-        ticks, search = flood["steady"]["ticks"], flood["flood"]
-        out.append(
-            "* **Flood** (highest rate found at which nothing is lost): "
-            f"{number(search['ticks_per_s'])} ticks/s (asked 5 M), {ticks['sent']:,} ticks "
-            f"in {search['seconds']:g} s, {ticks['lost']} lost."
-        )
+    """Pool, flood and soak of benchmarks/load_test.py, and another design's published figures.
+
+    load_pool and load_flood are Kite's; the same of Upstox have its name behind.
+    """
+    pool = found.get("load_pool")
+    out = [pool_line(pool, "Pool", " (asked 20)", " (asked 150)")] if pool else []
+    if upstox := found.get("load_pool_upstox"):
+        out.append(pool_line(upstox, "Pool at Upstox"))
+    for name, title, asked in (
+        ("load_flood", "Flood", " (asked 5 M)"),
+        ("load_flood_upstox", "Flood at Upstox", ""),
+    ):
+        if flood := found.get(name):
+            ticks, search, load = flood["steady"]["ticks"], flood["flood"], flood["load"]
+            out.append(
+                f"* **{title}** (highest rate found at which nothing is lost, frames of "
+                f"{load['packets_per_frame']}): {number(search['ticks_per_s'])} ticks/s{asked}, "
+                f"{ticks['sent']:,} ticks in {search['seconds']:g} s, {ticks['lost']} lost."
+            )
     if soak := found.get("load_soak"):
         ticks, memory = soak["steady"]["ticks"], soak["soak"]
         out.append(
@@ -172,6 +171,20 @@ def whole(found: dict[str, dict[str, Any]]) -> list[str]:
         for row in pool["published"]:
             out.append(f"| {row['published']} | {cell(row['ours'])} | {row['means']} |")
     return out
+
+
+def pool_line(pool: dict[str, Any], title: str, asked_p50: str = "", asked_p99: str = "") -> str:
+    """The pool's figures in a sentence. asked_*: what is asked of the figure, in words."""
+    steady, bare, load = pool["steady"], pool["bare"], pool["load"]
+    intent, lost = steady["latency_us"]["tick_to_intent"], steady["ticks"]["lost"]
+    return (
+        f"* **{title}** ({load['instruments']:,} instruments, {load['connections']} connections, frames of "
+        f"{load['packets_per_frame']}): {steady['ticks_per_s']:,.0f} ticks/s, {lost} lost; socket read to "
+        f"intent p50 {number(intent['p50'])} µs{asked_p50}, p99 {number(intent['p99'])} µs{asked_p99}; "
+        f"intended send to intent {bare['intent_ratio']:.2f} of a bare picows receiver "
+        f"(asked {bare['asked']}); CPU of the engine "
+        f"{100 * steady['cpu']['engine']['of_a_core']:.1f} % of a core."
+    )
 
 
 def growth(found: dict[str, dict[str, Any]]) -> list[str]:

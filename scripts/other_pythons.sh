@@ -23,7 +23,9 @@ for version in 3.11 3.12 3.13 3.14; do
   (
     cd "$tree"
     bash scripts/build.sh "$python" .venv test
-    if ! .venv/bin/python -m pytest tests/unit -n 2 -m "not data" > tests.log; then
+    # Campaigns and simulator say nothing of the Python that runs them; what is compiled and typed does.
+    if ! .venv/bin/python -m pytest tests/unit --ignore tests/unit/verify --ignore tests/unit/sim \
+        -n 2 -m "not data" > tests.log; then
       cat tests.log
       exit 1
     fi

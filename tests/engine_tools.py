@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,14 +31,17 @@ def own(account: str) -> str:
 
 
 def demo_config(folder: Path, account: str, extra: str = "") -> Path:
-    """config/demo.yaml under an account of its own; `extra`: further sections as YAML.
+    """config/demo.yaml under an account of its own; `extra`: sections as YAML, instead of the demo's or more.
 
     The demo has too little cash for all of its orders on purpose: that is no reject storm here.
     """
     text = DEMO.read_text().replace("account: DEMO", f"account: {account}").replace("form: B", "form: A")
     files = "".join(f"  {key}: {Path('config').resolve() / name}\n" for key, name in FILES.items())
-    path = folder / "engine.yaml"
-    path.write_text(text.replace("trading:\n", f"trading:\n{files}") + (extra or QUIET))
+    path, extra = folder / "engine.yaml", extra or QUIET
+    text = text.replace("trading:\n", f"trading:\n{files}")
+    for section in re.findall(r"^(\w+):", extra, re.MULTILINE):
+        text = re.sub(rf"^{section}:.*\n(?:[ #].*\n|\n)*", "", text, flags=re.MULTILINE)
+    path.write_text(text + extra)
     return path
 
 

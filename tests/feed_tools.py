@@ -12,6 +12,7 @@ import numpy as np
 import picows
 
 from kite_hft import _counters, _feed, _kite_decode, _table, layout
+from kite_hft.brokers.kite.wire import KITE_WORDS
 from kite_hft.clock import SystemClock
 from kite_hft.layout import COUNTERS, HISTOGRAMS, SegmentKind
 from kite_hft.memory.counters import named
@@ -19,6 +20,7 @@ from kite_hft.memory.segment import Segment, attach, create, make_directory
 from kite_hft.net.backoff import Backoff
 from kite_hft.net.ws import FeedLink
 from kite_hft.stages.feed import Feed
+from kite_hft.trading.feed_words import FeedWords
 
 TOKENS = (738561, 408065)
 
@@ -27,7 +29,13 @@ class FeedUnderTest:
     """The feed of one connection; short pauses between tries."""
 
     def __init__(
-        self, folder: Path, url: str, silence_s: float = 5.0, ping_s: float = 2.5, mode: str = "full"
+        self,
+        folder: Path,
+        url: str,
+        silence_s: float = 5.0,
+        ping_s: float = 2.5,
+        mode: str = "full",
+        words: FeedWords = KITE_WORDS,
     ) -> None:
         folder = make_directory(folder, "shm")
         self._segments: list[Segment] = []
@@ -49,7 +57,7 @@ class FeedUnderTest:
         self.dead_tokens: list[str] = []
         slots = {token: slot for slot, token in enumerate(TOKENS)}
         self.feed = Feed(
-            self.sink, dict.fromkeys(TOKENS, mode), slots, lambda now_ns: None, round(silence_s * 1e9),
+            self.sink, words, dict.fromkeys(TOKENS, mode), slots, lambda now_ns: None, round(silence_s * 1e9),
             log=self.log.append, name="feed-0",
         )  # fmt: skip
         self.feed.start()

@@ -29,7 +29,7 @@ from kite_hft.layout import (
 )
 from kite_hft.memory.journal import JournalError, Kind, Record
 from kite_hft.stages.orders import Orders
-from kite_hft.trading.broker import HttpRequest, HttpResponse, Limits, TransportError
+from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, Limits, TransportError
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.intents import Intent, Tags, intents_of
 from kite_hft.trading.ports import OrdersConfig, Ports
@@ -298,6 +298,8 @@ class World:
     events: Queue = field(default_factory=Queue)
     counters: MemoryCounters = field(default_factory=MemoryCounters)
     more: dict[str, Any] = field(default_factory=dict)  # further fields of Ports
+    adapter: Broker = KITE
+    table: InstrumentTable = field(default_factory=instruments)
 
     def __post_init__(self) -> None:
         self.order_rows: list[dict[str, Any]] = []
@@ -309,7 +311,7 @@ class World:
         self.told: list[np.void] = []
         self.stage = Orders(
             Ports(
-                instruments(), KITE, self.broker, self.clock, self.journal, self.counters, self.latest,
+                self.table, self.adapter, self.broker, self.clock, self.journal, self.counters, self.latest,
                 (self.intents,), (self.texts,), {1: self.events, 2: self.events}, self.tags, self.history,
                 on_order=self.order_rows.append, on_trade=self.trade_rows.append, alert=self._alert,
                 fresh=lambda slot: slot not in self.stale_slots, use_token=self.tokens.append,

@@ -20,7 +20,8 @@ EXTENSIONS = sorted((ROOT / "ext").glob("*.pyx"))
 
 # Folder or top-level module -> layer. A module imports only from smaller numbers, or its own folder.
 LAYERS = {
-    "layout": 0, "units": 0, "addresses": 0, "settings": 0, "clock": 0, "sessions": 0,
+    "layout": 0, "builds": 0, "_built": 0, "plain": 0, "units": 0, "addresses": 0, "configuring": 0,
+    "settings": 0, "clock": 0, "sessions": 0,
     "memory": 1,
     "kernels": 2, "trading": 2, "brokers": 2, "strategies": 2,
     "stages": 3, "net": 3,
@@ -31,9 +32,11 @@ LAYERS = {
 # Layers of the compiled modules.
 COMPILED = {
     "_ring": 1, "_queue": 1, "_table": 1, "_counters": 1, "_wait": 1, "_ring_faults": 1, "_inputs": 1,
-    "_risk": 2, "_gathered": 2, "_tally": 2, "_book": 2, "_entering": 2,
+    "_risk": 2, "_gathered": 2, "_tally": 2, "_book": 2, "_entering": 2, "_twins": 2,
+    "_lanes": 2, "_express": 2, "_calling": 3,
     "_kernels": 2, "_kalman": 2, "_views": 2,
-    "_intents": 2, "_kite_decode": 2, "_kite_form": 2, "_journal": 1, "_latch": 1,
+    "_intents": 2, "_kite_decode": 2, "_upstox_decode": 2, "_kite_form": 2, "_placing": 2, "_upstox_form": 2,
+    "_journal": 1, "_latch": 1,
     "_sink": 2, "_feed": 3, "_step": 3, "_ws_listener": 3,
 }  # fmt: skip
 # Inside layer 2 and 3 these may be imported by their neighbours.
@@ -45,11 +48,13 @@ SOCKETS = {"socket", "ssl", "picows", "aiohttp", "websockets", "requests", "h11"
            "uvloop", "urllib.request", "http.client", "http.server", "socketserver"}  # fmt: skip
 SOCKET_ROOMS = (
     "net/",
-    "sim/server/kite_server.py",
-    "sim/server/kite_listener.py",
+    "sim/server/server.py",
+    "sim/server/listener.py",
     "sim/__main__.py",
-    "engine/feeds.py",
-    "engine/control.py",
+    "engine/market/feeds.py",
+    "engine/market/updates.py",
+    "engine/processes/control.py",
+    "verify/shield/doors.py",  # runs the engine's websockets in a loop, as a feed process does
     "verify/alerts/receivers.py",  # what a webhook, a chat and a journal are in the campaign of the alerts
 )
 FORBIDDEN = {"pickle", "marshal", "joblib", "dill", "shelve", "h5py", "multiprocessing"}
@@ -134,10 +139,10 @@ def test_only_net_and_the_servers_open_sockets() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(("library", "owner"), [("yaml", "settings.py"), ("cryptography", "app/vault.py")])
+@pytest.mark.parametrize(("library", "owner"), [("yaml", "settings.py"), ("cryptography", "engine/keys/")])
 def test_library_has_one_owner(library: str, owner: str) -> None:
     users = {str(p.relative_to(SRC)) for p in MODULES for _, n in imports(p) if n.split(".")[0] == library}
-    assert users <= {owner}
+    assert users and not {user for user in users if not user.startswith(owner)}
 
 
 def test_no_format_that_runs_code() -> None:
@@ -154,7 +159,7 @@ def test_pure_rooms_read_no_clock_and_no_randomness_of_the_machine() -> None:
     """Stages, brokers, trading, kernels and the exchange get time and seeds handed in."""
     pure = (
         "stages/", "brokers/", "trading/", "kernels/", "strategies/", "sim/exchange/", "sim/kite/",
-        "sim/faults/", "sim/market/synthetic",
+        "sim/upstox/", "sim/faults/", "sim/market/synthetic",
     )  # fmt: skip
     calls = re.compile(
         r"\btime\.(time|monotonic|perf_counter)|datetime\.now|\brandom\.(random|choice|randint)\b"
@@ -182,6 +187,9 @@ def test_broken_rings_stay_in_their_campaign() -> None:
 def test_package_init_files_only_describe() -> None:
     for path in SRC.rglob("__init__.py"):
         body = ast.parse(path.read_text()).body
+        if path == SRC / "__init__.py":  # answers the public names lazily: nothing is imported at its top
+            assert not any(isinstance(node, ast.Import | ast.ImportFrom) for node in body)
+            continue
         assert len(body) == 1 and isinstance(body[0], ast.Expr), f"{path} does more than describe"
 
 

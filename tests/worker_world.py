@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from kite_hft import _queue, _ring
-from kite_hft.engine.segments import Segments
-from kite_hft.engine.workers import Worker, make_worker
+from kite_hft.engine.market.workers import Worker, make_worker
+from kite_hft.engine.processes.segments import Segments
 from kite_hft.layout import BAR, COUNTERS, HISTOGRAMS, INTENT, ORDER_EVENT, SegmentKind
 from kite_hft.memory.counters import named
 from kite_hft.memory.generations import current, next_generation, point
@@ -92,7 +92,8 @@ class WorkerWorld:
 
     strategies: sections of the settings. ring, inputs, queue: capacities. state: holds compiled loops.
     compiled: the worker's steps are the compiled ones, under the machine's clock; what they touch kills
-    only where it is called from there: at the file of bars.
+    only where it is called from there: at the file of bars. feeds: connections, each with a ring of its own
+    and all instruments.
     """
 
     def __init__(
@@ -108,7 +109,9 @@ class WorkerWorld:
         snapshot_s: float = 2e-5,
         state: Path | None = None,
         compiled: bool = False,
+        feeds: int = 1,
     ) -> None:
+        self.rings = [f"ticks-{number}" for number in range(feeds)]
         self.state = state or folder
         self.folder, self.said, self.compiled = folder, Said(), compiled
         self.clock = Ticking(time.monotonic_ns()) if compiled else Ticking()
@@ -125,7 +128,7 @@ class WorkerWorld:
             }
         )
         made = {
-            "ticks-0": (SegmentKind.TICK_RING, ring),
+            **{name: (SegmentKind.TICK_RING, ring) for name in self.rings},
             "inputs-0": (SegmentKind.INPUT_RING, inputs),
             "events-0": (SegmentKind.EVENT_QUEUE, queue),
             "intents-0": (SegmentKind.INTENT_QUEUE, queue),
@@ -139,13 +142,17 @@ class WorkerWorld:
             if kind in (SegmentKind.TICK_RING, SegmentKind.INPUT_RING):
                 point(self.paths[name])
         self.fate, self.restarts = Fate(), 0
-        self.ends = self._segments()
-        self.feed = _ring.RingWriter(self.ends.own("ticks-0", SegmentKind.TICK_RING).view)
-        self.orders = _queue.QueueProducer(self.ends.own("events-0", SegmentKind.EVENT_QUEUE).view)
-        self.taker = _queue.QueueConsumer(self.ends.share("intents-0", SegmentKind.INTENT_QUEUE).view)
+        self._open_ends()
         self.intents: list[np.ndarray] = []
         self.segments, self.worker = self._segments(), None
         self.born()
+
+    def _open_ends(self) -> None:
+        self.ends = self._segments()
+        self.feeds = [_ring.RingWriter(self.ends.own(n, SegmentKind.TICK_RING).view) for n in self.rings]
+        self.feed = self.feeds[0]
+        self.orders = _queue.QueueProducer(self.ends.own("events-0", SegmentKind.EVENT_QUEUE).view)
+        self.taker = _queue.QueueConsumer(self.ends.share("intents-0", SegmentKind.INTENT_QUEUE).view)
 
     def times(self) -> dict[str, int]:
         return {"now_mono_ns": self.clock.mono_ns(), "now_real_ns": self.clock.real_ns()}
@@ -156,9 +163,10 @@ class WorkerWorld:
     def born(self) -> None:
         """A worker, new or started again, on the segments as they are."""
         config = {
-            "worker": {"number": 0, "connections": [0],
+            "worker": {"number": 0, "connections": list(range(len(self.rings))),
                        "strategies": [(n + 1, n, None) for n in range(len(self.settings.strategies))]},
-            "connections": [{"number": 0, "slots": list(range(len(self.instruments)))}],
+            "connections": [{"number": n, "slots": list(range(len(self.instruments)))}
+                            for n in range(len(self.rings))],
             "shm": str(self.shm), "folder": str(self.folder), "state": str(self.state),
             "restarted": self.restarts > 0, "spawned_ns": 0, "wake_fds": {"orders": -1},
         }  # fmt: skip
@@ -231,15 +239,13 @@ class WorkerWorld:
         assert self.orders.push(events.astype(ORDER_EVENT)) == len(events)
 
     def next_ring(self) -> None:
-        """The feed dies and comes back: its ring gets a new generation."""
+        """The feeds die and come back: their rings get a new generation."""
         self.ends.close()
-        del self.feed, self.orders, self.taker
+        del self.feed, self.feeds, self.orders, self.taker
         gc.collect()
-        self.paths["ticks-0"] = next_generation(self.paths["ticks-0"], SegmentKind.TICK_RING, **self.times())
-        self.ends = self._segments()
-        self.feed = _ring.RingWriter(self.ends.own("ticks-0", SegmentKind.TICK_RING).view)
-        self.orders = _queue.QueueProducer(self.ends.own("events-0", SegmentKind.EVENT_QUEUE).view)
-        self.taker = _queue.QueueConsumer(self.ends.share("intents-0", SegmentKind.INTENT_QUEUE).view)
+        for name in self.rings:
+            self.paths[name] = next_generation(self.paths[name], SegmentKind.TICK_RING, **self.times())
+        self._open_ends()
 
     def end(self) -> dict[str, Any]:
         """Close in order: everything that must not depend on deaths."""

@@ -5,7 +5,7 @@
 
 The machine's speed and load do not matter: the same build executes the same instructions. What does
 matter is the compiler; figures.json has one set for each (`gcc -dumpfullversion`). Callgrind knows no
-AVX-512, so the decoder is counted on its portable path. One more than GROWTH_MAX is a failure; much
+AVX-512, so the decoders are counted on their portable paths. One more than GROWTH_MAX is a failure; much
 fewer is a reason to keep the new figures with --update.
 """
 
@@ -28,6 +28,7 @@ FIGURES: Final = HERE / "figures.json"
 GROWTH_MAX: Final = 0.03
 COUNTED: Final = (  # compiled calls; callgrind counts inside these alone
     ("_kite_decode", "KiteDecoder", "decode_frames"),
+    ("_upstox_decode", "UpstoxDecoder", "decode_frames"),
     ("_sink", "FrameSink", "feed_bytes"),
     ("_ring", "RingWriter", "publish"),
     ("_ring", "RingReader", "drain"),

@@ -15,12 +15,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from kite_hft import _feed, _kernels, _kite_decode, _queue, _ring
+from kite_hft import _feed, _kernels, _kite_decode, _queue, _ring, _upstox_decode
 from kite_hft.layout import BAR, COUNTERS, HISTOGRAMS, INTENT, KERNEL_ROW, TICK, SegmentKind, TickFlag
 from kite_hft.memory.segment import attach, create, make_directory
 from kite_hft.sim.kite.frames import FULL, encode_frames
 from kite_hft.sim.market.synthetic import SyntheticMarket
 from kite_hft.sim.market.universe import default_instruments
+from kite_hft.sim.upstox import frames as upstox_frames
 
 INSTRUMENTS: Final = 3000
 BATCH: Final = 100
@@ -66,6 +67,48 @@ def decode(folder: Path) -> tuple[int, Callable[[], Any]]:
     decoder = _kite_decode.KiteDecoder(tokens, np.arange(len(tokens), dtype=np.uint32), portable=True)
     out = np.zeros(len(tokens), TICK)
     return len(tokens), lambda: decoder.decode_frames(sent, out)
+
+
+def upstox(folder: Path) -> tuple[int, Callable[[], Any]]:
+    """Full frames of BATCH instruments: five levels, Greeks, two bars."""
+    random = np.random.default_rng(1)
+    rows = np.zeros(INSTRUMENTS, upstox_frames.FEED)
+    rows["ltp"] = random.integers(1_000, 60_000, INSTRUMENTS) * 5 / 100
+    rows["cp"] = rows["atp"] = rows["ltp"]
+    rows["ltt"], rows["ltq"], rows["vtt"] = START_NS // 10**6, 75, random.integers(1, 10**7, INSTRUMENTS)
+    for side, sign in (("bid", -1), ("ask", 1)):
+        rows[f"{side}_p"] = np.rint(rows["ltp"][:, None] * 20 + sign * np.arange(1, 6)) / 20
+        rows[f"{side}_q"] = random.integers(1, 10**5, (INSTRUMENTS, 5))
+    rows["greeks"] = random.normal(size=(INSTRUMENTS, 5))
+    rows["day"] = rows["minute"] = rows["ltp"][:, None]
+    rows["day_vol"] = rows["minute_vol"] = rows["vtt"]
+    rows["day_ts"] = rows["minute_ts"] = START_NS // 10**6
+    rows["oi"], rows["iv"], rows["tbq"], rows["tsq"] = 1e6, 0.1, 1e5, 2e5
+    rows["levels"] = 5
+    rows["parts"] = (
+        upstox_frames.LEVEL_PART
+        | upstox_frames.GREEKS_PART
+        | upstox_frames.MINUTE_PART
+        | upstox_frames.DAY_PART
+    )
+    keys = [f"NSE_FO|{50_000 + i}" for i in range(INSTRUMENTS)]
+    slots = np.arange(INSTRUMENTS, dtype=np.uint32)
+    modes = np.full(INSTRUMENTS, upstox_frames.FULL, np.uint8)
+    entries = upstox_frames.encode_entries(rows, slots, modes, upstox_frames.key_cells(keys))
+    sent = [
+        upstox_frames.frame(upstox_frames.LIVE_FEED, entries[at : at + BATCH], START_NS // 10**6)
+        for at in range(0, INSTRUMENTS, BATCH)
+    ]
+    decoder = _upstox_decode.UpstoxDecoder(
+        keys, slots, np.full(INSTRUMENTS, 100.0), np.full(INSTRUMENTS, 5, np.int32), portable=True
+    )
+    out = np.zeros(INSTRUMENTS, TICK)
+
+    def run() -> None:
+        if decoder.decode_frames(sent, out) != INSTRUMENTS:
+            raise SystemExit("not every message became a tick")
+
+    return INSTRUMENTS, run
 
 
 def feed(folder: Path) -> tuple[int, Callable[[], Any]]:
@@ -126,7 +169,9 @@ def kernels(folder: Path) -> tuple[int, Callable[[], Any]]:
     return len(given), run
 
 
-WORKLOADS: Final = {"decode": decode, "feed": feed, "ring": ring, "queue": queue, "kernels": kernels}
+WORKLOADS: Final = {
+    "decode": decode, "upstox": upstox, "feed": feed, "ring": ring, "queue": queue, "kernels": kernels,
+}  # fmt: skip
 """name -> function that prepares it; returns (ticks a round, the round)."""
 
 

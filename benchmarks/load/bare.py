@@ -1,7 +1,8 @@
 """A bare receiver: one picows connection into peers/stamp_listener.pyx, in a process of its own.
 
-    python -m load.bare URL TOKENS.json
+    python -m load.bare FILE.json
 
+FILE: {"url", "messages": that subscribe, "binary": how they leave, "stamp_from_end": see the listener}.
 Event loop (uvloop), read buffer and subscription are the engine's; nothing happens to a frame but
 its stamp being counted. `reset` on standard input starts the counts afresh; the end of standard
 input prints {"buckets", "frames", "bytes", "cpu_s", "grown_bytes"}. grown_bytes: private memory
@@ -23,10 +24,9 @@ import uvloop
 from cython_peers import extension
 
 from kite_hft.net.ws import FRAME_BYTES_MAX, READ_BUFFER_BYTES
-from kite_hft.stages.feed import subscription
 
 
-async def receive(url: str, tokens: list[int]) -> dict[str, Any]:
+async def receive(told: dict[str, Any]) -> dict[str, Any]:
     """Connect, subscribe, count until standard input ends."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     made = extension("stamp_listener").StampListener
@@ -34,11 +34,12 @@ async def receive(url: str, tokens: list[int]) -> dict[str, Any]:
     before = me.memory_full_info().uss
 
     def connected(transport: picows.WSTransport) -> None:
-        for message in subscription(tokens, "full"):
-            transport.send(picows.WSMsgType.TEXT, message)
+        kind = picows.WSMsgType.BINARY if told["binary"] else picows.WSMsgType.TEXT
+        for message in told["messages"]:
+            transport.send(kind, message.encode())
 
     transport, listener = await picows.ws_connect(
-        lambda: made(connected, ended.set), f"{url}?api_key=key&access_token=token",
+        lambda: made(connected, ended.set, told["stamp_from_end"]), told["url"],
         max_frame_size=FRAME_BYTES_MAX, read_buffer_init_size=READ_BUFFER_BYTES,
     )  # fmt: skip
 
@@ -61,5 +62,4 @@ async def receive(url: str, tokens: list[int]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    address, path = sys.argv[1:]
-    print(json.dumps(uvloop.run(receive(address, json.loads(Path(path).read_text())))), flush=True)
+    print(json.dumps(uvloop.run(receive(json.loads(Path(sys.argv[1]).read_text())))), flush=True)

@@ -24,15 +24,19 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
+from kite_hft.sim.market.keys import with_upstox_keys
 from kite_hft.sim.market.synthetic import SyntheticMarket
 from kite_hft.sim.market.universe import default_instruments
+from kite_hft.sim.upstox.frames import key_cells
 from load import lag
-from load.frames import Frames
+from load.frames import HEARTBEAT, Frames
+from load.frames_v3 import PING, FramesV3
 from load.pace import (
     STEP,
     STEP_START_NS,
@@ -46,6 +50,7 @@ from load.pace import (
     send,
 )  # fmt: skip
 from load.peer import Peer, PeerGone
+from load.upstox_peer import UpstoxPeer
 
 EXCHANGE_START_S: Final = 1_795_149_000  # 2026-11-20 10:00:00 IST
 LEAD_NS: Final = 20_000_000
@@ -58,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, default=1)
     made.add_argument("--packets-per-frame", type=int, required=True)
     made.add_argument("--board", required=True, help="file of 64 bytes that is mapped")
+    made.add_argument("--broker", choices=("kite", "upstox"), default="kite")
+    made.add_argument("--relay", default="", help="Upstox: REST address of the simulator, for order updates")
     return made
 
 
@@ -72,6 +79,8 @@ class Server:
     streams: list[Stream] = field(default_factory=list)
     line: bytes = b""
     ended: bool = False
+    beat: bytes = b""
+    make_peer: Callable[[socket.socket], Peer] = Peer
     played_s: int = 0  # the exchange's clock goes on over all schedules, and never back
 
     def __post_init__(self) -> None:
@@ -79,6 +88,13 @@ class Server:
         market = SyntheticMarket(instruments, base_px, 1.0, self.options.seed, EXCHANGE_START_S * 10**9)
         self.opening = market.opening()
         self.tokens = instruments.tokens()
+        self.beat, self.make_peer = HEARTBEAT, Peer
+        if self.options.broker == "upstox":
+            self.named = with_upstox_keys(instruments)
+            self.keys = key_cells([row.upstox_key for row in self.named])
+            of_key = {row.upstox_key: row.token for row in self.named}
+            self.beat = PING
+            self.make_peer = lambda sock: UpstoxPeer(sock, tokens=of_key, relay=self.options.relay)
         self.slot_of = {int(token): slot for slot, token in enumerate(self.tokens.tolist())}
 
     def look(self, timeout_s: float) -> dict[str, Any] | None:
@@ -91,7 +107,7 @@ class Server:
             sock, _ = self.listener.accept()
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.peers.append(Peer(sock))
+            self.peers.append(self.make_peer(sock))
         for peer in [p for p in self.peers if p.sock.fileno() in ready]:
             self._hear(peer)
         return self.message(0 in ready)
@@ -105,7 +121,8 @@ class Server:
         except PeerGone:
             peer.close()
             self.peers.remove(peer)
-            self.streams = []
+            if any(stream.peer is peer for stream in self.streams):
+                self.streams = []
 
     def message(self, readable: bool) -> dict[str, Any] | None:
         """One line of standard input, when it is there whole."""
@@ -139,12 +156,14 @@ class Server:
         told = sum(len(peer.modes) for peer in ready)
         return {"subscribed": told, "connections": len(ready)}
 
-    def frames_of(self, peer: Peer) -> Frames:
+    def frames_of(self, peer: Peer) -> Frames | FramesV3:
         """The frames of one client: its own instruments, in the mode it asked for."""
         tokens = np.fromiter(peer.modes, np.uint32)
         slots = [self.slot_of[token] for token in peer.modes]
-        mode = next(iter(peer.modes.values()))
-        return Frames(self.opening[slots], tokens, mode, self.options.packets_per_frame)
+        mode, packets = next(iter(peer.modes.values())), self.options.packets_per_frame
+        if self.options.broker == "upstox":
+            return FramesV3(self.opening[slots], np.array(slots), self.named, self.keys, mode, packets)
+        return Frames(self.opening[slots], tokens, mode, packets)
 
     def send(self, rate: float, seconds: float, burst: bool) -> dict[str, Any]:
         """One schedule; what came of it."""
@@ -217,7 +236,7 @@ def main(argv: list[str] | None = None) -> int:
 def beat(server: Server) -> None:
     """A heartbeat between schedules; a client that is gone is forgotten."""
     try:
-        heartbeat(server.streams)
+        heartbeat(server.streams, server.beat)
         for stream in server.streams:
             if stream.control:
                 finish([stream], Outcome(), server.board)

@@ -19,9 +19,9 @@ from typing import Any, Final
 import numpy as np
 import psutil
 
-from kite_hft.engine.look import segment_files
-from kite_hft.engine.report import Readings
-from kite_hft.engine.runs import RunNote
+from kite_hft.engine.runs.look import segment_files
+from kite_hft.engine.runs.report import Readings
+from kite_hft.engine.runs.runs import RunNote
 from kite_hft.layout import HISTOGRAMS
 from load import lag
 from load.pace import SENT_TICKS

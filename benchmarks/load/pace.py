@@ -22,7 +22,8 @@ from typing import Final
 import numpy as np
 
 from load import lag
-from load.frames import HEARTBEAT, Frames
+from load.frames import Frames
+from load.frames_v3 import FramesV3
 from load.peer import Peer, PeerGone
 
 CHUNK_BYTES: Final = 256 << 10
@@ -56,7 +57,7 @@ class Stream:
     """One connection: its peer, its frames and how far it is."""
 
     peer: Peer
-    frames: Frames
+    frames: Frames | FramesV3
     number: int = 0  # frames ever sent
     done: int = 0  # of this schedule
     total: int = 0  # wanted by this schedule
@@ -247,10 +248,10 @@ def finish(streams: Sequence[Stream], found: Outcome, board: memoryview, most_s:
             _count(stream, found, board)
 
 
-def heartbeat(streams: Sequence[Stream]) -> None:
+def heartbeat(streams: Sequence[Stream], beat: bytes) -> None:
     """One heartbeat to every client, and answers to what they said."""
     for stream in streams:
-        stream.control += HEARTBEAT
+        stream.control += beat
     _listen(streams)
 
 

@@ -1,7 +1,8 @@
 """Generator, cold: the server's end of Kite's websocket, on a plain non-blocking socket.
 
 The upgrade (RFC 6455, 4.2: the query must carry api_key and access_token, as Kite asks), client
-frames (masked), and Kite's three messages: subscribe, unsubscribe, mode. Nothing here paces.
+frames (masked), and Kite's three messages: subscribe, unsubscribe, mode. Nothing here paces. What is
+Upstox's own stands in upstox_peer.py.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 import socket
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
@@ -63,11 +65,10 @@ class Peer:
         first, *lines = head.decode("latin-1").split("\r\n")
         fields = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
         target = first.split(" ")[1] if first.count(" ") == 2 else ""
-        query = parse_qs(urlsplit(target).query)
-        key = fields.get("sec-websocket-key", "")
-        if not key or "api_key" not in query or "access_token" not in query:
-            self.sock.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            raise PeerGone("upgrade without key, api_key or access_token: refused with 403")
+        if answer := self._refused(target, fields):
+            self.sock.send(answer)
+            raise PeerGone(f"no upgrade: answered {answer[9:12].decode()}")
+        key = fields["sec-websocket-key"]
         accept = base64.b64encode(hashlib.sha1(key.encode() + GUID).digest())
         self.answer += (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -75,6 +76,13 @@ class Peer:
         )
         self._input = bytearray(rest)
         self.is_open = True
+
+    def _refused(self, target: str, fields: Mapping[str, str]) -> bytes:
+        """The HTTP answer to a request that is no upgrade, or one that is not let in; b"": it is."""
+        query = parse_qs(urlsplit(target).query)
+        if fields.get("sec-websocket-key") and "api_key" in query and "access_token" in query:
+            return b""
+        return b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
     def _frame(self) -> bool:
         """Handle one client frame; False: it is not whole yet."""
@@ -92,15 +100,18 @@ class Peer:
         payload = bytes(byte ^ mask[i & 3] for i, byte in enumerate(masked))
         opcode = data[0] & 0x0F
         del data[: at + 4 + size]
-        if opcode == TEXT:
-            self._message(payload)
-        elif opcode == PING:
+        if opcode == PING:
             self.answer += bytes((0x80 | PONG, len(payload))) + payload
         elif opcode == CLOSE:
             raise PeerGone("closed in order")
+        else:
+            self._heard(opcode, payload)
         return True
 
-    def _message(self, payload: bytes) -> None:
+    def _heard(self, opcode: int, payload: bytes) -> None:
+        """A data frame of the client."""
+        if opcode != TEXT:
+            return
         message = json.loads(payload)
         action, value = message["a"], message["v"]
         if action == "subscribe":

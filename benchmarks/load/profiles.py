@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
-PER_CONNECTION: Final = 3000
-CONNECTIONS_MAX: Final = 3
-INSTRUMENTS_MAX: Final = PER_CONNECTION * CONNECTIONS_MAX
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a broker streams to one user: connections, and instruments on one by mode. profiles: name -> what
+    of a profile is another than Kite's."""
+
+    name: str
+    connections: int
+    per_connection: Mapping[str, int]
+    profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+KITE: Final = Reach("Kite", 3, {"ltp": 3000, "quote": 3000, "full": 3000})
+_POOL: Final = "4,000 keys on 2 connections, 8,000 ticks/s"
+UPSTOX: Final = Reach(
+    "Upstox", 2, {"ltpc": 5000, "option_greeks": 3000, "full": 2000},
+    {
+        "pool": {"instruments": 4000, "says": f"{_POOL}; the rest as with Kite"},
+        "burst": {"instruments": 4000, "says": "all 4,000 keys tick in one instant, every second"},
+        "flood": {"instruments": 4000},
+        "soak": {"instruments": 4000},
+    },
+)  # fmt: skip
+"""Keys of an account whose limits hold on each connection (upstox.keys_counted), as long as one mode is in
+use: market data feed V3 page."""
+REACHES: Final = {"kite": KITE, "upstox": UPSTOX}
 LOOPBACK_INSTRUMENTS_MAX: Final = 50_000
 LOOPBACK_CONNECTIONS_MAX: Final = 16
 DURATION_MAX_S: Final = 18_000.0
@@ -32,6 +56,7 @@ class Load:
     instruments: int
     duration_s: float
     rate: float
+    broker: str = "kite"
     connections: int | None = None
     packets: int = 30
     mode: str = "full"
@@ -57,7 +82,7 @@ class Load:
     @property
     def is_as_shipped(self) -> bool:
         """Whether instruments, rate and frames are the profile's own."""
-        own = PROFILES[self.profile]
+        own = profile(self.profile, self.broker)
         return (own.instruments, own.rate, own.packets, own.mode) == (
             self.instruments, self.rate, self.packets, self.mode,
         )  # fmt: skip
@@ -70,7 +95,7 @@ class Load:
 
     @property
     def connection_count(self) -> int:
-        per = LOOPBACK_INSTRUMENTS_MAX if self.limits else PER_CONNECTION
+        per = LOOPBACK_INSTRUMENTS_MAX if self.limits else REACHES[self.broker].per_connection[self.mode]
         return self.connections or -(-self.instruments // per)
 
 
@@ -102,13 +127,18 @@ PROFILES: Final = {
 }  # fmt: skip
 
 
+def profile(name: str, broker: str) -> Load:
+    """A profile as it is with a broker."""
+    return replace(PROFILES[name], broker=broker, **REACHES[broker].profiles.get(name, {}))
+
+
 def resolved(options: argparse.Namespace) -> Load:
     """The profile with what the command line changes.
 
     Raises:
         LoadError: what is asked for cannot be run.
     """
-    load = PROFILES[options.profile]
+    load = profile(options.profile, options.broker)
     given = {
         "instruments": options.instruments, "duration_s": options.duration, "rate": options.rate,
         "connections": options.connections, "packets": options.packets_per_frame, "mode": options.mode,
@@ -127,21 +157,25 @@ def check(load: Load) -> None:
     Raises:
         LoadError: with the flag, what was found, and what to do.
     """
-    most = LOOPBACK_INSTRUMENTS_MAX if load.limits else INSTRUMENTS_MAX
+    reach = REACHES[load.broker]
+    if load.mode not in reach.per_connection:
+        raise LoadError(f"--mode {load.mode}: {reach.name} has {', '.join(reach.per_connection)}")
+    per = reach.per_connection[load.mode]
+    most = LOOPBACK_INSTRUMENTS_MAX if load.limits else per * reach.connections
     if not 1 <= load.instruments <= most:
         more = "" if load.limits else f"; --limits loopback allows {LOOPBACK_INSTRUMENTS_MAX:,}"
         raise LoadError(
-            f"--instruments {load.instruments:,}: between 1 and {most:,} (Kite's {CONNECTIONS_MAX} "
-            f"connections of {PER_CONNECTION:,}){more}"
+            f"--instruments {load.instruments:,}: between 1 and {most:,} ({reach.name}'s {reach.connections} "
+            f"connections of {per:,} in mode {load.mode}){more}"
         )
-    ways = LOOPBACK_CONNECTIONS_MAX if load.limits else CONNECTIONS_MAX
+    ways = LOOPBACK_CONNECTIONS_MAX if load.limits else reach.connections
     if load.connections is not None and not 1 <= load.connections <= min(ways, load.instruments):
         more = "" if load.limits else f"; --limits loopback allows {LOOPBACK_CONNECTIONS_MAX}"
         raise LoadError(f"--connections {load.connections}: 1 to {ways}, each with an instrument{more}")
-    if load.connections and not load.limits and load.connections * PER_CONNECTION < load.instruments:
+    if load.connections and not load.limits and load.connections * per < load.instruments:
         raise LoadError(
-            f"--connections {load.connections} carry {load.connections * PER_CONNECTION:,} instruments, not "
-            f"{load.instruments:,}: leave the flag out or ask for {-(-load.instruments // PER_CONNECTION)}"
+            f"--connections {load.connections} carry {load.connections * per:,} instruments, not "
+            f"{load.instruments:,}: leave the flag out or ask for {-(-load.instruments // per)}"
         )
     if not 0.5 <= load.duration_s <= DURATION_MAX_S:
         raise LoadError(f"--duration {load.duration_s:g}: between 0.5 and {DURATION_MAX_S:,.0f} seconds")

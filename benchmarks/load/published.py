@@ -79,8 +79,9 @@ ROWS: Final[tuple[tuple[str, str, float, Callable[[Load, Result], Figure], froze
 
 
 def beside(load: Load, result: Result) -> list[dict[str, Any]]:
-    """The published figures that fit this profile, with ours; none where flags have changed its load."""
-    if not result.steady or not result.memory or not load.is_as_shipped:
+    """The published figures that fit this profile, with ours; none where flags have changed its load, or
+    where the broker is another."""
+    if not result.steady or not result.memory or not load.is_as_shipped or load.broker != "kite":
         return []
     found = []
     for promise, text, figure, ours, profiles in ROWS:

@@ -18,10 +18,14 @@ from typing import Any, Final
 import numpy as np
 from cython_peers import extension
 
+from kite_hft.brokers.table import words_of
+from kite_hft.sim.market.keys import with_upstox_keys
 from kite_hft.sim.market.universe import default_instruments
 from load import lag
+from load.frames_v3 import STAMP_FROM_END
 from load.measuring import Progress
 from load.rig import Child, Rig, start
+from load.upstox_peer import FEED
 
 BARE_S: Final = 20.0
 CAPACITY_S: Final = 3.0
@@ -54,13 +58,19 @@ def receivers(rig: Rig, connections: int) -> Iterator[Receivers]:
     """So many receivers that share the load's instruments, and a new generator for them."""
     extension("stamp_listener")  # built once, not by each of them
     rig.start_generator()
-    tokens = default_instruments(rig.load.instruments, rig.load.seed)[0].tokens()
+    table = with_upstox_keys(default_instruments(rig.load.instruments, rig.load.seed)[0])
+    words, upstox = words_of(rig.load.broker, table), rig.load.broker == "upstox"
+    query = f"{FEED}?code=1" if upstox else "?api_key=key&access_token=token"
     made = Receivers()
     try:
-        for number, mine in enumerate(np.array_split(tokens, connections)):
-            path = rig.folder / f"tokens-{number}.json"
-            path.write_text(json.dumps(mine.tolist()))
-            argv = [sys.executable, "-m", "load.bare", rig.ws_url, str(path)]
+        for number, mine in enumerate(np.array_split(table.tokens(), connections)):
+            messages = words.subscription(mine.tolist(), rig.load.mode)
+            path = rig.folder / f"bare-{number}.json"
+            path.write_text(json.dumps({
+                "url": rig.ws_url + query, "binary": words.binary, "stamp_from_end": STAMP_FROM_END * upstox,
+                "messages": [message.decode() for message in messages],
+            }))  # fmt: skip
+            argv = [sys.executable, "-m", "load.bare", str(path)]
             made.children.append(start(f"bare-{number}", argv, rig.folder))
         rig.await_clients(made.children)
         yield made

@@ -1,10 +1,10 @@
 """Cold: simulator (REST only), generator and engine as processes, started, spoken to and ended.
 
 The engine is the real one, `python -m kite_hft.engine` with a configuration file, by default in a
-folder that disappears afterwards. kite.api_url is the simulator's, kite.ws_url the generator's:
-orders go to the simulated exchange, ticks come from the generator. Each process dies with this one
-(prctl PR_SET_PDEATHSIG), whatever ends it; each is in a session of its own, so that Ctrl-C reaches
-only this one, which ends them in order.
+folder that disappears afterwards. kite.api_url is the simulator's, kite.ws_url (upstox.feed_url) the
+generator's: orders go to the simulated exchange, ticks come from the generator. Each process
+dies with this one (prctl PR_SET_PDEATHSIG), whatever ends it; each is in a session of its own, so that
+Ctrl-C reaches only this one, which ends them in order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from kite_hft.engine.runs import RunNote, running
+from cython_peers import extension
+
+from kite_hft.engine.runs.runs import RunNote, running
+from kite_hft.verify.brokers.running import addressed, facts_of
 from load.profiles import Load
 
 BENCHMARKS: Final = Path(__file__).resolve().parent.parent
@@ -148,6 +151,7 @@ class Rig:
     engine: Child | None = None
     note: RunNote | None = None
     ws_url: str = ""
+    told: dict[str, str] = field(default_factory=dict)  # the simulator's ready line
     connections: int = 0
 
     @property
@@ -169,6 +173,9 @@ class Rig:
         self.board.write_bytes(bytes(64))
         argv = [sys.executable, "-m", "load.generator", "--instruments", str(self.load.instruments)]
         argv += ["--packets-per-frame", str(self.load.packets), "--seed", str(self.load.seed)]
+        argv += ["--broker", self.load.broker, "--relay", self.told.get("api", "")]
+        if self.load.broker == "upstox":
+            extension("patch")  # built before anybody waits for a frame
         self.generator = start("generator", [*argv, "--board", str(self.board)], self.folder)
         self.ws_url = self._ready(self.generator).split()[1]
 
@@ -179,10 +186,10 @@ class Rig:
             RigError: one of them ended, or nothing happened for START_S.
         """
         self.simulator = start("simulator", simulator_command(self.load), self.folder)
+        self.told = dict(word.split("=", 1) for word in self._ready(self.simulator).split()[1:])
         self.start_generator()
-        told = dict(word.split("=", 1) for word in self._ready(self.simulator).split()[1:])
         config = self.folder / "config.yaml"
-        wanted = configuration(self.load, self.account, {**told, "ws": self.ws_url})
+        wanted = configuration(self.load, self.account, self.told, self.ws_url)
         config.write_text(json.dumps(wanted))  # JSON is YAML
         argv = [sys.executable, "-m", "kite_hft.engine", "--plain", "--config", str(config)]
         argv += ["--report", str(self.report_path)]
@@ -291,7 +298,7 @@ def account() -> Iterator[tuple[Path, str]]:
 
 def sweep(state: Path, name: str) -> None:
     """Remove the runs of an account: a next start would go on from them. Compiled strategies stay."""
-    for path in (state / "kite_hft" / f"kite-{name}").glob("*"):
+    for path in (state / "kite_hft").glob(f"*-{name}/*"):
         if path.is_symlink() or path.is_file():
             path.unlink()
         elif path.name != "numba":
@@ -314,19 +321,24 @@ def interruptible() -> Iterator[None]:
 
 def simulator_command(load: Load) -> list[str]:
     """The simulator: its REST API with the same instruments; its own market never starts."""
-    argv = [sys.executable, "-m", "kite_hft.sim", "--broker", "kite", "--port", "0", "--no-limits"]
+    argv = [sys.executable, "-m", "kite_hft.sim", "--broker", load.broker, "--port", "0", "--no-limits"]
     argv += ["--instruments", str(load.instruments), "--seed", str(load.seed), "--die-with-parent"]
     argv += ["--exchange-time", "2026-11-20T10:00:00", "--latency-us", "0"]
     return [*argv, "--start-when-subscribed", str(10**6)]
 
 
-def configuration(load: Load, account: str, told: dict[str, str]) -> dict[str, Any]:
-    """The engine's configuration for a load."""
+def configuration(load: Load, account: str, told: dict[str, str], ws_url: str) -> dict[str, Any]:
+    """The engine's configuration for a load. told: the simulator's ready line; ws_url: the generator's."""
     params: dict[str, Any] = {"threshold": load.threshold, "warmup": load.warmup, "quantity": 10}
     if load.strategy == "probe":
         params = {"every": load.every}
     strategy = {"name": load.strategy, "form": "B", "copies": "per_connection", "params": params}
-    rules = LOOPBACK_RULES if load.limits else ROOT / "config/rules/kite_2026-04-01.yaml"
+    access = addressed(load.broker, told)
+    if load.broker == "upstox":
+        access["upstox"] |= {"feed_url": ws_url.replace("ws:", "http:"), "keys_counted": "connection"}
+    else:
+        access["kite"]["ws_url"] = ws_url
+    facts = facts_of(load.broker) | ({"rules": str(LOOPBACK_RULES)} if load.limits else {})
     performance: dict[str, Any] = {
         "ring_buffer_size": 65536 * load.connection_count,
         "send_stamp": load.mode == "full",
@@ -336,19 +348,10 @@ def configuration(load: Load, account: str, told: dict[str, str]) -> dict[str, A
     return {
         "mode": "sim",
         "account": account,
-        "kite": {
-            "ws_url": told["ws"], "api_url": told["api"], "api_key": told["api_key"],
-            "access_token": told["access_token"],
-        },
+        **access,
         "datafeed": {"mode": load.mode, "connections": load.connections},
         "strategies": [] if load.strategy == "none" else [strategy] * load.strategies,
         "risk": {"max_order_value": 200_000, "max_positions": 20},
-        "trading": {
-            "date": "2026-11-20",
-            "calendar": str(ROOT / "config/calendar/india.yaml"),
-            "rules": str(rules),
-            "charges": str(ROOT / "config/rules/charges_zerodha_2026-04-01.yaml"),
-            "market": str(ROOT / "config/rules/market_2026-08-03.yaml"),
-        },
+        "trading": {"date": "2026-11-20", **facts},
         "performance": performance,
     }  # fmt: skip

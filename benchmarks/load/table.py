@@ -10,6 +10,7 @@ import kit
 from rich.console import Console
 from rich.table import Table
 
+from kite_hft.verify.brokers.running import market_connections
 from load.look import STRANGERS, growth
 from load.measuring import Result
 from load.profiles import Load
@@ -77,8 +78,8 @@ def document(load: Load, result: Result, command: str) -> dict[str, Any]:
         "profile": load.profile,
         "command": command,
         "load": {
-            "instruments": load.instruments, "rate": load.rate, "duration_s": load.duration_s,
-            "connections": len(report.get("ticks", {}).get("by_connection", [])), "mode": load.mode,
+            "broker": load.broker, "instruments": load.instruments, "rate": load.rate,
+            "duration_s": load.duration_s, "connections": len(market_connections(report)), "mode": load.mode,
             "packets_per_frame": load.packets, "strategy": load.strategy, "burst": load.burst,
         },
         "sent": result.sent,
@@ -140,7 +141,7 @@ def _summary(load: Load, told: dict[str, Any]) -> Table:
     table = Table(title=f"load test: {load.profile}", show_header=False)
     ticks, steady = told.get("ticks", {}), told["steady"]
     ended = f" (interrupted: {told['interrupted']})" if told["interrupted"] else ""
-    table.add_row("load", f"{load.described()}; strategy {load.strategy}{ended}")
+    table.add_row("load", f"{load.broker}: {load.described()}; strategy {load.strategy}{ended}")
     table.add_row("sent", f"{told['sent']:,} ticks")
     table.add_row("delivered", f"{ticks.get('computed', 0):,} computed, {ticks.get('lost', 0):,} lost")
     if told["flood"]:

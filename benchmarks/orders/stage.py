@@ -28,10 +28,11 @@ from kite_hft import _counters, _queue, _table
 from kite_hft.brokers.kite.rest import KITE, auth_headers
 from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.clock import SystemClock
-from kite_hft.engine.latch import LatchWatch
-from kite_hft.engine.order_files import open_csv
-from kite_hft.engine.orders import Waiting
-from kite_hft.engine.segments import Segments
+from kite_hft.engine.orders.files import open_csv
+from kite_hft.engine.orders.latch import LatchWatch
+from kite_hft.engine.orders.waiting import Waiting
+from kite_hft.engine.orders.warmth import warmth_of
+from kite_hft.engine.processes.segments import Segments
 from kite_hft.layout import COUNTERS, HISTOGRAMS, SegmentKind
 from kite_hft.memory.journal import Header
 from kite_hft.memory.journal_files import open_journal
@@ -173,6 +174,9 @@ class Bench:
             ).round
             for wait in ("spin", "park")
         }  # fmt: skip
+        warmth = warmth_of(self.stage, ports, folder, self.clock, held, print)
+        for once in self._rounds.values():
+            once.__self__.warmth = warmth
         self.stage.start()
         self._until(lambda: self.stage.active)
         self.orders(15, 0.0, spin=True)  # opens the positions

@@ -1,8 +1,8 @@
 """A bare picows compiled listener: what the fastest websocket receive of this machine costs.
 
-For each binary frame the time from its intended send (CLOCK_MONOTONIC in us modulo 2^32, in the field
-of the first packet that holds the day's highest open interest in Kite's full packet) to this
-callback goes into a log-linear histogram. Nothing is decoded, handed on, or allocated.
+For each binary frame the time from its intended send (CLOCK_MONOTONIC in us modulo 2^32: in the field
+of the first packet that holds the day's highest open interest in Kite's full packet; or in a double so
+many bytes before the end of the frame, where Upstox's last key has its open interest) to this callback goes into a log-linear histogram. Nothing is decoded, handed on, or allocated.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -28,13 +28,16 @@ cdef inline int64_t now_ns() noexcept nogil:
 
 
 cdef class StampListener(WSListener):
-    """connected, disconnected: callables without arguments. `buckets`: a copy of the histogram."""
+    """connected, disconnected: callables without arguments. stamp_from_end: 0: Kite's packet. `buckets`: a
+    copy of the histogram."""
 
     cdef object connected, disconnected
     cdef uint64_t counts[BUCKETS]
     cdef readonly uint64_t frames, size
+    cdef size_t stamp_from_end
 
-    def __init__(self, connected, disconnected):
+    def __init__(self, connected, disconnected, stamp_from_end=0):
+        self.stamp_from_end = stamp_from_end
         self.connected = connected
         self.disconnected = disconnected
         memset(self.counts, 0, sizeof(self.counts))
@@ -47,12 +50,17 @@ cdef class StampListener(WSListener):
         cdef int64_t ns
         cdef const uint8_t* p
         cdef int shift
+        cdef double told
         if frame.msg_type != WSMsgType.BINARY or frame.payload_size < STAMP_AT + 4:
             return
         self.frames += 1
         self.size += frame.payload_size
-        p = <const uint8_t*> frame.payload_ptr + STAMP_AT
-        stamp = (<uint32_t> p[0] << 24) | (<uint32_t> p[1] << 16) | (<uint32_t> p[2] << 8) | p[3]
+        if self.stamp_from_end:
+            memcpy(&told, frame.payload_ptr + frame.payload_size - self.stamp_from_end, sizeof(double))
+            stamp = <uint32_t> told
+        else:
+            p = <const uint8_t*> frame.payload_ptr + STAMP_AT
+            stamp = (<uint32_t> p[0] << 24) | (<uint32_t> p[1] << 16) | (<uint32_t> p[2] << 8) | p[3]
         ns = now_ns()
         late_us = <uint32_t> (ns // 1000) - stamp
         if late_us >= LATE_US_MAX:

@@ -36,6 +36,26 @@ def check_address(key: str, url: str, *, plain: str, encrypted: str) -> None:
         raise ValueError(f"{key}: {url!r} is not encrypted; plain {plain} only on loopback")
 
 
+def check_source(key: str, address: str) -> None:
+    """Refuse a source address of connections that is no address.
+
+    Raises:
+        ValueError: names the key and what is expected.
+    """
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise ValueError(
+            f"{key}: {address!r} is no address: write one of this machine's (`ip -brief address` shows "
+            "them), 0.0.0.0 for any IPv4 one"
+        ) from None
+
+
+def is_inner(address: str) -> bool:
+    """Whether an address is of this machine's loopback: nobody else is reached from it."""
+    return ipaddress.ip_address(address).is_loopback
+
+
 def check_sink_address(key: str, url: str) -> None:
     """Refuse an address that an alert must not go to. The message holds no part of it: it is a secret.
 

@@ -63,10 +63,11 @@ class TickKind(enum.IntEnum):
 
 
 class TickFlag(enum.IntFlag):
-    """Groups of fields that a TICK holds; a group that is absent is all zero."""
+    """Groups of fields that a TICK holds; a group that is absent is all zero. Not so last_qty, close_px and
+    last_trade_s at Upstox: they come with every price, whatever the groups."""
 
-    TRADE = 1  # last_qty, average_px, volume, total_buy_qty, total_sell_qty
-    OHLC = 2  # open_px, high_px, low_px, close_px
+    TRADE = 1  # average_px, volume, total_buy_qty, total_sell_qty; of Kite last_qty, too
+    OHLC = 2  # open_px, high_px, low_px; of Kite close_px, too
     DEPTH = 4  # bid_*, ask_*
     OI = 8  # oi, oi_day_high, oi_day_low
     EXCHANGE_TIME = 16  # exch_ns
@@ -74,6 +75,16 @@ class TickFlag(enum.IntFlag):
     CARRIED = 64  # at least one group repeats an earlier message
     FRESH = 128  # first tick of this slot since (re)connection
     INDEX = 256  # not tradable
+
+
+class AuxKind(enum.IntEnum):
+    """What the values of an AUX record are, in this order; absent ones are NaN."""
+
+    GREEKS = 1  # delta, theta, gamma, vega, rho, implied volatility (a fraction), open interest
+    DEPTH = 2  # part p: levels 6 + 3p .. 8 + 3p, each as bid quantity, bid, ask quantity, ask (rupees)
+    AUCTION = 3  # indicative price, reference price, quantity, imbalance, that of market orders, eligible
+    BAR = 4  # part 0: the day, 1: the last whole minute; open, high, low, close, volume, start (epoch ms)
+    MARKET = 5  # part: segment (row of the adapter's table); status, 1 the day | 2 closing | 3 pre-open
 
 
 class Side(enum.IntEnum):
@@ -227,6 +238,7 @@ class Reason(enum.IntEnum):
     DAY_CAP = 58  # the rest of the day's orders is kept for exits
     NO_POSITION = 59  # exits for a position that is not there
     SUPERSEDED = 60  # newer exits of the same position took its place
+    FEEDS_DIVERGE = 61  # the two brokers' feeds tell different prices of the instrument
 
 
 def _record(size: int, fields: list[tuple[Any, ...]]) -> np.dtype[np.void]:
@@ -537,6 +549,7 @@ ENUMS: Final[tuple[type[enum.IntEnum] | type[enum.IntFlag], ...]] = (
     SegmentState,
     TickKind,
     TickFlag,
+    AuxKind,
     Side,
     OrderType,
     Product,
@@ -571,6 +584,13 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
         "malformed_cut_packet",
         "malformed_trailing_bytes",
         "malformed_price_range",
+        "malformed_message",  # protobuf that ends inside a field, or is none
+        "malformed_not_finite",  # a price that is NaN or infinite: no tick
+        "off_grid",  # ticks with a price off the instrument's tick size
+        "carried",  # ticks of partial messages: what they left out stands as before
+        "market_infos",
+        "aux_published",
+        "aux_dropped",  # no ring for them in this run
         "checksum_decoded",
         "checksum_published",
         "connects",
@@ -611,6 +631,7 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
         "replayed_events",
         "intents_suppressed",  # made again while replaying
         "strategies_halted",
+        "twins_passed_over",  # ticks of the second feed that were not newer than the first one's
     ),
     "orders": (
         "intents",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine_tools import engine, own
 
-from kite_hft.engine.alert_files import read_alerts
+from kite_hft.engine.alerts.files import read_alerts
 from kite_hft.memory.journal import Kind, scan
 from kite_hft.verify.alerts.alerts import SESSIONS, SHORT, judged, run
 from kite_hft.verify.alerts.bench import SINKS
@@ -34,6 +34,7 @@ def test_a_naked_position_lives_its_life_and_the_watchdog_survives_the_engine(tm
     assert "NSE:SBIN MIS" in gone["text"] and "without protection" in gone["text"]
     found = scan((folder / "journal.bin").read_bytes()).records
     records = [record.data() for record in found if record.kind is Kind.COMMAND]
+    assert records.pop(0)["do"] == "strategies"
     assert [(r["do"], r["code"], r["key"]) for r in records] == [
         ("acknowledge", "NAKED_POSITION", "NSE:SBIN MIS")
     ]

@@ -89,13 +89,17 @@ def test_single_recordings_at_full_speed(
     }
 
 
-@pytest.mark.parametrize(("packing", "connections"), [("fused", 1), ("separate", 2), ("fused", 3)])
+@pytest.mark.parametrize(
+    ("broker", "packing", "connections"),
+    [("kite", "fused", 1), ("kite", "separate", 2), ("kite", "fused", 3), ("upstox", "fused", 2),
+     ("upstox", "separate", 1)],
+)  # fmt: skip
 def test_a_synthetic_market_loses_nothing(
-    capsys: pytest.CaptureFixture[str], packing: str, connections: int
+    capsys: pytest.CaptureFixture[str], broker: str, packing: str, connections: int
 ) -> None:
     result = run_chain(
         capsys, "--instruments", "300", "--rate", "2", "--duration", "4", "--packing", packing,
-        "--connections", str(connections),
+        "--connections", str(connections), "--broker", broker,
     )  # fmt: skip
     assert result["counts"]["sent"] > 2000 and result["read_to_computed_us"]["n"] == result["counts"]["sent"]
     assert len(result["start"]) == connections

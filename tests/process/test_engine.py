@@ -73,7 +73,7 @@ def family(engine: subprocess.Popen[str]) -> dict[str, psutil.Process]:
     found = {}
     for child in psutil.Process(engine.pid).children(recursive=True):
         words = child.cmdline()
-        found[words[3] if "kite_hft.engine.child" in words else words[2].rpartition(".")[2]] = child
+        found[words[3] if "kite_hft.engine.processes.child" in words else words[2].rpartition(".")[2]] = child
     return found
 
 
@@ -188,7 +188,7 @@ def test_mistakes_are_told_without_a_traceback(tmp_path: Path, state: dict[str, 
         (tmp_path / "none.yaml", 2, "no such file"),
         (bad, 2, "line 2: unknown key 'risc'; did you mean 'risk'?"),
         (wrong_day, 2, "closed on 2026-11-22"),
-        (unknown, 2, "no strategy 'kalman_simpel' in form A; built in: kalman_simple"),
+        (unknown, 2, "no strategy 'kalman_simpel' in form A; did you mean 'kalman_simple'?"),
     ):
         done = run(config, state, "--duration", "1")
         told = (done.stderr + done.stdout).replace("\n", " ")
@@ -232,7 +232,7 @@ def test_a_console_without_the_rupee_sign(tmp_path: Path, state: dict[str, str])
     env = {**state, "PYTHONIOENCODING": "ascii"}
     done = run(demo(tmp_path, "ASCII"), env, "--duration", "7")
     assert done.returncode == 0, done.stderr
-    assert "gross P&L ?" in done.stdout and "Summary" in done.stdout
+    assert "gross P&L Rs " in done.stdout and "Summary" in done.stdout
 
 
 def test_too_little_shared_memory_is_an_error_before_the_start(tmp_path: Path, state: dict[str, str]) -> None:

@@ -14,8 +14,8 @@ import psutil
 import pytest
 from engine_tools import demo_config
 
-from kite_hft.engine.run_folder import account_tag
-from kite_hft.engine.runs import shared_home
+from kite_hft.engine.runs.run_folder import account_tag
+from kite_hft.engine.runs.runs import shared_home
 
 MOMENTS: dict[str, Callable[[Path, str], bool]] = {
     "the simulator starts": lambda runs, tag: any(runs.glob("20*/*/engine.log")),

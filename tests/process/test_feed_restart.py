@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from kite_hft.engine.control import ask
-from kite_hft.engine.runs import NOTE, read_note
+from kite_hft.engine.processes.control import ask
+from kite_hft.engine.runs.runs import NOTE, read_note
 from kite_hft.trading.instruments import read_csv
 from kite_hft.verify.prices import chain
 

@@ -104,7 +104,7 @@ def test_subscriptions_change_while_it_runs(running: Engine) -> None:
     codes = [row["code"] for row in running.json("alerts", "--all")["alerts"]]
     assert not codes, codes
     assert "did you mean NSE:SBIN" in running.ask("subscribe", "NSE:SBN", code=1)
-    assert "Invalid value" in running.ask("subscribe", "NSE:SBIN", "--mode", "all", code=2)
+    assert "its modes are ltp, quote, full" in running.ask("subscribe", "NSE:SBIN", "--mode", "all", code=1)
 
 
 def test_stop_says_what_is_open_and_asks_before_it_stops(running: Engine) -> None:

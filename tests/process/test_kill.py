@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 from engine_tools import Engine, engine, kite_hft, own
 
-from kite_hft.engine.latch import read_latch
+from kite_hft.engine.orders.latch import read_latch
 from kite_hft.memory.journal import Kind, scan
 from kite_hft.verify.kill import kill
 
@@ -54,8 +54,8 @@ def test_killed_stays_killed_over_a_restart_until_it_is_resumed(tmp_path: Path) 
         folder = Path(status["run"]["folder"])
         commands = [r.data() for r in scan((folder / "journal.bin").read_bytes()).records
                     if r.kind is Kind.COMMAND]  # fmt: skip
-        assert [row["do"] for row in commands] == ["kill", "resume", "kill"]
-        assert commands[2]["by"] == "signal SIGUSR1"
+        assert [row["do"] for row in commands] == ["strategies", "kill", "resume", "kill"]
+        assert commands[3]["by"] == "signal SIGUSR1"
     assert kite_hft(env, "resume", "--account", name, stdin=f"{title}\n").returncode == 0
     lines = (account_of(tmp_path, name) / "kills.jsonl").read_text().splitlines()
     assert [json.loads(line)["do"] for line in lines] == ["kill", "kill", "resume", "kill", "resume"]
@@ -66,6 +66,11 @@ def test_the_campaign_on_a_real_engine(tmp_path: Path, capsys: object) -> None:
     code = kill.main(["--trials", "0", "--real", "2", "--within-ms", "5000", "--keep", str(tmp_path)])
     assert code == 0
     assert not [p for p in psutil.process_iter() if str(tmp_path) in " ".join(_words(p))], "nobody is left"
+
+
+def test_the_campaign_at_upstox(tmp_path: Path) -> None:
+    words = ["--broker", "upstox", "--trials", "0", "--real", "1", "--within-ms", "5000"]
+    assert kill.main([*words, "--keep", str(tmp_path)]) == 0
 
 
 def _words(process: psutil.Process) -> list[str]:

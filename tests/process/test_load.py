@@ -1,10 +1,11 @@
-"""The load harness: its frames are Kite's, its figures add up, and nothing is left behind. No times."""
+"""The load harness: its frames are the brokers', its figures add up, and nothing is left behind. No times."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,12 @@ import psutil
 import pytest
 
 from kite_hft._kite_decode import KiteDecoder
+from kite_hft.engine.market.feeds import make_decoder
 from kite_hft.kernels.checksum import tick_checksum
+from kite_hft.sim.market.keys import with_upstox_keys
 from kite_hft.sim.market.synthetic import SyntheticMarket
 from kite_hft.sim.market.universe import default_instruments
+from kite_hft.sim.upstox.frames import key_cells
 
 BENCHMARKS = Path("benchmarks").resolve()
 Market = tuple[np.ndarray, np.ndarray]  # opening state, tokens
@@ -25,9 +29,11 @@ HARNESS = [sys.executable, str(BENCHMARKS / "load_test.py")]
 sys.path.append(str(BENCHMARKS))
 from load import lag  # noqa: E402
 from load.frames import HEARTBEAT, Frames  # noqa: E402
+from load.frames_v3 import PING, STAMP_FROM_END, FramesV3  # noqa: E402
 from load.look import growth  # noqa: E402
 from load.pace import Schedule, Stream  # noqa: E402
 from load.peer import Peer, PeerGone  # noqa: E402
+from load.upstox_peer import FEED, MARKET, UpstoxPeer  # noqa: E402
 
 
 def run(folder: Path, *words: str) -> tuple[int, dict[str, Any], str]:
@@ -88,6 +94,49 @@ def test_a_frame_knows_its_time_and_the_exchange_its_second(market: Market) -> N
     assert set((ticks["exch_ns"] // 10**9).tolist()) == {1_795_149_123}
 
 
+def payload_of(frame: bytes) -> bytes:
+    """Without the websocket's header."""
+    size = {126: 4, 127: 10}.get(frame[1], 2)
+    return frame[size:]
+
+
+@pytest.mark.parametrize(
+    ("mode", "packets"), [("full", 30), ("full", 1), ("option_greeks", 100), ("ltpc", 7)]
+)
+def test_frames_of_upstox_are_what_a_decoder_reads(mode: str, packets: int) -> None:
+    """Two rounds and a bit: every key in turn, prices on their grid, each frame's stamp, counts, checksum."""
+    instruments, base_px = default_instruments(100, 1)
+    table = with_upstox_keys(instruments)
+    slots = np.arange(3, 100)[::-1].copy()
+    opening = SyntheticMarket(instruments, base_px, 1.0, 1, 0).opening()[slots]
+    frames = FramesV3(opening, slots, table, key_cells([row.upstox_key for row in table]), mode, packets)
+    frames.set_time(1_795_149_123)
+    decoder, seen = make_decoder("upstox", table, 0), []
+    number, wanted = 0, 2 * frames.count + 1
+    while number < wanted:
+        n, within, data, part = frames.take(number, min(wanted - number, 4))
+        stamps = np.arange(number, number + n) + 4_294_960_000
+        frames.write(number, n, within, part, stamps.astype(">u4"))
+        for i in range(n):
+            start, stop = frames._starts[within + i : within + i + 2]
+            frame = bytes(frames.data[start:stop])
+            assert bytes(data[start - frames._starts[within] :][: stop - start]) == frame and frame[0] == 0x82
+            ticks = decoder.decode_both(payload_of(frame), 1)[0]
+            if mode == "full":
+                assert set(ticks["oi"].tolist()) == {int(stamps[i])} and not ticks["oi_day_high"].any()
+                assert struct.unpack_from("<d", frame, len(frame) - STAMP_FROM_END)[0] == stamps[i]
+            seen.append(ticks)
+        number += n
+    ticks = np.concatenate(seen)
+    assert ticks["slot"].tolist() == [int(slots[i % 97]) for i in range(len(ticks))]
+    assert len(ticks) == frames.ticks(wanted) and not any(decoder.malformed.values())
+    assert not decoder.counts()["off_grid"] and set((ticks["exch_ns"] // 10**9).tolist()) == {1_795_149_123}
+    assert (ticks["last_px"][:97] != ticks["last_px"][97:194]).sum() > 70
+    tokens = table.tokens()[ticks["slot"]]
+    assert frames.checksum(wanted) == tick_checksum(tokens, ticks["last_px"], ticks["volume"])
+    assert PING[0] == 0x89
+
+
 @pytest.mark.parametrize(
     ("first_ns", "step_ns", "n"), [(5, 0.0, 3), (10**6, 1e4, 5), (10**7, 123.4, 900), (9, 3, 20)]
 )
@@ -144,10 +193,52 @@ def test_a_peer_upgrades_subscribes_and_pongs() -> None:
 def test_a_peer_without_keys_is_refused() -> None:
     socket = Socket(b"GET / HTTP/1.1\r\nSec-WebSocket-Key: x\r\n\r\n")
     peer = Peer(socket)  # type: ignore[arg-type]
-    with pytest.raises(PeerGone, match="refused with 403"):
+    with pytest.raises(PeerGone, match="answered 403"):
         while True:
             peer.read()
     assert socket.told.startswith(b"HTTP/1.1 403") and not peer.is_open
+
+
+def test_a_peer_of_upstox_authorises_upgrades_and_subscribes() -> None:
+    ask = f"GET {MARKET} HTTP/1.1\r\nHost: x:9\r\nAuthorization: Bearer t\r\n\r\n".encode()
+    socket = Socket(ask)
+    with pytest.raises(PeerGone, match="answered 200"):
+        heard(UpstoxPeer(socket))  # type: ignore[arg-type]
+    uri = json.loads(socket.told.partition(b"\r\n\r\n")[2])["data"]["authorized_redirect_uri"]
+    assert uri.startswith(f"ws://x:9{FEED}?")
+    upgrade = f"GET {uri[8:]} HTTP/1.1\r\nHost: x:9\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    keys = {f"NSE_FO|{n}": n for n in range(60)}
+
+    def request(method: str, wanted: list[str], mode: str) -> bytes:
+        data = {"mode": mode, "instrumentKeys": wanted}
+        return client_frame(2, json.dumps({"guid": "1", "method": method, "data": data}).encode())
+
+    said = upgrade.encode() + request("sub", list(keys), "ltpc") + request("unsub", ["NSE_FO|59"], "")
+    said += (
+        request("change_mode", ["NSE_FO|7", "NSE_FO|59"], "full")
+        + client_frame(10, b"")
+        + client_frame(1, b"?")
+    )
+    peer = UpstoxPeer(Socket(said), tokens=keys)  # type: ignore[arg-type]
+    with pytest.raises(PeerGone, match="closed"):
+        heard(peer)
+    assert peer.is_open and list(peer.modes) == list(range(59)) and peer.modes[7] == "full"
+    unknown = UpstoxPeer(Socket(upgrade.encode() + request("sub", ["NSE_FO|99"], "full")), tokens=keys)  # type: ignore[arg-type]
+    with pytest.raises(PeerGone, match="pass over"):
+        heard(unknown)
+
+
+def test_a_peer_of_upstox_without_a_token_is_refused() -> None:
+    for ask in (f"GET {MARKET} HTTP/1.1", f"GET {FEED} HTTP/1.1\r\nSec-WebSocket-Key: x"):
+        socket = Socket(f"{ask}\r\nHost: x\r\n\r\n".encode())
+        with pytest.raises(PeerGone, match="answered 401"):
+            heard(UpstoxPeer(socket))  # type: ignore[arg-type]
+
+
+def heard(peer: Peer) -> None:
+    """All that its socket gives. Raises PeerGone."""
+    while True:
+        peer.read()
 
 
 class NarrowSocket:
@@ -197,6 +288,10 @@ def test_the_slope_of_memory() -> None:
         (["--rate", "0"], "--rate 0"),
         (["--profile", "nope"], "invalid choice: 'nope'"),
         (["--mode", "ltp", "--bare"], "--bare"),
+        (["--broker", "upstox", "--instruments", "4001"], "Upstox's 2 connections of 2,000"),
+        (["--broker", "upstox", "--connections", "3"], "--connections 3: 1 to 2"),
+        (["--broker", "upstox", "--mode", "quote"], "Upstox has ltpc, option_greeks, full"),
+        (["--mode", "option_greeks"], "Kite has ltp, quote, full"),
     ],
 )
 def test_flags_that_do_not_fit(words: list[str], said: str) -> None:
@@ -221,6 +316,22 @@ def test_the_pools_load_in_small(tmp_path: Path) -> None:
     assert {"market-0", "market-1", "market-2", "orders", "generator"} <= set(told["memory"]["by process"])
     assert steady["cpu"]["engine"]["s"] > 0 and told["machine"]["cores"]
     assert "intended send to computed" in said and not left()
+
+
+def test_the_pools_load_at_upstox_in_small(tmp_path: Path) -> None:
+    """Two connections by one-time addresses, V3 frames, stamps, order updates of the simulator."""
+    words = ["--broker", "upstox", "--profile", "pool", "--instruments", "400", "--rate", "5"]
+    words += ["--connections", "2", "--duration", "2", "--warm-up", "0.5", "--probe-every", "50"]
+    code, told, said = run(tmp_path, *words)
+    assert code == 0, said
+    ticks = told["ticks"]
+    assert told["sent"] == ticks["received"] == ticks["decoded"] == ticks["computed"] > 400 * 5 * 2
+    assert [c["instruments"] for c in ticks["by_connection"]] == [200, 200, 0]
+    assert ticks["by_connection"][2]["orders_only"] and ticks["by_connection"][2]["connects"] == 1
+    steady = told["steady"]["latency_us"]
+    assert steady["send_to_computed"]["n"] > 0 and steady["send_to_intent"]["n"] > 0
+    assert told["bare"]["frames"] > 0 and told["bare"]["send_to_callback"]["n"] > 0
+    assert told["load"]["broker"] == "upstox" and told["load"]["connections"] == 2 and not told["published"]
 
 
 def test_a_search_in_small(tmp_path: Path) -> None:

@@ -21,6 +21,17 @@ def test_the_campaign(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert result["orders_at_broker"] == result["orders_in_journals"] > 5
 
 
+def test_at_upstox_the_bringer_of_order_updates_is_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--broker", "upstox", "--instruments", "40", "--rate", "10", "--kills", "1"]
+    code = supervise.main([*words, "--supervisor-kills", "0", "--within", "20", "--keep", str(tmp_path)])
+    result = json.loads(capsys.readouterr().out)
+    assert code == 0 and result["wrong"] == [], result
+    assert set(result["first_work"]) == {supervise.UPDATES}
+    assert result["orders_at_broker"] == result["orders_in_journals"] > 0
+
+
 def test_lost_and_doubled_orders_are_found(tmp_path: Path) -> None:
     """The comparison itself, on a broker that knows what no journal does."""
     orders = [

@@ -16,8 +16,8 @@ import pytest
 from engine_tools import own
 from process.test_engine import ENGINE, demo, latest, segments_of
 
-from kite_hft.engine.control import ControlError, ask
-from kite_hft.engine.runs import running
+from kite_hft.engine.processes.control import ControlError, ask
+from kite_hft.engine.runs.runs import running
 
 STARTED: list[subprocess.Popen[str]] = []
 
@@ -161,7 +161,7 @@ def test_the_control_socket_stops_halts_and_refuses(tmp_path: Path, env: dict[st
         ({"do": "dance"}, "unknown request"),
         ({"do": "stop", "policy": "panic"}, "choose one of keep, cancel, flatten"),
         ({"do": "subscribe", "tokens": [1]}, "no instruments of this run"),
-        ({"do": "subscribe", "tokens": [1], "mode": "loud"}, "choose one of ltp, quote, full"),
+        ({"do": "subscribe", "tokens": [1], "mode": "loud"}, "its modes are ltp, quote, full"),
         ({"do": "subscribe"}, "bad request"),
         ({"do": "token", "access_token": "a b"}, "no access token"),
     ):

@@ -10,7 +10,7 @@ from kite_hft.trading.broker import Limits, RateWindow
 from kite_hft.trading.sending.budget import NEVER_NS, Budget, ReadKind, span_ns_of
 from kite_hft.trading.sending.throttle import Throttle
 
-OTHER = ReadKind.OTHER
+OTHER, RELIEF = ReadKind.OTHER, ReadKind.RELIEF
 FAR = 10**15
 MS = 1_000_000
 
@@ -28,7 +28,8 @@ def slow(window: RateWindow) -> Window:
 
 
 steps = st.lists(
-    st.tuples(st.integers(0, 30 * MS), st.sampled_from(["entry", "exit", "read", "look"])), max_size=120
+    st.tuples(st.integers(0, 30 * MS), st.sampled_from(["entry", "exit", "read", "relief", "look"])),
+    max_size=120,
 )
 
 
@@ -55,11 +56,13 @@ def test_the_same_calls_leave(
     budget = made.budget
     twin = SlowLimiter([slow(w) for w in shared], [slow(w) for w in orders], [slow(w) for w in reads])
     lanes = {True: 0, False: 0}
-    now, reading = 0, False
+    now, reading, relieving = 0, False, 0
     for gap, wish in wishes:
         now += gap
         if wish == "read":
             reading = True
+        elif wish == "relief":
+            relieving += 1
         elif wish != "look":
             urgent = wish == "exit"
             assert not made.offer(0, now, urgent=urgent, placement=False, deadline_ns=FAR)
@@ -75,13 +78,21 @@ def test_the_same_calls_leave(
             if waiting is None:
                 break
             lanes[waiting.urgent] -= 1
-            twin.leave(now, read=False)
+            twin.leave(now, "order")
+        while relieving:
+            fit = twin.relief_fits(now, beside_a_read=held)
+            assert (budget.read_free_ns(RELIEF, now) <= now) == fit
+            if not fit:
+                break
+            budget.read_left(now, RELIEF)
+            twin.leave(now, "relief")
+            relieving -= 1
         if reading:
             fit = twin.read_fits(now, overdue=held)
             assert (budget.read_free_ns(OTHER, now) <= now) == fit
             if fit:
                 budget.read_left(now, OTHER)
-                twin.leave(now, read=True)
+                twin.leave(now, "read")
                 reading = False
                 assert budget.hold_ns == NEVER_NS
             else:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kite_hft.engine.plan import Plan, PlanError, make_plan
+from kite_hft.engine.plan.plan import Plan, PlanError, make_plan
 from kite_hft.settings import DatafeedSection, PerformanceSection, Settings, StrategySection
 
 CONNECTIONS = 3

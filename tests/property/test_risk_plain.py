@@ -252,4 +252,5 @@ def odd(wish: Intent, context: Context) -> bool:
     delivered = facts.holding is not None and wish.side == Side.SELL and wish.product == Product.CNC
     large = max(context.funds_paise or 0, context.tally.gross_paise if context.tally else 0) > 2**40
     beside = context.reducing and context.book.frozen(wish.slot, wish.side) is not None
-    return bool(listed or delivered or large or beside)
+    top = context.mark(wish.slot) == 2**31 - 1  # a price that the table alone takes
+    return bool(listed or delivered or large or beside or top)

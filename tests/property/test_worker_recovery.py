@@ -55,6 +55,7 @@ def live(
     *,
     compiled: bool = False,
     snapshot_s: float = 2e-5,
+    feeds: int = 1,
 ) -> dict[str, Any]:
     """A day of STEPS steps; the broker answers after each, wherever the worker died in it."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
@@ -68,13 +69,16 @@ def live(
             state=state,
             compiled=compiled,
             snapshot_s=snapshot_s,
+            feeds=feeds,
         )
-        broker, ticks = Broker(seed), market(seed, STEPS * TICKS_PER_STEP)
+        broker, told = Broker(seed), [market(seed + feed, STEPS * TICKS_PER_STEP) for feed in range(feeds)]
         died = 0
         for step in range(STEPS):
             if step in feed_deaths:
                 world.next_ring()
-            world.feed.publish(ticks[step * TICKS_PER_STEP : (step + 1) * TICKS_PER_STEP])
+            for number, (feed, ticks) in enumerate(zip(world.feeds, told, strict=True)):
+                ticks["connection"] = number
+                feed.publish(ticks[step * TICKS_PER_STEP : (step + 1) * TICKS_PER_STEP])
             died += world.run(deaths[step])
             world.tell(broker.answer(world.take()))
         world.run()
@@ -104,6 +108,20 @@ def test_deaths_leave_no_trace(state: Path, batch: int, seed: int, fate: int) ->
     assert_same(found, expected)
     assert len(expected["intents"]) > 20 and len(expected["bars"]) > 100
     assert found["counters"]["restarts"] == found["died"]
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+def test_deaths_leave_no_trace_between_two_feeds(state: Path, seed: int, fate: int) -> None:
+    """What is passed over of the second feed is the same once more: the rule is in the snapshot."""
+    expected = live(state, seed, 1000, [-1] * STEPS, feeds=2)
+    deaths = random_deaths(fate, STEPS, 60)
+    found = live(state, seed, 1000, deaths, frozenset({7, 15}), feeds=2)
+    assert_same(found, expected)
+    assert found["counters"]["restarts"] == found["died"]
+    counted = expected["counters"]
+    assert counted["twins_passed_over"] > 100 and counted["computed"] > 100
+    assert counted["twins_passed_over"] + counted["computed"] == 2 * STEPS * TICKS_PER_STEP
 
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])

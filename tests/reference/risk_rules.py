@@ -23,8 +23,7 @@ BUY, SELL = 1, 2
 MARKET, LIMIT, STOP, STOP_MARKET = 1, 2, 3, 4
 CNC, NRML, MIS, MTF = 1, 2, 3, 4
 PLACE, MODIFY, CANCEL = 1, 2, 3
-LIVE = {1, 3, 4, 5, 6, 10}
-AT_BROKER = {4, 5, 6}
+LIVE, AT_BROKER = {1, 3, 4, 5, 6, 10}, {4, 5, 6}
 
 LIMITS = {
     "max_position_size": 100_000, "max_exposure": 1_000_000, "max_positions": 20,
@@ -274,8 +273,7 @@ def _market(s: Situation) -> Iterator[str]:
     """Friday 2026-11-20, a trading day of the closing auction's time."""
     row, given = s.row, s.given
     assert row is not None
-    # 2026-11-26 is three trading days away: 24 is a holiday
-    if (
+    if (  # 2026-11-26 is three trading days away: 24 is a holiday
         row["kind"] in ("CE", "PE")
         and row["name"] == "SBIN"
         and row["expiry"] == "2026-11-26"
@@ -286,16 +284,17 @@ def _market(s: Situation) -> Iterator[str]:
         return
     hour, minute, second = (int(part) for part in given["at"].split()[1].split(":"))
     now = hour * 3600 + minute * 60 + second
-    share = row["exchange"] in ("NSE", "BSE")
     # Shares known to take part, whether or not derivatives on them are listed here
     auction = row["exchange"] == "NSE" and row["symbol"] == "SBIN"
     opens, closes = {"CDS": (9, 17.0), "MCX": (9, 23.5)}.get(row["exchange"], (9.25, 15 + 2 / 3))
     taken = {MARKET, LIMIT, STOP, STOP_MARKET} if opens * 3600 <= now < round(closes * 3600) else set()
-    if share:
+    if row["exchange"] in ("NSE", "BSE"):
         taken = _shares(now, auction)
     if s.type not in taken:
         yield "PHASE_CLOSED"
-    ends = {"CDS": 16.5, "MCX": 22 + 50 / 60, "NFO": 15 + 10 / 60}.get(row["exchange"], 15)
+    late = given["broker"] != "upstox"  # he closes earlier, and so do we
+    hours = {"CDS": 16.25 + late / 4, "MCX": 22 + (35 + 15 * late) / 60, "NFO": 15 + late / 6}
+    ends = hours.get(row["exchange"], 15)
     if now >= round((14 + 55 / 60 if auction else ends) * 3600):
         yield "CUT_OFF"
 
@@ -363,8 +362,9 @@ def _data(s: Situation) -> Iterator[str]:
     slot = s.ask["slot"]
     if any(o["status"] == 10 and o["slot"] == slot and o["side"] == s.side for o in s.live()):
         yield "FROZEN"
-    if slot in s.given["states"].get("stale", ()):
-        yield "NO_SNAPSHOT"
+    lists = {"FEEDS_DIVERGE": s.given["parted"], "NOT_TRADABLE": s.given["barred"]}
+    lists["NO_SNAPSHOT"] = s.given["states"].get("stale", ())
+    yield from (reason for reason, slots in lists.items() if slot in slots)
     if s.last <= 0:
         yield "NO_REFERENCE_PRICE"
     if not 0 <= s.age_s <= s.limits["stale_tick_s"]:

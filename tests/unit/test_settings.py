@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from pathlib import Path
 
 import pytest
 
-from kite_hft.settings import Settings, SettingsError, is_loopback, load_settings
+from kite_hft.addresses import is_loopback
+from kite_hft.brokers.table import broker_of
+from kite_hft.configuring.models.broker import PROTECTION_PERCENT
+from kite_hft.settings import Settings, SettingsError, load_settings
+from kite_hft.trading.instruments import InstrumentTable
 
+NINE = "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in itertools.pairwise("abcdefghi"))
+BOMB = f"a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n{NINE}"
+"""Five hundred bytes that stand for 9^9 values."""
 PATHS = {"trading": True, "risk": {"lists"}}  # relative ones are meant from the file's folder
 
 
@@ -23,9 +32,16 @@ def error_of(tmp_path: Path, text: str) -> str:
     return str(caught.value)
 
 
-def test_the_demo_loads() -> None:
-    settings = load_settings(Path("config/demo.yaml"))
+@pytest.mark.parametrize(("name", "broker"), [("demo.yaml", "kite"), ("demo_upstox.yaml", "upstox")])
+def test_the_demo_loads(name: str, broker: str) -> None:
+    settings = load_settings(Path("config") / name)
     assert settings.mode == "sim" and settings.strategies[0].name == "kalman_simple"
+    assert settings.broker == broker and broker in settings.trading.rules.name
+
+
+def test_the_pool_of_upstox_loads_for_an_account_with_keys_on_each_connection() -> None:
+    settings = load_settings(Path("config/pool_upstox.yaml"))
+    assert settings.upstox.keys_counted == "connection" and "upstox" in settings.trading.rules.name
 
 
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
@@ -55,7 +71,7 @@ def test_plain_addresses_only_on_loopback(tmp_path: Path, url: str) -> None:
 
 
 def test_a_missing_file_says_what_to_start_from(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"no such file; config/demo\.yaml"):
+    with pytest.raises(SettingsError, match=r"no such file; .*config init.*config/demo\.yaml"):
         load_settings(tmp_path / "none.yaml")
 
 
@@ -109,3 +125,95 @@ def test_a_span_beyond_any_clock_names_its_key(tmp_path: Path, key: str) -> None
 @pytest.mark.parametrize("value", ["1.0e+300", "1000000000000000000000000000000"])
 def test_so_does_any_other_number(tmp_path: Path, value: str) -> None:
     assert "risk.max_order_value" in error_of(tmp_path, f"risk:\n  max_order_value: {value}\n")
+
+
+@pytest.mark.parametrize("mode", ["sim", "paper"])
+def test_a_market_protection_that_the_order_broker_refuses_is_told_with_its_line(
+    tmp_path: Path, mode: str
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"mode: {mode}\nbroker: upstox\nrisk:\n  market_protection: 0.5\n")
+    with pytest.raises(
+        SettingsError, match=r"c\.yaml, line 4: risk\.market_protection: upstox takes 1 to 25 per"
+    ):
+        load_settings(path)
+    path.write_text(f"mode: {mode}\nbroker: kite\ndata_broker: upstox\nrisk:\n  market_protection: 0.5\n")
+    load_settings(path)
+
+
+def test_the_settings_and_the_adapters_know_one_market_protection() -> None:
+    none = InstrumentTable(())
+    for broker, percent in PROTECTION_PERCENT.items():
+        assert broker_of(broker, none).protection_percent == percent
+
+
+def test_a_recording_is_not_played_by_a_simulator_that_nobody_subscribes_to(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    text = "mode: sim\nbroker: kite\ndata_broker: {data}\nsimulator:\n  replay: day\n"
+    path.write_text(text.format(data="upstox"))
+    with pytest.raises(
+        SettingsError, match=r"line 5: simulator\.replay: .* at kite, .*Set data_broker to both"
+    ):
+        load_settings(path)
+    path.write_text(text.format(data="upstox") + "kite: {access_token: t}\n")
+    load_settings(path)  # a simulator that somebody else has started may be told when to begin
+    for data in ("both", "kite"):
+        path.write_text(text.format(data=data))
+        load_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kite: {bind_address: eth0}", "kite.bind_address: 'eth0' is no address"),
+        ("upstox: {bind_address: '10.0.0.256'}", "upstox.bind_address: '10.0.0.256' is no address"),
+        ("upstox: {bind_address: '2001:db8::1'}", "takes orders from a registered IPv4 address"),
+        (
+            "mode: paper\nkite: {bind_address: 127.0.0.2}",
+            "nothing but this machine is reached from 127.0.0.2",
+        ),
+    ],
+)
+def test_a_source_address_that_leads_nowhere(text: str, words: str, tmp_path: Path) -> None:
+    assert words in error_of(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kite: {bind_address: '2001:db8::1'}",
+        "mode: paper\nkite: {bind_address: 0.0.0.0}",
+        "mode: paper\nupstox: {bind_address: 127.0.0.2}",  # not in this run
+        "mode: paper\nkite: {bind_address: 127.0.0.2, ws_url: 'ws://127.0.0.1:1', api_url: 'http://localhost:2'}",
+    ],
+)
+def test_a_source_address_that_may_lead_there(text: str, tmp_path: Path) -> None:
+    load_settings(write(tmp_path, text), environ={})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("trading:\n  date: 2026-02-30\n", ("line 2", "2026-02-30", "day is out of range")),
+        ("mode: paper\nrisk:\n  max_positions: 010\n", ("line 3", "base 8")),
+        ("risk:\n  max_positions: yes\n", ("max_positions", "a number is wanted")),
+        ("risk: &r\n  x: *r\n", ("aliases",)),
+        ("[" * 5000, ("nested too deeply",)),
+        (BOMB, ("aliases", "500,000")),
+    ],
+)
+def test_what_yaml_reads_otherwise_than_it_looks_is_refused(
+    tmp_path: Path, text: str, words: tuple[str, ...]
+) -> None:
+    error = error_of(tmp_path, text)
+    assert all(word in error for word in words) and str(tmp_path) in error
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(fifo := tmp_path / "pipe.yaml")
+    for path in (tmp_path, fifo, Path("/dev/zero")):
+        with pytest.raises(SettingsError, match="no file"):
+            load_settings(path)
+    long = write(tmp_path, "#" * (5 << 20))
+    with pytest.raises(SettingsError, match="longer than 4 MiB"):
+        load_settings(long)

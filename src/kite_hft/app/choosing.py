@@ -8,14 +8,21 @@ from typing import Annotated
 
 import typer
 
-from kite_hft.engine.run_folder import state_dir
-from kite_hft.engine.runs import Account, accounts, choose
+from kite_hft.app import completing
+from kite_hft.engine.runs.run_folder import state_dir
+from kite_hft.engine.runs.runs import Account, accounts, choose
 
 AccountOption = Annotated[
-    str | None, typer.Option("--account", help="Account; needed only when there are several.")
+    str | None,
+    typer.Option(
+        "--account", help="Account; needed only when there are several.", autocompletion=completing.accounts
+    ),
 ]
 BrokerOption = Annotated[
-    str | None, typer.Option("--broker", help="Broker; needed only when there are several.")
+    str | None,
+    typer.Option(
+        "--broker", help="Broker; needed only when there are several.", autocompletion=completing.brokers
+    ),
 ]
 StateOption = Annotated[
     Path | None,

@@ -1,28 +1,23 @@
-"""Layer 6, by hand, cold: `kite-hft`, the console command.
-
-`kite-hft kill` loads its own file alone, so that the latch is set a second earlier; every other verb comes
-from verbs.py.
-"""
+"""Layer 6, by hand, cold: `kite-hft`, the console command."""
 
 from __future__ import annotations
 
+import os
 import sys
+
+INTERRUPTED = 130
 
 
 def main() -> None:
     """The console command."""
-    if sys.argv[1:2] == ["kill"]:
-        import typer
-
-        from kite_hft.app.kill import kill
-
-        alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
-        alone.command()(kill)
-        alone(args=sys.argv[2:], prog_name="kite-hft kill")
-    else:
+    if sys.stdin is None:  # whoever started us has closed it: there is nobody to ask
+        sys.stdin = open(os.devnull)  # noqa: SIM115
+    try:
         from kite_hft.app.verbs import app
 
-        app()
+        app(prog_name="kite-hft")
+    except KeyboardInterrupt:  # while something loads
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import time
@@ -16,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from kite_hft.app.answering import INTERRUPTED, NOT_SO, JsonOption, exit_with, print_json, refuse
 from kite_hft.app.choosing import (
     AccountOption,
     BrokerOption,
@@ -24,19 +24,22 @@ from kite_hft.app.choosing import (
     root_of,
     selected,
 )
-from kite_hft.engine.control import ControlError
-from kite_hft.engine.ledger import Ledger, read_ledger
-from kite_hft.engine.look import Look
-from kite_hft.engine.runs import Account, NoRun, RunNote, newest_folder, read_note
+from kite_hft.app.completing import strategies
+from kite_hft.engine.processes.control import ControlError
+from kite_hft.engine.runs.ledger import Ledger, read_ledger
+from kite_hft.engine.runs.look import Look
+from kite_hft.engine.runs.runs import Account, NoRun, RunNote, newest_folder, read_note
 from kite_hft.memory.segment import SegmentError
 from kite_hft.sessions import ist_text
 
-__all__ = ["AccountOption", "BrokerOption", "StateOption", "account_folder", "root_of", "selected"]
+__all__ = [
+    "AccountOption", "BrokerOption", "JsonOption", "StateOption", "account_folder", "print_json", "root_of",
+    "selected",
+]  # fmt: skip
 
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="One JSON object instead of tables; keys are stable.")
+StrategyOption = Annotated[
+    str | None, typer.Option("--strategy", help="Only this strategy.", autocompletion=strategies)
 ]
-StrategyOption = Annotated[str | None, typer.Option("--strategy", help="Only this strategy.")]
 
 
 def running_note(state: Path | None, account: str | None, broker: str | None) -> RunNote:
@@ -173,10 +176,9 @@ def told(verb: str) -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
     except (NoRun, ControlError, SegmentError, OSError) as error:
-        print(f"kite-hft {verb}: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
+        raise refuse(verb, error, NOT_SO) from None
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise exit_with("broken off", INTERRUPTED) from None
 
 
 def say_head(out: Console, picture: Picture) -> None:
@@ -184,11 +186,6 @@ def say_head(out: Console, picture: Picture) -> None:
     out.print(picture.headline(), highlight=False)
     for warning in picture.warnings:
         out.print(f"[yellow]![/yellow] {escape(warning)}", highlight=False)
-
-
-def print_json(data: dict[str, Any]) -> None:
-    """One JSON object on standard output."""
-    print(json.dumps(data, indent=2, ensure_ascii=False), flush=True)
 
 
 def by_strategy(rows: list[dict[str, Any]], strategy: str | None, ledger: Ledger) -> list[dict[str, Any]]:

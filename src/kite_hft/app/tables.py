@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kite_hft.engine.live import Terminal
+from kite_hft.app.answering import wanted
+from kite_hft.engine.runs.live import Terminal
 from kite_hft.units import rupees_text
 
 GAP: Final = 2  # cells between columns
@@ -21,8 +22,9 @@ WIDE: Final = 400
 
 
 def console(*, plain: bool = False) -> Console:
-    """Standard output. A pipe gets whole lines, a terminal what fits; COLUMNS overrides both."""
-    found = Terminal(no_color=True) if plain else Terminal()
+    """Standard output, beside it where that is for --json's object. A pipe gets whole lines, a terminal what
+    fits; COLUMNS overrides both."""
+    found = Terminal(no_color=plain or None, stderr=wanted())
     if not found.is_terminal and not os.environ.get("COLUMNS"):
         found.width = WIDE
     return found

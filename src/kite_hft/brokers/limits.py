@@ -43,8 +43,10 @@ def limits_from_mapping(mapping: Mapping[str, Any]) -> Limits:
     Raises:
         LimitsError: a key is missing, unknown, of the wrong kind or out of range.
     """
+    if not isinstance(mapping, Mapping):
+        raise LimitsError(f"expected keys and values, found {type(mapping).__name__}")
     missing = [key for key in _REQUIRED if key not in mapping]
-    unknown = sorted(set(mapping) - _KNOWN)
+    unknown = sorted(map(str, set(mapping) - _KNOWN))
     if missing or unknown:
         raise LimitsError(f"keys missing: {missing}, unknown: {unknown}")
     share = _number(mapping, "entry_share_of_day")

@@ -5,7 +5,7 @@ before anything can be traded), then market data and strategies. Order of a stop
 strategies, so that no new intent arises; ORDERS, which cancels what should not rest and says what
 stays open; the simulator; the shared memory.
 
-In between: a process that dies or hangs is started again (engine/family.py), unless it does so too
+In between: a process that dies or hangs is started again (engine/processes/family.py), unless it does so too
 often: then nothing opens any more (ORDERS is told to halt), or, where it is ORDERS itself, the run
 ends in order. The simulator is not started again. Alerts are told and journalled; requests of the
 command line are answered.
@@ -24,19 +24,20 @@ from time import sleep
 from types import FrameType
 from typing import Any, Final
 
-from kite_hft.engine.alerting import Alerting
-from kite_hft.engine.control import SOCKET_NAME, ControlServer
-from kite_hft.engine.days import sessions_now
-from kite_hft.engine.evidence import EVIDENCE
-from kite_hft.engine.family import RUNNING, Family, Member, StartFailed, StopAsked, last_words
-from kite_hft.engine.judges import feed_trouble
-from kite_hft.engine.launch import SHM, Run, child_config, prepare, release, wanted_slots
-from kite_hft.engine.recount import recount_run
-from kite_hft.engine.report import Readings, make_report, processes
-from kite_hft.engine.sample import take_sample
-from kite_hft.engine.sinks.making import make_sinks, secrets_of
-from kite_hft.engine.steering import Steering
-from kite_hft.engine.upkeep import Upkeep
+from kite_hft.engine.alerts.alerting import Alerting
+from kite_hft.engine.alerts.judges import feed_trouble
+from kite_hft.engine.alerts.sinks.making import make_sinks, secrets_of
+from kite_hft.engine.alerts.upkeep import Upkeep
+from kite_hft.engine.orders.evidence import EVIDENCE
+from kite_hft.engine.plan.days import sessions_now
+from kite_hft.engine.plan.launch import SHM, Run, child_config, prepare, release, wanted_slots
+from kite_hft.engine.processes.control import SOCKET_NAME, ControlServer
+from kite_hft.engine.processes.family import RUNNING, Family, Member, StartFailed, StopAsked, last_words
+from kite_hft.engine.processes.steering import Steering
+from kite_hft.engine.runs.recount import recount_run
+from kite_hft.engine.runs.report import Readings, make_report, processes
+from kite_hft.engine.runs.sample import take_sample
+from kite_hft.engine.runs.steps import StepLog
 from kite_hft.trading.alerts import Alert
 from kite_hft.trading.market_halt import HaltWatch, sample_of
 
@@ -69,11 +70,13 @@ class Watch:
     next_judge_ns: int = 0
     troubled: set[str] = field(default_factory=set)
     halts: HaltWatch = field(init=False)
+    steps: StepLog = field(init=False)
     hours: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         settings = self.run.settings
         self.halts = HaltWatch(round(settings.alerts.market_halt_s * 1e9))
+        self.steps = StepLog(self.run.view.say, len(self.run.plan.connections))
         if sessions := sessions_now(settings, self.run.instruments, self.run.clock.real_ns()):
             self.hours = int(sessions[0].min()), int(sessions[1].max())
 
@@ -87,6 +90,7 @@ class Watch:
                 return code
             if now_ns >= self.next_show_ns:
                 self.next_show_ns = now_ns + SHOW_EVERY_NS
+                self.steps.look(self.readings)
                 standing = self.alerting.standing()
                 self.run.view.show(take_sample(self.readings, now_ns, standing))
             if self.run.stop_asked:
@@ -147,7 +151,7 @@ class Watch:
         plan = member.plan
         of_stage = {"feed": plan.connection, "compute": plan.worker}
         beats = []
-        for stage in plan.stages:
+        for stage in ("feed",) if plan.stages == ("updates",) else plan.stages:
             number = of_stage.get(stage)
             segment = self.readings.segments.get(
                 f"counters-{stage}" + ("" if number is None else f"-{number}")
@@ -191,14 +195,15 @@ class Watch:
         """Conditions that only somebody beside the processes can see."""
         silence_s = self.run.settings.alerts.feed_silence_s
         for name, member in self.family.members.items():
-            if "feed" not in member.plan.stages:
+            if not {"feed", "updates"} & set(member.plan.stages):
                 continue
             trouble = feed_trouble(
                 self.readings.one(f"counters-feed-{member.plan.connection}"), now_ns, silence_s,
                 alive_since_ns=member.since_ns, down=member.state != RUNNING,
             )  # fmt: skip
             if trouble:
-                self.alerting.raise_("FEED_DEAD", name, f"connection {member.plan.connection}: {trouble}")
+                what = "order updates" if name == "updates" else f"connection {member.plan.connection}"
+                self.alerting.raise_("FEED_DEAD", name, f"{what}: {trouble}")
                 self.troubled.add(name)
             elif name in self.troubled:
                 self.troubled.discard(name)
@@ -260,8 +265,17 @@ def make_alerting(run: Run, family: Family) -> Alerting:
     return Alerting(
         folder, make_sinks(config, folder, run.clock), run.clock, run.view.say, chosen.remind_s,
         max(chosen.hook_timeout_s, chosen.sink_timeout_s), about,
-        (session.api_key, session.access_token, *secrets_of(config)), journal, seen,
+        (*session.secrets(), *secrets_of(config)), journal, seen,
     )  # fmt: skip
+
+
+def journal_morning(run: Run, family: Family) -> None:
+    """What the morning of the day has said goes into the order journal."""
+    found = run.morning
+    if found is not None:
+        command = {"do": "morning", "verdict": found.verdict, "time": found.time, "accepted": found.accepted,
+                   "by": found.by}  # fmt: skip
+        family.tell("orders", {"do": "command", "command": command})
 
 
 def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
@@ -279,6 +293,7 @@ def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
         family.start()
         started_ns = family.started_ns = run.clock.mono_ns()
         upkeep.start()
+        journal_morning(run, family)
         code = Watch(run, family, readings, alerting, control, upkeep).until_the_end(duration_s)
     except StopAsked:
         run.view.say(f"stopping: {run.stop_asked}")
@@ -331,6 +346,7 @@ def stop(run: Run, family: Family) -> bool:
     """End all processes in order, with the policy that was asked for. Whether all ended by themselves."""
     if run.stop_policy:
         family.tell("orders", {"do": "stop_policy", "policy": run.stop_policy})
+    family.tell("orders", {"do": "open_no_more"})
     return family.stop(FLATTEN_S if run.stop_policy == "flatten" else STOP_S)
 
 

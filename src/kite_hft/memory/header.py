@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kite_hft import _ring, layout
+from kite_hft import _ring, builds, layout
 from kite_hft.layout import SegmentKind, SegmentState
 
 RINGS: Final = {
@@ -150,7 +150,7 @@ def seal_header(page: np.ndarray[Any, np.dtype[np.void]]) -> bytes:
 def _check_builds(header: np.void) -> None:
     for mine, theirs, error, what in (
         (layout.LAYOUT_FINGERPRINT, header["layout_fingerprint"], LayoutMismatch, "record layout"),
-        (_ring.BUILD_FINGERPRINT, header["build_fingerprint"], BuildMismatch, "build"),
+        (builds.fingerprint(), header["build_fingerprint"], BuildMismatch, "build"),
     ):
         if int(theirs) != mine:
             raise error(
@@ -160,16 +160,21 @@ def _check_builds(header: np.void) -> None:
 
 
 def check_own_build() -> None:
-    """Refuse to work with compiled modules that were built from another layout.py.
+    """Refuse to work with compiled modules of another layout.py, or of several builds.
 
     Raises:
         LayoutMismatch: names both fingerprints.
+        BuildMismatch: names the modules.
     """
     if _ring.LAYOUT_FINGERPRINT != layout.LAYOUT_FINGERPRINT:
         raise LayoutMismatch(
             f"layout.py has fingerprint {layout.LAYOUT_FINGERPRINT:016x}, the compiled modules "
             f"{_ring.LAYOUT_FINGERPRINT:016x}: build again (make build)"
         )
+    try:
+        builds.require_one_build()
+    except builds.MixedBuild as error:
+        raise BuildMismatch(str(error)) from None
 
 
 def check_header(page: bytes, kind: SegmentKind, file_size: int, boot_id: bytes) -> np.void:

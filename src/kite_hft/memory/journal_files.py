@@ -22,6 +22,7 @@ FREE_BYTES_MIN: Final = 64 << 20
 OVERLAY: Final = 0x794C7630  # OVERLAYFS_SUPER_MAGIC of linux/magic.h
 IN_MEMORY: Final = {0x01021994: "tmpfs", 0x858458F6: "ramfs", 0x958458F6: "hugetlbfs"}
 """f_type of statfs(2) -> name; linux/magic.h."""
+WORDLESS: Final = "the journal could not be written, nor why"
 DEPTH: Final = 4
 """So many folders above the file are synced when it is made: run, day, account, product."""
 
@@ -153,7 +154,8 @@ def reopen_journal(path: Path, *, allow_memory: bool = False) -> Reopened:
             os.ftruncate(fd, found.end)
         os.fdatasync(fd)
         note = failure_note(path)
-        failed = note.read_text("utf-8", "replace") if note.exists() else ""
+        # A full disk takes the name of the note, and not what stands in it.
+        failed = (note.read_text("utf-8", "replace") or WORDLESS) if note.exists() else ""
         return Reopened(fd, scan(data[: found.end]), set_aside, failed)
     except BaseException:
         os.close(fd)

@@ -31,12 +31,14 @@ import numpy as np
 import numpy.typing as npt
 
 from kite_hft.layout import LAYOUT_FINGERPRINT, NO_SLOT, PAGE, TICK
+from kite_hft.plain import open_plain
 
 MAGIC: Final = b"KHFTREC1"
 VERSION: Final = 1
 SUFFIX: Final = ".rec"
 DATA_OFFSET: Final = 2 * PAGE
 ROW_BYTES: Final = 64
+RECORDING_BYTES_MAX: Final = 1 << 40
 
 FILE_HEADER: Final = np.dtype(
     [
@@ -50,7 +52,11 @@ FILE_HEADER: Final = np.dtype(
         ("connection", "<u4"),
         ("instruments", "S64"),  # SHA-256 of the instruments.csv beside the file, in hex
         ("boot_id", "S40"),
-        ("reserved", "V3940"),
+        ("broker", "S16"),  # whose market data; empty in files of earlier versions
+        ("build", "<u8"),  # which engine, configuration and dated rules recorded it; hashes, 0: not told
+        ("config", "<u8"),
+        ("rules", "<u8"),
+        ("reserved", "V3900"),
         ("crc", "<u4"),  # CRC-32 of all bytes before it
     ]
 )
@@ -126,13 +132,19 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a recording says of itself. `offset_ns`: real minus monotonic time at its start."""
+    """What a recording says of itself. `offset_ns`: real minus monotonic time at its start. broker: whose
+    market data it holds; "": an earlier version wrote it. build, config, rules: hashes of the run that made
+    it, as in its journal; 0: not told."""
 
     kind: Kind
     connection: int
     instruments: str
     created_mono_ns: int
     created_real_ns: int
+    broker: str = ""
+    build: int = 0
+    config: int = 0
+    rules: int = 0
 
     @property
     def offset_ns(self) -> int:
@@ -152,6 +164,8 @@ def seal(origin: Origin, boot_id: bytes) -> bytes:
     page["created_mono_ns"], page["created_real_ns"] = origin.created_mono_ns, origin.created_real_ns
     page["row_size"], page["connection"] = ROW_BYTES, origin.connection
     page["instruments"], page["boot_id"] = origin.instruments.encode(), boot_id
+    page["broker"] = origin.broker.encode()
+    page["build"], page["config"], page["rules"] = origin.build, origin.config, origin.rules
     page["crc"] = zlib.crc32(page.tobytes()[:-4])
     return page.tobytes()
 
@@ -177,6 +191,8 @@ def check(page: bytes, where: str) -> Origin:
         bytes(header["instruments"]).decode(),
         int(header["created_mono_ns"]),
         int(header["created_real_ns"]),
+        bytes(header["broker"]).decode("ascii", "replace"),
+        *(int(header[name]) for name in ("build", "config", "rules")),
     )
 
 
@@ -204,14 +220,14 @@ def without_blank(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
 class Recording:
     """A recording to read, also while it is written or after a crash: what it held when opened.
 
-    `origin`, `closed` (ended in order), `gaps`, and `rows` or `frames()`.
+    `origin`, `closed` (ended in order), `damaged` ("" or what is), `gaps`, and `rows` or `frames()`.
     """
 
     def __init__(self, path: Path) -> None:
         """Raises RecordingError: no recording, or one of another version."""
         self.path = path
         try:
-            with path.open("rb") as file:
+            with open_plain(path, RECORDING_BYTES_MAX) as file:
                 size = os.fstat(file.fileno()).st_size
                 head = file.read(DATA_OFFSET)
                 self.origin = check(head, str(path))
@@ -224,6 +240,7 @@ class Recording:
         self.closed = bool(commit["closed"])
         self.next_seq = int(commit["next_seq"])
         self.size = max(0, min(int(commit["size"]), size - DATA_OFFSET))
+        self.damaged = ""  # what a recording that ended in order has lost since
         self.gaps: list[Gap] = []
         self.offsets_ns: list[tuple[int, int]] = [(0, self.origin.offset_ns)]  # from which row on
         self._rows = self._read_rows() if self.origin.kind is Kind.ROWS else np.empty(0, ROW)
@@ -277,6 +294,10 @@ class Recording:
             start = at + ENTRY.itemsize
             at = start + length + -length % 8
             if mark != ENTRY_MARK or at > end or zlib.crc32(self._mapping[start : start + length]) != crc:
+                if self.closed:
+                    self.damaged = (
+                        f"a frame at byte {start - ENTRY.itemsize} does not hold: {len(found)} stand"
+                    )
                 break
             if kind == GAP:
                 gap = np.frombuffer(self._mapping, GAP_DATA, 1, start)[0]
@@ -311,10 +332,15 @@ def describe(path: Path) -> dict[str, Any]:
         "path": str(path),
         "kind": recording.origin.kind.name.lower(),
         "connection": recording.origin.connection,
+        "broker": recording.origin.broker,
         "instruments_sha256": recording.origin.instruments,
+        "build": f"{recording.origin.build:016x}",
+        "config": f"{recording.origin.config:016x}",
+        "rules": f"{recording.origin.rules:016x}",
         "count": len(recording),
         "bytes": recording.size,
         "closed": recording.closed,
+        "damaged": recording.damaged,
         "lost": sum(gap.lost for gap in recording.gaps),
         "gaps": [
             {"at_ns": gap.at_ns, "lost": gap.lost, "reason": gap.reason.name, "before": gap.before}

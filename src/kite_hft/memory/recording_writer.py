@@ -92,6 +92,8 @@ class RecordingWriter:
             origin.instruments,
         ):
             raise RecordingError(f"{self.path}: a recording of other instruments or of another connection")
+        if (found.build, found.config, found.rules) != (origin.build, origin.config, origin.rules):
+            raise RecordingError(f"{self.path}: recorded by another build, configuration or rules")
 
     def write_rows(self, ticks: Array, n: int, next_seq: int) -> None:
         """Append the hot lines of `ticks[:n]` (TICK, contiguous); `next_seq`: of the ring, after them.

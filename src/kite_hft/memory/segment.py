@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kite_hft import _ring, layout
+from kite_hft import builds, layout
 from kite_hft.layout import SegmentKind, SegmentState
 from kite_hft.memory.header import (
     PAYLOAD_OFFSET,
@@ -208,7 +208,7 @@ def create(
     page["format_version"] = layout.FORMAT_VERSION
     page["kind"] = kind
     page["layout_fingerprint"] = layout.LAYOUT_FINGERPRINT
-    page["build_fingerprint"] = _ring.BUILD_FINGERPRINT
+    page["build_fingerprint"] = builds.fingerprint()
     page["record_size"] = RECORD_SIZES[kind]
     page["page_size"] = layout.PAGE
     page["capacity"] = counters if kind is SegmentKind.COUNTERS else capacity
@@ -318,7 +318,9 @@ class Segment:
 
 def _open(path: Path, writable: bool) -> int:
     try:
-        return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # a pipe in its place would hold us without O_NONBLOCK; a file does not mind
+        how = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | how)
     except FileNotFoundError:
         raise Missing(f"{path}: no such segment; is the engine running?") from None
     except PermissionError:
@@ -326,7 +328,7 @@ def _open(path: Path, writable: bool) -> int:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise WrongOwner(f"{path}: a symlink, which is refused; remove it") from None
-        raise
+        raise WrongOwner(f"{path}: no plain file ({error.strerror}); remove it") from None
 
 
 def _check_file(path: Path, fd: int) -> int:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kite_hft._ring import BUILD_FINGERPRINT
+from kite_hft import builds
 from kite_hft.layout import LAYOUT_FINGERPRINT
 
 MAGIC: Final = b"KHFTSNP1"
@@ -104,16 +105,16 @@ class SnapshotWriter:
         fd = self._fds[number % 2]
         os.pwrite(fd, bytes(HEAD.size), 0)
         parts = [memoryview(text), *arrays]
-        crc = 0
+        total = len(text) + length
+        crc = _crc_of_head(number, total, len(text))
         for part in parts:
             crc = zlib.crc32(part, crc)
-        total = len(text) + length
         written = os.pwritev(fd, parts, HEAD.size)
         if written != total:
             raise OSError(28, "the snapshot was written in part")
         os.pwrite(
             fd,
-            HEAD.pack(MAGIC, LAYOUT_FINGERPRINT, BUILD_FINGERPRINT, number, total, crc, len(text)),
+            HEAD.pack(MAGIC, LAYOUT_FINGERPRINT, builds.fingerprint(), number, total, crc, len(text)),
             0,
         )
         self.number = number
@@ -123,6 +124,11 @@ class SnapshotWriter:
         """Harmless when repeated; the files stay."""
         while self._fds:
             os.close(self._fds.pop())
+
+
+def _crc_of_head(number: int, total: int, index: int) -> int:
+    """The checksum begins with what the head says: a number that was changed is no newer snapshot."""
+    return zlib.crc32(struct.pack("<QQI", number, total, index))
 
 
 def newest_number(directory: Path, name: str) -> int:
@@ -139,12 +145,17 @@ def read_newest(directory: Path, name: str) -> tuple[int, dict[str, Any]] | None
 def _read(path: Path) -> tuple[int, dict[str, Any]] | None:
     """One half, if it is whole and of this build."""
     with contextlib.suppress(OSError, ValueError, KeyError, struct.error):
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(fd, "rb") as file:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                return None
             magic, layout, build, number, length, crc, index = HEAD.unpack(file.read(HEAD.size))
-            if (magic, layout, build) != (MAGIC, LAYOUT_FINGERPRINT, BUILD_FINGERPRINT):
+            if (magic, layout, build) != (MAGIC, LAYOUT_FINGERPRINT, builds.fingerprint()):
+                return None
+            if length > found.st_size:
                 return None
             body = file.read(length)
-        if len(body) == length and zlib.crc32(body) == crc:
+        if len(body) == length and zlib.crc32(body, _crc_of_head(number, length, index)) == crc:
             return number, _join(json.loads(body[:index]), memoryview(body)[index:])
     return None

@@ -16,11 +16,12 @@ import select
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import h11
 
+from kite_hft._calling import Exchange, Line
 from kite_hft.trading.broker import HttpResponse, TransportError
 from kite_hft.units import NS_PER_S
 
@@ -41,9 +42,6 @@ class Phase(enum.Enum):
     BUSY = enum.auto()
 
 
-IDLE: Final = Phase.IDLE
-
-
 @dataclass(frozen=True, slots=True)
 class Target:
     """Whom to connect to; `context` None: plain TCP (loopback only, see http.py)."""
@@ -53,21 +51,6 @@ class Target:
     address: tuple[Any, ...]
     context: ssl.SSLContext | None
     bind: tuple[str, int] | None = None
-
-
-@dataclass(slots=True)
-class Exchange:
-    """The call that is under way on a connection."""
-
-    request_id: int
-    deadline_ns: int
-    method: str
-    heard: bool = False  # its answer has begun: the parser knows of it
-    sent: bool = False  # at least one byte may have left
-    sent_ns: int = 0
-    status: int = 0
-    date: bytes = b""
-    body: bytearray = field(default_factory=bytearray)
 
 
 _PLAIN_HEAD: Final = re.compile(
@@ -90,11 +73,21 @@ _SPOKEN: Final = {
 Done = tuple[int, HttpResponse | TransportError]
 
 
-class Connection:
-    """One connection. `finished` collects answers; `now` is CLOCK_MONOTONIC ns.
+class Connection(Line):
+    """One connection. `finished` collects answers; `now` is CLOCK_MONOTONIC ns. How a call is written on it
+    is compiled (ext/calling.pyx: start).
 
     dated(date, sent, received): told of each answer's Date header; None: nobody asks.
     """
+
+    phase: Phase
+    fd: int
+    _now: Callable[[], int]
+    _socket: socket.socket | None
+    _tls: ssl.SSLObject | None
+    _outbox: ssl.MemoryBIO
+    _out: bytearray
+    _exchange: Exchange | None
 
     def __init__(
         self,
@@ -108,19 +101,17 @@ class Connection:
         self._dated = dated
         self._epoll, self._now, self._finished = epoll, now, finished
         self._body_max, self._connect_timeout_ns = body_max, connect_timeout_ns
-        self.phase = Phase.CLOSED
+        self.phase, self._busy = Phase.CLOSED, Phase.BUSY
         self.fd = -1
         self.retry_ns = 0
         self.last_failure = ""
         self._failures = 0
         self._opened_ns = 0
-        self._socket: socket.socket | None = None
-        self._tls: ssl.SSLObject | None = None
+        self._socket = self._tls = self._exchange = None
         self._inbox, self._outbox = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._out = bytearray()
         self._events = 0
         self._parser = h11.Connection(h11.CLIENT)
-        self._exchange: Exchange | None = None
 
     # Opening
 
@@ -179,32 +170,9 @@ class Connection:
 
     # A call
 
-    def start(self, request_id: int, method: str, data: bytes, deadline_ns: int) -> None:
-        """Write one call, a whole HTTP/1.1 request, on an IDLE connection; its end comes by `finished`."""
-        self._exchange = exchange = Exchange(request_id, deadline_ns, method)
-        self.phase = Phase.BUSY
-        sock, tls = self._socket, self._tls
-        assert sock is not None  # it is IDLE
-        try:
-            if tls is not None:
-                tls.write(data)
-                data = self._outbox.read()
-            if self._out:  # of the handshake: it goes first
-                self._out += data
-            else:
-                try:
-                    n = sock.send(data)
-                except (BlockingIOError, InterruptedError):
-                    n = 0
-                exchange.sent = n > 0
-                if n < len(data):
-                    self._out += data[n:]
-            if self._out:
-                self._flush()
-        except OSError as error:
-            self.fail(_words(error))
-            return
-        exchange.sent_ns = self._now()
+    def not_sent(self, error: OSError) -> None:
+        """A call could not be written."""
+        self.fail(_words(error))
 
     def fresh(self) -> bool:
         """True when an IDLE connection still stands: the peer has neither closed it nor spoken."""

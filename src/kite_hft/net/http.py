@@ -17,13 +17,15 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import h11
 
+from kite_hft._calling import LOOKED_NS, NEVER_LOOKED_NS, Caller
 from kite_hft.clock import Clock, SystemClock
-from kite_hft.net.connection import IDLE, Connection, Done, Phase, Target
+from kite_hft.net.connection import Connection, Done, Phase, Target
+from kite_hft.net.source import family_of
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.units import NS_PER_S
 
@@ -31,12 +33,7 @@ WAITING_MAX: Final = 1024
 EVENTS_PER_POLL: Final = 64
 BODY_MAX: Final = 16 << 20
 _NEVER_NS: Final = 2**62
-_LOOKED_NS: Final = 500_000
-"""So long after `poll` found the sockets silent a connection counts as standing: what a peer did in
-that time could not be known at a broker's distance anyway."""
-_NEVER_LOOKED_NS: Final = -(2**62)
 _HEADS_MAX: Final = 256
-_WITH_LENGTH: Final = ("POST", "PUT")
 _PLAIN: Final = re.compile(r"[!-~]+")
 """Of these characters a target or a content type is made: nothing in it ends the line."""
 
@@ -56,6 +53,7 @@ class HttpSettings:
     queue_s: float = 1.0  # a call that finds no connection for so long is given up, unsent
     body_max: int = BODY_MAX
     bind_address: str = ""
+    ipv4: bool = False  # for a broker that knows the machine by a registered IPv4 address
 
 
 @dataclass(slots=True)
@@ -72,12 +70,32 @@ class _Lane:
     waiting: deque[_Waiting] = field(default_factory=deque)
 
 
-class HttpTransport:
-    """Calls to one host. Single-threaded.
+class Follower(Protocol):
+    """Told of calls that found no connection free (trading/sending/egress.py)."""
+
+    def waits(self, request_id: int) -> None:
+        """The call that is being submitted waits for a connection."""
+
+    def stops(self, request_id: int) -> str:
+        """Asked right before one that has waited is written: why it must not leave any more; "": it may."""
+
+    def wrote(self, request_id: int, at_ns: int | None) -> None:
+        """It has been written, by a clock read after that; None: it never will be."""
+
+
+class HttpTransport(Caller):
+    """Calls to one host. Single-threaded. How a call leaves on a free connection is compiled
+    (ext/calling.pyx: submit).
 
     dated(date, sent, received): told of the Date headers of reads, with CLOCK_MONOTONIC ns before and
-    behind; None: nobody asks.
+    behind; None: nobody asks. follower: told of calls that wait here.
     """
+
+    _mono_ns: Callable[[], int]
+    _heads: dict[tuple[str, str, str], bytes]
+    _orders: _Lane
+    _reads: _Lane
+    _done: list[Done]
 
     def __init__(
         self,
@@ -95,17 +113,21 @@ class HttpTransport:
         """
         self._settings, self._mono_ns = settings or HttpSettings(), clock.mono_ns
         self._timeout_ns = round(self._settings.timeout_s * NS_PER_S)
-        self._base, self._targets = _targets(url, context, self._settings.bind_address)
+        family = family_of(self._settings.bind_address, socket.AF_INET if self._settings.ipv4 else 0)
+        self._base, self._targets = _targets(url, context, self._settings.bind_address, family)
         host = urlsplit(url).netloc.rpartition("@")[2]
         self._fixed = (("Host", host), ("User-Agent", "kite_hft"), ("Accept-Encoding", "identity"))
         self.use_headers(headers)
         self._turn = 0
-        self._looked_ns = _NEVER_LOOKED_NS  # when `poll` last saw that the sockets had nothing to say
-        self._silent_ns = _NEVER_LOOKED_NS  # when somebody else saw it for the next `poll`
+        self._looked_ns = NEVER_LOOKED_NS  # when `poll` last saw that the sockets had nothing to say
+        self._silent_ns = NEVER_LOOKED_NS  # when somebody else saw it for the next `poll`
         self._due_ns = 0  # before then `poll` has nothing to do but what the sockets say
-        self._done: list[Done] = []
+        self._done = []
+        self._idle = Phase.IDLE
         self.dated: Callable[[bytes, int, int], None] | None = None
+        self.follower: Follower | None = None
         self._epoll = select.epoll()
+        self._epoll_fd = self._epoll.fileno()
         self._orders = _Lane([self._connection() for _ in range(self._settings.order_connections)])
         self._reads = _Lane([self._connection(self._date) for _ in range(self._settings.read_connections)])
         self._lanes = (self._orders, self._reads)
@@ -118,7 +140,7 @@ class HttpTransport:
         pairs = [*self._fixed, *headers]
         h11.Request(method="GET", target="/", headers=pairs)  # refuses what is no header
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in pairs)
-        self._heads: dict[tuple[str, str, str], bytes] = {}
+        self._heads = {}
 
     def _connection(self, dated: Callable[[bytes, int, int], None] | None = None) -> Connection:
         connect_ns = round(self._settings.connect_timeout_s * NS_PER_S)
@@ -140,41 +162,28 @@ class HttpTransport:
         """
         self._silent_ns = now_ns
 
-    def submit(self, request_id: int, request: HttpRequest) -> None:
-        """Send a call, now if a connection is free. Its one answer comes from `poll`."""
-        now_ns = self._mono_ns()
-        self._due_ns = 0  # there will be another time to keep
-        method, path, body, content_type = request
-        # What comes before its length is the same for all calls of one kind.
-        head = self._heads.get((method, path, content_type)) or self._head(method, path, content_type)
-        if body or method in _WITH_LENGTH:
-            data = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
-        else:
-            data = head + b"\r\n"
+    def _wait(self, request_id: int, method: str, data: bytes, now_ns: int) -> None:
+        """No connection is free: the call waits for one, for so long."""
         lane = self._reads if method == "GET" else self._orders
-        if not lane.waiting:
-            looked = 0 <= now_ns - self._looked_ns < _LOOKED_NS
-            for connection in lane.connections:
-                if (looked and connection.phase is IDLE) or connection.fresh():
-                    connection.start(request_id, method, data, now_ns + self._timeout_ns)
-                    return
         if len(lane.waiting) >= WAITING_MAX:
             self._done.append((request_id, TransportError("too many calls wait", False, now_ns)))
             return
         give_up_ns = now_ns + round(self._settings.queue_s * NS_PER_S)
         lane.waiting.append(_Waiting(request_id, method, data, give_up_ns))
+        if self.follower is not None:
+            self.follower.waits(request_id)
 
     def poll(self) -> list[tuple[int, HttpResponse | TransportError]]:
         """Handle what happened on the sockets; the answers since the last call."""
         asked_ns = self._mono_ns()
         ready: Sequence[tuple[int, int]] = ()
-        if 0 <= asked_ns - self._silent_ns < _LOOKED_NS:
+        if 0 <= asked_ns - self._silent_ns < LOOKED_NS:
             self._looked_ns = self._silent_ns
         else:
             ready = self._epoll.poll(0, EVENTS_PER_POLL)
             # After news, of an answer say, there may be more: the server hangs up. The next call looks again.
-            self._looked_ns = _NEVER_LOOKED_NS if ready else asked_ns
-        self._silent_ns = _NEVER_LOOKED_NS  # it was told of one look
+            self._looked_ns = NEVER_LOOKED_NS if ready else asked_ns
+        self._silent_ns = NEVER_LOOKED_NS  # it was told of one look
         if not ready and asked_ns < self._due_ns:
             return []
         now_ns = self._mono_ns()
@@ -217,6 +226,15 @@ class HttpTransport:
         """True when every lane has a connection that stands."""
         return all(any(c.phase in (Phase.IDLE, Phase.BUSY) for c in lane.connections) for lane in self._lanes)
 
+    def takes_orders(self) -> bool:
+        """True when a connection for order calls stands."""
+        return any(c.phase in (Phase.IDLE, Phase.BUSY) for c in self._orders.connections)
+
+    def nowhere(self) -> str:
+        """Why no connection came up, once each address of the host was tried; "": one did, or may yet."""
+        closed = all(c.phase is Phase.CLOSED for c in self._all)
+        return self.last_failure() if closed and self._turn >= len(self._targets) else ""
+
     def last_failure(self) -> str:
         """Why a connection was last lost, for people; empty: never."""
         return next((c.last_failure for c in self._all if c.last_failure), "")
@@ -225,6 +243,7 @@ class HttpTransport:
         """Close all connections; calls under way end unanswered."""
         for connection in self._all:
             connection.fail("closed by us", calm=True)
+        self._epoll_fd = -1
         self._epoll.close()
 
     def _open(self, connection: Connection) -> None:
@@ -247,27 +266,40 @@ class HttpTransport:
             if lane.waiting[0].give_up_ns <= now_ns:
                 late = lane.waiting.popleft()
                 why = next((c.last_failure for c in lane.connections if c.last_failure), "all busy")
-                text = f"no connection was free: {why}"
-                self._done.append((late.request_id, TransportError(text, False, now_ns)))
+                self._give_up(late, f"no connection was free: {why}", now_ns)
                 continue
             free = next((c for c in lane.connections if c.fresh()), None)
             if free is None:
                 return
             call = lane.waiting.popleft()
+            if self.follower is not None and (why := self.follower.stops(call.request_id)):
+                self._give_up(call, why, now_ns)
+                continue
             free.start(call.request_id, call.method, call.data, now_ns + self._timeout_ns)
+            if self.follower is not None:
+                self.follower.wrote(call.request_id, self._mono_ns())
+
+    def _give_up(self, call: _Waiting, text: str, now_ns: int) -> None:
+        self._done.append((call.request_id, TransportError(text, False, now_ns)))
+        if self.follower is not None:
+            self.follower.wrote(call.request_id, None)
 
 
-def _targets(url: str, context: ssl.SSLContext | None, bind: str) -> tuple[str, list[Target]]:
+def _targets(
+    url: str, context: ssl.SSLContext | None, bind: str, family: int = socket.AF_UNSPEC
+) -> tuple[str, list[Target]]:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
         raise TransportConfigError(f"{parts.scheme}://{parts.hostname}: not a plain http(s) base address")
     secure = parts.scheme == "https"
     if secure:
         context = context or ssl.create_default_context()
+        # Some Pythons take a cut for the end of an answer unless told otherwise.
+        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
         if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
             raise TransportConfigError("a TLS context that does not verify certificate and host name")
     port = parts.port or (443 if secure else 80)
-    found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(parts.hostname, port, family, socket.SOCK_STREAM)
     targets = []
     for family, _, _, _, address in found:
         if not secure and not ipaddress.ip_address(str(address[0])).is_loopback:
@@ -281,25 +313,34 @@ def fetch(
     url: str,
     headers: Sequence[tuple[str, str]] = (),
     *,
+    method: str = "GET",
+    body: bytes = b"",
     timeout_s: float = 30.0,
     context: ssl.SSLContext | None = None,
     clock: Clock | None = None,
+    bind: str = "",
 ) -> tuple[int, bytes]:
-    """One GET, blocking: for what is read before anything trades. Returns (status, body).
+    """One call, blocking: for what is asked before anything trades. Returns (status, body).
+
+    headers: with the body's Content-Type, where there is a body. It is sent once, whatever comes. bind:
+    source address; "": the system chooses.
 
     Raises:
         TransportConfigError: as HttpTransport. ConnectionError: no answer; the message says why.
     """
     parts = urlsplit(url)
-    settings = HttpSettings(0, 1, timeout_s, timeout_s, timeout_s, body_max=64 << 20)
+    reads = int(method == "GET")
+    settings = HttpSettings(1 - reads, reads, timeout_s, timeout_s, timeout_s, 64 << 20, bind)
     base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     transport = HttpTransport(base, clock or SystemClock(), headers, settings, context)
     try:
         ready = select.poll()
         ready.register(transport.fileno(), select.POLLIN)
-        transport.submit(1, HttpRequest("GET", path))
+        transport.submit(1, HttpRequest(method, path, body))
         while not (done := transport.poll()):
+            if why := transport.nowhere():
+                raise ConnectionError(f"{base}: {why}")
             ready.poll(50)
         result = done[0][1]
     finally:

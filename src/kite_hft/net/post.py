@@ -1,6 +1,6 @@
 """Layer 3, supervisor and watchdog, cold: one HTTP call to tell somebody something; it blocks.
 
-For alerts and heartbeats: called in a thread of its own (engine/sinks), because a name may take long
+For alerts and heartbeats: called in a thread of its own (engine/alerts/sinks), because a name may take long
 to resolve. One connection a call, certificates always verified, redirects never followed, the whole
 call within one time-out (but for the resolving), the answer's size bounded. An address often is a
 secret: no error holds a part of it. Imports nothing of the trading path, and little at all.

@@ -2,9 +2,10 @@
 
 Connects with picows (TLS verified by the system's certificates), sends what the stage wants
 subscribed, and watches: a connection without any frame for too long is aborted, whatever its TCP
-says. Own pings keep the way open and are counted; a missing pong alone is no death. What a refused
-upgrade or a close means stands in net/ws_codes.py. Every path reconnects after a pause or says
-why it does not: only a dead token stops it, until another one comes.
+says. Own pings keep the way open and are counted; a missing pong alone is no death where the broker
+sends heartbeats. What a refused upgrade or a close means stands in the broker's words and
+net/ws_codes.py. Every path reconnects after a pause or says why it does not: only a dead token stops
+it, until another one comes. Pauses become short again only after a connection that stood for a while.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, SupportsInt, cast
+from typing import Any, Final, Protocol, SupportsInt, cast
 from urllib.parse import urlsplit
 
 import picows
@@ -22,8 +23,12 @@ import picows
 from kite_hft._sink import FrameSink
 from kite_hft._ws_listener import FrameListener
 from kite_hft.clock import Clock
+from kite_hft.net.authorize import AddressRefused, redirect_target
 from kite_hft.net.backoff import Backoff
+from kite_hft.net.source import family_of
+from kite_hft.net.unreachable import shown, why_unreachable
 from kite_hft.net.ws_codes import Act, Meaning, close_meaning, handshake_meaning
+from kite_hft.trading.feed_words import FeedWords
 from kite_hft.units import NS_PER_S
 
 BACKOFF_S: Final = (0.5, 30.0)
@@ -37,12 +42,14 @@ READ_BUFFER_BYTES: Final = 1 << 20
 FRAME_BYTES_MAX: Final = 16 << 20
 ABNORMAL: Final = 1006
 WITHOUT_CODE: Final = 1005
+REDIRECTS: Final = (301, 302, 303, 307, 308)
 
 
 class Subscriber(Protocol):
     """Whom the connection serves (the feed stage)."""
 
     name: str
+    words: FeedWords
     is_connected: bool
     connected_at_ns: int
 
@@ -54,6 +61,8 @@ class Subscriber(Protocol):
 
     def has_delivered(self) -> bool: ...
 
+    def ponged(self, now_ns: int) -> None: ...
+
     def count(self, name: str, n: int = 1) -> None: ...
 
 
@@ -63,7 +72,10 @@ class FeedLink:
 
     url: the address with its token; shown nowhere. token_dead: told when the broker refuses the
     token; the link then waits for `renew`. ping_s: seconds between our own pings. connect_s: so long may
-    it take until the upgrade is answered.
+    it take until the upgrade is answered. address: gives a one-time address before every connection
+    (then `url` is only whom it asks); raises AddressRefused, OSError. headers: of the upgrade, for the
+    host of `url` alone. expires_ns: when the token dies by itself (epoch ns); 0: not known. key: of the
+    configuration, under which the address stands. bind: source address; "": the system chooses.
     """
 
     feed: Subscriber
@@ -74,6 +86,11 @@ class FeedLink:
     token_dead: Callable[[str], None] = lambda text: None
     ping_s: float = 2.5
     connect_s: float = CONNECT_S
+    address: Callable[[], Awaitable[str]] | None = None
+    headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    expires_ns: int = 0
+    key: str = ""
+    bind: str = ""
     backoff: Backoff = field(default_factory=lambda: Backoff(*BACKOFF_S))
     long_backoff: Backoff = field(default_factory=lambda: Backoff(*LONG_BACKOFF_S))
     stopping: bool = field(default=False, init=False)
@@ -81,6 +98,8 @@ class FeedLink:
     _connecting: asyncio.Task[picows.WSTransport] | None = field(default=None, init=False)
     _renewed: bool = field(default=False, init=False)
     _gave_up: bool = field(default=False, init=False)
+    _told_dead: bool = field(default=False, init=False)
+    _at: str = field(default="", init=False, repr=False)  # the address that is being tried
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def stop(self) -> None:
@@ -90,22 +109,32 @@ class FeedLink:
         if self._connecting is not None:
             self._connecting.cancel()
 
-    def renew(self, url: str) -> None:
-        """Another address (a new token): used from the next connection on, at once if we wait for it."""
-        self.url = url
+    def renew(
+        self,
+        url: str,
+        address: Callable[[], Awaitable[str]] | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        expires_ns: int = 0,
+    ) -> None:
+        """Another token: used from the next connection on, at once if we wait for it."""
+        self.url, self.address, self.headers, self.expires_ns = url, address, headers, expires_ns
         self._renewed = True
         self._wake.set()
 
     def send(self, messages: Iterable[bytes]) -> None:
-        """Text frames, if the connection stands; a new connection subscribes everything anyway."""
+        """Messages of the stage, if the connection stands; a new connection subscribes everything anyway."""
         if self._transport is not None and self.feed.is_connected:
             for message in messages:
-                self._transport.send(picows.WSMsgType.TEXT, message)
+                self._transport.send(self._frame_type, message)
+
+    @property
+    def _frame_type(self) -> picows.WSMsgType:
+        return picows.WSMsgType.BINARY if self.feed.words.binary else picows.WSMsgType.TEXT
 
     async def run(self) -> None:
         """Keep the connection up until `stop`."""
         while not self.stopping:
-            act = await self._attempt()
+            act = Act.TOKEN_DEAD if self._expired() else await self._attempt()
             if self.stopping:
                 return
             if act is Act.TOKEN_DEAD:
@@ -117,8 +146,8 @@ class FeedLink:
 
     async def _attempt(self) -> Act:
         """One connection from its making to its end; what to do next."""
-        host = urlsplit(self.url).hostname
-        self._renewed = False
+        self._renewed = self._told_dead = False
+        self._at = self.url
         self._connecting = asyncio.create_task(self._connect())
         try:
             transport = await asyncio.wait_for(self._connecting, self.connect_s)
@@ -128,32 +157,50 @@ class FeedLink:
             return Act.RETRY
         except picows.WSHandshakeError as error:
             status = int(error.response.status) if error.response else 0
-            return self._refused(host, status)
+            return self._refused(status)
+        except AddressRefused as refusal:
+            return self._refused(refusal.status, str(refusal))
         except OSError as error:  # a time-out too
-            self.feed.count("unreachable")
-            self.log(f"{self.feed.name}: cannot reach {host}: {str(error) or type(error).__name__}")
-            return Act.RETRY
+            return self._unreachable(error, Act.RETRY)
         except Exception as error:  # an address or an answer that picows cannot read
             # The error's text may quote the address, and with it the token.
-            self.feed.count("unreachable")
-            self.log(f"{self.feed.name}: {host} is no usable websocket address: {type(error).__name__}")
-            return Act.WAIT_LONG
+            return self._unreachable(f"no usable websocket: {type(error).__name__}", Act.WAIT_LONG)
         finally:
             self._connecting = None
         if not self.feed.is_connected and not self.feed.connected_at_ns:
-            self.feed.count("unreachable")
-            self.log(f"{self.feed.name}: {host} closed before it answered the upgrade")
-            return Act.RETRY
-        self.log(f"{self.feed.name}: connected to {host}")
+            return self._unreachable("it closed before it answered the upgrade", Act.RETRY)
+        self.log(f"{self.feed.name}: connected to {urlsplit(self.url).hostname}")
         return await self._serve(transport)
 
-    def _refused(self, host: str | None, status: int) -> Act:
-        meaning = handshake_meaning(status)
+    def _unreachable(self, why: BaseException | str, act: Act) -> Act:
+        self.feed.count("unreachable")
+        led = urlsplit(self._at).netloc != urlsplit(self.url).netloc
+        key = f"where {self.key or 'the broker'} leads" if led else self.key
+        self.log(f"{self.feed.name}: {why_unreachable(self._at, key, why)}")
+        return act
+
+    def _refused(self, status: int, said: str = "") -> Act:
+        host = shown(self.url, self.key)
+        meaning = handshake_meaning(status, self.feed.words.handshake_meaning)
         self.feed.count(meaning.counter)
-        self.log(f"{self.feed.name}: {host} refused the connection with HTTP {status}: {meaning.text}")
+        why = f" with HTTP {status}: {meaning.text}" if status or not said else ": "
+        why += (f" ({said})" if status else said) if said else ""
+        self.log(f"{self.feed.name}: {host} refused the connection{why}")
         if meaning.act is Act.TOKEN_DEAD:
-            self.token_dead(f"{host} refused the connection with HTTP {status}: {meaning.text}")
+            self._tell_dead(f"{host} refused the connection{why}")
         return meaning.act
+
+    def _expired(self) -> bool:
+        """Whether the token has died by the clock; told once."""
+        if not 0 < self.expires_ns <= self.clock.real_ns():
+            return False
+        if not self._told_dead:
+            self._tell_dead("the access token has expired: log in again")
+        return True
+
+    def _tell_dead(self, text: str) -> None:
+        self._told_dead = True
+        self.token_dead(text)
 
     async def _new_token(self) -> None:
         """Wait for `renew`: trying a dead token again and again helps nobody."""
@@ -176,22 +223,16 @@ class FeedLink:
                 return
             opened.append(connection)
             for message in self.feed.connected(self.clock.mono_ns()):
-                connection.send(picows.WSMsgType.TEXT, message)
+                connection.send(self._frame_type, message)
 
         def on_disconnected(_connection: picows.WSTransport) -> None:
             if not given_up:
                 self.feed.disconnected()
 
         try:
-            transport, _listener = await picows.ws_connect(
-                lambda: FrameListener(self.sink, on_connected, on_disconnected, self._on_pong),
-                self.url,
-                ssl_context=ssl.create_default_context() if self.url.startswith("wss:") else None,
-                max_redirects=0,
-                enable_auto_pong=False,
-                websocket_handshake_timeout=self.connect_s,
-                max_frame_size=FRAME_BYTES_MAX,
-                read_buffer_init_size=READ_BUFFER_BYTES,
+            self._at = url = await self.address() if self.address is not None else self.url
+            transport = await self._upgrade(
+                url, lambda: FrameListener(self.sink, on_connected, on_disconnected, self._on_pong)
             )
         except BaseException:
             given_up = True
@@ -201,8 +242,42 @@ class FeedLink:
             raise
         return transport
 
+    async def _upgrade(self, url: str, listener: Callable[[], FrameListener]) -> picows.WSTransport:
+        """The upgrade, followed to where the broker's redirects lead. Credentials stay with their host."""
+        headers = list(self.headers)
+        source: dict[str, Any] = {"family": family_of(self.bind)}
+        if self.bind:
+            source["local_addr"] = (self.bind, 0)
+        for hops_left in range(self.feed.words.redirects, -1, -1):
+            try:
+                transport, _listener = await picows.ws_connect(
+                    listener,
+                    url,
+                    ssl_context=ssl.create_default_context() if url.startswith("wss:") else None,
+                    max_redirects=0,
+                    enable_auto_pong=False,
+                    websocket_handshake_timeout=self.connect_s,
+                    max_frame_size=FRAME_BYTES_MAX,
+                    read_buffer_init_size=READ_BUFFER_BYTES,
+                    extra_headers=headers or None,
+                    **source,
+                )
+            except picows.WSHandshakeError as error:
+                response = error.response
+                if response is None or int(response.status) not in REDIRECTS or not hops_left:
+                    raise
+                target = redirect_target(url, response.headers.get("Location", ""))
+                if not target:
+                    raise AddressRefused(0, "a redirect to an address that must not be used") from None
+                if urlsplit(target).netloc != urlsplit(url).netloc:
+                    headers = []
+                self._at = url = target
+            else:
+                return transport
+        raise AssertionError("the last hop returns or raises")
+
     def _on_pong(self) -> None:
-        self.feed.count("pongs")
+        self.feed.ponged(self.clock.mono_ns())
 
     async def _serve(self, transport: picows.WSTransport) -> Act:
         """Until the connection ends, falls silent or is told to stop."""
@@ -220,7 +295,8 @@ class FeedLink:
             self.long_backoff.reset()
         if self._gave_up:
             return Act.RETRY
-        meaning = close_meaning(ABNORMAL) if broken else self._told(transport)
+        own = self.feed.words.close_meaning
+        meaning = close_meaning(ABNORMAL, own) if broken else self._told(transport)
         self.feed.count(meaning.counter)
         return meaning.act
 
@@ -229,6 +305,10 @@ class FeedLink:
         while self.feed.is_connected and not self.stopping and not transport.close_handshake:
             await self._pause(WATCH_S)
             now_ns = self.clock.mono_ns()
+            if self._told_dead and self._renewed:  # there is a new token: the old connection goes
+                self._gave_up = True
+                return
+            self._expired()
             if self.feed.is_silent(now_ns):
                 self.log(f"{self.feed.name}: no frame for too long: the connection is taken for dead")
                 self.feed.count("watchdog_trips")
@@ -267,7 +347,7 @@ class FeedLink:
         if told is not None and told.recv is not None:
             code = int(cast(SupportsInt, told.recv.code)) or WITHOUT_CODE
             reason = f" ({told.recv.reason})" if told.recv.reason else ""
-        meaning = close_meaning(code)
+        meaning = close_meaning(code, self.feed.words.close_meaning)
         self.log(f"{self.feed.name}: disconnected: {meaning.text}, code {code}{reason}")
         return meaning
 

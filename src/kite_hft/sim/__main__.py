@@ -10,12 +10,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import calendar
-import datetime as dt
 import gc
 import json
 import math
 import os
-import secrets
 import signal
 import sys
 import time
@@ -25,22 +23,10 @@ from typing import Final
 
 import uvloop
 
-from kite_hft.sessions import ist_date
-from kite_hft.sim.exchange.defaults import default_market_rules
-from kite_hft.sim.exchange.exchange import Exchange
-from kite_hft.sim.exchange.opening import default_holdings
-from kite_hft.sim.exchange.rules import ExchangeParams, Latency
-from kite_hft.sim.faults.acts import check
-from kite_hft.sim.faults.injector import InjectionLog
-from kite_hft.sim.faults.schedule import Faults, described_kinds, load_faults
-from kite_hft.sim.kite.api import Credentials, KiteApi
-from kite_hft.sim.kite.quota import UNLIMITED
-from kite_hft.sim.market.replay import ReplayError, open_replay
-from kite_hft.sim.market.source import Source, Ticks, UntilSource
-from kite_hft.sim.market.synthetic import SyntheticMarket
-from kite_hft.sim.market.universe import default_instruments
-from kite_hft.sim.server.hub import Hub
-from kite_hft.sim.server.kite_server import LOOPBACK, KiteServer, run
+from kite_hft.sim.faults.schedule import described_kinds
+from kite_hft.sim.market.replay import ReplayError
+from kite_hft.sim.server.server import LOOPBACK, Server, run
+from kite_hft.sim.wiring import Keys, build
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
 
 EXIT_CANNOT_START: Final = 1
@@ -49,7 +35,7 @@ EXIT_CANNOT_START: Final = 1
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="python -m kite_hft.sim", description="A simulated broker on loopback.")
-    p.add_argument("--broker", choices=["kite"], default="kite", help="whose protocol to speak")
+    p.add_argument("--broker", choices=["kite", "upstox"], default="kite", help="whose protocol to speak")
     p.add_argument("--port", type=_port, default=0, help="websocket port; 0 (default): any free one")
     p.add_argument("--api-port", type=_port, default=0, help="REST port; 0 (default): any free one")
     p.add_argument("--instruments", type=_between(1, 100_000), default=10, help="how many (default 10)")
@@ -102,9 +88,53 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         help="the synthetic market falls silent after so long",
     )
+    _add_upstox_options(p.add_argument_group("Upstox alone"))
+    p.add_argument(
+        "--tls", type=Path, nargs=2, default=None, metavar=("CERTIFICATE", "KEY"),
+        help="websockets with TLS: two PEM files; default: without",
+    )  # fmt: skip
+    p.add_argument(
+        "--redirect-url", default="http://127.0.0.1/", metavar="URL",
+        help="where the app that is registered sends its users after the login (default http://127.0.0.1/)",
+    )  # fmt: skip
+    p.add_argument("--api-key", default="simkey", help="the app's key (default simkey)")
     p.add_argument("--duration", type=_not_negative, default=0.0, help="end by itself after so many seconds")
     p.add_argument("--die-with-parent", action="store_true", help="end when standard input closes")
     return p
+
+
+def _add_upstox_options(p: argparse._ArgumentGroup) -> None:
+    p.add_argument(
+        "--redirect-code", type=int, choices=[302, 307], default=302,
+        help="HTTP status with which the feeds' first address redirects (default 302)",
+    )  # fmt: skip
+    p.add_argument(
+        "--plus", action="store_true", help="the account has Upstox Plus: 5 connections, mode full_d30"
+    )
+    p.add_argument(
+        "--sandbox", action="store_true", help="the sandbox: seven calls that answer with ids and do nothing"
+    )
+    p.add_argument(
+        "--algo-name", default="", metavar="NAME",
+        help="an algorithm of this name is registered: 50 order calls a second; default: none, and every "
+        "X-Algo-Name is refused",
+    )  # fmt: skip
+    p.add_argument(
+        "--notifier-url", default="", metavar="URL",
+        help="http address of this machine that the token of an approved token request is sent to",
+    )  # fmt: skip
+    p.add_argument(
+        "--snapshot", choices=["full", "empty"], default="full",
+        help="what initial_feed holds: the whole state (default), or empty LTPC placeholders",
+    )  # fmt: skip
+    p.add_argument(
+        "--whole-frames", action="store_true",
+        help="every live frame has depth and Greeks, also where they did not change (a replay's always do)",
+    )  # fmt: skip
+    p.add_argument(
+        "--limits-per-user", action="store_true",
+        help="the feed's limits of keys hold over all connections of the user; default: for each alone",
+    )  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -122,79 +152,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def build(options: argparse.Namespace) -> tuple[KiteServer, Credentials]:
-    """Source, exchange, API, hub and faults, wired.
-
-    Raises:
-        ReplayError: the recorded data cannot be read. FaultError: the fault file cannot be used.
-        SettingsError: a rules file cannot be used. OSError: the fault log cannot be written.
-    """
-    source, speed, opening = make_source(options)
-    params = make_params(options)
-    own_clock = options.hours == "exchange" and options.exchange_time
-    offset = (options.exchange_time or time.time_ns()) if own_clock else time.time_ns()
-    offset -= time.monotonic_ns()
-    known = None if opening is None or options.no_holdings else opening["close_px"]
-    holdings, auctions = default_holdings(source.instruments, known)
-    exchange = Exchange(
-        source.instruments, options.cash * 100, options.seed, params,
-        opening_holdings=holdings, auctions=auctions,
-    )  # fmt: skip
-    if opening is not None:
-        exchange.on_ticks(opening, time.monotonic_ns() + offset)
-    credentials = Credentials("simkey", secrets.token_hex(16), secrets.token_hex(16), user_id=params.user_id)
-    limits = UNLIMITED if options.no_limits else None
-    api = KiteApi(
-        exchange, source.instruments, credentials, limits, allowed_ips=options.allow_ip, seed=options.seed
-    )
-    take = api.on_ticks if speed else exchange.on_ticks  # a flood leaves no candles
-    hub = Hub(
-        source,
-        deliver=lambda ticks, now_ns: take(ticks, now_ns + offset),
-        state=lambda slots: exchange.latest[[s for s in slots if exchange.seen[s]]],
-        packets_per_frame=options.packets_per_frame,
-        speed=speed,
-        stamp=options.stamp,
-    )
-    rows = load_faults(options.faults) if options.faults else []
-    check(rows, source.instruments, str(options.faults))
-    log = InjectionLog(options.fault_log.open("w", buffering=1).write if options.fault_log else None)
-    # A recording is played to somebody: without a word it waits for the first subscription.
-    wait_for = options.start_when_subscribed or int(options.replay is not None)
-    faults = Faults(rows, options.seed)
-    return KiteServer(exchange, api, hub, wait_for, faults, log, offset), credentials
-
-
-def make_params(options: argparse.Namespace) -> ExchangeParams:
-    """The exchange's knobs. With hours the market's rules are those of the day that is played."""
-    day = ist_date(options.exchange_time or time.time_ns()) if options.hours == "exchange" else dt.date.max
-    return ExchangeParams(
-        market=default_market_rules(day),
-        latency_ns=((options.latency_us or 0) * 100, (options.latency_us or 0) * 1000),
-        latency=Latency() if options.latency_us is None else None,
-        hours=options.hours,
-        keep_tags=not options.drop_tags,
-        orders_per_day=0 if options.no_limits else None,
-    )
-
-
-def make_source(options: argparse.Namespace) -> tuple[Source, float, Ticks | None]:
-    """The recorded or the synthetic market, the speed of its clock, and its opening state."""
-    if options.replay is not None:
-        replay = open_replay(options.replay)
-        for note in replay.notes:
-            print(f"kite_hft.sim: {note}", file=sys.stderr)
-        return replay, options.speed, None
-    instruments, base_px = default_instruments(options.instruments, options.seed)
-    start_ns = options.exchange_time or time.time_ns()
-    market = SyntheticMarket(instruments, base_px, options.rate, options.seed, start_ns)
-    opening = market.opening()
-    if options.market_seconds is None:
-        return market, 1.0, opening
-    return UntilSource(market, round(options.market_seconds * 1e9)), 1.0, opening
-
-
-async def _serve(server: KiteServer, credentials: Credentials, options: argparse.Namespace) -> None:
+async def _serve(server: Server, credentials: Keys, options: argparse.Namespace) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
@@ -203,7 +161,7 @@ async def _serve(server: KiteServer, credentials: Credentials, options: argparse
 
     def ready(ws_port: int, api_port: int) -> None:
         print(
-            f"ready ws=ws://{LOOPBACK}:{ws_port} api=http://{LOOPBACK}:{api_port} "
+            f"ready ws={server.scheme}://{LOOPBACK}:{ws_port} api=http://{LOOPBACK}:{api_port} "
             f"api_key={credentials.api_key} access_token={credentials.access_token}",
             flush=True,
         )

@@ -12,30 +12,31 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import numpy.typing as npt
 
 from kite_hft.clock import Clock
 from kite_hft.layout import TEXT, TEXT_BYTES_MAX
+from kite_hft.sim.brokers.kite import KITE_SIDE
+from kite_hft.sim.brokers.side import TOKEN, BrokerSide
 from kite_hft.sim.exchange.exchange import Exchange
-from kite_hft.sim.kite.api import Credentials, KiteApi
-from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.instruments import InstrumentTable
-
-CREDENTIALS = Credentials("inprocess", "secret", "token")
 
 
 @dataclass(slots=True)
 class InProcessBroker:
     """Exchange and API behind the Transport face of the order stage.
 
+    side, adapter: the broker, and what the stage speaks to him with.
     delay_ns: bounds of the uniform one-way delay of a request and of an answer.
     """
 
     exchange: Exchange
-    api: KiteApi
+    api: Any
+    side: BrokerSide
+    adapter: Broker
     clock: Clock
     delay_ns: tuple[int, int]
     random: random.Random
@@ -66,8 +67,8 @@ class InProcessBroker:
         return self._under_way[0][0] if self._under_way else None
 
     def update_frames(self) -> list[bytes]:
-        """Order updates since the last call, as the text frames that Kite sends."""
-        return [self.api.update_frame(row) for row in self.exchange.drain_updates()]
+        """Order updates since the last call, as the broker's text frames."""
+        return [update.frame for update in self.side.updates(self.api)]
 
     def _delay(self) -> int:
         return self.random.randint(*self.delay_ns)
@@ -78,20 +79,22 @@ class InProcessBroker:
 
     def _answer(self, request: HttpRequest, at_ns: int, sent_ns: int) -> HttpResponse:
         real_ns = self.clock.real_ns() + at_ns - self.clock.mono_ns()
-        target = urlsplit(request.path)
-        headers = {"authorization": f"token {CREDENTIALS.api_key}:{CREDENTIALS.access_token}"}
-        query = parse_qsl(target.query)
-        answer = self.api.handle(request.method, target.path, query, headers, request.body, real_ns)
+        answer = self.side.ask(self.api, self.adapter, request, TOKEN, real_ns)
         return HttpResponse(answer.status, answer.body, sent_ns, at_ns)
 
 
 def make_broker(
-    instruments: InstrumentTable, cash_paise: int, seed: int, clock: Clock, delay_ns: tuple[int, int]
+    instruments: InstrumentTable,
+    cash_paise: int,
+    seed: int,
+    clock: Clock,
+    delay_ns: tuple[int, int],
+    side: BrokerSide = KITE_SIDE,
 ) -> InProcessBroker:
-    """A broker of its own for one account."""
-    exchange = Exchange(instruments, cash_paise, seed)
-    api = KiteApi(exchange, instruments, CREDENTIALS)
-    return InProcessBroker(exchange, api, clock, delay_ns, random.Random(seed))
+    """A broker of its own for one account; the instruments have the names that he knows them by."""
+    exchange = Exchange(instruments, cash_paise, seed, side.params())
+    api, adapter = side.make_api(exchange, False), side.broker(instruments)
+    return InProcessBroker(exchange, api, side, adapter, clock, delay_ns, random.Random(seed))
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ import numpy as np
 
 from kite_hft import _counters, _feed, _kite_decode, _queue, _ring, _table
 from kite_hft._kernels import Kernels
-from kite_hft.brokers.kite.rest import KITE
+from kite_hft.brokers.table import broker_of
 from kite_hft.clock import ManualClock
 from kite_hft.layout import COUNTERS, HISTOGRAMS, INTENT, SegmentKind
 from kite_hft.memory.counters import named
@@ -158,7 +158,7 @@ class World:
         views, config = self._views, self.config
         ports = Ports(
             instruments=self.instruments,
-            broker=KITE,
+            broker=broker_of("kite", self.instruments),  # what the exchange of this process speaks
             transport=self.broker,
             clock=self.clock,
             journal=self.journal,

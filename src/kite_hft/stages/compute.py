@@ -27,6 +27,7 @@ import numpy.typing as npt
 from kite_hft._intents import stamp
 from kite_hft._kernels import SNAPSHOT, Kernels
 from kite_hft._step import TickStep
+from kite_hft._twins import LAST, Twins
 from kite_hft.layout import COUNTERS, HISTOGRAMS, ORDER_EVENT
 from kite_hft.stages.compute_ports import (
     Again,
@@ -35,7 +36,9 @@ from kite_hft.stages.compute_ports import (
     InputSink,
     IntentProducer,
     TickReader,
+    refuse,
 )
+from kite_hft.stages.compute_ports import QueueContractError as QueueContractError
 from kite_hft.strategies.hosts import Batch, Host, PythonHost, Slots
 
 Records = npt.NDArray[np.void]
@@ -44,12 +47,13 @@ COUNTER: Final = {name: index for index, name in enumerate(COUNTERS["compute"])}
 HISTOGRAM: Final = {name: index for index, name in enumerate(HISTOGRAMS["compute"])}
 REPLAYED: Final = (
     "computed", "lost", "batches", "bars", "late", "signals", "intents", "intents_refused_full",
-    "events", "checksum_computed", "strategies_halted",
+    "events", "checksum_computed", "strategies_halted", "twins_passed_over",
 )  # fmt: skip
 """Counters that a replay brings to the same values."""
 C_COMPUTED: Final = COUNTER["computed"]
 C_BATCHES: Final = COUNTER["batches"]
 C_CHECKSUM: Final = COUNTER["checksum_computed"]
+C_PASSED_OVER: Final = COUNTER["twins_passed_over"]
 H_DRAINED: Final = HISTOGRAM["read_to_drained"]
 H_COMPUTED: Final = HISTOGRAM["read_to_computed"]
 H_INTENT: Final = HISTOGRAM["tick_to_intent"]
@@ -57,22 +61,6 @@ H_SEND_COMPUTED: Final = HISTOGRAM["send_to_computed"]
 H_SEND_INTENT: Final = HISTOGRAM["send_to_intent"]
 EVENTS_PER_DRAIN: Final = 256
 EVENT_DRAINS_MAX: Final = 64
-
-
-def _not_queued(records: Records, again: Again) -> Records:
-    """Those intents that the earlier life of this worker did not queue."""
-    numbers, strategies = records["strategy_seq"].tolist(), records["strategy"].tolist()
-    fresh = [n > again.queued.get(s, 0) for n, s in zip(numbers, strategies, strict=True)]
-    again.suppressed += len(records) - sum(fresh)
-    return records[np.array(fresh, np.bool_)]
-
-
-class QueueContractError(RuntimeError):
-    """The intent queue took fewer records than it had said it would: it has a second producer."""
-
-
-def _refuse(n: int) -> None:
-    raise QueueContractError(f"{n} intents did not go into a queue with room for them")
 
 
 class Compute:
@@ -86,6 +74,7 @@ class Compute:
     on_halt: told (strategy name, exception) when a strategy is halted.
     intent_deadline_ns: added to created_ns as the deadline of new orders that are no exits; 0: none.
     send_stamp: full packets carry when their sender meant to send them (load tests): record that too.
+    twins: which ticks are passed over where several readers tell of the same instruments (None: none do).
     """
 
     name = "compute"
@@ -108,6 +97,7 @@ class Compute:
         inputs: InputSink | None = None,
         sources: Sequence[int] = (),
         queue: int = 0,
+        twins: Twins | None = None,
     ) -> None:
         if len({host.number for host in hosts}) != len(hosts):
             raise ValueError("two strategies have one number")
@@ -116,6 +106,7 @@ class Compute:
         self._inputs = inputs
         self._sources = sources
         self._queue = queue
+        self._twins = twins
         self._again: Again | None = None
         self._absent: list[PythonHost] = []
         self._lost_before = 0
@@ -175,7 +166,7 @@ class Compute:
             batch=self._batch, kernels=self._kernels, events=self._events, intents=self._intents,
             counters=self._counters, inputs=self._inputs, source=source,
             intent_deadline_ns=self._intent_deadline_ns, send_stamp=self._send_stamp,
-            bars_sink=self._bars_sink, halt=self._halt, push=self._push, refuse=_refuse,
+            bars_sink=self._bars_sink, halt=self._halt, push=self._push, refuse=refuse,
             slow=slow, failed=failed,
         )  # fmt: skip
 
@@ -216,6 +207,7 @@ class Compute:
             "totals": self._kernels.totals,
             "time_ns": self._kernels.last_ns,
             "halted": self.halted,
+            "twins": self._twins.save(slots) if self._twins is not None else b"",
             "hosts": {str(host.number): {"name": host.name, **host.save(slots)} for host in self._hosts},
         }
 
@@ -232,6 +224,8 @@ class Compute:
         gone = set(saved["halted"])
         if {**names, **known} != names or {names[n] for n in set(names) - set(known)} - gone:
             raise ValueError(f"saved with the strategies {known}, now there are {names}")
+        if self._twins is not None:
+            self._twins.restore(np.frombuffer(saved["twins"], LAST), slots)
         kernels = np.frombuffer(saved["kernels"], SNAPSHOT)
         self._kernels.restore(kernels, slots)
         self._kernels.totals = saved["totals"]
@@ -327,6 +321,10 @@ class Compute:
     def _take_ticks(self, n: int, room: int, drained_ns: int) -> None:
         """Kernels, strategies, counters. A read of 30 ticks leaves 200 ns for each: every call counts."""
         batch, counters, kernels = self._batch, self._counters, self._kernels
+        if self._twins is not None and (kept := self._twins.take(batch.ticks, n)) != n:
+            counters.add(C_PASSED_OVER, n - kept)
+            if not (n := kept):
+                return
         bars = kernels.run(batch.ticks, n, batch.rows, batch.bars)
         if self._hosts:
             self._with_hosts(lambda host: host.run(n), room)
@@ -410,11 +408,11 @@ class Compute:
             counters.add(COUNTER["intents_refused_full"], refused)
         counters.add(COUNTER["intents"], n)
         if self._again is not None:
-            records = _not_queued(records[:n], self._again)
+            records = self._again.not_queued(records[:n])
             n = len(records)
         if n == 0:
             return
         if self._intents.push(records, n) != n:
-            _refuse(n)
+            refuse(n)
         at_send = H_SEND_INTENT if self._send_stamp else -1
         counters.record_intents(H_INTENT, at_send, records, where, n, self._batch.ticks, now_ns)

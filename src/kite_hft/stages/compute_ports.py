@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from kite_hft.layout import COUNTERS
+
+
+class QueueContractError(RuntimeError):
+    """The intent queue took fewer records than it had said it would: it has a second producer."""
+
+
+def refuse(n: int) -> None:
+    raise QueueContractError(f"{n} intents did not go into a queue with room for them")
 
 
 class TickReader(Protocol):
@@ -82,6 +93,13 @@ class Again:
     ticks: int = 0
     events: int = 0
     _names: tuple[str, ...] = field(default=COUNTERS["compute"], init=False)
+
+    def not_queued(self, records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+        """Those intents that the earlier life of this worker did not queue."""
+        numbers, strategies = records["strategy_seq"].tolist(), records["strategy"].tolist()
+        fresh = [n > self.queued.get(s, 0) for n, s in zip(numbers, strategies, strict=True)]
+        self.suppressed += len(records) - sum(fresh)
+        return records[np.array(fresh, np.bool_)]
 
     def add(self, index: int, n: int = 1) -> None:
         self.counters[self._names[index]] += n

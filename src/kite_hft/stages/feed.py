@@ -1,8 +1,9 @@
 """Layer 3, feed process, cold: one market-data connection as a stage.
 
 The frames themselves go from net/ to the compiled FeedSink without passing here. This part knows
-which instruments the connection carries and in which mode each is subscribed, says what to send,
-watches for silence and keeps the heartbeat. It is told of connections and never makes one.
+which instruments the connection carries and in which mode each is subscribed, says what to send (in
+the broker's words), watches for silence and keeps the heartbeat. It is told of connections and never
+makes one.
 """
 
 from __future__ import annotations
@@ -11,21 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from kite_hft.brokers.kite.wire import (
-    MODES,
-    WireError,
-    mode_message,
-    parse_text,
-    subscribe_message,
-    unsubscribe_message,
-)
+from kite_hft.trading.feed_words import FeedWords, WireError
 
 HEARTBEAT_NS: Final = 100_000_000
 OFF: Final = "off"
 """The mode of an instrument that is known but not subscribed."""
-DEFAULT_MODE: Final = "quote"
-"""What the broker sends after a bare subscribe."""
-TOKENS_PER_MESSAGE: Final = 1000
 
 
 class Sink(Protocol):
@@ -45,46 +36,38 @@ class Sink(Protocol):
     def last_frame_at_ns(self) -> int: ...
 
 
-def _chunks(tokens: Sequence[int]) -> list[Sequence[int]]:
-    return [tokens[i : i + TOKENS_PER_MESSAGE] for i in range(0, len(tokens), TOKENS_PER_MESSAGE)]
-
-
-def subscription(tokens: Sequence[int], mode: str) -> list[bytes]:
-    """The messages that subscribe `tokens` and put them into `mode`, in order."""
-    messages = []
-    for chunk in _chunks(tokens):
-        messages.append(subscribe_message(chunk))
-        if mode != DEFAULT_MODE:
-            messages.append(mode_message(mode, chunk))
-    return messages
-
-
 @dataclass(slots=True)
 class Feed:
     """Stage of one connection.
 
-    modes: of every token that this connection carries, a key of MODES or "off". slots: token -> slot.
-    heartbeat: called with now_ns every 100 ms (the sign of life of the segments). silence_ns: no frame
-    of any kind for so long means that the peer is gone. on_connected: told of each connection.
-    log: one line for people.
+    words: the broker's. modes: of every token that this connection carries, a key of words.modes or "off".
+    slots: token -> slot. heartbeat: called with now_ns every 100 ms (the sign of life of the segments).
+    silence_ns: no frame of any kind for so long means that the peer is gone. quiet_ns: no data for so
+    long, though something is subscribed and the market is open, means the same even if the peer answers
+    pings; 0: that is not judged (a broker with heartbeats of its own). is_open: whether data may be
+    expected now. on_connected: told of each connection. log: one line for people.
     """
 
     sink: Sink
+    words: FeedWords
     modes: dict[int, str]
     slots: Mapping[int, int]
     heartbeat: Callable[[int], None]
     silence_ns: int
+    quiet_ns: int = 0
+    is_open: Callable[[], bool] = lambda: True
     on_connected: Callable[[], None] = lambda: None
     log: Callable[[str], None] = lambda text: None
     name: str = "feed"
     connected_at_ns: int = field(default=0, init=False)
     is_connected: bool = field(default=False, init=False)
     next_heartbeat_ns: int = field(default=0, init=False)
+    alive_ns: int = field(default=0, init=False)
 
     def start(self, now_ns: int = 0) -> None:
         """Write the modes of all instruments where others read them."""
         for token, mode in self.modes.items():
-            self.sink.set_mode(self.slots[token], MODES.get(mode, 0), now_ns)
+            self.sink.set_mode(self.slots[token], self.words.modes.get(mode, 0), now_ns)
         self._count_subscribed()
 
     def connected(self, now_ns: int) -> Sequence[bytes]:
@@ -93,7 +76,9 @@ class Feed:
         self.connected_at_ns = now_ns
         self.sink.connected()
         self.on_connected()
-        return [message for mode in MODES for message in subscription(self._in_mode(mode), mode)]
+        return [
+            message for mode in self.words.modes for message in self._subscribe(self._in_mode(mode), mode)
+        ]
 
     def disconnected(self) -> None:
         self.is_connected = False
@@ -107,14 +92,14 @@ class Feed:
         Raises:
             ValueError: no such mode; nothing is changed.
         """
-        if mode not in MODES:
-            raise ValueError(f"mode {mode!r}: one of {', '.join(MODES)}")
+        if mode not in self.words.modes:
+            raise ValueError(f"mode {mode!r}: one of {', '.join(self.words.modes)}")
         ours = [token for token in dict.fromkeys(tokens) if self.modes.get(token, mode) != mode]
         new = [token for token in ours if self.modes[token] == OFF]
         changed = [token for token in ours if self.modes[token] != OFF]
         self._set(ours, mode, now_ns)
-        messages = subscription(new, mode)
-        messages += [mode_message(mode, chunk) for chunk in _chunks(changed)]
+        messages = self._subscribe(new, mode)
+        messages += self.words.change_mode(changed, mode) if changed else []
         if ours:
             self.log(f"{self.name}: {len(ours)} instruments in mode {mode}")
         return messages
@@ -125,12 +110,12 @@ class Feed:
         self._set(ours, OFF, now_ns)
         if ours:
             self.log(f"{self.name}: {len(ours)} instruments unsubscribed")
-        return [unsubscribe_message(chunk) for chunk in _chunks(ours)]
+        return self.words.unsubscribe(ours) if ours else []
 
     def on_text(self, text: bytes) -> None:
         """A text frame that is no order update: an error or a notice of the broker."""
         try:
-            kind, data = parse_text(text)
+            kind, data = self.words.parse_text(text)
         except WireError:
             return  # ORDERS gets every text frame, and counts what it cannot read
         if kind == "error":
@@ -146,10 +131,26 @@ class Feed:
         """Whether this connection brought a frame."""
         return self.sink.last_frame_at_ns > self.connected_at_ns
 
+    def ponged(self, now_ns: int) -> None:
+        """The peer answered a ping. Of a broker without heartbeats that is the sign of life."""
+        self.sink.count("pongs")
+        if not self.words.heartbeats:
+            self.alive_ns = now_ns
+            self.sink.gauge("last_frame_ns", max(now_ns, self.sink.last_frame_at_ns))
+
     def is_silent(self, now_ns: int) -> bool:
-        """Whether the connection must be taken for dead: connected, and no frame for silence_ns."""
+        """Whether the connection must be taken for dead: connected, and no sign of life for silence_ns, or
+        no data for so long that it cannot be the market."""
         newest = max(self.connected_at_ns, self.sink.last_frame_at_ns)
-        return self.is_connected and now_ns - newest > self.silence_ns
+        if not self.is_connected:
+            return False
+        return now_ns - max(newest, self.alive_ns) > self.silence_ns or self._is_quiet(now_ns - newest)
+
+    def _is_quiet(self, quiet_ns: int) -> bool:
+        """Pings are answered, and nothing else comes although it should."""
+        if not self.quiet_ns or quiet_ns <= self.quiet_ns:
+            return False
+        return any(mode != OFF for mode in self.modes.values()) and self.is_open()
 
     def step(self, now_ns: int) -> int:
         if now_ns < self.next_heartbeat_ns:
@@ -162,13 +163,16 @@ class Feed:
         if self.is_connected:
             self.disconnected()
 
+    def _subscribe(self, tokens: Sequence[int], mode: str) -> list[bytes]:
+        return self.words.subscription(tokens, mode) if tokens else []
+
     def _in_mode(self, mode: str) -> list[int]:
         return [token for token, wanted in self.modes.items() if wanted == mode]
 
     def _set(self, tokens: Sequence[int], mode: str, now_ns: int) -> None:
         for token in tokens:
             self.modes[token] = mode
-            self.sink.set_mode(self.slots[token], MODES.get(mode, 0), now_ns)
+            self.sink.set_mode(self.slots[token], self.words.modes.get(mode, 0), now_ns)
         self._count_subscribed()
 
     def _count_subscribed(self) -> None:

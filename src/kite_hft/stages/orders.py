@@ -28,7 +28,7 @@ from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.pnl import CostBook
 from kite_hft.trading.ports import OrdersConfig, Ports
-from kite_hft.trading.recovery.adopting import closes_others, opens
+from kite_hft.trading.recovery.adopting import closes_others
 from kite_hft.trading.recovery.market_reads import market_reads
 from kite_hft.trading.recovery.polls import Read
 from kite_hft.trading.recovery.reader import BookReader
@@ -39,13 +39,14 @@ from kite_hft.trading.sending.answers import Answers
 from kite_hft.trading.sending.asides import Aside
 from kite_hft.trading.sending.calls import Calls
 from kite_hft.trading.sending.desk import Desk
+from kite_hft.trading.sending.express import express_of
 from kite_hft.trading.sending.intake import Intake
 from kite_hft.trading.sending.killing import Killing
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.trading.sending.telling import Teller
 from kite_hft.trading.sending.watch import Watch
 from kite_hft.trading.sending.work import Work
-from kite_hft.trading.summary import report, show_pnl, what_stays_open
+from kite_hft.trading.summary import report, show_pnl, show_states, what_stays_open
 from kite_hft.units import NS_PER_S
 
 TEXTS_PER_STEP: Final = 16
@@ -90,6 +91,7 @@ class Orders:
             ports, config, self.book, self.outbox, self.desk, self.intake, self.reader, self._reconciler,
             self._calls.submit, self.gate,
         )  # fmt: skip
+        self.intake.express = self.express = express_of(self, ports, config, self._calls)
         self._killing = Killing(ports, self.book, self.states, self.desk, self.keeper.triggers.drop_entries)
         self._found = Recovered()
         self._resumed: list[Intent] = []
@@ -97,7 +99,7 @@ class Orders:
         self._gauges_ns = -GAUGE_PERIOD_NS
         self._fills_seen = 0
         self.stop_policy = "cancel"
-        self.active = self.stopping = self._alone = False
+        self.active = self.stopping = self._stop_begun = self._alone = False
 
     @property
     def flattening(self) -> bool:
@@ -139,22 +141,21 @@ class Orders:
 
     def step(self, now_ns: int) -> int:
         """One round; returns how many answers, updates, intents and calls it handled."""
+        express = self.express.send(now_ns) if self.express is not None else 0
         self.desk.heed_journal(now_ns)
         killed = self.states.killed
         if self._killing.look(now_ns, active=self.active):
             self.flattening = not self.states.token_dead
         elif killed and not self.states.killed and not self.stopping:
             self.flattening = False  # a person has ended the kill, and what it closes with it
-        work = self._take_answers(now_ns) + self._take_texts(now_ns)
+        work = express + self._take_answers(now_ns) + self._take_texts(now_ns)
         # After a restart they wait: a second of reading books is no reason to refuse them.
         waits = self._ports.restarted and not (self.active or self.states.token_dead or self.stopping)
         taken = [] if waits else self.intake.take(now_ns)
         work += self.keeper.act(now_ns, active=self.active)
         if self.stopping and self._untold():
             self._look_up()
-        work += self.desk.send(now_ns)
-        if self.active:
-            work += self.keeper.send(now_ns)
+        work += self.keeper.send(now_ns, active=self.active)
         self.intake.commit(taken)
         work += sum(taken) + self.reader.send(now_ns)
         work += self._market.send(now_ns, self.desk.egress, self._calls.submit, self.states.token_dead)
@@ -166,9 +167,12 @@ class Orders:
         if now_ns - self._gauges_ns >= GAUGE_PERIOD_NS:
             self._gauges_ns = now_ns
             self._set_gauges()
+            self.gate.look_at_feeds(now_ns)
             self._watch.look(self._calls.items(), now_ns)
             if self.outbox.hung:
                 self._teller.revive(now_ns)
+        if not work:
+            self.book.in_play()  # counted while nobody waits for it
         return work
 
     def next_deadline_ns(self, now_ns: int) -> int | None:
@@ -187,10 +191,10 @@ class Orders:
         keep: all working orders stay. cancel: live orders that open are cancelled, exits stay.
         flatten: all are cancelled and our positions closed (flatten.py).
         """
-        if self.stopping:
+        if self._stop_begun:
             return
         policy = policy or self.stop_policy
-        self.stopping = True
+        self.stopping = self._stop_begun = True
         self.outbox.journal(Kind.STATE, {"stopping": True, "policy": policy, "halted": self.outbox.halted})
         self.desk.drop_entries(Reason.HALTED, "stopping", now_ns)
         self.flattening = (policy == "flatten" or self.flattening) and not self.states.token_dead
@@ -198,9 +202,11 @@ class Orders:
             self.keeper.triggers.drop_entries(now_ns)
         if self.active and policy != "flatten":
             self.keeper.leave(now_ns)
-        for order in self.book.live():
-            flat = policy == "flatten" and not closes_others(self.book, order)
-            if flat or (policy == "cancel" and opens(self.book, order)):
+        if policy == "cancel":
+            self._killing.stopping = True
+            self._killing.cancel_openings(now_ns)
+        for order in self.book.live() if policy == "flatten" else ():
+            if not closes_others(self.book, order):
                 self.desk.cancel(order, None, now_ns)
 
     @property
@@ -212,7 +218,7 @@ class Orders:
         if self.states.token_dead:
             return not under_way
         waits = len(self.desk.throttle) or self.desk.staging or self.desk.cancelling
-        waits = waits or self.reader.polls.trades_due
+        waits = waits or self.reader.polls.trades_due or not self._killing.done
         return not (under_way or waits or self._untold() or self.keeper.busy)
 
     def _untold(self) -> bool:
@@ -271,6 +277,8 @@ class Orders:
             self._take_token(str(message["access_token"]), now_ns)
         elif do == "stop_policy" and message["policy"] in STOP_POLICIES:
             self.stop_policy = str(message["policy"])
+        elif do == "open_no_more":  # the feeds end next: what waits would be refused for an old price
+            self.stopping = True
         else:
             self.outbox.journal(Kind.STATE, {"halted": self.outbox.halted, "not_understood": str(do)})
 
@@ -345,7 +353,7 @@ class Orders:
         was = self.reader.reconciled
         self.reader.answer(call, result, now_ns)
         self.desk.throttle.seen_today(self.reader.orders_today)
-        if isinstance(result, HttpResponse) and result.status == 403:
+        if isinstance(result, HttpResponse) and result.status in (401, 403):
             outcome = self._ports.broker.parse_outcome(result)
             about_this = call[1] >= self.states.token_ns  # else another token has come since
             if about_this and isinstance(outcome, Refused) and outcome.error_type == "TokenException":
@@ -355,8 +363,7 @@ class Orders:
             self._activate(now_ns)
 
     def _activate(self, now_ns: int) -> None:
-        throttle = self.desk.throttle
-        throttle.seen_today(self.reader.orders_today)
+        self.desk.throttle.seen_today(self.reader.orders_today)
         self.active = True
         self.states.regain_token()
         told = {"active": True, "halted": self.outbox.halted, "recovery": self.recovery()}
@@ -365,6 +372,7 @@ class Orders:
             self._teller.differing(self._found, now_ns)
         elif self._ports.continues:
             self._teller.whole(self._ports.events, now_ns)
+        self.keeper.begin(now_ns)
         resumed, self._resumed = self._resumed, []
         for intent in resumed:
             self.intake.consider(intent, now_ns, left_over=True)
@@ -401,6 +409,7 @@ class Orders:
 
     def _set_gauges(self) -> None:
         self._ports.flush()
+        self.outbox.pay()
         self.outbox.refusals.flush(self._ports.clock.mono_ns())
         mark = self._ports.latest.last_px
         pnl = show_pnl(self.outbox, self.book, self._ports.instruments, self.costs, mark)
@@ -408,11 +417,4 @@ class Orders:
         if not any(now_ns - ns < UNPRICED_NS for ns in self.book.unpriced.values()):
             self._losses.look(pnl.net)
             self.gate.look(pnl.net, now_ns)
-        gauge, states = self.outbox.gauge, self.states
-        halted, reducing = bool(self.outbox.halted), bool(states.reducing)
-        open_ = not (halted or reducing or states.killed or self.stopping)
-        gauge("state_active", int(self.active and open_))
-        gauge("state_halted", int(halted))
-        gauge("state_reducing", int(reducing and not halted))
-        gauge("market_halted", int(states.market_halted))
-        gauge("token_dead", int(bool(states.token_dead)))
+        show_states(self.outbox, self.states, active=self.active and not self.stopping)

@@ -14,14 +14,16 @@ For the compiled form (B) see compiled.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from kite_hft._views import BarView, TickView
 from kite_hft.layout import IntentFlag, IntentKind, OrderType, Product, Reason, Side, Validity
+from kite_hft.strategies.history import History
 from kite_hft.strategies.intents import QTY_MAX, Outbox, Placed, Records, place_fields
+from kite_hft.strategies.slots import SlotFacts
 from kite_hft.units import NS_PER_S, PriceError, px_from_price
 
 POSITION = np.dtype([("qty", "<i8"), ("by_product", "<i8", (5,))])
@@ -44,7 +46,12 @@ class BaseStrategy:
     """Derive, and override what is needed. Constructor arguments are the strategy's parameters."""
 
     name = "strategy"
+    indices: ClassVar[bool] = True  # whether `instruments: all` gives it those, too: nobody can trade them
+    history: History | None = None  # the days before, where `params: {history: ..}` names them
     _desk: Desk
+
+    def prepare(self, facts: SlotFacts) -> None:
+        """Before `on_start`: grids and the end of the day of every slot, from master and calendar."""
 
     def on_start(self) -> None:
         """Before the first tick; subscriptions and parameters are set."""
@@ -189,6 +196,10 @@ class BaseStrategy:
         least `step`. until: seconds after the tick at hand, when the position is closed at the market.
         order_type: SL or SLM; by the exchange's rules when not told. gtt: stop and target lie at the
         broker as a trigger, for positions held overnight (CNC, NRML, MTF).
+
+        REFUSED with FROZEN: with gtt, while a trigger of the strategy's own (`place_gtt`) closes the same
+        position: cancel that first, or ask for exits without gtt. An order by which the strategy closes the
+        position itself is refused with FROZEN when its exits were quicker, or do not give way in 3 s.
         """
         at = self._subscribed_slot(instrument_token, slot)
         prices = self._px_of_prices(at, stop, target, trail, step)
@@ -225,6 +236,8 @@ class BaseStrategy:
         """Ask for a trigger at the broker: at `trigger_price` it places a LIMIT order at `price`.
 
         It waits for days, without the engine. `cancel_order` takes it back while it has not fired.
+        REFUSED with FROZEN when it would close what exits of the same position close that lie at the broker
+        themselves (`exits(..., gtt=True)`): both could fire; change the exits instead.
         """
         at = self._subscribed_slot(instrument_token, slot)
         prices = self._px_of_prices(at, price, trigger_price)

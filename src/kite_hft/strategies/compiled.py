@@ -3,7 +3,8 @@
     class Mine(CompiledStrategy):
         PARAMS = np.dtype([("threshold", "<f8")])
         STATE = np.dtype([("order_seq", "<u8")])              # one per slot, zeroed
-        on_tick = staticmethod(on_tick)                        # plain functions, or @njit ones
+        on_tick = staticmethod(on_tick)                        # plain functions, or @njit ones; what they
+                                                           # call in their module is compiled, too
         on_order = staticmethod(on_order)
 
     def on_tick(tick, kernel_row, state, position, params, out) -> n_intents
@@ -50,7 +51,9 @@ import numpy.typing as npt
 from kite_hft._intents import IntentBox
 from kite_hft.layout import KERNEL_ROW, LAYOUT_FINGERPRINT, ORDER_EVENT, TICK
 from kite_hft.strategies.base import POSITION
+from kite_hft.strategies.history import History
 from kite_hft.strategies.intents import Outbox, Records
+from kite_hft.strategies.slots import SlotFacts
 
 
 class CompiledStrategyError(ValueError):
@@ -61,6 +64,8 @@ class CompiledStrategy:
     """Dtypes and two functions; see the module's head. Parameters are given by name."""
 
     name: ClassVar[str] = "compiled"
+    indices: ClassVar[bool] = True  # as BaseStrategy.indices
+    history: History | None = None  # as BaseStrategy.history; `fresh` puts what it needs of it into STATE
     PARAMS: ClassVar[np.dtype[np.void]]
     STATE: ClassVar[np.dtype[np.void]]
     on_tick: ClassVar[Callable[..., int]]
@@ -68,6 +73,13 @@ class CompiledStrategy:
 
     def __init__(self, **params: Any) -> None:
         self.params = self.pack(params)
+
+    def prepare(self, facts: SlotFacts) -> None:
+        """Before anything else: grids and the end of the day of every slot, from master and calendar."""
+
+    def fresh(self, scales: npt.NDArray[np.float64]) -> Records:
+        """STATE of every slot at the start of a session; scales: (n_slots,) units per currency unit."""
+        return np.zeros(len(scales), self.STATE)
 
     def pack(self, params: Mapping[str, Any]) -> Records:
         """Parameters as one PARAMS record, shape (1,).
@@ -182,7 +194,20 @@ def _own_folder(path: Path) -> None:
 
 
 def _dispatcher(numba: Any, function: Any, options: dict[str, Any]) -> Any:
-    return function if hasattr(function, "py_func") else numba.njit(**options)(function)
+    """`function` for the machine, with the plain functions of its module that it calls."""
+    if hasattr(function, "py_func"):
+        return function
+    called = {
+        name: _dispatcher(numba, found, options)
+        for name in function.__code__.co_names
+        if isinstance(found := function.__globals__.get(name), types.FunctionType)
+    }
+    if called:
+        everything = {**function.__globals__, **called}
+        function = types.FunctionType(
+            function.__code__, everything, function.__name__, function.__defaults__, function.__closure__
+        )
+    return numba.njit(**options)(function)
 
 
 def _loop_name(strategy: CompiledStrategy, source: str, ticks: np.dtype[np.void]) -> str:

@@ -230,7 +230,8 @@ class CompiledHost:
         self.outbox = Outbox(number, capacity, next_seq)
         self.subscribed = subscription(len(batch.tokens), slots)
         self.positions: Records = np.zeros(len(batch.tokens), POSITION)
-        self.states: Records = np.zeros(len(batch.tokens), strategy.STATE)
+        self._scales = batch.scales
+        self.states: Records = strategy.fresh(batch.scales)
         self.loop: Loop = load(strategy, cache_dir, batch.ticks.dtype)
         self._n_slots = len(batch.tokens)
         self._kept = (
@@ -290,7 +291,7 @@ class CompiledHost:
         return taken
 
     def new_session(self) -> None:
-        self.states[:] = np.zeros((), self.strategy.STATE)
+        self.states[:] = self.strategy.fresh(self._scales)
 
     def save(self, slots: Slots) -> Saved:
         return {

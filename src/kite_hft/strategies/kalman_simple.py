@@ -2,9 +2,10 @@
 
 Long only, one order at a time per instrument. With rel = (estimate - price) / price of the
 1-state filter: BUY `quantity` when rel > threshold and flat, SELL the whole position when
-rel < -threshold and long; not before `warmup` ticks have been filtered. At `flatten_at` (by the
-tick's own time) a working order is cancelled, a position is sold at market, and nothing is
-bought until the next session. After a refusal or rejection it waits `retry_ticks` ticks.
+rel < -threshold and long; tick number `warmup` of the filter is the first that may trade. At
+`flatten_at` (by the tick's own time; earlier where the market takes no order then, see slots.py) a
+working order is cancelled, a position is sold at market, and nothing is bought until the next
+session. After a refusal or rejection it waits `retry_ticks` ticks.
 
 Both forms write the same INTENT bytes: the test feeds both and compares.
 """
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from kite_hft._views import TickView
 from kite_hft.layout import (
@@ -31,6 +33,8 @@ from kite_hft.layout import (
 from kite_hft.sessions import seconds_of_day
 from kite_hft.strategies.base import BaseStrategy
 from kite_hft.strategies.compiled import CompiledStrategy
+from kite_hft.strategies.intents import Records
+from kite_hft.strategies.slots import NEVER_S, SlotFacts
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
 
 # Plain integers: numba freezes them into the machine code.
@@ -59,6 +63,8 @@ WORKING: Final = (
     int(OrderStatus.AMBIGUOUS),
 )
 CANCELS_MAX: Final = 5
+ENGINES: Final = 2**62
+"""Numbers of orders that the engine makes for a strategy begin here (base.on_order)."""
 
 PARAMS = np.dtype(
     [
@@ -66,7 +72,6 @@ PARAMS = np.dtype(
         ("warmup", "<i8"),
         ("quantity", "<i8"),
         ("start_at_s", "<i8"),  # seconds after midnight IST
-        ("flatten_at_s", "<i8"),  # -1: never
         ("retry_ticks", "<i8"),
         ("product", "<i8"),
         ("order_type", "<i8"),
@@ -81,6 +86,7 @@ STATE = np.dtype(
         ("retry_ticks", "<i8"),
         ("cancels", "<i8"),
         ("is_last", "<i8"),  # the order in flight is the closing sale
+        ("flatten_at_s", "<i8"),  # of this instrument; -1: never
     ]
 )
 
@@ -90,7 +96,8 @@ class KalmanSimpleParams:
     """Parameters by name. The filter's own (q, r, p0, x0) are the kernel's: `kernels` in the settings.
 
     order_type: MARKET (ORDERS adds the broker's price protection) or LIMIT at the far touch.
-    start_at, flatten_at: HH:MM:SS in India; flatten_at "" never flattens.
+    start_at, flatten_at: HH:MM:SS in India; flatten_at "" never flattens. instrument_token: the number
+    that the one instrument is believed to have; the engine refuses to start when it has another. 0: any.
     """
 
     threshold: float = 0.001
@@ -102,12 +109,15 @@ class KalmanSimpleParams:
     start_at: str = "09:15:00"
     flatten_at: str = "15:29:00"
     retry_ticks: int = 50
+    instrument_token: int = 0
 
     def __post_init__(self) -> None:
         if not self.threshold >= 0 or self.quantity < 1 or self.warmup < 0 or self.retry_ticks < 0:
             raise ValueError("threshold, warmup and retry_ticks must be >= 0, quantity >= 1")
         if self.order_type not in {"MARKET", "LIMIT"}:
             raise ValueError(f"order_type {self.order_type!r}: MARKET or LIMIT")
+        if self.flatten_at:
+            seconds_of_day(self.flatten_at)
         self.record()
 
     def record(self) -> np.ndarray[Any, np.dtype[np.void]]:
@@ -121,11 +131,15 @@ class KalmanSimpleParams:
         for name in ("threshold", "warmup", "quantity", "retry_ticks"):
             packed[name] = getattr(self, name)
         packed["start_at_s"] = seconds_of_day(self.start_at)
-        packed["flatten_at_s"] = seconds_of_day(self.flatten_at) if self.flatten_at else -1
         packed["product"] = Product[self.product]
         packed["order_type"] = OrderType[self.order_type]
         packed["validity"] = Validity[self.validity]
         return packed
+
+    @property
+    def flatten_at_s(self) -> int:
+        """Seconds after midnight IST; -1: never."""
+        return seconds_of_day(self.flatten_at) if self.flatten_at else -1
 
 
 # ---- form B: compiled ----------------------------------------------------------------------------
@@ -134,7 +148,7 @@ class KalmanSimpleParams:
 def on_tick(tick, row, state, position, params, out):  # type: ignore[no-untyped-def]
     """At most one intent."""
     second = (row.time_ns // SECOND_NS + IST_S) % DAY_S
-    closing = 0 <= params.flatten_at_s <= second
+    closing = 0 <= state.flatten_at_s <= second
     if state.pause > 0:
         state.pause -= 1
         return 0
@@ -152,7 +166,7 @@ def on_tick(tick, row, state, position, params, out):  # type: ignore[no-untyped
     if closing:
         if not long:
             return 0
-    elif row.tick_no <= params.warmup or second < params.start_at_s:
+    elif row.tick_no < params.warmup or second < params.start_at_s:
         return 0
     elif long:
         if not rel < -params.threshold:
@@ -179,9 +193,10 @@ def on_tick(tick, row, state, position, params, out):  # type: ignore[no-untyped
 def on_order(event, state, position):  # type: ignore[no-untyped-def]
     """Learn that the order in flight, or its cancellation, has come to its end.
 
-    After a restart a SNAPSHOT may name an order in flight that was forgotten.
+    After a restart a SNAPSHOT may name an order in flight that was forgotten. Orders that the engine
+    makes (a stop, closing everything) are not the strategy's to wait for.
     """
-    if event.strategy_seq == 0:
+    if event.strategy_seq == 0 or event.strategy_seq >= ENGINES:
         return
     if event.kind == SNAPSHOT and state.order_seq == 0 and event.status in WORKING:
         state.order_seq = event.strategy_seq
@@ -204,6 +219,7 @@ class KalmanSimpleCompiled(CompiledStrategy):
     """Form B."""
 
     name: ClassVar[str] = "kalman_simple"
+    indices = False  # it trades what it watches
     PARAMS = PARAMS
     STATE = STATE
     on_tick = staticmethod(on_tick)
@@ -212,6 +228,15 @@ class KalmanSimpleCompiled(CompiledStrategy):
     def __init__(self, **params: Any) -> None:
         self.settings = KalmanSimpleParams(**params)
         self.params = self.settings.record()
+        self.facts: SlotFacts | None = None
+
+    def prepare(self, facts: SlotFacts) -> None:
+        self.facts = facts
+
+    def fresh(self, scales: npt.NDArray[np.float64]) -> Records:
+        states: Records = np.zeros(len(scales), STATE)
+        states["flatten_at_s"] = (self.facts or SlotFacts(scales)).flatten_s(self.settings.flatten_at_s)
+        return states
 
 
 # ---- form A: plain Python ------------------------------------------------------------------------
@@ -232,19 +257,32 @@ class KalmanSimple(BaseStrategy):
     """Form A."""
 
     name = "kalman_simple"
+    indices = False
 
     def __init__(self, **params: Any) -> None:
         self.settings = KalmanSimpleParams(**params)
         self._start_at_s = seconds_of_day(self.settings.start_at)
-        self._flatten_at_s = seconds_of_day(self.settings.flatten_at) if self.settings.flatten_at else DAY_S
+        self._flatten_s: dict[int, int] = {}  # slot -> where it is not flatten_at
+        self._flatten_at_s = self.settings.flatten_at_s if self.settings.flatten_at else NEVER_S
         self._slots: dict[int, _Slot] = {}
+
+    def prepare(self, facts: SlotFacts) -> None:
+        if self.settings.flatten_at:
+            self._flatten_s = dict(enumerate(facts.flatten_s(self._flatten_at_s).tolist()))
+
+    def deciding(self, action: str, tick: TickView) -> None:
+        """BUY, SELL or EOD SELL is about to be asked for."""
+
+    def decided(self, action: str, tick: TickView) -> None:
+        """It was asked for, and the queue took it."""
 
     def on_tick(self, tick: TickView) -> None:
         slot = tick.slot
         mine = self._slots.get(slot)
         if mine is None:
             mine = self._slots[slot] = _Slot()
-        closing = (tick.time_ns // SECOND_NS + IST_S) % DAY_S >= self._flatten_at_s
+        second = (tick.time_ns // SECOND_NS + IST_S) % DAY_S
+        closing = second >= self._flatten_s.get(slot, self._flatten_at_s)
         if mine.pause > 0:
             mine.pause -= 1
         elif mine.order_id:
@@ -253,9 +291,7 @@ class KalmanSimple(BaseStrategy):
         elif closing:
             if self.position(slot) > 0:
                 self._order(tick, slot, mine, closing=True)
-        elif tick.tick_no > self.settings.warmup:
-            if (tick.time_ns // SECOND_NS + IST_S) % DAY_S < self._start_at_s:
-                return
+        elif tick.tick_no >= self.settings.warmup and second >= self._start_at_s:
             rel = tick.rel_diff
             if -self.settings.threshold <= rel <= self.settings.threshold:
                 return
@@ -266,7 +302,9 @@ class KalmanSimple(BaseStrategy):
     def _order(self, tick: TickView, slot: int, mine: _Slot, *, closing: bool) -> None:
         chosen = self.settings
         qty = self.position(slot)
+        action = "BUY" if qty <= 0 else "EOD SELL" if closing else "SELL"
         kind = "MARKET" if closing else chosen.order_type
+        self.deciding(action, tick)
         touch_px = (tick.bid_px if qty > 0 else tick.ask_px) or tick.last_px
         answer = self.place_order(
             "SELL" if qty > 0 else "BUY",
@@ -283,6 +321,7 @@ class KalmanSimple(BaseStrategy):
         mine.is_last = closing
         if answer.accepted:
             mine.order_id = answer.order_id
+            self.decided(action, tick)
         else:
             mine.pause = chosen.retry_ticks
 
@@ -305,7 +344,7 @@ class KalmanSimple(BaseStrategy):
 
     def on_order(self, event: np.void) -> None:
         slot, number, status = int(event["slot"]), int(event["strategy_seq"]), int(event["status"])
-        if number == 0:
+        if number == 0 or number >= ENGINES:
             return
         mine = self._slots.get(slot)
         if int(event["kind"]) == SNAPSHOT and status in WORKING and (mine is None or not mine.order_id):

@@ -43,10 +43,17 @@ CODES: Final[dict[str, Code]] = {
         WARNING, "All instruments are silent while frames come: nothing is opened until ticks come."
     ),
     "STALE_POSITION": Code(WARNING, "An instrument that is held has no fresh price: watch it at the broker."),
+    "FEEDS_DIVERGE": Code(
+        WARNING,
+        "Two brokers' feeds tell different prices: nothing is opened there until they agree; see both apps.",
+    ),
     # The broker
     "TOKEN_DEAD": Code(
         CRITICAL,
-        "Nothing can be sent, not even an exit: log in, then `kite-hft token`; or use the broker's app.",
+        "Nothing can be sent, not even an exit: `kite-hft login`, or close by hand in the broker's app.",
+    ),
+    "LOGIN_DUE": Code(
+        WARNING, "There is no token of today: nothing can be bought, sold or closed until `kite-hft login`."
     ),
     "BROKER_UNREACHABLE": Code(WARNING, "The order books cannot be read: check network and broker status."),
     "RATE_LIMITED": _once(
@@ -83,6 +90,9 @@ CODES: Final[dict[str, Code]] = {
     ),
     "NOT_RECONCILED": Code(
         CRITICAL, "The broker's books and the journal differ: nothing is sent until it is explained."
+    ),
+    "TRIGGER_ADOPTED": _once(
+        WARNING, "A trigger at the broker was taken for one whose record is lost: compare the broker's list."
     ),
     "ORDER_ADOPTED": _once(INFO, "A working order of an earlier run was taken over as external."),
     "RUN_CONTINUED": _once(

@@ -18,7 +18,7 @@ from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.lifecycle import LIVE, REPORT_OF, WORKING, Input, following
 from kite_hft.trading.positions import Cut, Fill, Position, fill_units
-from kite_hft.trading.unproven import Unproven
+from kite_hft.trading.unproven import Unproven, shows_less
 
 BUY: Final = int(Side.BUY)
 STOPS: Final = (OrderType.SL, OrderType.SLM)
@@ -56,7 +56,8 @@ class Order:
     order_id: str = ""
     filled: int = 0
     filled_units: int = 0
-    quantity_max: int = 0  # the most it may become while a modification is unanswered, or unproven
+    quantity_max: int = 0  # the most it may be while a modification is unanswered, unproven or not shown
+    quantity_min: int = 0  # the least that it was before its last modification; 0: it had none
     modifications: int = 0
     changed_ns: int = 0  # last answer that changed quantity or price: older rows are stale
     message: str = ""
@@ -177,7 +178,9 @@ class Book:
             self._by_strategy[name] = order
         self.orders[order.order_no] = order
         if order.parent:
-            self._join(order)
+            family = (order.strategy, order.parent)
+            first = self._by_strategy.get(family)
+            self.families.setdefault(family, [] if first is None else [first]).append(order)
         if order.tag:
             self._by_tag[order.tag] = order
         if order.status in LIVE:
@@ -190,12 +193,6 @@ class Book:
             self.orders.pop(order.order_no, None)
             self._by_tag.pop(order.tag, None)
             self._by_strategy.pop((order.strategy, order.strategy_seq), None)
-
-    def _join(self, order: Order) -> None:
-        family = (order.strategy, order.parent)
-        first = self._by_strategy.get(family)
-        members = self.families.setdefault(family, [] if first is None else [first])
-        members.append(order)
 
     def family(self, order: Order) -> list[Order]:
         """All slices of the intent that `order` is a part of, oldest first; of a whole order: itself."""
@@ -226,16 +223,19 @@ class Book:
     def ask_terms(self, order: Order, quantity: int) -> None:
         """A modification to `quantity` is on its way: count the worst, of any before that is in doubt too."""
         exposed = order.open_quantity
+        order.quantity_min = min(order.quantity, order.quantity_min or order.quantity)
         order.quantity_max = max(order.quantity, order.quantity_max, quantity)
         order.modifications += 1
         self._expose(order, order.open_quantity - exposed)
 
     def set_terms(
-        self, order: Order, quantity: int, px: int, trigger_px: int, now_ns: int, order_type: int = 0
-    ) -> Change:
+        self, order: Order, quantity: int, px: int, trigger_px: int, now_ns: int, order_type: int = 0,
+        *, shown: bool = True,
+    ) -> Change:  # fmt: skip
         """Quantity, prices and type as they now stand at the broker; ends an unanswered modification.
 
-        `order_type` 0: as it was.
+        `order_type` 0: as it was. Not `shown`: the broker has taken it, and the exchange may turn it down:
+        where it is less, the larger quantity counts until a row of the order tells.
         """
         exposed, kind, before = order.open_quantity, order_type or order.order_type, order.status
         if kind in STOPS and order.order_type not in STOPS:
@@ -244,7 +244,9 @@ class Book:
         changed = stood != (quantity, px, trigger_px, kind)
         order.order_type = kind
         order.quantity, order.px, order.trigger_px = max(quantity, order.filled), px, trigger_px
-        order.quantity_max, order.unproven, order.changed_ns = 0, None, now_ns
+        most = 0 if shown else max(stood[0], order.quantity_max)
+        order.quantity_max = most if most > order.quantity else 0
+        order.unproven, order.changed_ns = None, now_ns
         self._expose(order, order.open_quantity - exposed)
         return Change(order, before, terms=changed)
 
@@ -263,10 +265,8 @@ class Book:
         filled = min(report.filled_quantity, max(order.quantity, order.quantity_max, report.quantity))
         got_quantity = got_units = 0
         if filled > order.filled:
-            scale = self._scale(order)
-            got_quantity, got_units = self._fill(
-                order, filled, fill_units(report.average_price, filled, scale)
-            )
+            units = fill_units(report.average_price, filled, self._scale(order))
+            got_quantity, got_units = self._fill(order, filled, units)
             if guessed:
                 self.unpriced[order.order_no] = now_ns
         elif 0 < filled == order.filled and (order.order_no in self.unpriced or not order.filled_units):
@@ -275,6 +275,8 @@ class Book:
             self._revalue(order, order.filled_units + got_units)
         if report.average_price and not guessed and filled == order.filled:
             self.unpriced.pop(order.order_no, None)
+        if shows_less(order, report):
+            order.quantity_max = 0
         self._move(order, Input.REARM if rearmed else REPORT_OF[report.status], now_ns)
         if report.message and order.status is OrderStatus.REJECTED:
             order.message = report.message

@@ -68,9 +68,16 @@ class Confirmed:
     order_id: str
 
 
+TOKEN_DEAD: Final = "TokenException"
+NOT_PERMITTED: Final = "PermissionException"
+NO_SUCH_ORDER: Final = "NoSuchOrder"
+"""Words of Refused.error_type that mean something to the order stage: the session has ended; the machine or
+the app may not trade; the call named an order that is not there, which proves nothing of a placement."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Proof that no order came of it."""
+    """Proof that no order came of it. error_type: one of the words above, or the broker's own."""
 
     error_type: str
     message: str
@@ -117,6 +124,7 @@ class OrderReport:
     order_timestamp: str = ""
     exchange_timestamp: str = ""
     placed_by: str = ""
+    account: str = ""  # whose order it is, where the broker says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +301,15 @@ class BasketMargin:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """An adapter: all that differs between brokers, as functions and data."""
+    """An adapter: all that differs between brokers, as functions and data.
+
+    modify takes order id, instrument, quantity, price, trigger price, order type, protection percent. Of
+    these 0 leaves a term as it is; with modify_whole price, trigger price and type are given always.
+    trigger_legs_max: legs of one trigger; 0: the broker takes none. trigger_limit_apart: a leg's limit may
+    lie elsewhere than its trigger price. order_paths: calls whose path begins so go to the broker's host
+    for orders, where it has one. protection_percent: (least, most) that MARKET and SL-M orders may ask for.
+    catch_all: business refusals (an order type that is not taken) come under a code that proves nothing.
+    """
 
     name: str
     place: Callable[[OrderRequest], HttpRequest]
@@ -322,3 +338,9 @@ class Broker:
     parse_holdings: Callable[[bytes], list[HoldingReport]]
     basket_margin: Callable[[Sequence[OrderRequest]], HttpRequest]
     parse_basket_margin: Callable[[bytes], BasketMargin]
+    modify_whole: bool = False
+    trigger_legs_max: int = 2
+    trigger_limit_apart: bool = True
+    order_paths: tuple[str, ...] = ()
+    protection_percent: tuple[float, float] = (0.0, 100.0)
+    catch_all: bool = False

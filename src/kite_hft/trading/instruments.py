@@ -3,12 +3,15 @@
 An instrument gets a slot (0, 1, 2, ...) for the run; ticks, kernels and intents carry slots only.
 Read from Kite's CSV dump (specs: columns instrument_token .. exchange), to which multiplier and
 freeze quantity are added from elsewhere: Kite's dump has neither, and an instrument without them
-is not tradable in derivatives.
+is not tradable in derivatives. A run's own list has the Upstox key as well, and why an instrument
+is barred.
 """
 
 from __future__ import annotations
 
 import csv
+import io
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -18,7 +21,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from kite_hft.units import px_from_price
+from kite_hft.plain import DATA_BYTES_MAX, plain_text
+from kite_hft.units import OFF_GRID_MAX, PriceError, px_from_price
 
 INDEX_SEGMENT: Final = 9
 SCALE_DEFAULT: Final = 100
@@ -39,7 +43,7 @@ CSV_COLUMNS: Final = (
     "segment",
     "exchange",
 )
-EXTRA_COLUMNS: Final = ("multiplier", "freeze_quantity")
+EXTRA_COLUMNS: Final = ("multiplier", "freeze_quantity", "upstox_key", "barred")
 
 
 class InstrumentError(ValueError):
@@ -65,6 +69,8 @@ class Instrument:
     strike_px: int = 0
     multiplier: int | None = None
     freeze_quantity: int | None = None
+    upstox_key: str = ""  # SEGMENT|IDENT; "": not known there
+    barred: str = ""  # why nothing is opened in it, whatever the day; "": it is
 
     @property
     def is_index(self) -> bool:
@@ -82,11 +88,17 @@ def scale_of_token(token: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentTable:
-    """All instruments of a run, by slot, token and EXCHANGE:SYMBOL."""
+    """All instruments of a run, by slot, token, EXCHANGE:SYMBOL and Upstox key.
+
+    A name that several rows bear (a share and an index, two series) is not in `by_key`: it stands for
+    none of them. `ambiguous` has these names and their rows.
+    """
 
     rows: tuple[Instrument, ...]
     by_token: dict[int, Instrument] = field(default_factory=dict)
     by_key: dict[str, Instrument] = field(default_factory=dict)
+    by_upstox_key: dict[str, Instrument] = field(default_factory=dict)
+    ambiguous: dict[str, list[Instrument]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for slot, row in enumerate(self.rows):
@@ -95,7 +107,14 @@ class InstrumentTable:
             if row.token in self.by_token:
                 raise InstrumentError(f"token {row.token} stands twice: {row.key}")
             self.by_token[row.token] = row
-            self.by_key[row.key] = row
+            if (known := self.by_key.setdefault(row.key, row)) is not row:
+                self.ambiguous.setdefault(row.key, [known]).append(row)
+            if row.upstox_key:
+                if row.upstox_key in self.by_upstox_key:
+                    raise InstrumentError(f"Upstox key {row.upstox_key} stands twice: {row.key}")
+                self.by_upstox_key[row.upstox_key] = row
+        for key in self.ambiguous:
+            del self.by_key[key]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -119,12 +138,21 @@ class InstrumentTable:
         return InstrumentTable(tuple(replace(row, slot=slot) for slot, row in enumerate(rows)))
 
     def resolve(self, name: str | int) -> Instrument:
-        """By `EXCHANGE:SYMBOL` or by token.
+        """By `EXCHANGE:SYMBOL`, by token (digits are one, too), or by Upstox key (`NSE_FO|55775`).
 
         Raises:
-            InstrumentError: not in the table; the message names the nearest known keys.
+            InstrumentError: not in the table, then the message names the nearest known keys; or a name
+                of several, then it lists them.
         """
-        found = self.by_token.get(name) if isinstance(name, int) else self.by_key.get(name)
+        if isinstance(name, int) or name.isdecimal():
+            found = self.by_token.get(int(name))
+        else:
+            found = self.by_key.get(name) or self.by_upstox_key.get(name)
+        if found is None and (several := self.ambiguous.get(str(name))):
+            raise InstrumentError(
+                f"{name!r} names {len(several)} instruments: {'; '.join(map(candidate, several))}: "
+                "say which by its token or Upstox key"
+            )
         if found is None:
             import difflib
 
@@ -132,6 +160,27 @@ class InstrumentTable:
             hint = f"; did you mean {', '.join(near)}?" if near else ""
             raise InstrumentError(f"instrument {name!r} is not in today's list{hint}")
         return found
+
+
+def candidate(row: Instrument) -> str:
+    """One of several instruments, told apart from the others."""
+    known = [f"token {row.token}", row.segment, row.kind, row.name, row.expiry, row.upstox_key]
+    return " ".join(text for text in known if text)
+
+
+def strike_units(strike: float, scale: int) -> int:
+    """A strike in units of 1/scale rupee; 0.0: none. Unlike a price it needs not fit 32 bits.
+
+    Raises:
+        PriceError: no number, below 0, or off the unit.
+    """
+    units = strike * scale
+    if not (math.isfinite(units) and units >= 0):
+        raise PriceError(f"strike {strike!r} at scale {scale} is no price")
+    whole = round(units)
+    if abs(units - whole) > OFF_GRID_MAX + units * 2**-51:
+        raise PriceError(f"strike {strike!r} is not a multiple of 1/{scale}")
+    return whole
 
 
 def _row(slot: int, cells: dict[str, str], where: str) -> Instrument:
@@ -153,9 +202,11 @@ def _row(slot: int, cells: dict[str, str], where: str) -> Instrument:
             scale=scale,
             name=sys.intern(cells["name"]),
             expiry=sys.intern(cells["expiry"]),
-            strike_px=px_from_price(float(cells["strike"] or 0), 100),
+            strike_px=strike_units(float(cells["strike"] or 0), scale),
             multiplier=_optional(cells.get("multiplier")),
             freeze_quantity=_optional(cells.get("freeze_quantity")),
+            upstox_key=cells.get("upstox_key") or "",
+            barred=cells.get("barred") or "",
         )
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise InstrumentError(f"{where}: {error}") from error
@@ -166,7 +217,7 @@ def _optional(text: str | None) -> int | None:
 
 
 def parse_csv(lines: Iterable[str], where: str = "instruments") -> InstrumentTable:
-    """Kite's instrument dump (with or without our two extra columns) as a table.
+    """Kite's instrument dump (with or without our extra columns) as a table.
 
     Raises:
         InstrumentError: a missing column, an unreadable cell or a doubled token, with its line.
@@ -184,12 +235,15 @@ def parse_csv(lines: Iterable[str], where: str = "instruments") -> InstrumentTab
 
 def read_csv(path: Path) -> InstrumentTable:
     """`parse_csv` of a file."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return parse_csv(file, str(path))
+    try:
+        text = plain_text(path, most=DATA_BYTES_MAX)
+    except UnicodeDecodeError as error:
+        raise InstrumentError(f"{path}: {error}") from error
+    return parse_csv(io.StringIO(text, newline=""), str(path))
 
 
 def write_csv(table: InstrumentTable, path: Path) -> None:
-    """The table in Kite's columns plus multiplier and freeze_quantity; `read_csv` reads it back."""
+    """The table in Kite's columns plus EXTRA_COLUMNS; `read_csv` reads it back."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*CSV_COLUMNS, *EXTRA_COLUMNS])
@@ -205,7 +259,7 @@ def csv_row(row: Instrument) -> list[str]:
         row.name,
         "0.0",
         row.expiry,
-        f"{row.strike_px / 100:g}",
+        repr(row.strike_px / row.scale),
         f"{row.tick_px / row.scale:.7f}".rstrip("0").rstrip(".") or "0",
         str(row.lot_size),
         row.kind,
@@ -213,4 +267,6 @@ def csv_row(row: Instrument) -> list[str]:
         row.exchange,
         "" if row.multiplier is None else str(row.multiplier),
         "" if row.freeze_quantity is None else str(row.freeze_quantity),
+        row.upstox_key,
+        row.barred,
     ]

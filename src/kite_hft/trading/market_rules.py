@@ -22,7 +22,7 @@ TABLES: Final = (
     "forbidden", "protection", "freeze", "multiplier", "circuit", "limits", "gtt", "square_off",
     "closing_auction", "late_band", "auction_market", "restricted", "day_end", "expiry",
 )  # fmt: skip
-_NOTES: Final = frozenset(("valid_from", "valid_to", "source", "confidence"))
+_NOTES: Final = frozenset(("valid_from", "valid_to", "source", "confidence", "broker"))
 
 Row = Mapping[str, Any]
 
@@ -243,8 +243,11 @@ class MarketRules:
         return rows[0]
 
 
-def market_rules(data: Any, day: dt.date) -> MarketRules:
+def market_rules(data: Any, day: dt.date, broker: str = "") -> MarketRules:
     """The rules of `day` from the content of a rules file.
+
+    broker: rows with this word in a column `broker` count before those that name none; rows of
+    another broker do not count.
 
     Raises:
         MarketRulesError: a table is missing, unknown or has an unusable row.
@@ -255,7 +258,7 @@ def market_rules(data: Any, day: dt.date) -> MarketRules:
     missing = set(TABLES) - set(data)
     if unknown or missing:
         raise MarketRulesError(f"tables unknown: {sorted(unknown)}, missing: {sorted(missing)}")
-    tables = {name: _rows_of_day(name, data[name], day) for name in TABLES}
+    tables = {name: _rows_of_day(name, data[name], day, broker) for name in TABLES}
     try:
         return MarketRules(
             name=str(data["name"]),
@@ -299,8 +302,9 @@ def market_rules(data: Any, day: dt.date) -> MarketRules:
         raise MarketRulesError(f"a row of the market rules cannot be read: {error!r}") from error
 
 
-def _rows_of_day(table: str, rows: Any, day: dt.date) -> tuple[Row, ...]:
-    """Rows valid on the day. Of rows that are about the same thing only the newest remains."""
+def _rows_of_day(table: str, rows: Any, day: dt.date, broker: str) -> tuple[Row, ...]:
+    """Rows valid on the day and at the broker. Of rows that are about the same thing one remains: his own
+    before one for all, then the newest."""
     newest: dict[str, Row] = {}
     for number, row in enumerate(rows):
         lacking = [name for name in ("valid_from", "source", "confidence") if name not in row]
@@ -308,10 +312,17 @@ def _rows_of_day(table: str, rows: Any, day: dt.date) -> tuple[Row, ...]:
             raise MarketRulesError(f"table {table}, row {number + 1} has no {', '.join(lacking)}")
         if not row["valid_from"] <= day <= row.get("valid_to", dt.date.max):
             continue
+        if row.get("broker", broker) != broker:
+            continue
         key = repr([(n, row[n]) for n in _subject(row)])
-        if key not in newest or row["valid_from"] >= newest[key]["valid_from"]:
+        if key not in newest or _rank(row) >= _rank(newest[key]):
             newest[key] = row
     return tuple(newest.values())
+
+
+def _rank(row: Row) -> tuple[bool, dt.date]:
+    """Of two rows about the same thing the one that ranks higher counts."""
+    return "broker" in row, row["valid_from"]
 
 
 def _subject(row: Row) -> list[str]:

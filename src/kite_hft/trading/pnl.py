@@ -66,8 +66,8 @@ class CostBook:
         return more
 
     def of_position(self, position: Position) -> int:
-        """Paise that the orders of a position have cost, without the depository's day charge."""
-        self.settle()
+        """Paise that the orders of a position have cost, without the depository's day charge; as of the last
+        `settle`."""
         return self._of_position.get((position.strategy, position.slot, position.product), 0)
 
     def _settle(self, order: Order) -> None:

@@ -104,7 +104,7 @@ class Ports:
     on_book(read, body, asked_ns): gets each book of the broker's that could be read, as it came.
     fresh(slot): a tick has come since its connection was made. open_for(slot): for how many ns its session
     is open, -1: it is closed. use_token: the transport goes on with another access token. killed: why the
-    account is killed (the latch outside, engine/latch.py), "": it is not; asked before each call that
+    account is killed (the latch outside, engine/orders/latch.py), "": it is not; asked before each call that
     leaves. kill_flat, killed_by: what else the latch says. kill(reason, flatten) sets it, unkill(by) ends it.
     holds: strategies that an earlier run left held; keep_holds keeps them for the next one. synced_seq:
     the last record of the journal that is on the disk. journal_state: why it cannot be written, and why

@@ -84,17 +84,19 @@ def family_events(
     others = [member for member in members if member is not order]
     whole = whole_of(members)
     told = Change(whole, change.before, change.fill_quantity, change.fill_units, change.terms)
-    events = []
-    for kind in event_kinds(change):
+    before = _status([change.before if member is order else member.status for member in members])
+    events, kinds = [], event_kinds(change)
+    for kind in kinds:
         if kind in _ENDS:
             living = any(member.status not in TERMINAL for member in others)
-            before = _status([change.before if member is order else member.status for member in members])
             if living and before is whole.status:  # else the others are told of: they stand otherwise
                 continue
             kind = EventKind.UPDATED if living else _END_OF[whole.status]
-        elif (kind is EventKind.ACCEPTED and not _cleared(change, others)) or (
-            kind in _ONCE and any(m.status is not OrderStatus.NEW and m.sent_ns for m in others)
-        ):
+        elif kind is EventKind.ACCEPTED and not _cleared(change, others):
+            if before is whole.status or len(kinds) > 1:
+                continue  # it was accepted with another, and stands as it stood
+            kind = EventKind.UPDATED
+        elif kind in _ONCE and any(m.status is not OrderStatus.NEW and m.sent_ns for m in others):
             continue
         events.append(order_event(kind, told, reason, position, instrument, now_ns))
     return events

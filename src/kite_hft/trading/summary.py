@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
-from kite_hft.layout import Product
+from kite_hft.layout import OrderStatus, Product
 from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.gate.states import States
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.pnl import CostBook, Pnl, account, breakdown, parts
 from kite_hft.trading.positions import Position, divide_half_even, paise_of_units
 from kite_hft.trading.records import name_of
 from kite_hft.trading.sending.outbox import Outbox
 
+REJECTED: Final = OrderStatus.REJECTED
+_NUMBER: Final = re.compile(r"\d[\d.,]*")
 _TOTALS: Final = (
     "probes",
     "sent",
@@ -44,6 +49,16 @@ _HEARD: Final = (
 """What the broker said beyond plain answers, and what others did on the account."""
 
 
+def show_states(outbox: Outbox, states: States, *, active: bool) -> None:
+    """The states of the engine as gauges. active: it may open something, as far as the stage goes."""
+    gauge, halted, reducing = outbox.gauge, bool(outbox.halted), bool(states.reducing)
+    gauge("state_active", int(active and not (halted or reducing or states.killed)))
+    gauge("state_halted", int(halted))
+    gauge("state_reducing", int(reducing and not halted))
+    gauge("market_halted", int(states.market_halted))
+    gauge("token_dead", int(bool(states.token_dead)))
+
+
 def show_pnl(
     outbox: Outbox, book: Book, instruments: InstrumentTable, costs: CostBook, mark: Callable[[int], int]
 ) -> Pnl:
@@ -66,7 +81,9 @@ def report(
     orders: dict[str, Any] = {
         "intents": outbox.totals["intents"],
         "refused": dict(sorted(outbox.refused.items())),
+        "refused_for": dict(sorted(outbox.refused_for.items())),
     }
+    orders["rejected_for"] = _commonest([o.message for o in book.orders.values() if o.status is REJECTED])
     orders |= {name: outbox.totals[name] for name in _TOTALS}
     orders["heard"] = {name: outbox.totals[name] for name in _HEARD}
     orders |= {"halted": outbox.halted, "strategies_hung": sorted(outbox.hung)}
@@ -75,6 +92,16 @@ def report(
         "pnl_paise": breakdown(book, instruments, costs, mark),
         "positions": positions(book, instruments, costs, mark),
     }
+
+
+def _commonest(messages: list[str]) -> dict[str, int]:
+    """The words that the broker has said most often, whatever their numbers, as he said them first, and how
+    often: {} where nothing was rejected."""
+    kinds = [_NUMBER.sub("#", message) for message in messages]
+    if not kinds:
+        return {}
+    kind, times = Counter(kinds).most_common(1)[0]
+    return {messages[kinds.index(kind)]: times}
 
 
 def positions(

@@ -1,4 +1,8 @@
-"""Layer 2, orders process, hot while a modification is in doubt: one whose answer proves nothing.
+"""Layer 2, orders process, hot while a modification is in doubt: taken and not shown, or not even taken.
+
+The broker's word for a change means that he has passed it on: the exchange may turn it down, for one because
+the order has filled meanwhile, and the old terms stand. Where it makes an order smaller, the larger quantity
+may fill until a row of the order shows the smaller one. One whose answer proves nothing is worse.
 
 It may reach the broker long after its request was given up, as placements do. Until then the order can
 become the one or the other, and the worse of both counts. It is over when the book shows the new terms, or
@@ -8,9 +12,10 @@ when two whole reads past the absence horizon agree about any others.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-from kite_hft.layout import OrderType
+from kite_hft.layout import OrderStatus, OrderType
+from kite_hft.trading.broker import OrderReport
 
 Terms = tuple[int, int, int, int]
 """Quantity, price, trigger price, order type; a price that the type does not take is 0."""
@@ -20,6 +25,24 @@ _SHOWN_AS: Final = {OrderType.MARKET: OrderType.LIMIT, OrderType.SLM: OrderType.
 """How a protected order shows."""
 _PRICED: Final = (OrderType.LIMIT, OrderType.SL)
 _TRIGGERED: Final = (OrderType.SL, OrderType.SLM)
+
+
+class Resizable(Protocol):
+    """What an order is asked for here (book.Order)."""
+
+    quantity: int
+    quantity_max: int
+    quantity_min: int
+
+
+def shows_less(order: Resizable, report: OrderReport) -> bool:
+    """The report proves that the exchange has made the order smaller. An older one, come late, never does:
+    the order was never so small before. One of a change on its way may show what was asked for: no proof.
+    """
+    return (
+        order.quantity_max > order.quantity == report.quantity < order.quantity_min
+        and report.status is not OrderStatus.PENDING
+    )
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ ROOMS: Final = {
     "prices": {
         "chain": "simulator and engine as processes: sent = received = decoded = published = computed",
         "pool": "9,000 instruments on three connections at 18,000 ticks/s: nothing lost, memory flat",
-        "decode": "random Kite frames against the official SDK's parser, with printed coverage",
+        "decode": "random frames of a broker against its official SDK's parser, with printed coverage",
     },
     "journal": {
         "journal": "every file that a power cut may leave, every failing disk call: nothing lost or invented",
@@ -35,11 +35,23 @@ ROOMS: Final = {
         "recon": "starts after whatever happened meanwhile: positions equal, the second a no-op",
         "stale": "old prices, gaps, skewed clocks: nothing opens, every exit passes",
     },
+    "brokers": {
+        "conformance": "what every broker adapter has to promise, row by row: for writing another one",
+    },
     "kill": {
         "kill": "the kill latch by command, file, signal and limit: nothing opens after it, all is cancelled",
     },
     "crash": {
         "crash": "processes die at every store and system call of the order path, nothing lost or doubled",
+    },
+    "keys": {
+        "creds": "a vault's bits flipped, cut, opened by others, broken off while written: refused, whole",
+    },
+    "shield": {
+        "tls": "wrong certificates at every way out: refused, no byte of a request arrives",
+        "formats": "nothing imports or reads a format that runs code; numba's cache alone, in workers",
+        "build-id": "four builds, all pairs: no shared memory or snapshot of another one is taken",
+        "secrets": "canaries through a run with crashes, alerts and an incident pack: 0 hits anywhere",
     },
     "alerts": {
         "alerts": "each alert at every sink within 5 s of its fault, once, journalled, till acknowledged",
@@ -67,12 +79,12 @@ def main(argv: list[str]) -> int:
         for folder, campaigns in ROOMS.items():
             print(f"\n{folder}")
             for name, what in campaigns.items():
-                print(f"  {name:9} {what}")
+                print(f"  {name:11} {what}")
         return 0 if argv else 2
     if argv[0] not in folder_of:
         print(f"verify: no campaign {argv[0]!r}; there are {', '.join(folder_of)}", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"kite_hft.verify.{folder_of[argv[0]]}.{argv[0]}")
+    module = importlib.import_module(f"kite_hft.verify.{folder_of[argv[0]]}.{argv[0].replace('-', '_')}")
     return int(module.main(argv[1:]))
 
 

@@ -9,8 +9,8 @@ import pytest
 import typer
 
 from kite_hft.app.picture import Picture, by_strategy, root_of, told
-from kite_hft.engine.ledger import Ledger
-from kite_hft.engine.runs import Account, NoRun, RunNote
+from kite_hft.engine.runs.ledger import Ledger
+from kite_hft.engine.runs.runs import Account, NoRun, RunNote
 from kite_hft.trading.book import Book
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.pnl import CostBook

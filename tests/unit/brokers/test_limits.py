@@ -35,6 +35,9 @@ def test_the_other_brokers_rules() -> None:
         assert 0.9 * granted[window.window_s] < window.calls <= granted[window.window_s]
         assert window.calls - window.reserved == 0.8 * granted[window.window_s], "a fifth is for exits"
     assert found.all_windows == limits().all_windows
+    assert {w.window_s: w.calls for w in found.other_windows} == {60: 490, 1800: 1990}
+    assert (found.connections, found.instruments_per_connection) == (2, found.extras["keys_full"])
+    assert all(value == int(value) for value in found.extras.values())
 
 
 @pytest.mark.parametrize("path", sorted(RULES.parent.glob("*_2026-04-01.yaml")), ids=lambda p: p.stem)

@@ -61,16 +61,21 @@ def test_batches_are_counted_as_one_by_one(
             assert np.array_equal(found, buckets(twin, histogram)), what
 
 
+@pytest.mark.parametrize("field", ["oi_day_high", "oi"])
 def test_a_stamp_counts_from_the_intended_time_over_the_wrap(
-    pair: tuple[CounterWriter, CounterReader],
+    pair: tuple[CounterWriter, CounterReader], field: str
 ) -> None:
+    """A feed that has no highest open interest of the day has the stamp in its open interest."""
     writer, reader = pair
     now_us = 5 * 2**32 + 40  # 40 us after the stamp's clock went through zero
     ticks = np.zeros(5, TICK)
     ticks["kind"] = TickKind.FULL
     ticks["kind"][3] = TickKind.QUOTE  # carries no such field
     # 100 us ago, before the wrap; in the future; none; a quote; 10 us ago
-    ticks["oi_day_high"] = [2**32 - 60, 41, 0, 30, 30]
+    ticks[field] = [2**32 - 60, 41, 0, 30, 30]
+    if field == "oi_day_high":
+        ticks["oi"] = 20  # is looked at where there is no other
+        ticks["oi"][2] = 0
     writer.record_stamps(0, ticks, 5, now_us * US + 999)
     found = reader.histogram(0)
     assert found.sum() == 2 and found[bucket_of(100 * US)] == 1 and found[bucket_of(10 * US)] == 1

@@ -43,7 +43,7 @@ def test_plain_orders_are_made_without_the_slow_one(kind: OrderType) -> None:
     def never(request: OrderRequest) -> bytes:
         raise AssertionError("it was asked")
 
-    quick = _kite_form.Placing(HttpRequest, "/x", FORM, never)
+    quick = _kite_form.KitePlacing(HttpRequest, "/x", FORM, never)
     request = OrderRequest(PLAIN, Side.SELL, kind, Product.MIS, Validity.DAY, 75, 10_050, 10_000, tag="abc1")
     assert quick(request) == HttpRequest("POST", "/x", place_form(request), FORM)
     with pytest.raises(AssertionError, match="asked"):
@@ -51,4 +51,4 @@ def test_plain_orders_are_made_without_the_slow_one(kind: OrderType) -> None:
     with pytest.raises(TypeError):
         quick(("POST", "/x"))
     with pytest.raises(TypeError):
-        _kite_form.Placing(list, "/x", FORM, never)
+        _kite_form.KitePlacing(list, "/x", FORM, never)

@@ -36,6 +36,23 @@ def test_a_row_is_its_slots_latest_record(held: segment.Segment) -> None:
     assert reader.unstable == 0
 
 
+def test_heads_of_many_rows(held: segment.Segment) -> None:
+    writer, reader = _table.TableWriter(held.view), _table.TableReader(held.view)
+    records = np.zeros(2, layout.TICK)
+    records["slot"], records["last_px"], records["recv_ns"] = [3, 9], [-7, 2**31 - 1], [5, 2**62]
+    writer.put(records)
+    slots = np.array([9, 4, 3, 10, 3], np.uint32)
+    px, recv_ns = np.full(5, 99, np.int32), np.full(5, 99, np.int64)
+    reader.heads(slots, px, recv_ns)
+    assert px.tolist() == [2**31 - 1, 0, -7, 0, -7] and recv_ns.tolist() == [2**62, 0, 5, 0, 5]
+    for wrong in (
+        (slots[:4], px, recv_ns), (slots, px[:4], recv_ns), (slots, px, recv_ns[:4]),
+        (slots.astype(np.int64), px, recv_ns), (slots, recv_ns, recv_ns), (slots, px, px),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"bytes|room for"):
+            reader.heads(*wrong)
+
+
 def test_n_limits_what_is_written(held: segment.Segment) -> None:
     _table.TableWriter(held.view).put(segments.ticks(0, 5), 2)
     reader, out = _table.TableReader(held.view), np.zeros(1, layout.TICK)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import resource
+import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,3 +150,30 @@ def test_wrong_uses_are_named(held: segment.Segment, other: segment.Segment) -> 
         _wait.Waiter(reading.view, "spin")
         with pytest.raises(BufferError):
             _wait.Waiter(reading.view, "park")
+
+
+@pytest.mark.parametrize("strategy", ["spin", "yield"])
+def test_a_look_ends_with_a_head_a_descriptor_or_the_time(
+    held: segment.Segment, other: segment.Segment, strategy: str
+) -> None:
+    waiter = _wait.Waiter([held.view, other.view], strategy)
+    fd = os.eventfd(0, os.EFD_NONBLOCK)
+    try:
+        with select.epoll() as epoll:
+            epoll.register(fd, select.EPOLLIN)
+            began_ns = time.monotonic_ns()
+            assert waiter.look([0, 0], epoll.fileno(), 20_000, 3_000) == 0
+            assert began_ns < waiter.silent_ns <= time.monotonic_ns()
+            assert waiter.look([0, 0], epoll.fileno(), LONG_NS, 3_000) == 0, "so that signals are handled"
+            os.eventfd_write(fd, 1)
+            assert waiter.look([0, 0], epoll.fileno(), LONG_NS, 3_000) == _wait.DESCRIPTOR_READY
+            assert waiter.silent_ns < 0, "it was not silent at any look of this call"
+            _ring.RingWriter(other.view).publish(segments.ticks(0, 3))
+            assert waiter.look([0, 0], epoll.fileno(), LONG_NS, 3_000) == _wait.HEAD_MOVED
+            assert waiter.silent_ns < 0, "nobody has looked"
+            assert waiter.look([0, 3], epoll.fileno(), LONG_NS, 3_000) == _wait.DESCRIPTOR_READY
+        assert waiter.look([0, 3], -1, LONG_NS, 3_000) == _wait.DESCRIPTOR_READY, "no set: somebody must look"
+    finally:
+        os.close(fd)
+    with pytest.raises(ValueError, match="1 heads for 2 segments"):
+        waiter.look([0], -1, 1, 1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import segments
 
-from kite_hft import _ring, layout
+from kite_hft import _ring, builds, layout
 from kite_hft.layout import SegmentKind
 from kite_hft.memory import header, segment
 
@@ -50,9 +50,7 @@ def test_each_field_has_its_error(tmp_path: Path, field: str, value: Any, error:
 def test_a_wrong_build_is_refused_naming_both_fingerprints(tmp_path: Path, field: str) -> None:
     path = segments.make(tmp_path, KIND)
     theirs = 0x0123456789ABCDEF
-    mine = {"layout_fingerprint": layout.LAYOUT_FINGERPRINT, "build_fingerprint": _ring.BUILD_FINGERPRINT}[
-        field
-    ]
+    mine = {"layout_fingerprint": layout.LAYOUT_FINGERPRINT, "build_fingerprint": builds.fingerprint()}[field]
     segments.forge(path, **{field: theirs})
     with pytest.raises(segment.SegmentError, match=f"(?s){theirs:016x}.*{mine:016x}.*one build"):
         segment.attach(path, KIND, writable=True)
@@ -61,6 +59,14 @@ def test_a_wrong_build_is_refused_naming_both_fingerprints(tmp_path: Path, field
 def test_stale_compiled_modules_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "LAYOUT_FINGERPRINT", 0xABC)
     with pytest.raises(segment.LayoutMismatch, match=r"0000000000000abc.*make build"):
+        segments.make(tmp_path, KIND)
+
+
+def test_modules_of_several_builds_are_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builds, "_mixed_here", lambda: "_queue has id 1, this build 2")
+    with pytest.raises(segment.BuildMismatch, match=r"_queue has id 1.*make build"):
         segments.make(tmp_path, KIND)
 
 

@@ -197,6 +197,10 @@ def test_the_note_of_a_failure_reaches_the_next_process(tmp_path: Path) -> None:
     again = reopen_journal(path, allow_memory=True)
     os.close(again.fd)
     assert again.failed == "journal sync failed: Input/output error"
+    failure_note(path).write_bytes(b"")  # a full disk takes a name, and no more
+    again = reopen_journal(path, allow_memory=True)
+    os.close(again.fd)
+    assert "could not be written" in again.failed
     failure_note(path).unlink()
     note_failure(tmp_path / "no" / "journal", "nowhere")  # harmless
 

@@ -259,6 +259,19 @@ def test_rows_of_another_build_are_refused(tmp_path: Path, monkeypatch: pytest.M
         Recording(path)
 
 
+def test_which_run_recorded_it_is_told_and_another_does_not_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "ticks-0.rec"
+    made = Origin(Kind.ROWS, 0, DIGEST, 1_000, 5_000_001_000, "kite", 7, 8, 9)
+    RecordingWriter(path, made, BOOT, PAGE).close()
+    assert Recording(path).origin == made
+    assert [describe(path)[name] for name in ("build", "config", "rules")] == [f"{n:016x}" for n in (7, 8, 9)]
+    for other in ((6, 8, 9), (7, 6, 9), (7, 8, 6)):
+        with pytest.raises(RecordingError, match="another build, configuration or rules"):
+            RecordingWriter(
+                path, Origin(Kind.ROWS, 0, DIGEST, 1_000, 5_000_001_000, "kite", *other), BOOT, PAGE
+            )
+
+
 def test_names(tmp_path: Path) -> None:
     assert (file_name(Kind.ROWS, 2), file_name(Kind.FRAMES, 0)) == ("ticks-2.rec", "frames-0.rec")
     (tmp_path / "ticks-0.rec").touch()

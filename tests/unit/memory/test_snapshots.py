@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kite_hft import builds
 from kite_hft.memory import snapshots
 from kite_hft.memory.snapshots import HEAD, SnapshotWriter, half_path, newest_number, read_newest
 
@@ -56,7 +57,7 @@ def test_a_damaged_half_gives_way_to_the_other(
     writer = SnapshotWriter(tmp_path, "s")
     writer.write(tree(1))
     if at == "other build":
-        monkeypatch.setattr(snapshots, "BUILD_FINGERPRINT", 7)
+        monkeypatch.setattr(builds, "fingerprint", lambda: 7)
     writer.write(tree(2))
     monkeypatch.undo()
     path = half_path(tmp_path, "s", 0)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from kite_hft.stages.feed import HEARTBEAT_NS, TOKENS_PER_MESSAGE, Feed, subscription
+from kite_hft.brokers.kite.wire import KITE_WORDS, TOKENS_PER_MESSAGE, subscription
+from kite_hft.stages.feed import HEARTBEAT_NS, Feed
+from kite_hft.trading.feed_words import FeedWords
 
 S = 1_000_000_000
 
@@ -39,13 +42,13 @@ class FakeSink:
 class Made:
     """A started feed of tokens 100, 101, ... in slots 0, 1, ..."""
 
-    def __init__(self, *modes: str) -> None:
+    def __init__(self, *modes: str, words: FeedWords = KITE_WORDS) -> None:
         self.sink = FakeSink()
         self.beats: list[int] = []
         self.log: list[str] = []
         tokens = {100 + slot: mode for slot, mode in enumerate(modes)}
         slots = {token: token - 100 for token in tokens}
-        self.feed = Feed(self.sink, tokens, slots, self.beats.append, 5 * S, log=self.log.append)
+        self.feed = Feed(self.sink, words, tokens, slots, self.beats.append, 5 * S, log=self.log.append)
         self.feed.start(7)
 
 
@@ -151,3 +154,36 @@ def test_close_says_goodbye_once() -> None:
     made.feed.close()
     made.feed.close()
     assert made.sink.events == ["connected", "disconnected"]
+
+
+WITHOUT_HEARTBEATS = replace(KITE_WORDS, heartbeats=False)
+
+
+def test_a_pong_is_a_sign_of_life_where_the_broker_sends_no_heartbeats() -> None:
+    for words, alive in ((WITHOUT_HEARTBEATS, True), (KITE_WORDS, False)):
+        made = Made("full", words=words)
+        made.feed.connected(1 * S)
+        made.feed.ponged(4 * S)
+        assert made.feed.is_silent(7 * S) is not alive and made.sink.counters["pongs"] == 1
+        assert made.sink.counters.get("last_frame_ns", 0) == (4 * S if alive else 0)
+        assert made.feed.is_silent(10 * S)
+
+
+def test_pongs_without_data_are_not_enough_in_market_hours() -> None:
+    made = Made("full", "off", words=WITHOUT_HEARTBEATS)
+    made.feed.quiet_ns, is_open = 60 * S, [True]
+    made.feed.is_open = lambda: is_open[0]
+    made.feed.connected(0)
+
+    def at(seconds: int) -> bool:
+        made.feed.ponged(seconds * S)
+        return made.feed.is_silent(seconds * S)
+
+    assert not at(59) and at(61)
+    made.sink.last_frame_at_ns = 50 * S
+    assert not at(61) and at(111)
+    is_open[0] = False
+    assert not at(1000)
+    is_open[0] = True
+    made.feed.unsubscribe([100], 1)
+    assert not at(1000)  # nothing is asked for

@@ -33,6 +33,26 @@ def test_keep_leaves_everything() -> None:
     assert len(world.stage.close()["orders"]) == 2
 
 
+def test_before_the_feeds_end_openings_are_told_that_the_run_stops() -> None:
+    """Once the connection is gone its prices are old: that is not why an opening is refused."""
+    world = World().start()
+    for seq in range(1, 30):
+        world.wish(seq)
+    world.step()
+    waits = [o for o in world.stage.book.orders.values() if o.status is OrderStatus.NEW]
+    assert waits, "more than leave at once"
+    world.do("open_no_more")
+    world.stale_slots.add(0)
+    world.wish(30)
+    world.run(3.0)
+    refused = world.stage.report()["orders"]["refused"]
+    assert refused.get("HALTED") and "NO_SNAPSHOT" not in refused, refused
+    world.stage.begin_stop(world.clock.mono)
+    world.run(3.0)
+    assert world.stage.idle, "a stop that was announced is carried out all the same"
+    assert not world.stage.book.working_count()
+
+
 def fills_at_once(world: World, share: float = 1.0) -> None:
     """Every placement fills (partly) as it arrives."""
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 from orders_world import PX, World, error, filled, limits
 
-from kite_hft.layout import IntentKind, OrderStatus, Side
+from kite_hft.layout import IntentKind, OrderStatus, Product, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.stages.orders import Orders
-from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.book import Book, Cut
+from kite_hft.trading.lifecycle import TERMINAL, WORKING
 from kite_hft.trading.ports import OrdersConfig
 from kite_hft.trading.recovery.replay import replay
 
@@ -27,10 +28,10 @@ class Disk:
     more: dict[str, object] = field(default_factory=dict)
 
 
-def world(disk: Disk, config: OrdersConfig = CONFIG) -> World:
+def world(disk: Disk, config: OrdersConfig = CONFIG, **more: object) -> World:
     """An active stage on a disk that is fast until then."""
     disk.synced = 2**62
-    ports = {"synced_seq": lambda: disk.synced, "journal_state": lambda: disk.state}
+    ports = {"synced_seq": lambda: disk.synced, "journal_state": lambda: disk.state} | more
     return World(config=config, more=ports).start()
 
 
@@ -90,15 +91,21 @@ def test_a_modification_waits_and_a_cancel_does_not() -> None:
     assert len(day.broker.calls("PUT")) == 1 and day.order(1).quantity == 20
 
 
-def test_a_cancel_of_an_order_that_waits_follows_it() -> None:
+def test_an_order_that_is_cancelled_while_it_waits_for_the_disk_never_leaves() -> None:
     disk = Disk()
     day = world(disk)
     stopped(day, disk)
     day.send(1)
-    day.send(2, kind=IntentKind.CANCEL, target_seq=1)
+    day.send(2, px=PX - 5)
+    day.send(3, kind=IntentKind.CANCEL, target_seq=1)
     disk.synced = 2**62
     day.step(4)
-    assert [request.method for request in day.broker.sent if request.method != "GET"] == ["POST", "DELETE"]
+    assert [request.method for request in day.broker.sent if request.method != "GET"] == ["POST"]
+    assert day.status(1) is OrderStatus.REFUSED and day.status(2) in WORKING
+    assert not day.stage.desk.cancelling and day.stage.book.worst_case(0) == 10
+    replayed = Book(day.table)
+    replay(day.journal.records, replayed, day.table, 0)
+    assert replayed.orders[1].status is OrderStatus.REFUSED
 
 
 def test_an_entry_that_waits_past_its_deadline_never_leaves_and_an_exit_does() -> None:
@@ -118,6 +125,26 @@ def test_an_entry_that_waits_past_its_deadline_never_leaves_and_an_exit_does() -
     replayed = Orders(replace(day.stage._ports, history=list(day.journal.records)), CONFIG).book
     replay(day.journal.records, replayed, day.stage._ports.instruments, 0)
     assert replayed.orders[2].status is OrderStatus.REFUSED  # as the journal tells it, too
+
+
+def test_an_exit_that_waited_while_something_else_closed_its_position_never_leaves() -> None:
+    disk = Disk()
+    day = world(disk)
+    day.send(1)
+    filled(day, 10)
+    stopped(day, disk)
+    day.send(2, side=Side.SELL, qty=4)
+    day.send(3, side=Side.SELL, qty=6)
+    day.stage.book.cut(Cut(1, 0, int(Product.MIS), -4, -4 * PX))
+    disk.synced = len(day.journal.records) - 1
+    day.step(2)
+    assert day.status(2) in WORKING, "of 10 held 6 are left"
+    filled(day, 4)
+    day.stage.book.cut(Cut(1, 0, int(Product.MIS), -2, -2 * PX))
+    disk.synced = 2**62
+    day.step(2)
+    assert day.status(3) is OrderStatus.REFUSED and day.reason(3) == "FROZEN"
+    assert len(day.broker.calls("POST")) == 2
 
 
 @pytest.mark.parametrize("fsync_first", [True, False])
@@ -218,7 +245,7 @@ def test_a_cool_down_that_begins_meanwhile_holds_entries_back_and_lets_exits_pas
     day.run(3.0)
     day.broker.on_call = lambda request: None if request.method == "POST" else day.broker.accept(request)
     day.send(2, px=PX - 5, slot=1)
-    request_id = day.stage._calls._last_id
+    request_id = day.stage._calls.last_id
     stopped(day, disk)
     day.broker.on_call = None
     day.send(3, px=PX - 5, slot=1)
@@ -237,3 +264,75 @@ def test_a_cool_down_that_begins_meanwhile_holds_entries_back_and_lets_exits_pas
     assert day.status(3) is OrderStatus.SENT
     day.run(CONFIG.limits.cooldown_after_429_s)
     assert len(day.broker.calls("POST")) == n + 3 and day.status(3) is OrderStatus.OPEN
+
+
+def test_what_is_dropped_while_it_waits_keeps_no_place() -> None:
+    disk, killed = Disk(), [""]
+    day = world(disk, killed=lambda: killed[0])
+    throttle, budget = day.stage.desk.throttle, day.stage.desk.egress.budget
+    day.run(2.0)
+    stopped(day, disk)
+    for seq in range(1, 9):
+        day.wish(seq, px=PX - 5 * seq, qty=1)
+    day.step()
+    assert budget.entry_free_ns > day.clock.mono and throttle.placed_today == 8
+    killed[0] = "enough"
+    day.step()
+    assert budget.entry_free_ns <= day.clock.mono and throttle.placed_today == 0
+    killed[0] = ""
+    day.stage.states.unkill()
+    for seq in range(11, 19):
+        day.wish(seq, px=PX - 5 * seq, qty=1)
+    day.step()
+    disk.synced = len(day.journal.records)
+    day.stage.states.reducing = "a test"  # their records are on the disk, and the gate says no
+    day.step()
+    assert not day.broker.calls("POST") and {day.reason(seq) for seq in range(11, 19)} == {"REDUCING"}
+    assert budget.entry_free_ns <= day.clock.mono and throttle.placed_today == 0
+
+
+def test_one_that_leaves_does_not_count_in_the_place_of_one_that_waits_on() -> None:
+    disk = Disk()
+    day = world(disk, replace(CONFIG, entry_wait_s=30.0))
+    day.broker.on_call = lambda request: None if request.method == "DELETE" else day.broker.accept(request)
+    for seq in range(1, 11):
+        day.wish(seq, px=PX - 5 * seq, qty=1)
+    day.run(4.0)
+    assert len(day.broker.calls("POST")) == 10
+    stopped(day, disk)
+    day.send(11, px=PX - 60, qty=1)
+    day.send(12, px=PX - 65, qty=1)
+    disk.synced += 1
+    day.clock.advance(10_000_000)
+    day.step()
+    assert len(day.broker.calls("POST")) == 11
+    day.run(1.0)
+    before = len(day.broker.sent)
+    day.run(1.3)
+    reads = len(day.broker.sent) - before
+    for seq in range(1, 11):
+        day.wish(20 + seq, kind=IntentKind.CANCEL, target_seq=seq)
+    day.step()
+    assert len(day.broker.calls("DELETE")) + reads == 9, "the place of the one that waits is not theirs"
+    disk.synced = 2**62
+    day.step()
+    assert len(day.broker.calls("POST")) == 12 and not day.stage.outbox.halted
+
+
+def test_what_the_second_count_has_keeps_its_place_in_the_first() -> None:
+    """Orders that crossed the border and then got no record; the cancels behind them wait their turn."""
+    day = world(Disk(), replace(CONFIG, fsync_before_send=False))
+    day.send(1, qty=20)
+    filled(day, 20)
+    for seq in (2, 3, 4, 5, 6):
+        day.send(seq, px=PX - 5 * seq, qty=1)
+    day.run(3.0)
+    day.journal.fail = True
+    for seq in range(10, 17):
+        day.send(seq, side=Side.SELL, qty=1)
+    assert day.reason(16) == "JOURNAL_FAILED"
+    for seq in (2, 3, 4, 5, 6):
+        day.send(20 + seq, kind=IntentKind.CANCEL, target_seq=seq)
+    day.run(2.0)
+    assert len(day.broker.calls("DELETE")) == 5
+    assert not [text for text in day.alerts if "egress" in text or "CANCEL_FAILED" in text]

@@ -145,21 +145,29 @@ def test_an_ambiguous_order_that_turns_up_after_the_kill_is_cancelled() -> None:
     assert world.status(1) is OrderStatus.CANCELLED
 
 
-def test_an_exit_without_a_position_goes_with_the_entries() -> None:
+def test_a_stop_whose_position_is_gone_is_priced_anew_by_nobody() -> None:
+    """It is kept while an entry is still being cancelled: filled at its new price it would open."""
     latch = Latch()
     world = killable(latch).start()
-    world.send(1)
+    world.send(1, side=Side.SELL)
     filled(world, 10)
-    world.send(2, side=Side.SELL, px=PX + 50)
-    world.send(3, side=Side.SELL, px=PX + 60, qty=10, order_type=OrderType.LIMIT)
-    world.stage.book.standing(1, 0, 1)
-    order = world.order(2)
-    position = world.stage.book.position(order)
-    assert not world.stage._killing._opens(order)
-    position.quantity = 0
-    assert world.stage._killing._opens(order)
-    position.open_buy = 10  # an entry that may still fill
-    assert not world.stage._killing._opens(order)
+    world.send(2, qty=8, px=PX + 110, trigger_px=PX + 100, order_type=OrderType.SL)
+    world.row()["status"] = "TRIGGER PENDING"
+    world.update(world.row())
+    world.send(3)
+    filled(world, 10)
+    world.send(4, side=Side.SELL, px=PX + 50, slot=0)
+    assert world.quantity() == 0 and not world.order(2).opening and world.order(4).opening
+    world.broker.on_call = lambda request: (
+        None if request.method == "DELETE" else world.broker.accept(request)
+    )
+    latch.kill("enough", flatten=False)
+    world.run(0.3)
+    assert world.status(2) in WORKING, "the entry may fill before its cancel arrives"
+    world.send(5, kind=IntentKind.MODIFY, target_seq=2, px=PX + 5, trigger_px=PX, qty=0, order_type=0)
+    assert world.reason(5) == "KILLED" and not world.broker.calls("PUT")
+    world.send(6, kind=IntentKind.MODIFY, target_seq=2, px=0, qty=4, order_type=0)
+    assert len(world.broker.calls("PUT")) == 1, "less of it passes"
 
 
 def test_a_kill_with_flatten_closes_everything_once() -> None:

@@ -13,7 +13,7 @@ from kite_hft.trading.broker import HttpRequest, TransportError
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.lifecycle import WORKING
 from kite_hft.trading.ports import OrdersConfig
-from kite_hft.trading.recovery.replay import next_seqs
+from kite_hft.trading.recovery.numbering import next_seqs
 
 
 def restarted(world: World, **more: Any) -> World:
@@ -316,7 +316,7 @@ def test_a_stale_book_read_does_not_overwrite_newer_terms() -> None:
     old = world.broker.read(HttpRequest("GET", "/orders"))
     world.send(2, kind=IntentKind.MODIFY, target_seq=1, qty=20, px=PX + 5)
     assert (world.order(1).quantity, world.order(1).px) == (20, PX + 5)
-    world.broker.ready.append((world.stage._calls._last_id - 1, old))
+    world.broker.ready.append((world.stage._calls.last_id - 1, old))
     world.broker.on_read = None
     world.step()
     assert (world.order(1).quantity, world.order(1).px) == (20, PX + 5)

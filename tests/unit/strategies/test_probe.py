@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kite_hft.engine.strategies import StrategyError, make_strategy
+from kite_hft.engine.market.strategies import StrategyError, make_strategy
 from kite_hft.layout import INTENT, TICK, IntentKind
 from kite_hft.settings import Settings
 from kite_hft.strategies.hosts import CompiledHost, new_batch

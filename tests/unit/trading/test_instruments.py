@@ -65,6 +65,38 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert read_csv(tmp_path / "i.csv").rows == table.rows
 
 
+def test_what_a_run_adds_is_read_back_too(tmp_path: Path) -> None:
+    strike = "412931,1613,USDINR26DEC84.375CE,USDINR,0.0,2026-12-29,84.375,0.0025,1,CE,CDS-OPT,CDS"
+    more = [
+        ',1,1800,NSE_EQ|INE009A01021,"lot size 1 at Kite, 2 at Upstox"',
+        ",,,NSE_INDEX|Nifty 50,",
+        ",1000,,,",
+    ]
+    columns = ",multiplier,freeze_quantity,upstox_key,barred"
+    table = parse_csv([HEAD + columns, INFY + more[0], NIFTY + more[1], strike + more[2]])
+    assert table.by_upstox_key["NSE_EQ|INE009A01021"].barred == "lot size 1 at Kite, 2 at Upstox"
+    assert table.resolve("NSE_INDEX|Nifty 50").symbol == "NIFTY 50"
+    assert table[2].strike_px == 843_750_000, "in the instrument's own unit, as its prices"
+    write_csv(table, tmp_path / "i.csv")
+    assert read_csv(tmp_path / "i.csv").rows == table.rows
+    with pytest.raises(InstrumentError, match="line 2: strike"):
+        parse_csv([HEAD, strike.replace("84.375", "84.37500001")])
+    for strange in ("nan", "inf", "-5"):
+        with pytest.raises(InstrumentError, match="is no price"):
+            parse_csv([HEAD, strike.replace("84.375,", f"{strange},", 1)])
+
+
+def test_a_name_of_two_instruments_stands_for_neither() -> None:
+    index = "2313,9,INFY,INFOSYS INDEX,0.0,,0.0,0.0,0,EQ,INDICES,NSE"
+    table = parse_csv([HEAD, INFY, index, NIFTY])
+    assert "NSE:INFY" not in table.by_key and [r.token for r in table.ambiguous["NSE:INFY"]] == [408065, 2313]
+    with pytest.raises(
+        InstrumentError, match=r"names 2 instruments: token 408065 NSE EQ INFOSYS; token 2313 INDICES"
+    ):
+        table.resolve("NSE:INFY")
+    assert table.resolve(408065).name == "INFOSYS" and table.select([table[0]]).resolve("NSE:INFY").slot == 0
+
+
 def test_scale_of_every_segment() -> None:
     assert [scale_of_token(s) for s in (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 200)] == [
         100, 100, 10_000_000, 100, 100, 10_000, 100, 100, 100, 10_000, 100,

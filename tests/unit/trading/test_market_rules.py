@@ -166,6 +166,37 @@ def test_how_our_own_day_ends(row: Instrument, cas: bool, times: tuple[str, ...]
     assert market_rules(DATA, dt.date(2026, 7, 31)).day_end(EQUITY, True) is None
 
 
+@pytest.mark.parametrize(
+    ("row", "cas", "ours", "broker_s"),
+    [
+        (EQUITY, True, ("14:55", "15:00", "15:08"), "15:08"),
+        (EQUITY, False, ("15:00", "15:05", "15:10"), "15:15"),
+        (OPTION, False, ("15:00", "15:05", "15:10"), "15:20"),
+        (CURRENCY, False, ("16:15", "16:20", "16:25"), "16:30"),
+        (COMMODITY, False, ("22:35", "22:40", "22:45"), "22:50"),
+    ],
+)
+def test_upstox_closes_earlier_and_so_do_we(
+    row: Instrument, cas: bool, ours: tuple[str, ...], broker_s: str
+) -> None:
+    rules = market_rules(DATA, TODAY, "upstox")
+    end, square_off = rules.day_end(row, cas), rules.square_off(row, cas)
+    assert end is not None and square_off is not None
+    found = (end.entries_until_ns, end.close_from_ns, end.flat_by_ns)
+    assert found == tuple(seconds_of_day(time) * 10**9 for time in ours)
+    assert square_off.at_ns == seconds_of_day(broker_s) * 10**9 >= end.flat_by_ns
+
+
+def test_a_row_of_a_broker_counts_there_alone_and_before_a_newer_one_for_all() -> None:
+    data = copy.deepcopy(DATA)
+    words = {"name": "slices_max", "source": "here", "confidence": "V"}
+    data["limits"].append(words | {"value": 25, "broker": "upstox", "valid_from": dt.date(2020, 1, 1)})
+    data["limits"].append(words | {"value": 12, "valid_from": TODAY})
+    found = {name: market_rules(data, TODAY, name).limit("slices_max") for name in ("", "kite", "upstox")}
+    assert found == {"": 12, "kite": 12, "upstox": 25}
+    assert market_rules(DATA, TODAY, "kite") == market_rules(DATA, TODAY)
+
+
 def test_which_contracts_settle_in_shares() -> None:
     stock = replace(OPTION, kind="CE", name="SBIN")
     rule = RULES.expiry(stock)

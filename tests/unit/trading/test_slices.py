@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from orders_world import PX, World, filled, instruments, limits
+from orders_world import PX, Answer, World, filled, instruments, limits
 
 from kite_hft.layout import EventKind, IntentKind, OrderStatus, OrderType, Product, Reason, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Change
+from kite_hft.trading.broker import HttpRequest
 from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.intents import intents_of
 from kite_hft.trading.ports import OrdersConfig
@@ -98,6 +99,28 @@ def test_the_end_of_a_slice_tells_how_the_others_stand() -> None:
     world.update(rows[0] | {"status": "REJECTED", "status_message": "RMS"})
     assert told(world, 1)[-1][0] == "UPDATED"
     assert OrderStatus(int(world.told[-1]["status"])) is OrderStatus.OPEN
+
+
+def test_a_slice_that_is_accepted_last_tells_how_the_whole_stands() -> None:
+    world, calls = World(config=OrdersConfig(limits(), WIDE)).start(), list[str]()
+
+    def call(request: HttpRequest) -> Answer:
+        answer = world.broker.accept(request)
+        calls.append(request.path)
+        return answer if len(calls) > 1 else None  # the first one's answer is late
+
+    world.broker.on_call = call
+    world.send(1, slot=3, qty=4500, product=Product.NRML)
+    world.step(4)
+    rows = list(world.broker.rows.values())
+    for row in (rows[1], rows[2], rows[0]):
+        world.update(row | {"status": "OPEN"})
+    assert [kind for kind, *_ in told(world, 1)].count("ACCEPTED") == 1
+    last = [event for event in world.told if event["strategy_seq"] == 1][-1]
+    assert (EventKind(last["kind"]), OrderStatus(int(last["status"]))) == (
+        EventKind.UPDATED,
+        OrderStatus.OPEN,
+    )
 
 
 def test_a_cancel_of_the_whole_cancels_every_slice() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from orders_world import PX, S, World, filled, form, limits
 
-from kite_hft.layout import IntentFlag, IntentKind, OrderType, Side
+from kite_hft.layout import IntentFlag, IntentKind, OrderStatus, OrderType, Side
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.ports import OrdersConfig
+from kite_hft.trading.recovery.replay import replay
 from kite_hft.trading.unproven import Terms, Unproven
 
 HORIZON = 180 * S
@@ -181,3 +183,19 @@ def test_after_a_restart_no_second_modification_hides_what_the_first_may_have_do
         broker=world.broker, clock=world.clock, history=list(world.journal.records), more={"restarted": True}
     ).start()  # fmt: skip
     assert again.stage.book.worst_case(0) == 24
+
+
+def test_one_that_the_book_shows_to_be_a_stop_again_is_one_after_a_restart_too() -> None:
+    """It rested at its target, and the answer to its change back into a stop was lost."""
+    world = World().start()
+    world.send(1)
+    world.run(2.5)
+    assert world.order(1).status is OrderStatus.OPEN
+    (late,) = lose(world, order_type=SL, px=PX + 20, trigger_px=PX + 10)
+    world.broker.accept(late)
+    world.row()["status"] = "TRIGGER PENDING"
+    world.run(3.0)
+    assert (world.order(1).status, world.order(1).order_type) == (OrderStatus.TRIGGER_PENDING, SL)
+    book = Book(world.table)
+    replay(world.journal.records, book, world.table, 0)
+    assert book.orders[world.order(1).order_no].status is OrderStatus.TRIGGER_PENDING

@@ -17,7 +17,7 @@ from kite_hft.trading.broker import BasketMargin, HttpRequest, OrderRequest
 from kite_hft.units import price_text
 
 _PATH: Final = "/margins/basket?consider_positions=true&mode=compact"
-_WORD: Final = {
+WORD: Final = {
     OrderType.MARKET: "MARKET",
     OrderType.LIMIT: "LIMIT",
     OrderType.SL: "SL",
@@ -38,7 +38,7 @@ def _row(leg: OrderRequest) -> dict[str, Any]:
         "transaction_type": leg.side.name,
         "variety": "regular",
         "product": leg.product.name,
-        "order_type": _WORD[leg.order_type],
+        "order_type": WORD[leg.order_type],
         "quantity": leg.quantity,
         "price": float(price_text(leg.px, scale)),
         "trigger_price": float(price_text(leg.trigger_px, scale)),

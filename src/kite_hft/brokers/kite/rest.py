@@ -115,7 +115,7 @@ def place_form(request: OrderRequest) -> bytes:
     return form.encode()
 
 
-place: Final = _kite_form.Placing(HttpRequest, _PLACE_PATH, FORM, place_form)
+place: Final = _kite_form.KitePlacing(HttpRequest, _PLACE_PATH, FORM, place_form)
 """OrderRequest -> POST /orders/regular. Most bodies are made by compiled code, the same to the byte."""
 
 
@@ -279,7 +279,7 @@ def _order(row: Mapping[str, Any]) -> OrderReport:
     try:
         token = int(row["instrument_token"])
         scale = scale_of_token(token)
-        label = str(row["status"])
+        label, filled = str(row["status"]), count(row, "filled_quantity")
         return OrderReport(
             order_id=text(row, "order_id", required=True),
             status=STATUS.get(label),
@@ -292,10 +292,10 @@ def _order(row: Mapping[str, Any]) -> OrderReport:
             order_type=_ORDER_TYPE_OF.get(row.get("order_type") or ""),
             product=_PRODUCT_OF.get(row.get("product") or ""),
             quantity=count(row, "quantity"),
-            filled_quantity=count(row, "filled_quantity"),
+            filled_quantity=filled,
             pending_quantity=count(row, "pending_quantity"),
             cancelled_quantity=count(row, "cancelled_quantity"),
-            average_price=average(row, "average_price", scale, count(row, "filled_quantity")),
+            average_price=average(row, "average_price", scale, filled),
             px=round(price(row, "price", scale) * scale),
             trigger_px=round(price(row, "trigger_price", scale) * scale),
             tags=_tags(row),
@@ -303,6 +303,7 @@ def _order(row: Mapping[str, Any]) -> OrderReport:
             order_timestamp=text(row, "order_timestamp"),
             exchange_timestamp=text(row, "exchange_timestamp"),
             placed_by=text(row, "placed_by"),
+            account=text(row, "account_id"),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise AnswerError(f"order row: {type(error).__name__}: {error}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, Final, Literal
 from urllib.parse import urlencode
@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import numpy as np
 
 from kite_hft.layout import TickKind
+from kite_hft.trading.feed_words import Act, FeedWords, Meaning, WireError
 from kite_hft.trading.instruments import scale_of_token
 
 SEGMENT_INDICES: Final = 9
@@ -27,6 +28,10 @@ MODES: Final[dict[str, int]] = {"ltp": 1, "quote": 2, "full": 3}
 
 TOKEN_MAX: Final = 0xFFFFFFFF
 
+DEFAULT_MODE: Final = "quote"
+"""What the broker sends after a bare subscribe."""
+TOKENS_PER_MESSAGE: Final = 1000
+
 MODE_OF_KIND: Final[dict[int, str]] = {
     TickKind.LTP: "ltp",
     TickKind.INDEX_QUOTE: "quote",
@@ -34,10 +39,6 @@ MODE_OF_KIND: Final[dict[int, str]] = {
     TickKind.QUOTE: "quote",
     TickKind.FULL: "full",
 }
-
-
-class WireError(ValueError):
-    """A text frame that is none of the three documented types. Its content is not repeated."""
 
 
 def websocket_url(base: str, api_key: str, access_token: str) -> str:
@@ -95,6 +96,20 @@ def mode_message(mode: str, tokens: Iterable[int]) -> bytes:
     return _message("mode", [mode, _token_list(tokens)])
 
 
+def _chunks(tokens: Sequence[int]) -> list[Sequence[int]]:
+    return [tokens[i : i + TOKENS_PER_MESSAGE] for i in range(0, len(tokens), TOKENS_PER_MESSAGE)]
+
+
+def subscription(tokens: Sequence[int], mode: str) -> list[bytes]:
+    """The messages that subscribe `tokens` and put them into `mode`, in order; raises as `mode_message`."""
+    messages = []
+    for chunk in _chunks(tokens):
+        messages.append(subscribe_message(chunk))
+        if mode != DEFAULT_MODE:
+            messages.append(mode_message(mode, chunk))
+    return messages
+
+
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
 
@@ -124,6 +139,38 @@ def parse_text(
             raise WireError(f"{kind} frame without text")
         return kind, data
     raise WireError("text frame of an unknown type")
+
+
+HANDSHAKES: Final[dict[int, Meaning]] = {
+    400: Meaning("the address is malformed: check api_key and access_token", Act.WAIT_LONG, "refused_other"),
+    401: Meaning("the access token is dead: log in again", Act.TOKEN_DEAD, "refused_other"),
+    403: Meaning(
+        "the access token is dead or the app has no market data: log in again", Act.TOKEN_DEAD, "refused_403"
+    ),
+    404: Meaning("no websocket at this address: check kite.ws_url", Act.WAIT_LONG, "refused_other"),
+    429: Meaning(
+        "too many connections of this key: look for a leaked connection or another program that uses it",
+        Act.WAIT_LONG,
+        "refused_429",
+    ),
+    **dict.fromkeys(
+        (301, 302, 303, 307, 308),
+        Meaning("a redirect, which is not followed: check kite.ws_url", Act.WAIT_LONG, "refused_other"),
+    ),
+}
+"""What a refused upgrade means (websocket page and forum: 403 dead token, 429 more than three
+connections of one key, 400 a malformed address)."""
+
+KITE_WORDS: Final = FeedWords(
+    name="kite",
+    modes=MODES,
+    binary=False,
+    subscription=subscription,
+    change_mode=lambda tokens, mode: [mode_message(mode, chunk) for chunk in _chunks(tokens)],
+    unsubscribe=lambda tokens: [unsubscribe_message(chunk) for chunk in _chunks(tokens)],
+    parse_text=parse_text,
+    handshake_meaning=HANDSHAKES,
+)
 
 
 def _local_time(epoch_s: int, tz: tzinfo | None) -> datetime | None:

@@ -6,9 +6,11 @@ hours "always" every instrument trades continuously and takes every kind of orde
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Collection
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from kite_hft.layout import OrderType
 from kite_hft.sessions import AUCTION, CONTINUOUS, NO_MATCH, Phase, Phases, ist_date, ist_midnight_ns
@@ -21,6 +23,7 @@ from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.market_rules import ClosingAuction
 
 UNKNOWN: Final = (0, 0)
+FEW: Final = 8
 Class = tuple[str, bool]
 """(exchange, takes part in the closing auction): instruments with the same hours."""
 
@@ -132,7 +135,7 @@ class Conditions:
         """The ticks as this exchange shows them: closes after an ex-date, one-sided books at a
         locked circuit. The same array when there is nothing to change."""
         changed = [*self.closes, *self.locks]
-        if not changed or not np.isin(ticks["slot"], changed).any():
+        if not changed or not among(ticks["slot"], changed).any():
             return ticks
         shown = ticks.copy()
         for slot, px in self.closes.items():
@@ -143,3 +146,13 @@ class Conditions:
                 shown[name][rows] = 0
             shown["total_sell_qty" if lock == "upper" else "total_buy_qty"][rows] = 0
         return shown
+
+
+def among(slots: npt.NDArray[Any], wanted: Collection[int]) -> npt.NDArray[np.bool_]:
+    """Which of the slots are among the wanted ones, as np.isin: whose set-up costs more than a few looks."""
+    if len(wanted) > FEW:
+        return np.isin(slots, list(wanted))
+    found = np.zeros(len(slots), bool)
+    for slot in wanted:
+        found |= slots == slot
+    return found

@@ -18,14 +18,14 @@ CALENDAR: Final = "calendar/india.yaml"
 
 
 @cache
-def default_market_rules(day: dt.date = dt.date.max) -> MarketRules:
-    """The market rules of a day; by default the newest rows.
+def default_market_rules(day: dt.date = dt.date.max, broker: str = "") -> MarketRules:
+    """The market rules of a day; by default the newest rows. broker: with his own rows, where he has any.
 
     Raises:
         SettingsError: no config folder, or the file cannot be read.
         MarketRulesError: the file cannot be used.
     """
-    return market_rules(load_yaml(_find(MARKET_RULES)), day)
+    return market_rules(load_yaml(_find(MARKET_RULES)), day, broker)
 
 
 @cache

@@ -47,6 +47,8 @@ class Desk:
         self._exchange_no = self.rng.randrange(1_000_000, 9_000_000)
         self._trade_no = 10_000_000
         self._updates: list[dict[str, Any]] = []
+        self.touched: dict[str, Order] | None = None
+        """Orders with a new state, in the order of the change, for who tells every state and empties it."""
 
     # -- time
 
@@ -121,6 +123,7 @@ class Desk:
         if self.params.keep_tags:
             order.tag = request.tag
         self.orders[order.order_id] = order
+        self._touch(order)
         return order
 
     def exchange_number(self) -> str:
@@ -133,9 +136,15 @@ class Desk:
     def move(self, order: Order, status: str, now_ns: int, **changed: Any) -> None:
         """Add a state to an order's history."""
         order.states.append(order.now._replace(status=status, at_ns=now_ns, **changed))
+        self._touch(order)
+
+    def _touch(self, order: Order) -> None:
+        if self.touched is not None:
+            self.touched[order.order_id] = order
 
     def announce(self, order: Order, label: str) -> None:
         """Tell an order update: the order's row under this label."""
+        self._touch(order)
         self._updates.append(order_row(order, order.now, self.params.user_id) | {"status": label})
 
     def drain_updates(self) -> list[dict[str, Any]]:

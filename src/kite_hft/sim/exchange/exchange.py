@@ -20,7 +20,7 @@ from kite_hft.sim.exchange import orders as o
 from kite_hft.sim.exchange.account import Account, Holding
 from kite_hft.sim.exchange.chain import NOT_FOUND, Chain
 from kite_hft.sim.exchange.checks import check_cover, check_request
-from kite_hft.sim.exchange.conditions import Conditions
+from kite_hft.sim.exchange.conditions import Conditions, among
 from kite_hft.sim.exchange.desk import Desk
 from kite_hft.sim.exchange.gtt import GttBook
 from kite_hft.sim.exchange.hours import Hours
@@ -97,7 +97,7 @@ class Exchange:
         triggers = self.gtts.watched()
         interesting = self.matching.watched[slots]
         if triggers:
-            interesting |= np.isin(slots, list(triggers))
+            interesting |= among(slots, triggers)
         for i in np.flatnonzero(interesting).tolist():
             slot = int(slots[i])
             if self.matching.watched[slot]:

@@ -112,7 +112,7 @@ class Margins:
         underlying = self._underlyings.get(row.name)
         if row.kind != "EQ" and underlying is not None and (price := self.last(underlying)):
             return price
-        return row.strike_px / 100 if row.kind in ("CE", "PE") else self.last(row)
+        return row.strike_px / row.scale if row.kind in ("CE", "PE") else self.last(row)
 
 
 def _cost_paise(position: Position) -> int:

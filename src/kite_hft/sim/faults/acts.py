@@ -16,7 +16,7 @@ import numpy as np
 from kite_hft.layout import Product, Side
 from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.faults.schedule import FAULTS, FaultError, FaultRow
-from kite_hft.sim.kite.api import KiteApi
+from kite_hft.sim.faults.words import Api
 from kite_hft.sim.market.source import Ticks
 from kite_hft.sim.server.hub import Hub
 from kite_hft.trading.instruments import InstrumentTable
@@ -37,7 +37,7 @@ class Acts:
     """The acts on one exchange, API and hub. Times: ns since the epoch (the exchange's clock)."""
 
     exchange: Exchange
-    api: KiteApi
+    api: Api
     hub: Hub
     _locks: dict[int, tuple[str, int]] = field(default_factory=dict)
 
@@ -166,13 +166,22 @@ def lock_rows(rows: Ticks, side: str, px: int, tick_px: int) -> None:
     np.minimum(rows["low_px"], px, out=rows["low_px"])
 
 
-def check(rows: Sequence[FaultRow], instruments: InstrumentTable, where: str) -> None:
-    """Every instrument that a row names is there and can be traded.
+def check(
+    rows: Sequence[FaultRow],
+    instruments: InstrumentTable,
+    where: str,
+    missing: Mapping[str, str] | None = None,
+) -> None:
+    """Every instrument that a row names is there and can be traded, and every kind has a form.
+
+    `missing`: kinds of which this broker's protocol has none, and why.
 
     Raises:
         FaultError: names row, cause and fix.
     """
     for number, row in enumerate(rows, 1):
+        if missing and row.kind in missing:
+            raise FaultError(f"{where}, row {number} ({row.kind}): {missing[row.kind]}; take the row out")
         key = row.parameters.get("instrument", "")
         if "instrument" not in FAULTS[row.kind].parameters or not key:
             continue

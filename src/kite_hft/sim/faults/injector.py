@@ -14,25 +14,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, Protocol
 
 from kite_hft.sim.faults.acts import Acts
-from kite_hft.sim.faults.damage import recounted, truncated, with_unknown_packet
 from kite_hft.sim.faults.schedule import FaultRow, Faults, Hits
 from kite_hft.sim.faults.updates import Copy, UpdateFaults
-from kite_hft.sim.kite.routes import Response, error
+from kite_hft.sim.faults.words import FaultWords
+from kite_hft.sim.rest import Response
 from kite_hft.sim.server.hub import Hold, Hub, Link
 from kite_hft.sim.server.stream import Frame
 from kite_hft.units import NS_PER_S
 
-TIMED_OUT: Final = "Order request timed out. Please check the order book and confirm before placing again."
-_ANSWERS: Final[Mapping[str, Response]] = {
-    "http_403": error(403, "UserException", "Your account is blocked for this action."),
-    "http_502": error(502, "DataException", "The order management system's answer was not understood."),
-    "http_429": error(429, "NetworkException", "Too many requests"),
-    "http_503": error(503, "NetworkException", "Service unavailable. Please try again after some time."),
-    "http_504": error(504, "DataException", "Gateway timed out. Please check the order book."),
-    "http_400_timed_out": error(400, "OrderException", TIMED_OUT),
-}
-_VERBS: Final = {"POST": "place", "PUT": "modify", "DELETE": "cancel"}
-_ORDER_VERBS: Final = frozenset(_VERBS.values())
+_ORDER_VERBS: Final = frozenset(("place", "modify", "cancel"))
 
 
 class Line(Protocol):
@@ -49,6 +39,8 @@ class Line(Protocol):
     def abort(self) -> None: ...
 
     def freeze(self, keeps_place: bool) -> None: ...
+
+    def close_with(self, code: int) -> None: ...
 
 
 class Reply(NamedTuple):
@@ -92,8 +84,10 @@ class Injector:
         acts: Acts,
         lines: Callable[[], Iterable[Line]],
         real_ns: Callable[[], int],
+        words: FaultWords,
     ) -> None:
         self.log = log
+        self._words = words
         self.faults = faults
         self._hub = hub
         self._acts = acts
@@ -200,6 +194,10 @@ class Injector:
         elif row.kind == "half_open":
             line.freeze(bool(row.parameters["keeps_place"]))
             self._after(ends_ns, lambda _: line.abort())
+        elif row.kind == "close":
+            line.close_with(int(row.parameters["code"]))
+        elif row.kind == "burst":
+            self._hub.burst(link, int(row.parameters["size"]), now_ns)
         elif row.kind == "slow_consumer":
             link.hold = Hold.FOR_LATER
 
@@ -227,19 +225,9 @@ class Injector:
         if row is None:
             return frame
         self._watch_frames()
-        spoiled = 0
-        if row.kind == "unknown_packet":
-            data = with_unknown_packet(frame.data, row.parameters["length"], self.faults.rng)
-            frame = frame._replace(data=data, unknown=1)
-        else:
-            if row.kind == "truncate":
-                data, kept = truncated(frame.data, self.faults.rng)
-            else:
-                data, kept = recounted(frame.data, row.parameters["by"])
-            spoiled = len(frame.ticks) - kept
-            frame = frame._replace(data=data, ticks=frame.ticks[:kept], spoiled=spoiled)
-        self._note(row, {"connection": link.number, "spoiled": spoiled})
-        return frame
+        damaged = self._words.damage(row, frame, self.faults.rng)
+        self._note(row, {"connection": link.number, "spoiled": damaged.spoiled - frame.spoiled})
+        return damaged
 
     # -- order updates
 
@@ -258,7 +246,7 @@ class Injector:
         """Answer one REST request through `handle`, or not."""
         if self.faults.idle:
             return Reply(handle())
-        what = request_kind(method, path)
+        what = self._words.request_kind(method, path)
         market_ns = self._market_ns(now_ns)
         row = self.faults.take(Hits.REQUEST, market_ns, lambda r: _asked(r.parameters["request"], what))
         if row is not None:
@@ -268,7 +256,7 @@ class Injector:
             return Reply(handle())
         self._acts.prepare(row)
         response = handle()
-        order_id = _order_id(response)
+        order_id = self._words.order_id(response)
         if order_id is None:  # refused before any order existed: the next one gets it
             self._acts.unprepare(row)
             self.faults.arm(replace(row, count=1))
@@ -279,28 +267,12 @@ class Injector:
     def _strike_request(self, row: FaultRow, what: str, handle: Callable[[], Response]) -> Reply:
         does = row.kind == "slow_answer" or bool(row.parameters.get("processed", False))
         done = handle() if does else None
-        order_id = _order_id(done) if done is not None else None
+        order_id = self._words.order_id(done) if done is not None else None
         self._note(row, {"request": what, "order_id": order_id})
         if row.kind == "slow_answer":
             return Reply(done, row.for_ns / NS_PER_S)
-        return Reply(_ANSWERS.get(row.kind))
-
-
-def request_kind(method: str, path: str) -> str:
-    """place, modify, cancel (of orders), read, or other."""
-    head = path.strip("/").split("/")[0]
-    if head == "orders" and method in _VERBS:
-        return _VERBS[method]
-    return "read" if method == "GET" else "other"
+        return Reply(self._words.answers.get(row.kind))
 
 
 def _asked(wanted: str, what: str) -> bool:
     return wanted in ("any", what) or (wanted == "order" and what in _ORDER_VERBS)
-
-
-def _order_id(response: Response) -> str | None:
-    if response.status != 200:
-        return None
-    data = json.loads(response.body).get("data")
-    found = data.get("order_id") if isinstance(data, dict) else None
-    return found if isinstance(found, str) else None

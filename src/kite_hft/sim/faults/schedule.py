@@ -53,7 +53,7 @@ class Fault:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-_ASKED: Final = {"request": ("place", "modify", "cancel", "order", "read", "any")}
+_ASKED: Final = {"request": ("place", "modify", "cancel", "order", "read", "authorize", "any")}
 _INSTRUMENT: Final = {"instrument": ""}
 
 FAULTS: Final[Mapping[str, Fault]] = {
@@ -69,10 +69,19 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "slow_consumer": Fault(
         Hits.CONNECTION, "nothing leaves, then all of it in one burst, then the connection is dropped", 3.0
     ),
+    "close": Fault(
+        Hits.CONNECTION, "a close frame with `code`, then the connection is closed in order",
+        parameters={"code": 1011},
+    ),
+    "burst": Fault(
+        Hits.CONNECTION, "the state of all that is subscribed at once, in frames of `size` instruments",
+        parameters={"size": 500},
+    ),
     "truncate": Fault(Hits.FRAME, "a frame ends inside one of its packets"),
     "wrong_count": Fault(Hits.FRAME, "a frame's N is wrong by `by`", parameters={"by": 1}),
     "unknown_packet": Fault(
-        Hits.FRAME, "one packet more, of a length that is in no table", parameters={"length": 99}
+        Hits.FRAME, "one packet more, of a length that is in no table (Kite), or fields of every wire type "
+        "and of numbers that are in no schema, one of them so long (Upstox)", parameters={"length": 99},
     ),
     "update_double": Fault(Hits.UPDATE, "an order update is sent twice"),
     "update_late": Fault(Hits.UPDATE, "an order update is sent later", 2.0),
@@ -251,6 +260,10 @@ def _check(row: FaultRow, where: str) -> None:
     if row.kind == "unknown_packet" and (given["length"] in KNOWN_LENGTHS or not 1 <= given["length"] <= 999):
         known = ", ".join(map(str, sorted(KNOWN_LENGTHS)))
         raise FaultError(f"{where}: length {given['length']}: 1 to 999, and none of {known}")
+    if row.kind == "close" and not (1000 <= given["code"] <= 1014 or 3000 <= given["code"] <= 4999):
+        raise FaultError(f"{where}: code {given['code']} is no close code: 1000 to 1014, 3000 to 4999")
+    if row.kind == "burst" and not 1 <= given["size"] <= 65_535:
+        raise FaultError(f"{where}: size {given['size']} is not between 1 and 65535")
     if row.kind == "rms_order" and given["instrument"] and not (given["side"] and given["quantity"] > 0):
         raise FaultError(f"{where}: an instrument needs side (BUY, SELL) and quantity beside it")
     if row.kind == "ex_date_close" and not 0.01 <= given["factor"] <= 100:

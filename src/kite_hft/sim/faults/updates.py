@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from kite_hft.sim.exchange.orders import UPDATE
 from kite_hft.sim.faults.schedule import FaultRow, Faults, Hits
 
+ORDER: Final = "order"
 Row = Mapping[str, Any]
 Note = Callable[[FaultRow, Mapping[str, Any]], None]
 
@@ -51,7 +52,12 @@ class UpdateFaults:
         }
 
     def pass_on(self, row: Row, now_ns: int, market_ns: int) -> list[Copy]:
-        """What goes out now for one update of the exchange, in order."""
+        """What goes out now for one update of the exchange, in order.
+
+        Only updates of orders are struck.
+        """
+        if row.get("update_type", ORDER) != ORDER:
+            return [Copy(row)]
         followers = [held for held in self._held if held.till_next]
         fault = None if followers else self._faults.take(Hits.UPDATE, market_ns, lambda _: True)
         copies = [Copy(row)] if fault is None else self._acts[fault.kind](fault, row, now_ns)

@@ -10,8 +10,8 @@ from kite_hft.sim.exchange.orders import VARIETIES, Refusal
 from kite_hft.sim.kite import forms as kite_forms
 from kite_hft.sim.kite.alert_book import ATO, OPERATORS, SIMPLE, Alert, AlertBook, AlertSpec, Firing
 from kite_hft.sim.kite.quotes import ohlc_of
-from kite_hft.sim.kite.routes import Call, Route, json_of
 from kite_hft.sim.kite.rows import ist_text
+from kite_hft.sim.rest import Call, Route, json_of
 from kite_hft.trading.instruments import Instrument
 
 ATTRIBUTE: Final = "LastTradedPrice"

@@ -23,8 +23,10 @@ from kite_hft.sim.kite.market import MarketDesk
 from kite_hft.sim.kite.orders import OrdersDesk
 from kite_hft.sim.kite.portfolio import PortfolioDesk
 from kite_hft.sim.kite.quota import Quota, RateLimits, broker_limits
-from kite_hft.sim.kite.routes import JSON, Call, Query, Response, RouteTable, encode, error, success
+from kite_hft.sim.kite.routes import error, success
+from kite_hft.sim.kite.rows import order_row, position_row, trade_row
 from kite_hft.sim.kite.session import BAD_TOKEN, Credentials, SessionDesk
+from kite_hft.sim.rest import JSON, Call, Query, Response, RouteTable, encode
 from kite_hft.trading.instruments import InstrumentTable
 
 __all__ = ["JSON", "Credentials", "KiteApi", "Response", "error", "success"]
@@ -98,6 +100,32 @@ class KiteApi:
     def new_token(self, now_ns: int) -> str:
         """A login by hand: the access token that holds from now on."""
         return self.session.renew(now_ns)
+
+    def app(self, now_ns: int) -> dict[str, str]:
+        """What a registered app has in hand after its user's login."""
+        return self.session.app(now_ns)
+
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """Requests refused for their number, by kind."""
+        return self.quota.refusals
+
+    def account(self) -> dict[str, object]:
+        """The one client's account at this moment: exact integers beside the API's rows."""
+        exchange, user = self.exchange, self.credentials.user_id
+        account, latest = exchange.account, exchange.latest
+        return {
+            "orders": [order_row(order, order.now, user) for order in exchange.orders.values()],
+            "trades": [
+                trade_row(t) | {"value_paise": t.value_paise, "price_units": t.px} for t in account.trades
+            ],
+            "positions": [
+                position_row(p, int(latest[slot]["last_px"]), int(latest[slot]["close_px"]))
+                for (slot, _), p in account.positions.items()
+            ],
+            "cash_paise": account.cash_paise,
+            "opening_paise": account.opening_paise,
+        }
 
     # -- time and market
 

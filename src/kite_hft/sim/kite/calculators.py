@@ -12,7 +12,7 @@ from kite_hft.sim.exchange.orders import VARIETIES
 from kite_hft.sim.kite import forms as kite_forms
 from kite_hft.sim.kite.charges import order_charges
 from kite_hft.sim.kite.margins import MarginLeg, basket_margin, compact, order_margin
-from kite_hft.sim.kite.routes import Call, Route
+from kite_hft.sim.rest import Call, Route
 from kite_hft.trading.instruments import Instrument
 
 

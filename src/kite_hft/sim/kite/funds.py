@@ -10,7 +10,7 @@ import io
 from typing import Any, Final
 
 from kite_hft.sim.exchange.orders import Refusal
-from kite_hft.sim.kite.routes import CSV, Call, Response, Route
+from kite_hft.sim.rest import CSV, Call, Response, Route
 
 NO_PERMISSION: Final = "Insufficient permission for that call."
 

@@ -12,8 +12,8 @@ from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.exchange.gtt import ACTIVE, NOT_FOUND, Gtt, GttOrder, GttResult, GttSpec
 from kite_hft.sim.exchange.orders import Refusal
 from kite_hft.sim.kite import forms as kite_forms
-from kite_hft.sim.kite.routes import Call, Route, json_of
 from kite_hft.sim.kite.rows import ORDER_TYPES, PRODUCTS, ist_text
+from kite_hft.sim.rest import Call, Route, json_of
 
 
 class GttDesk:

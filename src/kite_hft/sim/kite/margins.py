@@ -99,7 +99,7 @@ def _loss(leg: MarginLeg, move: float) -> float:
     row = leg.instrument
     if not leg.is_option:
         return -leg.units * (spot - leg.spot)
-    strike = row.strike_px / 100
+    strike = row.strike_px / row.scale
 
     def inner(price: float) -> float:
         return max(0.0, price - strike if row.kind == "CE" else strike - price)

@@ -12,7 +12,7 @@ from kite_hft.sim.kite import forms as kite_forms
 from kite_hft.sim.kite import quotes as kite_quotes
 from kite_hft.sim.kite.candles import BAR, DAY_S, Array, Candles, day_start_s
 from kite_hft.sim.kite.quota import HISTORICAL, QUOTE
-from kite_hft.sim.kite.routes import CSV, Call, Response, Route
+from kite_hft.sim.rest import CSV, Call, Response, Route
 from kite_hft.trading.instruments import Instrument
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
 

@@ -8,8 +8,8 @@ from kite_hft.sim.exchange.exchange import NOT_FOUND, Exchange
 from kite_hft.sim.exchange.orders import VARIETIES, NewOrder, Order, Refusal
 from kite_hft.sim.kite import forms as kite_forms
 from kite_hft.sim.kite.quota import ORDER
-from kite_hft.sim.kite.routes import Call, Route
 from kite_hft.sim.kite.rows import order_row, trade_row
+from kite_hft.sim.rest import Call, Route
 
 
 class OrdersDesk:

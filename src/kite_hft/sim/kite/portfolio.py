@@ -11,9 +11,9 @@ from kite_hft.sim.exchange.account import Account, Holding
 from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.exchange.orders import Refusal
 from kite_hft.sim.kite import forms as kite_forms
-from kite_hft.sim.kite.routes import HTML, Call, Response, Route
 from kite_hft.sim.kite.rows import PRODUCTS, ist_text, margins_row, position_row
-from kite_hft.trading.instruments import Instrument
+from kite_hft.sim.market.keys import isin_of
+from kite_hft.sim.rest import HTML, Call, Response, Route
 
 AUTHORISE_PAGE: Final = "/connect/portfolio/authorise/holdings/*/*"
 SEGMENTS: Final = ("equity", "commodity")
@@ -152,11 +152,6 @@ class PortfolioDesk:
 def call_ns(holding: Holding, tick: Any) -> int:
     """When a holding was authorised; else the day of the latest tick."""
     return holding.authorised_ns or int(tick["exch_ns"])
-
-
-def isin_of(row: Instrument) -> str:
-    """A made-up ISIN, the same for an instrument at any time."""
-    return f"INE{row.exchange_token % 1000:03d}A01{row.token // 256 % 1000:03d}"
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:

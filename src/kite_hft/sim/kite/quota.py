@@ -15,8 +15,7 @@ from kite_hft.units import NS_PER_S
 ORDER: Final = "order"
 QUOTE: Final = "quote"
 HISTORICAL: Final = "historical"
-OTHER: Final = "other"
-"""Kinds of request; each has a limit of its own. Order: place, modify and cancel together."""
+"""Kinds of request beside OTHER; each has a limit of its own. Order: place, modify and cancel together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def dump_csv(rows: Iterable[Instrument], *, extended: bool = False) -> bytes:
     """The instrument dump in Kite's columns; `extended`: behind them multiplier and freeze_quantity."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    width = len(CSV_COLUMNS) + (len(EXTRA_COLUMNS) if extended else 0)
+    width = len(CSV_COLUMNS) + (2 if extended else 0)
     writer.writerow([*CSV_COLUMNS, *EXTRA_COLUMNS][:width])
     writer.writerows(_cells(row)[:width] for row in rows)
     return text.getvalue().encode()
@@ -97,6 +97,6 @@ def dump_csv(rows: Iterable[Instrument], *, extended: bool = False) -> bytes:
 def _cells(row: Instrument) -> list[str]:
     """One line; strike and tick size with a decimal point also where they are whole, as at the broker."""
     cells = csv_row(row)
-    cells[CSV_COLUMNS.index("strike")] = repr(row.strike_px / 100)
+    cells[CSV_COLUMNS.index("strike")] = repr(row.strike_px / row.scale)
     cells[CSV_COLUMNS.index("tick_size")] = repr(row.tick_px / row.scale)
     return cells

@@ -13,8 +13,8 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from kite_hft.sim.exchange.orders import Refusal
-from kite_hft.sim.kite.routes import HTML, Call, Response, Route
 from kite_hft.sim.kite.rows import ist_text
+from kite_hft.sim.rest import HTML, Call, Response, Route
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
 
 REQUEST_TOKEN_NS: Final = 300 * NS_PER_S

@@ -7,6 +7,7 @@ freeze quantity are invented too, since the recordings hold neither.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from kite_hft.trading.instruments import Instrument
@@ -24,10 +25,17 @@ _INDICES: Final = {
     "NSE_INDEX|Nifty 50": (256265, 1001, "NIFTY 50", "NSE"),
 }
 _TICK_PX: Final = 5
+_EXPIRY: Final = "2030-12-31"
+"""Of contracts whose names are unknown, as their strikes are (the number): without them they are none."""
 
 
 def instrument_of(key: str, slot: int) -> Instrument | None:
     """The instrument of a recorded key (`NSE_FO|51414`), or None when no rule knows it."""
+    found = _instrument(key, slot)
+    return None if found is None else replace(found, upstox_key=key)
+
+
+def _instrument(key: str, slot: int) -> Instrument | None:
     if key in _EQUITIES:
         number, symbol = _EQUITIES[key]
         return Instrument(
@@ -48,5 +56,6 @@ def instrument_of(key: str, slot: int) -> Instrument | None:
 def _option(slot: int, number: int, segment: int, exchange: str, *, lot: int, freeze: int) -> Instrument:
     return Instrument(
         slot, number * 256 + segment, number, f"REPLAY{number}", exchange, f"{exchange}-OPT", "CE", _TICK_PX,
-        lot, name=f"REPLAY{number}", multiplier=1, freeze_quantity=freeze,
+        lot, name=f"REPLAY{number}", expiry=_EXPIRY, strike_px=number * 100,
+        multiplier=1, freeze_quantity=freeze,
     )  # fmt: skip

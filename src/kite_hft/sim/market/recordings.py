@@ -1,9 +1,14 @@
 """Layer 4, simulator, cold: the engine's own recordings as a source of ticks, and their packets.
 
 Compact rows give what a TICK's hot line holds: best bid and ask without quantities, no deeper
-levels; what is absent is 0. Raw frames give everything, and their packets are served again as they
-were recorded, bit by bit, to whoever asks for the mode they came in. Where a connection was
-recorded in both formats the frames count.
+levels; what is absent is 0. Raw frames give everything. Kite's packets are served again as they were
+recorded, bit by bit, to whoever asks for the mode they came in; of Upstox's frames each tick keeps what
+it carried over from the messages before it, so that it is served whole (sim/upstox/recorded.py). Where a
+connection was recorded in both formats the frames count.
+
+Whose market data a file holds stands in its header; of files that do not say so the frames tell. What the
+simulated broker sent himself is played; where there is nothing of his another's is, from its ticks, and a
+note says so.
 
 A gap stays a silence of the same length: nothing is made up for what is missing. The recordings of
 several connections are merged by time of reception. All of it is held in memory.
@@ -15,12 +20,13 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from kite_hft._kite_decode import KiteDecoder
+from kite_hft._upstox_decode import UpstoxDecoder
 from kite_hft.layout import TICK
 from kite_hft.memory.recording import ROW, Kind, Recording, RecordingError
 from kite_hft.sessions import ist_text
@@ -32,15 +38,24 @@ INSTRUMENTS: Final = "instruments.csv"
 _WORDS: Final = TICK.itemsize // 8
 _COUNT_BYTES: Final = 2
 _LENGTH_BYTES: Final = 2
+KITE, UPSTOX = "kite", "upstox"
+
+
+class Beside(Protocol):
+    """Keeps what Upstox's frames tell beside ticks. `begin`: a connection; `add`: what one frame held."""
+
+    def begin(self, instruments: InstrumentTable) -> None: ...
+
+    def add(self, ticks: Ticks, aux: npt.NDArray[np.void]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """A whole recording: ticks in order of reception, each with its time since the first.
 
-    packets: those of each tick as they were recorded, or None where only rows were. notes: what a
-    person should know of it, gaps above all. dropped: packets in the frames that are no tick of a
-    known instrument.
+    packets: of Kite, those of each tick as they were recorded, or None where only rows were. numbers: which
+    frame tick (in the order of `Beside.add`) each is; -1: it is of no frame. notes: what a person should
+    know of it, gaps above all. dropped: packets in the frames that are no tick of a known instrument.
     """
 
     instruments: InstrumentTable
@@ -49,10 +64,11 @@ class Recorded:
     packets: list[bytes | None] | None
     notes: tuple[str, ...]
     dropped: int = 0
+    numbers: npt.NDArray[np.int64] | None = None
 
 
-def load(files: Sequence[Path], pause_ns: int) -> Recorded:
-    """The recordings in `files`, which lie beside their instruments.csv.
+def load(files: Sequence[Path], pause_ns: int, broker: str = KITE, beside: Beside | None = None) -> Recorded:
+    """The recordings in `files`, which lie beside their instruments.csv, for the simulator of `broker`.
 
     A silence of more than `pause_ns` (overnight) is cut to one second.
 
@@ -61,21 +77,29 @@ def load(files: Sequence[Path], pause_ns: int) -> Recorded:
     """
     recordings = _chosen([Recording(file) for file in files])
     instruments = _instruments(recordings)
+    recordings, notes = _of_broker(recordings, instruments, broker)
     stamps: list[Times] = []
     parts: list[Ticks] = []
     packets: list[bytes | None] = []
-    raw, dropped = False, 0
+    numbers: list[npt.NDArray[np.int64]] = []
+    dropped = kept = 0
     for recording in recordings:
+        own: list[bytes | None] = []
         if recording.origin.kind is Kind.ROWS:
             times, ticks = recording.times_real_ns(recording.rows["recv_ns"]), _of_rows(recording.rows)
-            own: list[bytes | None] = [None] * len(ticks)
+            number = np.full(len(ticks), -1, np.int64)
+        elif _whose(recording, instruments) == UPSTOX:
+            times, ticks, left = _of_upstox(recording, instruments, beside)
+            number, kept = np.arange(kept, kept + len(ticks)), kept + len(ticks)
+            dropped += left
         else:
-            raw = True
             times, ticks, own, left = _of_frames(recording, instruments)
+            number = np.full(len(ticks), -1, np.int64)
             dropped += left
         stamps.append(times)
         parts.append(ticks)
-        packets += own
+        packets += own or [None] * len(ticks)
+        numbers.append(number)
     stamp, ticks = np.concatenate(stamps), join_ticks(parts).copy()
     if not len(ticks):
         raise RecordingError(f"{files[0].parent}: nothing is recorded in {', '.join(f.name for f in files)}")
@@ -88,9 +112,10 @@ def load(files: Sequence[Path], pause_ns: int) -> Recorded:
         instruments,
         np.cumsum(silence),
         ticks,
-        [packets[i] for i in order.tolist()] if raw else None,
-        tuple(note for recording in recordings for note in notes_of(recording)),
+        [packets[i] for i in order.tolist()] if any(packets) else None,
+        (*(note for recording in recordings for note in notes_of(recording)), *notes),
         dropped,
+        np.concatenate(numbers)[order] if kept else None,
     )
 
 
@@ -131,6 +156,63 @@ def notes_of(recording: Recording) -> list[str]:
     if not recording.closed:
         found.append(f"{name}: was not closed in order; it ends with its last whole record")
     return found
+
+
+def _whose(recording: Recording, instruments: InstrumentTable) -> str:
+    """Whose market data it is, by its header, or else by the first frame that says so."""
+    if recording.origin.broker or recording.origin.kind is Kind.ROWS:
+        return recording.origin.broker
+    if not any(row.upstox_key for row in instruments):
+        return KITE
+    return next((KITE if _is_kites(data) else UPSTOX for *_, data in recording.frames if len(data) > 1), KITE)
+
+
+def _is_kites(frame: bytes) -> bool:
+    """As many packets as it says, to its last byte: a frame of Upstox would begin with thousands."""
+    packets = packets_of(frame)
+    size = _COUNT_BYTES + sum(_LENGTH_BYTES + len(packet) for packet in packets)
+    return len(packets) == int.from_bytes(frame[:_COUNT_BYTES]) and size == len(frame)
+
+
+def _of_broker(
+    recordings: Sequence[Recording], instruments: InstrumentTable, broker: str
+) -> tuple[list[Recording], list[str]]:
+    """Those to play on the simulator of `broker`, and what a person is told of that."""
+    whose = [(recording, _whose(recording, instruments)) for recording in recordings]
+    own = [recording for recording, name in whose if name in ("", broker)]
+    others = [(recording.path.name, name) for recording, name in whose if name not in ("", broker)]
+    if own:
+        return own, [f"{file}: holds {name}'s market data; {broker}'s is played" for file, name in others]
+    told = "holds {name}'s market data: {broker}'s frames are made from its ticks"
+    notes = [f"{file}: {told.format(name=name, broker=broker)}" for file, name in others]
+    return [recording for recording, _ in whose], notes
+
+
+def _of_upstox(
+    recording: Recording, instruments: InstrumentTable, beside: Beside | None
+) -> tuple[Times, Ticks, int]:
+    """(real time, tick) of every entry that is a tick, and how many are none."""
+    known = [row for row in instruments if row.upstox_key]
+    decoder = UpstoxDecoder(
+        [row.upstox_key for row in known],
+        np.array([row.slot for row in known], np.uint32),
+        np.array([row.scale for row in known], np.float64),
+        np.array([row.tick_px for row in known], np.int32),
+        recording.origin.connection,
+    )
+    if beside is not None:
+        beside.begin(instruments)
+    frames = recording.frames
+    reals = recording.times_real_ns(np.array([recv_ns for recv_ns, *_ in frames], np.int64))
+    parts: list[Ticks] = []
+    for recv_ns, _, data in frames:
+        ticks, aux = decoder.decode_both(data, recv_ns)
+        parts.append(ticks)
+        if beside is not None:
+            beside.add(ticks, aux)
+    counts = decoder.counts()
+    many = np.array([len(ticks) for ticks in parts], np.int64)
+    return np.repeat(reals, many), join_ticks(parts), counts["received"] - counts["decoded"]
 
 
 def _of_rows(rows: npt.NDArray[np.void]) -> Ticks:

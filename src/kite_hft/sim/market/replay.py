@@ -15,10 +15,12 @@ Every message becomes exactly one TICK. A pause of hours (overnight) is cut to o
 from __future__ import annotations
 
 import calendar
+import contextlib
 import csv
+import io
 import lzma
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -28,9 +30,10 @@ import numpy.typing as npt
 
 from kite_hft.layout import TICK, TickKind
 from kite_hft.memory.recording import RecordingError, find
+from kite_hft.plain import DATA_BYTES_MAX, open_plain
 from kite_hft.sim.kite.frames import encode_frames
 from kite_hft.sim.market.recorded import instrument_of
-from kite_hft.sim.market.recordings import Packets, load
+from kite_hft.sim.market.recordings import KITE, Beside, Packets, load
 from kite_hft.sim.market.source import Encode, Ticks, Times, join_ticks
 from kite_hft.sim.market.synthetic import INDEX_FLAGS, TRADED_FLAGS
 from kite_hft.trading.instruments import Instrument, InstrumentTable
@@ -38,10 +41,15 @@ from kite_hft.units import IST_OFFSET_S, NS_PER_S
 
 OVERNIGHT_NS: Final = 4 * 3600 * NS_PER_S
 _SUFFIXES: Final = (".jsonl", ".jsonl.xz", ".csv", ".csv.xz")
+LINE_MAX: Final = 16 << 20
+TEXT_MAX: Final = 1 << 40
 _OPTION_COLUMNS: Final = [
     "timestamp", "instrument", "ltp", "ltq", "bid_price", "ask_price", "bid_qty", "ask_qty",
 ]  # fmt: skip
 _INDEX_COLUMNS: Final = 15
+
+
+ReadFeed = Callable[[Iterable[str], str], list[tuple[str, Times, Ticks]]]
 
 
 class ReplayError(Exception):
@@ -58,9 +66,11 @@ class Replay:
         ticks: Ticks,
         packets: list[bytes | None] | None = None,
         notes: tuple[str, ...] = (),
+        numbers: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        """packets: of each tick, where they were recorded; notes: what a person should know."""
-        self.instruments, self.notes = instruments, notes
+        """packets: of each tick, where they were recorded; notes: what a person should know; numbers: as of
+        recordings.Recorded."""
+        self.instruments, self.notes, self.numbers = instruments, notes, numbers
         self.encode: Encode = encode_frames if packets is None else Packets(ticks, packets).encode
         self._times = times
         self._ticks = ticks
@@ -68,6 +78,11 @@ class Replay:
 
     def __len__(self) -> int:
         return len(self._ticks)
+
+    @property
+    def ticks(self) -> Ticks:
+        """All of it, in order of play."""
+        return self._ticks
 
     def next_ns(self) -> int | None:
         """When the next tick is due, ns after the first; None at the end."""
@@ -81,8 +96,13 @@ class Replay:
         return self._times[first : self._taken], self._ticks[first : self._taken]
 
 
-def open_replay(path: Path) -> Replay:
+def open_replay(
+    path: Path, read_json: ReadFeed | None = None, broker: str = KITE, beside: Beside | None = None
+) -> Replay:
     """The recording in a file, or in all files of a folder (also the folder of a run).
+
+    `read_json`: reads the files of the recorded feed instead of `read_feed`. broker: whose simulator plays
+    it; beside: keeps what Upstox's frames tell beside their ticks (recordings.load).
 
     Raises:
         ReplayError: nothing to replay there, an instrument without a token rule, an unreadable
@@ -90,8 +110,10 @@ def open_replay(path: Path) -> Replay:
     """
     try:
         if recordings := find(path):
-            found = load(recordings, OVERNIGHT_NS)
-            return Replay(found.instruments, found.times, found.ticks, found.packets, found.notes)
+            found = load(recordings, OVERNIGHT_NS, broker, beside)
+            return Replay(
+                found.instruments, found.times, found.ticks, found.packets, found.notes, found.numbers
+            )
     except RecordingError as error:
         raise ReplayError(str(error)) from error
     files = sorted(path.iterdir()) if path.is_dir() else [path]
@@ -101,15 +123,17 @@ def open_replay(path: Path) -> Replay:
     parts: list[tuple[str, Times, Ticks]] = []
     for file in files:
         try:
-            with _open(file) as lines:
-                reader = read_feed if ".jsonl" in file.name else _read_csv
-                parts += reader(lines, file.name)
-        except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
+            with _open(file) as text:
+                reader = (read_json or read_feed) if ".jsonl" in file.name else _read_csv
+                parts += reader(_lines(text, file), file.name)
+        except (OSError, EOFError, csv.Error, lzma.LZMAError, UnicodeDecodeError) as error:
             raise ReplayError(f"{file}: {error}") from error
     return _merge(parts)
 
 
 def _merge(parts: list[tuple[str, Times, Ticks]]) -> Replay:
+    if not parts:
+        raise ReplayError("no recorded data: the files are empty")
     rows: dict[str, Instrument] = {}
     for key, _, _ in parts:
         if key not in rows:
@@ -128,67 +152,96 @@ def _merge(parts: list[tuple[str, Times, Ticks]]) -> Replay:
     return Replay(InstrumentTable(tuple(rows.values())), np.cumsum(gaps), ticks)
 
 
-def _open(file: Path) -> IO[str]:
-    if file.suffix == ".xz":
-        return lzma.open(file, "rt", encoding="utf-8", newline="")
-    return file.open(encoding="utf-8", newline="")
+@contextlib.contextmanager
+def _open(file: Path) -> Iterator[IO[str]]:
+    is_packed = file.suffix == ".xz"
+    with (
+        open_plain(file, DATA_BYTES_MAX if is_packed else TEXT_MAX) as raw,
+        io.TextIOWrapper(lzma.LZMAFile(raw) if is_packed else raw, "utf-8", newline="") as text,
+    ):
+        yield text
+
+
+def _lines(text: IO[str], file: Path) -> Iterator[str]:
+    """The lines; one that has no end is refused instead of held."""
+    while line := text.readline(LINE_MAX):
+        if len(line) == LINE_MAX:
+            raise ReplayError(f"{file}: a line of more than {LINE_MAX:,} characters")
+        yield line
 
 
 # -- the recorded feed
 
 
-class _Level(msgspec.Struct):
+class Level(msgspec.Struct):
     bidQ: int = 0
     bidP: float = 0.0
     askQ: int = 0
     askP: float = 0.0
 
 
-class _Ltpc(msgspec.Struct):
+class Ltpc(msgspec.Struct):
     ltp: float
     ltt: int = 0
     ltq: int = 0
     cp: float = 0.0
 
 
-class _Candle(msgspec.Struct):
+class Greeks(msgspec.Struct):
+    delta: float = 0.0
+    theta: float = 0.0
+    gamma: float = 0.0
+    vega: float = 0.0
+    rho: float = 0.0
+
+
+class Candle(msgspec.Struct):
     interval: str
     open: float = 0.0
     high: float = 0.0
     low: float = 0.0
+    close: float = 0.0
+    vol: int = 0
+    ts: int = 0
 
 
-class _Levels(msgspec.Struct):
-    bidAskQuote: list[_Level] = []
+class Levels(msgspec.Struct):
+    bidAskQuote: list[Level] = []
 
 
-class _Candles(msgspec.Struct):
-    ohlc: list[_Candle] = []
+class Candles(msgspec.Struct):
+    ohlc: list[Candle] = []
 
 
-class _Full(msgspec.Struct):
-    ltpc: _Ltpc
-    marketLevel: _Levels
-    marketOHLC: _Candles
+class MarketFeed(msgspec.Struct):
+    """MarketFullFeed of a message."""
+
+    ltpc: Ltpc
+    marketLevel: Levels
+    marketOHLC: Candles
+    optionGreeks: Greeks | None = None
     atp: float = 0.0
     vtt: int = 0
     oi: float = 0.0
+    iv: float = 0.0
     tbq: float = 0.0
     tsq: float = 0.0
 
 
 class _Feed(msgspec.Struct):
-    marketFF: _Full
+    marketFF: MarketFeed
 
 
-class _Message(msgspec.Struct):
+class Message(msgspec.Struct):
+    """One line of the recorded feed."""
+
     fullFeed: _Feed
     instrumentKey: str
     stamp: str = msgspec.field(name="_insertion_time")
 
 
-_NO_CANDLE: Final = _Candle("1d")
-_NO_LEVELS: Final = [_Level()] * 5
+_NO_CANDLE: Final = Candle("1d")
+_NO_LEVELS: Final = [Level()] * 5
 # One message as one row of numbers; prices in rupees. Kept as float64: exact to 2^53.
 _COLUMNS: Final = (
     "stamp_us", "last", "ltt_ms", "ltq", "close", "open", "high", "low", "average", "volume", "oi",
@@ -203,15 +256,34 @@ def read_feed(lines: Iterable[str], where: str) -> list[tuple[str, Times, Ticks]
     of reception, last_trade_s = ltt in seconds, one order per displayed level, oi extremes = so
     far in the file, absent fields = 0.
     """
-    decode = msgspec.json.Decoder(_Message, strict=False).decode
+    return feed_of(messages(lines, where), where)
+
+
+def messages(lines: Iterable[str], where: str) -> list[Message]:
+    """The lines of one file.
+
+    Raises:
+        ReplayError: one that is none; names it.
+    """
+    decode = msgspec.json.Decoder(Message, strict=False).decode
+    found = []
+    for line_no, line in enumerate(lines, 1):
+        try:
+            found.append(decode(line))
+        except (msgspec.DecodeError, ValueError) as error:
+            raise ReplayError(f"{where}, line {line_no}: {error}") from error
+    return found
+
+
+def feed_of(found: Sequence[Message], where: str) -> list[tuple[str, Times, Ticks]]:
+    """As read_feed, of messages."""
     numbers: list[tuple[float, ...]] = []
     levels: list[list[tuple[float, float, float, float]]] = []
     key = ""
-    for line_no, line in enumerate(lines, 1):
+    for line_no, message in enumerate(found, 1):
         try:
-            message = decode(line)
             stamp = _stamp_us(message.stamp)
-        except (msgspec.DecodeError, ValueError) as error:
+        except ValueError as error:
             raise ReplayError(f"{where}, line {line_no}: {error}") from error
         if key not in ("", message.instrumentKey):
             raise ReplayError(f"{where}, line {line_no}: a second instrument, {message.instrumentKey}")

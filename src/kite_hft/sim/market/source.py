@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from kite_hft.kernels.checksum import tick_checksum
 from kite_hft.layout import TICK
-from kite_hft.sim.kite.frames import LTP
-from kite_hft.trading.instruments import INDEX_SEGMENT, InstrumentTable
+from kite_hft.trading.instruments import InstrumentTable
 
 Ticks = npt.NDArray[np.void]
 Times = npt.NDArray[np.int64]
@@ -92,11 +91,12 @@ class Sent:
     heartbeats: int = 0
     pongs: int = 0
 
-    def add_ticks(self, ticks: Ticks, tokens: npt.NDArray[np.uint32], modes: npt.NDArray[np.uint8]) -> None:
-        """Add `ticks` to the count and to the checksum, as a reader of the wire will see them."""
-        slots = ticks["slot"]
-        token, mode = tokens[slots], modes[slots]
-        bare = (mode == LTP) | ((token & 0xFF) == INDEX_SEGMENT)
+    def add_ticks(self, ticks: Ticks, tokens: npt.NDArray[np.uint32], bare: npt.NDArray[np.bool_]) -> None:
+        """Add `ticks` to the count and to the checksum, as a reader of the wire will see them.
+
+        bare: bool[n], the wire has no day volume of this one.
+        """
+        token = tokens[ticks["slot"]]
         volume = np.where(bare, 0, ticks["volume"] & _MASK_32)
         self.ticks += len(ticks)
         self.checksum = (self.checksum + tick_checksum(token, ticks["last_px"], volume)) & _MASK_64

@@ -32,6 +32,7 @@ _EQUITIES: Final = (
     (10604, "BHARTIARTL", 1_920_00),
     (1660, "ITC", 410_00),
     (11483, "LT", 3_700_00),
+    (22, "ACC", 1_850_00),
 )
 _EXPIRY: Final = "2026-12-29"
 _DERIVATIVE_EVERY: Final = 10

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl
 
+from kite_hft.sim.brokers import side as wire
+from kite_hft.sim.brokers.side import Call
 from kite_hft.sim.order_path.flow import Wish
 from kite_hft.sim.order_path.judged_again import judged_again
 from kite_hft.sim.order_path.lasting import Lasting
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 QUEUES_MAX: Final = 256 + 1024
 IN_FLIGHT_MAX: Final = 500
-SIDES: Final = {"BUY": 1, "SELL": 2}
-PRODUCTS: Final = {"CNC": 1, "NRML": 2, "MIS": 3, "MTF": 4}
-TYPES: Final = {"MARKET": 1, "LIMIT": 2, "SL": 3, "SL-M": 4}
 PLACE: Final = 1
 MODIFY: Final = 2
 DECIDED: Final = frozenset({"INTENT", "CALL", "REFUSED", "WITHDRAWN"})
@@ -35,7 +33,7 @@ NOT_FOR_EXITS: Final = frozenset(
     ["HALTED", "REDUCING", "MARKET_HALT", "STALE_TICK", "NO_SNAPSHOT", "NO_REFERENCE_PRICE", "FROZEN",
      "MAX_EXPOSURE", "MAX_ORDER_VALUE", "MAX_POSITIONS", "MAX_WORKING_ORDERS", "THROTTLE_DEADLINE",
      "DAILY_LOSS", "DRAWDOWN", "COOLDOWN", "STOP_GUARD", "CAPITAL", "KILLED", "CUT_OFF", "CLOCK",
-     "STRATEGY_HALTED", "PERIOD_LIMIT", "REPEATED"]
+     "STRATEGY_HALTED", "PERIOD_LIMIT", "REPEATED", "FEEDS_DIVERGE"]
 )  # fmt: skip
 """Reasons that bind openings only."""
 
@@ -46,7 +44,7 @@ class Checker:
     def __init__(self, world: OrdersWorld) -> None:
         self.world = world
         self.breaks: list[str] = []
-        self.ledger = Ledger(world.exchange, world.exchange.account.cash_paise)
+        self.ledger = Ledger(world.exchange, world.exchange.account.cash_paise, world.trigger_of)
         self.wishes: dict[tuple[int, int], Wish] = {}
         self._wished_at: dict[tuple[int, int], int] = {}  # after so many records
         self.names: dict[tuple[int, int], str] = {}  # of orders that left -> tag
@@ -95,20 +93,21 @@ class Checker:
 
     def answered(self, request: HttpRequest, status: int) -> None:
         """An answer has come to the engine."""
-        orders = request.path.startswith("/orders")
-        if request.method == "POST" and orders:
-            placed = self.ledger.placed.get(_tag_of(request))
+        network = self.world.network
+        call = network.read(request)
+        if call.kind == wire.PLACE:
+            placed = self.ledger.placed.get(call.tag)
             if placed is not None:
                 placed.told = True
-        if request.method == "PUT" and status and orders:
-            placed = self.ledger.by_id.get(request.path.rsplit("/", 1)[1])
+        if call.kind == wire.MODIFY and status:
+            placed = self.ledger.by_id.get(call.order_id)
             if placed is not None:
                 placed.modifying = False
-        elif request.method == "GET" and status == 200 and request.path == "/orders":
+        elif not call.kind and status == 200 and request.path == network.side.orders_path:
             self.read_ns = self._listed_ns
             for placed in self.ledger.placed.values():
                 placed.modifying = False  # its terms were read
-        if status == 429 and request.method != "GET" and orders:
+        if status == 429 and call.kind in (wire.PLACE, wire.MODIFY, wire.CANCEL):
             self.cool_until_ns = self.world.now_ns + round(self.world.limits.cooldown_after_429_s * NS_PER_S)
 
     def dies(self, why: str) -> None:
@@ -147,6 +146,7 @@ class Checker:
         """A process starts. How long ago an earlier boot's calls left is told by the wall clock alone, and
         with a wall clock that was put back nobody can say which calls have no row of evidence.
         """
+        self.lasting.begins()
         back = "clock_back" in self.world.faults.counts
         if back or (self.world.run_number > 1 and self._clock_stepped):
             self._forget_calls()
@@ -168,11 +168,11 @@ class Checker:
 
     def _undecided(self, strategy: int, slot: int, product: int) -> bool:
         """A wish of the strategy there waits: it may take what another one would close."""
-        stories = self.ledger.told.stories
+        stories, twice = self.ledger.told.stories, self.ledger.told.twice
         return any(
             (name[0], wish.slot, wish.product) == (strategy, slot, product)
             and wish.kind in (PLACE, MODIFY)
-            and not DECIDED & set(stories.get(name, ()))
+            and sum(kind in DECIDED for kind in stories.get(name, ())) <= twice[name]
             for name, wish in self.wishes.items()
         )
 
@@ -183,29 +183,29 @@ class Checker:
 
     def leaves(self, request: HttpRequest) -> None:
         """A call is about to leave."""
-        if request.method == "GET":
+        call = self.world.network.read(request)
+        if not call.kind:
             return
         self._read()
-        if request.method == "POST" and request.path.startswith("/orders/"):
-            self._place_leaves(dict(parse_qsl(request.body.decode())))
-        elif request.path.startswith("/gtt"):
-            self.lasting.trigger_leaves(request)
-        elif request.path.startswith("/orders/"):
-            order_id = request.path.rsplit("/", 1)[1]
-            placed = self.ledger.by_id.get(order_id)
+        if call.kind == wire.PLACE:
+            self._place_leaves(call)
+        elif call.kind == wire.TRIGGER:
+            self.lasting.trigger_leaves(request, call)
+        else:
+            placed = self.ledger.by_id.get(call.order_id)
             opening = False
-            if request.method == "PUT" and placed is not None:
+            if call.kind == wire.MODIFY and placed is not None:
                 if placed.modifying:
                     self.break_(f"order {placed.no} is modified while a modification is unanswered")
                 placed.modifying = True
-                quantity = _quantity_of(request)
-                opening = quantity > placed.remaining + placed.filled
+                quantity = call.quantity
+                opening = self.lasting.opens(placed, quantity)
                 self.lasting.grows(placed, quantity)
                 placed.changes.append(quantity)
             self._count(opening=opening)
 
-    def _place_leaves(self, form: dict[str, str]) -> None:
-        tag, told = form.get("tag", ""), self.ledger.told
+    def _place_leaves(self, call: Call) -> None:
+        tag, told = call.tag, self.ledger.told
         record = told.by_tag.get(tag)
         if tag in self.ledger.placed:
             self.break_(f"order {tag} left a second time")
@@ -221,13 +221,12 @@ class Checker:
         if wish is None and not by_engine:
             self.break_(f"order {tag} was wished by nobody: {name}")
         placed = Placed(
-            tag, record["no"], name, record["slot"], SIDES[form["transaction_type"]],
-            PRODUCTS[form["product"]], int(form["quantity"]), record["px"], bool(record["opening"]),
-            parent=record["parent"],
+            tag, record["no"], name, record["slot"], call.side, call.product, call.quantity, record["px"],
+            bool(record["opening"]), parent=record["parent"],
         )  # fmt: skip
         self.lasting.leaves(placed, wish)
         if wish is not None:
-            self._as_wished(placed, form, wish)
+            self._as_wished(placed, call, wish)
         if self.world.day.fsync and record["_end"] > self.world.journals[-1].durable:
             self.break_(f"order {tag} left before its record was on the disk")
         judged_again(self, placed)
@@ -244,17 +243,10 @@ class Checker:
         if placed.opening and before >= limits.orders_per_day * limits.entry_share_of_day:
             self.break_(f"an opening was order {before + 1} of the day: the rest is for exits")
 
-    def _as_wished(self, placed: Placed, form: dict[str, str], wish: Wish) -> None:
+    def _as_wished(self, placed: Placed, call: Call, wish: Wish) -> None:
         row = self.world.exchange.instruments[placed.slot]
-        px = round(float(form.get("price", 0)) * 100)
-        trigger_px = round(float(form.get("trigger_price", 0)) * 100)
-        sent = (
-            form["tradingsymbol"],
-            placed.side,
-            placed.product,
-            TYPES[form["order_type"]],
-        )
-        asked = (row.symbol, wish.side, wish.product, wish.order_type)
+        sent = (call.slot, placed.side, placed.product, call.order_type)
+        asked = (placed.slot, wish.side, wish.product, wish.order_type)
         whole = placed.quantity == wish.quantity or (
             row.freeze_quantity and wish.quantity > row.freeze_quantity
         )
@@ -262,9 +254,9 @@ class Checker:
             sent != asked
             or not whole
             or placed.slot != wish.slot
-            or (px, trigger_px) != (wish.px, wish.trigger_px)
+            or (call.px, call.trigger_px) != (wish.px, wish.trigger_px)
         ):
-            self.break_(f"intent {placed.name} asked for {asked} at {wish.px}, sent was {sent} at {px}")
+            self.break_(f"intent {placed.name} asked for {asked} at {wish.px}, sent was {sent} at {call.px}")
 
     def _count(self, *, opening: bool) -> None:
         """The broker's windows, recounted where calls leave."""
@@ -286,40 +278,41 @@ class Checker:
 
     def done(self, request: HttpRequest, response: HttpResponse) -> None:
         """The broker has answered a call, whether or not anybody hears it."""
-        if request.path.startswith("/gtt"):
+        network = self.world.network
+        call = network.read(request)
+        if call.kind == wire.TRIGGER:
             self.lasting.trigger_done(request, response)
-        if request.path == "/orders" and response.status == 200:
+        if request.path == network.side.orders_path and response.status == 200:
             self._listed_ns = self.world.now_ns
-        if not request.path.startswith("/orders/"):
-            return
-        if request.method == "POST":
-            placed = self.ledger.placed.get(_tag_of(request))
+        if call.kind == wire.PLACE:
+            placed = self.ledger.placed.get(call.tag)
             if placed is None:
                 return
             placed.under_way = False
             if response.status == 200:
                 self.ledger.of_request(placed.tag, next(reversed(self.world.exchange.orders.values())))
-        elif request.method == "PUT":
-            placed = self.ledger.by_id.get(request.path.rsplit("/", 1)[1])
+        elif call.kind == wire.MODIFY:
+            placed = self.ledger.by_id.get(call.order_id)
             if placed is not None and response.status == 200:
-                placed.changing, placed.changed_ns = _quantity_of(request), self.world.now_ns
-            self._unchange(request)
+                placed.changing, placed.changed_ns = call.quantity, self.world.now_ns
+            self._unchange(call)
 
     def gone(self, request: HttpRequest, unsent: bool) -> None:
         """This request will never be acted on; `unsent`: and the engine is told so."""
-        if request.path.startswith("/gtt"):
+        call = self.world.network.read(request)
+        if call.kind == wire.TRIGGER:
             self.lasting.trigger_gone(request)
-        elif request.method == "POST":
-            placed = self.ledger.placed.get(_tag_of(request))
+        elif call.kind == wire.PLACE:
+            placed = self.ledger.placed.get(call.tag)
             if placed is not None:
                 placed.under_way, placed.unsent = False, unsent
-        elif request.method == "PUT":
-            self._unchange(request)
+        elif call.kind == wire.MODIFY:
+            self._unchange(call)
 
-    def _unchange(self, request: HttpRequest) -> None:
-        placed = self.ledger.by_id.get(request.path.rsplit("/", 1)[1])
-        if placed is not None and _quantity_of(request) in placed.changes:
-            placed.changes.remove(_quantity_of(request))
+    def _unchange(self, call: Call) -> None:
+        placed = self.ledger.by_id.get(call.order_id)
+        if placed is not None and call.quantity in placed.changes:
+            placed.changes.remove(call.quantity)
 
     # In the journal
 
@@ -327,7 +320,7 @@ class Checker:
         return [file.data for file in self.world.journals]
 
     def _read(self) -> None:
-        self.ledger.journal(self._files())
+        self.ledger.journal(self.world.journals)
 
     def look(self) -> None:
         """After each step."""
@@ -335,7 +328,33 @@ class Checker:
         ledger, told = self.ledger, self.ledger.told
         if told.wrong:
             self.break_(told.wrong[0])
-        refused, absent, reports = self._seen
+        seen = len(told.refused), len(told.absent), len(told.reports)
+        if seen != self._seen:
+            self._look_at(*self._seen)
+            self._seen = seen
+        self.lasting.ended()
+        self.lasting.groups.ended()
+        stage = self.world.stage
+        if stage is not None:
+            self.lasting.flattened |= stage.flattening
+            if len(stage.desk.throttle) > QUEUES_MAX or self.world.network.in_flight > IN_FLIGHT_MAX:
+                self.break_("a queue grows without bound")
+            if stage.outbox.halted and stage.active:
+                self.halt_told = True
+        if ledger.cash_paise != self.world.exchange.account.cash_paise:
+            self.break_("the exchange's cash is not the sum of its trades")
+
+    def _asked_again(self, strategy: int, seq: int, wish: Wish) -> bool:
+        """Its strategy has asked for the same closing once more since."""
+        same = (wish.slot, wish.product, wish.side)
+        return any(
+            of == strategy and number > seq and (later.slot, later.product, later.side) == same
+            for (of, number), later in self.wishes.items()
+        )
+
+    def _look_at(self, refused: int, absent: int, reports: int) -> None:
+        """What the journal says since the last look, from so many refusals, absences and reports on."""
+        ledger, told = self.ledger, self.ledger.told
         for data in told.refused[refused:]:
             wish = self.wishes.get((data["strategy"], data["seq"]))
             if wish is not None and wish.sure and data["reason"] in NOT_FOR_EXITS:
@@ -343,6 +362,8 @@ class Checker:
                     continue  # market.md 4: first two reads of the positions have to agree
                 if (wish.slot, wish.product) in self.strangers:
                     continue  # somebody else has closed it meanwhile
+                if self._asked_again(data["strategy"], data["seq"], wish):
+                    continue  # it waited over a restart, and the later one has taken what it closes
                 since = self._wished_at.get((data["strategy"], data["seq"]), -1)
                 if self.lasting.in_the_way(data["reason"], data["strategy"], wish, since):
                     continue  # its exits have, or do not give way
@@ -362,18 +383,6 @@ class Checker:
                 self.break_(f"the broker's order {order_id} was taken for order {no}")
             elif filled > owner.filled:
                 self.break_(f"order {no}: {filled} filled was journalled, {owner.filled} is true")
-        self._seen = len(told.refused), len(told.absent), len(told.reports)
-        self.lasting.ended()
-        self.lasting.groups.ended()
-        stage = self.world.stage
-        if stage is not None:
-            self.lasting.flattened |= stage.flattening
-            if len(stage.desk.throttle) > QUEUES_MAX or self.world.network.in_flight > IN_FLIGHT_MAX:
-                self.break_("a queue grows without bound")
-            if stage.outbox.halted and stage.active:
-                self.halt_told = True
-        if ledger.cash_paise != self.world.exchange.account.cash_paise:
-            self.break_("the exchange's cash is not the sum of its trades")
 
     def _doubtful_exit(self, wish: Wish) -> bool:
         """An exit on that side has left, and nothing has told yet what became of it."""
@@ -383,14 +392,3 @@ class Checker:
             for no, row in told.by_no.items()
             if no not in told.named and no not in told.ended
         )
-
-
-def _tag_of(request: HttpRequest) -> str:
-    """The tag of an order that is to be placed; "": it has none."""
-    found = request.body.rpartition(b"&tag=")
-    return found[2].partition(b"&")[0].decode() if found[1] else ""
-
-
-def _quantity_of(request: HttpRequest) -> int:
-    """The quantity that a modification asks for; 0: it leaves it."""
-    return int(dict(parse_qsl(request.body.decode())).get("quantity", 0))

@@ -77,13 +77,11 @@ class Day:
 
     def of_day(self, limits: Limits) -> Limits:
         """The broker's limits, with this day's numbers for what is too large to be reached in a minute."""
-        second, *rest = limits.order_windows
-        minute = [
-            replace(window, calls=self.minute_calls, reserved=self.minute_calls // 6) for window in rest
-        ]
+        second, minute, *longer = limits.order_windows
+        minute = replace(minute, calls=self.minute_calls, reserved=self.minute_calls // 6)
         return replace(
             limits,
-            order_windows=(second, *minute),
+            order_windows=(second, minute, *longer),
             orders_per_day=self.day_orders,
             cooldown_after_429_s=self.cooldown_s,
         )

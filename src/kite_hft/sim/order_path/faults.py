@@ -163,6 +163,11 @@ class Faults:
                 rates[kind] = rng.choice((0.01, 0.03, 0.08))
         return cls(rng, rates)
 
+    def without(self, kinds: Iterable[str]) -> None:
+        """These have no meaning at the broker of the day."""
+        for kind in kinds:
+            self.rates.pop(kind, None)
+
     def strikes(self, kinds: Iterable[str]) -> str:
         """The kind that strikes this thing, or ""; at most one."""
         if not self.on:

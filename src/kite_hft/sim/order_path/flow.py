@@ -26,6 +26,9 @@ STRATEGIES: Final = (1, 2, 3)
 GROUPER: Final = 4
 """The strategy that trades in groups alone: what it holds is the sum of its whole groups."""
 PRODUCTS: Final = (Product.MIS, Product.NRML)
+_HEARD: Final = (
+    "strategy", "strategy_seq", "kind", "status", "filled_qty", "slot", "product", "position"
+)  # fmt: skip
 S: Final = OrderStatus
 ALIVE: Final = frozenset({S.SENT, S.PENDING, S.OPEN, S.TRIGGER_PENDING, S.AMBIGUOUS})
 
@@ -87,6 +90,7 @@ class Flow:
         self._last: Records | None = None
         self.doubled: Counter[tuple[int, int]] = Counter()  # intents that were pushed once more
         self.products = PRODUCTS
+        self.limit_apart = True  # the limit of a trigger may lie elsewhere than its trigger price
 
     def forget(self, next_seq: dict[int, int]) -> None:
         """The machine went down: strategies are new, and number from where the journal knows."""
@@ -99,12 +103,14 @@ class Flow:
 
     def listen(self) -> None:
         """Take in what the engine has told."""
-        for event in self.events.take():
-            strategy, seq = int(event["strategy"]), int(event["strategy_seq"])
+        events = self.events.take()
+        if not len(events):
+            return
+        columns = [events[name].tolist() for name in _HEARD]
+        for strategy, seq, kind, status, filled, slot, product, position in zip(*columns, strict=True):
             if seq:
-                told = (int(event["kind"]), int(event["status"]), int(event["filled_qty"]))
-                self.last_told[strategy, seq] = told
-            self.positions[strategy, int(event["slot"]), int(event["product"])] = int(event["position"])
+                self.last_told[strategy, seq] = (kind, status, filled)
+            self.positions[strategy, slot, product] = position
 
     def act(self) -> None:
         """One thing that a strategy does."""

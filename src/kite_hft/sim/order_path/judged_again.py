@@ -58,21 +58,45 @@ def _sizes(checker: Checker, placed: Placed, px: int) -> None:
     if any(key[0] == placed.slot for key in checker.strangers):
         return
     worst = _worst(checker, placed)
-    # It was judged by the price of then, and may have waited.
-    low_px = min([p for p in (placed.px, px) if p], default=0) * 97 // 100
-    if worst * low_px > risk.max_position_size * 100:
-        checker.break_(f"order {placed.no}: worst case {worst} of slot {placed.slot} at {low_px}")
+    near = max(placed.px, px)  # an order that has waited is judged by the price of now, too
+    if worst * near > risk.max_position_size * 100:
+        checker.break_(f"order {placed.no}: worst case {worst} of slot {placed.slot} at {near}")
+    told = checker.ledger.told
+    if not (checker.strangers or any(told.cut_low.values()) or any(told.cut_high.values())):
+        _exposure(checker, placed, worst * near)
+
+
+def _exposure(checker: Checker, placed: Placed, total: int) -> None:
+    """The worst case of every other instrument comes on top of `total` paise."""
+    world = checker.world
+    orders = [order for order in checker.ledger.mine() if order.no < placed.no]
+    for slot in {order.slot for order in orders} - {placed.slot}:
+        here = [order for order in orders if order.slot == slot]
+        held = sum(order.filled if order.side == BUY else -order.filled for order in here)
+        buys = sum(order.remaining for order in here if order.side == BUY)
+        sells = sum(order.remaining for order in here if order.side != BUY)
+        worst = max(abs(held + buys), abs(held - sells))
+        row = world.exchange.instruments[slot]
+        total += worst * world.prices.last_px(slot) * (row.multiplier or 1)
+    if total > world.day.risk.max_exposure * 100:
+        checker.break_(f"order {placed.no}: worst case of all instruments {total}")
 
 
 def _worst(checker: Checker, placed: Placed) -> int:
-    """The largest position of the slot on the order's side, were all older orders of it to fill."""
-    worst = placed.quantity
-    for order in checker.ledger.mine():
+    """The largest position of the slot on the order's side, were all older orders of it to fill. What an
+    order has filled whose record a power cut took is held all the same: the engine adopts it. What others
+    have closed of it, by the broker's word, is not.
+    """
+    ledger = checker.ledger
+    cuts = ledger.told.cut_low if placed.side == BUY else ledger.told.cut_high
+    cut = sum(quantity for (_, slot, _), quantity in cuts.items() if slot == placed.slot)
+    worst = placed.quantity + (cut if placed.side == BUY else -cut)
+    for order in (*ledger.mine(), *(order for order in ledger.placed.values() if order.lost)):
         if order.slot != placed.slot:
             continue
         if order.side != placed.side:
             worst -= order.filled
-        elif order.no < placed.no:
+        elif order.no < placed.no and not order.lost:
             worst += order.filled + order.remaining
     return worst
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl
 
-from kite_hft.sim.exchange.gtt import ACTIVE
+from kite_hft.sim.brokers.side import Call
 from kite_hft.sim.order_path.flow import Wish
 from kite_hft.sim.order_path.ledger import BUY, ENGINE_SEQ, Key, Placed, Trigger
 from kite_hft.sim.order_path.whole_groups import WholeGroups
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
     from kite_hft.sim.order_path.checkers import Checker
 
 SELL: Final = 2
-_SIDES: Final = {"BUY": 1, "SELL": 2}
 _PRODUCTS: Final = {1: "CNC", 2: "NRML", 3: "MIS", 4: "MTF"}
-Terms = tuple[int, int, int, int]
 
 
 class Lasting:
@@ -41,8 +38,12 @@ class Lasting:
         # give way
         self.flattened = False
         self._calls: dict[int, tuple[HttpRequest, Trigger]] = {}
-        self._ends_seen = 0
+        self._ends_seen = self._began = 0
         self._interrupted: set[tuple[int, int]] = set()  # intents of which a power cut took slices
+
+    def begins(self) -> None:
+        """A process starts."""
+        self._began = len(self._ledger.told.trigger_calls)
 
     def alerted(self, fields: dict[str, Any]) -> None:
         """What people are told."""
@@ -54,14 +55,17 @@ class Lasting:
 
     # Triggers
 
-    def trigger_leaves(self, request: HttpRequest) -> None:
+    def trigger_leaves(self, request: HttpRequest, sent: Call) -> None:
         """A call about a trigger is about to leave."""
-        if request.method != "POST":
+        if sent.method != "POST":
             return
-        slot, product, terms = self._terms(request)
+        slot, product, terms = sent.slot, sent.product, sent.legs
         ledger = self._ledger
         claimed = {trigger.call for trigger in ledger.triggers if not trigger.lost}
-        for call in reversed(ledger.told.trigger_calls):  # an older one may have died with its process
+        calls, told = ledger.told.trigger_calls, ledger.told
+        # Those of this process leave in their order; an older one may have died with its process.
+        own = [call for call in calls[self._began :] if (call["strategy"], call["seq"]) in told.triggers]
+        for call in (*own, *reversed(calls)):
             name = (call["strategy"], call["seq"])
             legs = tuple(tuple(leg) for leg in call["legs"])
             if (call["slot"], call["product"], legs) != (slot, product, terms) or call["_n"] in claimed:
@@ -72,18 +76,6 @@ class Lasting:
             self._calls[id(request)] = request, trigger
             return
         self._checker.break_(f"a trigger of {terms} left without a journal record of its own")
-
-    def _terms(self, request: HttpRequest) -> tuple[int, int, tuple[Terms, ...]]:
-        form = dict(parse_qsl(request.body.decode()))
-        condition, orders = json.loads(form["condition"]), json.loads(form["orders"])
-        rows = self._world.exchange.instruments.rows
-        slot = next(row.slot for row in rows if row.symbol == condition["tradingsymbol"])
-        products = {"CNC": 1, "NRML": 2, "MIS": 3, "MTF": 4}
-        terms = tuple(
-            (_SIDES[leg["transaction_type"]], leg["quantity"], round(leg["price"] * 100), round(px * 100))
-            for leg, px in zip(orders, condition["trigger_values"], strict=True)
-        )
-        return slot, products[orders[0]["product"]], terms
 
     def _as_wished(self, trigger: Trigger) -> None:
         wish = self._checker.wishes.get(trigger.name)
@@ -99,7 +91,7 @@ class Lasting:
         if trigger is not None:
             trigger.under_way = False
             if response.status == 200:
-                trigger.number = json.loads(response.body)["data"]["trigger_id"]
+                trigger.number = self._world.side.trigger_number(json.loads(response.body))
 
     def trigger_gone(self, request: HttpRequest) -> None:
         """It will never be acted on."""
@@ -110,11 +102,14 @@ class Lasting:
     def ended(self) -> None:
         """Triggers of which the journal says since the last look that they are no more."""
         told = self._ledger.told
+        if len(told.trigger_ends) == self._ends_seen:
+            return
         for data in told.trigger_ends[self._ends_seen :]:
             if "child" in data or data["ended"] not in ("absent", "refused", "deleted"):
                 continue
             for trigger in self._ledger.triggers:
                 mine = trigger.name == (data["strategy"], data["seq"]) and trigger.call < data["_n"]
+                mine = mine and not trigger.lost  # else it is the one that was placed in its stead
                 if mine and (trigger.under_way or self.lives(trigger)):
                     self._checker.break_(
                         f"trigger {trigger.name} ended ({data['ended']}), and lives or is still to arrive"
@@ -123,7 +118,7 @@ class Lasting:
 
     def lives(self, trigger: Trigger) -> bool:
         """It waits at the broker."""
-        return bool(trigger.number) and self._world.exchange.gtts.get(trigger.number).status == ACTIVE
+        return bool(trigger.number) and self._world.side.waits(self._world.api, trigger.number)
 
     def guards(self, key: Key) -> int:
         """How much exits that are kept close there: they give way to what the strategy closes by itself."""
@@ -141,13 +136,20 @@ class Lasting:
         key = (strategy, wish.slot, wish.product)
         told, held = self._ledger.told, self._ledger.held(key)[0]
         if (held if wish.side == SELL else -held) < wish.quantity:
-            return key in told.planned
+            return key in told.planned or self._closed_for_it(key, wish)
         lies = any(  # in a trigger that may stand, as far as the engine knows
             row["for_exits"] and (row["strategy"], row["slot"], row["product"]) == key
             for row in told.triggers.values()
         )
         kept = key in told.plans or told.planned.get(key, -1) > since or self.guards(key) > 0
         return reason == "FROZEN" and (kept or lies)
+
+    def _closed_for_it(self, key: Key, wish: Wish) -> bool:
+        """The engine itself has closed something there: a flatten, the end of the day."""
+        return any(
+            placed.key == key and placed.side == wish.side and placed.filled and placed.name[1] >= ENGINE_SEQ
+            for placed in self._ledger.mine()
+        )
 
     def anew(self) -> None:
         """The journal was read from its beginning. What is lost counts no more: its names are used again."""
@@ -187,22 +189,37 @@ class Lasting:
         if placed.name[1] < ENGINE_SEQ or placed.opening:
             placed.grown = True
             return
-        free = self._ledger.held(placed.key)[0] * (1 if placed.side == SELL else -1)
-        others = sum(
-            order.remaining
-            for order in self._ledger.mine()
-            if order is not placed and order.key == placed.key and order.side == placed.side
-        )
+        others, free = self._beside(placed)
         if quantity - placed.filled + others > free and not self.meddled(placed.key):
             self._checker.break_(
                 f"exit {placed.no} grows to {quantity}, {others} close beside it, {free} is held"
             )
 
+    def _beside(self, placed: Placed) -> tuple[int, int]:
+        """What other orders close of its position, and what there is to be closed."""
+        others = sum(
+            order.remaining
+            for order in self._ledger.mine()
+            if order is not placed and order.key == placed.key and order.side == placed.side
+        )
+        return others, self._ledger.held(placed.key)[0] * (1 if placed.side == SELL else -1)
+
+    def opens(self, placed: Placed, quantity: int) -> bool:
+        """A modification to `quantity` makes it open more than it did: an exit may grow with its position. Of
+        one that has just ended the engine may not know.
+        """
+        order = placed.order
+        known = order.now.quantity if order is not None and order.done else placed.remaining + placed.filled
+        if quantity <= known:
+            return False
+        others, free = self._beside(placed)
+        return placed.opening or quantity - placed.filled + others > free
+
     def traded(self, trade: Any, placed: Placed | None) -> None:
         """What closes must not open the position the other way round."""
         if placed is None or placed.lost:
             order = self._world.exchange.orders[trade.order_id]
-            if order.gtt_id is not None:
+            if self._world.trigger_of(order):
                 self._checker.stranger(order.slot, int(order.request.product))
             return
         if placed.opening or placed.grown or self.meddled(placed.key):
@@ -233,7 +250,8 @@ class Lasting:
         told = self._ledger.told.children
         lost = {trigger.number for trigger in self._ledger.triggers if trigger.lost}
         orders = orders_of_triggers(self._checker)
-        return any(order.order_id not in told and order.gtt_id not in lost for order in orders)
+        trigger_of = self._world.trigger_of
+        return any(order.order_id not in told and trigger_of(order) not in lost for order in orders)
 
     def uncovered(self) -> str:
         """A position whose plan does not protect it, or protects too much; "": there is none."""
@@ -274,8 +292,8 @@ class Lasting:
                     if needs
                     else ""
                 )
-            spec = self._world.exchange.gtts.get(trigger.number).spec
-            wrong = [leg.quantity for leg in spec.orders if leg.quantity + guards != wanted]
+            quantities = self._world.side.trigger_quantities(self._world.api, trigger.number)
+            wrong = [quantity for quantity in quantities if quantity + guards != wanted]
             return f"its trigger is for {wrong}, {guards} is closed beside it, not {wanted}" if wrong else ""
         rests = plan["mode"] == "OUT" or plan["level"] or plan["target"]
         if rests and guards != wanted:
@@ -303,13 +321,14 @@ class Lasting:
                 self._checker.break_(f"order {order.no} closes {order.key}, which has no exits any more")
 
     def _triggers(self) -> None:
-        told, exchange = self._ledger.told, self._world.exchange
+        told, exchange, trigger_of = self._ledger.told, self._world.exchange, self._world.trigger_of
         for trigger in self._ledger.triggers:
             if trigger.lost:
                 continue
             plan = told.plans.get(trigger.key)
             if not self.lives(trigger):
-                order = next((o for o in exchange.orders.values() if o.gtt_id == trigger.number), None)
+                mine = (o for o in exchange.orders.values() if trigger_of(o) == trigger.number)
+                order = next(mine, None)
                 heard = order is None or order.order_id in told.children
                 if trigger.number and order is not None and not heard and order.now.status != "REJECTED":
                     self._checker.break_(f"trigger {trigger.name} has placed an order that nobody knows")
@@ -341,5 +360,7 @@ class Lasting:
 def orders_of_triggers(checker: Checker) -> list[Order]:
     """At the exchange, of triggers that are ours."""
     known = {trigger.number for trigger in checker.ledger.triggers if trigger.number}
-    rows = checker.world.exchange.orders.values()
-    return [order for order in rows if order.gtt_id in known and order.now.status != "REJECTED"]
+    if not known:
+        return []
+    rows, trigger_of = checker.world.exchange.orders.values(), checker.world.trigger_of
+    return [order for order in rows if trigger_of(order) in known and order.now.status != "REJECTED"]

@@ -70,10 +70,12 @@ def trigger(flow: Flow, strategy: int) -> None:
     slot = rng.choice([slot for slot in SLOTS if flow.table[slot].lot_size > 1])
     side = rng.choice((Side.BUY, Side.SELL))
     px = flow.market.px[slot] + STEP_PX * rng.choice((-1, 1)) * rng.randrange(2, 25)
+    quantity, away = flow.table[slot].lot_size * rng.choice((1, 2)), rng.randrange(0, 4)
+    if not flow.limit_apart and away != 3:  # one in four asks for it all the same, and is refused
+        away = 0
     flow.wish(
         strategy, kind=IntentKind.GTT, slot=slot, side=side, product=Product.NRML,
-        qty=flow.table[slot].lot_size * rng.choice((1, 2)), trigger_px=px,
-        px=px + STEP_PX * rng.randrange(0, 4) * (1 if side == Side.BUY else -1),
+        qty=quantity, trigger_px=px, px=px + STEP_PX * away * (1 if side == Side.BUY else -1),
     )  # fmt: skip
 
 

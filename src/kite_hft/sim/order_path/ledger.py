@@ -7,11 +7,13 @@ journal's bytes say (records.py), all in sums of its own. It knows nothing of th
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.exchange.orders import MODIFY_PENDING, MODIFY_VALIDATION_PENDING, Order, Trade
+from kite_hft.sim.order_path.disk import VirtualFile
 from kite_hft.sim.order_path.records import Tail
 
 Name = tuple[int, int]
@@ -83,7 +85,7 @@ class Trigger:
     for_exits: bool
     terms: tuple[tuple[int, int, int, int], ...]
     call: int = 0  # number of the record of its placing
-    number: int = 0  # the broker's
+    number: int | str = 0  # the broker's
     under_way: bool = True
     lost: bool = False
 
@@ -108,6 +110,7 @@ class Told:
     halted: str = ""
     reducing: str = ""
     refused: list[dict[str, Any]] = field(default_factory=list)
+    twice: Counter[Name] = field(default_factory=Counter)  # refusals of an intent that came once more
     absent: list[int] = field(default_factory=list)
     reports: list[tuple[int, str, int]] = field(default_factory=list)
     named: dict[int, str] = field(default_factory=dict)
@@ -146,6 +149,8 @@ class Told:
 
     def _refused(self, data: dict[str, Any]) -> None:
         self.refused.append(data)
+        if data["reason"] == "DUPLICATE_INTENT":
+            self.twice[data["strategy"], data["seq"]] += 1
         self._withdrawn(data)
 
     def _withdrawn(self, data: dict[str, Any]) -> None:
@@ -233,8 +238,9 @@ class Told:
 class Ledger:
     """The sums. `placed` by tag, `by_id` by the broker's order id."""
 
-    def __init__(self, exchange: Exchange, cash_paise: int) -> None:
-        self.exchange = exchange
+    def __init__(self, exchange: Exchange, cash_paise: int, trigger_of: Callable[[Order], int | str]) -> None:
+        """`trigger_of`: which trigger has placed an order; 0 or "": none has."""
+        self.exchange, self.trigger_of = exchange, trigger_of
         self.cash_paise = cash_paise
         self.placed: dict[str, Placed] = {}
         self.triggers: list[Trigger] = []
@@ -243,13 +249,15 @@ class Ledger:
         self.told = Told()
         self.tails: list[Tail] = []
 
-    def journal(self, files: list[bytearray]) -> None:
-        """Read on in the journals."""
+    def journal(self, files: list[VirtualFile]) -> None:
+        """Read on in the journals: earlier ones do not grow any more."""
         while len(self.tails) < len(files):
             self.tails.append(Tail())
-        tail = self.tails[-1] if self.tails else None
-        if tail is not None and tail.at < len(files[-1]):
-            for kind, end, data in tail.fresh(files[-1]):
+        if not files:
+            return
+        tail, grown = self.tails[-1], files[-1].data
+        if tail.at < len(grown):
+            for kind, end, data in tail.fresh(grown):
                 data["_end"] = end
                 self.told.take(kind, data)
                 if kind == "GTT" and "child" in data:
@@ -287,7 +295,8 @@ class Ledger:
         tag = child_tag(order.order_id)
         if tag in self.placed:
             return self.placed[tag]
-        trigger = next((t for t in self.triggers if t.number and t.number == order.gtt_id), None)
+        number = self.trigger_of(order)
+        trigger = next((t for t in self.triggers if t.number and t.number == number), None)
         if trigger is None:
             return None
         ask = order.request
@@ -318,7 +327,7 @@ class Ledger:
         placed = self.by_id.get(trade.order_id)
         if placed is None:
             order = self.exchange.orders[trade.order_id]
-            if order.gtt_id is not None:
+            if self.trigger_of(order):
                 self.fired(order)
             else:
                 self.of_request(order.request.tag or "", order)

@@ -43,7 +43,7 @@ class Files:
         del self.trades[self.synced[1] :]
 
     def written(self) -> Written:
-        """As engine/order_files.py reads it back."""
+        """As engine/orders/files.py reads it back."""
         quantity: Counter[int] = Counter()
         paise: Counter[int] = Counter()
         for row in self.trades:

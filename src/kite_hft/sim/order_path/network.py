@@ -12,16 +12,15 @@ import heapq
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
-from urllib.parse import parse_qsl
+from typing import Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from kite_hft.sim.brokers.side import API_KEY, PLACE, TOKEN, Api, BrokerSide, Call, Update
+from kite_hft.sim.brokers.side import TRIGGER as OF_TRIGGER
 from kite_hft.sim.exchange.orders import Order, OrderState
-from kite_hft.sim.kite.api import KiteApi
-from kite_hft.sim.kite.rows import order_row, trade_row
 from kite_hft.sim.order_path.faults import (
     CALL_FAULTS,
     COPIES,
@@ -30,7 +29,8 @@ from kite_hft.sim.order_path.faults import (
     UPDATE_FAULTS,
     Faults,
 )
-from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.sim.rest import OTHER
+from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, TransportError
 from kite_hft.units import NS_PER_S
 
 MS: Final = 1_000_000
@@ -39,22 +39,7 @@ GIVE_UP_NS: Final = 3 * NS_PER_S
 LATE_NS: Final = 8 * NS_PER_S
 TRIGGER: Final = "TRIGGER"
 """In place of an order's id: a trigger at the broker is meant."""
-TRIGGERS: Final = "/gtt/triggers"
 _encode: Final = msgspec.json.Encoder().encode
-_ERRORS: Final = {
-    "http_429": (429, b'{"status":"error","message":"Too many requests","error_type":"NetworkException"}'),
-    "http_500": (500, b"<html>Internal Server Error</html>"),
-    "http_502_done": (502, b'{"status":"error","message":"OMS","data":null,"error_type":"DataException"}'),
-    "http_503": (503, b""),
-    "http_504_done": (504, b"<html>Gateway Time-out</html>"),
-    "http_403": (403, b'{"status":"error","message":"Account blocked","error_type":"UserException"}'),
-    "read_429": (429, b'{"status":"error","message":"Too many requests","error_type":"NetworkException"}'),
-    "read_503": (503, b""),
-}
-_TIMED_OUT: Final = (
-    b'{"status":"error","message":"Order request timed out. Please check the order book and confirm before '
-    b'placing again.","data":null,"error_type":"OrderException"}'
-)
 _UNDONE: Final = {"http_429", "http_500", "http_503", "http_403", "http_400_timed_out"}
 
 
@@ -75,6 +60,8 @@ class Texts:
     frames: list[bytes] = field(default_factory=list)
 
     def drain(self, out: npt.NDArray[np.void]) -> int:
+        if not self.frames:
+            return 0
         n = min(len(out), len(self.frames))
         for i in range(n):
             row = out[i]
@@ -89,12 +76,14 @@ class Network:
     which states the engine has an order, `states("", "")` in which it has any."""
 
     def __init__(
-        self, api: KiteApi, rng: random.Random, faults: Faults, link: Link, now: Callable[[], int]
-    ) -> None:
-        self.api, self.rng, self.faults, self.link, self.now = api, rng, faults, link, now
+        self, side: BrokerSide, api: Api, rng: random.Random, faults: Faults, link: Link,
+        now: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self.side, self.api, self.rng, self.faults, self.link, self.now = side, api, rng, faults, link, now
+        self.broker: Broker = side.broker(api.exchange.instruments)
         self.skew_ns = 0
         self.start_real_ns = 0
-        self.token = api.credentials.access_token
+        self.token = TOKEN
         self.texts = Texts()
         self.tick: Callable[[], None] = lambda: None
         self.on_submit: Callable[[HttpRequest], None] = lambda request: None
@@ -105,7 +94,7 @@ class Network:
         self.states: Callable[[str, str], Iterable[str]] = lambda order_id, tag: ()
         self.outage_until_ns = 0
         self.shown_from: dict[str, int] = {}  # order id -> since when the books show it
-        self._held_back: list[tuple[int, dict[str, Any]]] = []  # updates of orders not shown yet
+        self._held_back: list[tuple[int, Update]] = []  # updates of orders not shown yet
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._number = 0
         self._ready: list[tuple[int, HttpRequest, HttpResponse | TransportError]] = []
@@ -113,6 +102,7 @@ class Network:
         self._rows: dict[str, tuple[OrderState, bytes]] = {}
         self._trade_rows: list[bytes] = []
         self._missed: set[str] = set()
+        self._read: dict[int, tuple[HttpRequest, Call]] = {}
         self.in_flight = 0
         self._telling = 0  # order updates on their way
 
@@ -145,12 +135,13 @@ class Network:
         to the engine's end, or was done there."""
         now_ns = self.now()
         came = False
-        while self._due and self._due[0][0] <= now_ns:
-            heapq.heappop(self._due)[2]()
+        due = self._due
+        while due and due[0][0] <= now_ns:
+            heapq.heappop(due)[2]()
             came = True
         self.api.exchange.step(self.server_ns())
-        for row in self.api.exchange.drain_updates():
-            shown_ns = self.shown_from.get(row["order_id"], 0)
+        for row in self.side.updates(self.api):
+            shown_ns = self.shown_from.get(row.order_id, 0)
             if shown_ns > now_ns:
                 self._held_back.append((shown_ns, row))
             else:
@@ -176,24 +167,31 @@ class Network:
 
     def submit(self, request_id: int, request: HttpRequest) -> None:
         self.tick()
-        read = request.method == "GET" or request.path.startswith("/margins")
+        call = self.read(request)
+        read = not call.kind
         self.on_submit(request)
         self.in_flight += 1
         kind = self.faults.strikes(READ_FAULTS if read else CALL_FAULTS)
         if self.now() < self.outage_until_ns:
             kind = "read_lost" if read else self.rng.choice(("request_lost", "unsent"))
-        if kind == "read_misses_row" and request.path not in ("/orders", TRIGGERS):
+        if kind == "read_misses_row" and request.path not in (self.side.orders_path, self.side.triggers_path):
             kind = ""
         if kind:
-            order_id = "" if read or request.method == "POST" else request.path.rsplit("/", 1)[1]
-            tag = _tag_of(request) if request.method == "POST" else ""
-            if request.path.startswith("/gtt"):
-                order_id, tag = TRIGGER, ""
+            order_id, tag = (TRIGGER, "") if call.kind == OF_TRIGGER else (call.order_id, call.tag)
             self.faults.struck(kind, self.states(order_id, tag))
         self._send(request_id, request, kind)
         self.tick()
 
+    def read(self, request: HttpRequest) -> Call:
+        """What it asks for. The world and its checkers ask several times on the way of one request."""
+        known = self._read.get(id(request))
+        if known is None:  # the request is kept with it: its id is nobody else's
+            known = self._read[id(request)] = request, self.side.read(request, self.api.exchange.instruments)
+        return known[1]
+
     def poll(self) -> list[tuple[int, HttpResponse | TransportError]]:
+        if not self._ready:
+            return []
         ready, self._ready = self._ready, []
         for _, request, result in ready:
             self.on_answer(request, _status_of(result))
@@ -239,8 +237,7 @@ class Network:
     ) -> None:
         if kind in _UNDONE or kind in ("read_429", "read_503"):
             self.on_gone(request, False)
-            status, body = _ERRORS.get(kind, (400, _TIMED_OUT))
-            answer(HttpResponse(status, body), self._delay())
+            answer(HttpResponse(*self.side.answers[kind]), self._delay())
             return
         response = self._handle(request, kind, sent_ns)
         self.on_done(request, response)
@@ -256,19 +253,17 @@ class Network:
             response = HttpResponse(response.status, b"")
         elif kind in ("slow_answer", "read_slow"):
             delay_ns = self.rng.randrange(NS_PER_S, GIVE_UP_NS)
-        elif kind in _ERRORS:
-            response = HttpResponse(*_ERRORS[kind])
-        elif kind == "http_400_timed_out_done":
-            response = HttpResponse(400, _TIMED_OUT)
+        elif kind in self.side.answers:
+            response = HttpResponse(*self.side.answers[kind])
         answer(response, delay_ns)
 
     # The broker
 
     def _handle(self, request: HttpRequest, kind: str, sent_ns: int) -> HttpResponse:
         server_ns = self.server_ns()
-        if request.method == "GET" and request.path in ("/orders", "/trades"):
+        if request.method == "GET" and request.path in (self.side.orders_path, self.side.trades_path):
             return self._book(request.path, server_ns, miss=kind == "read_misses_row")
-        placing = request.method == "POST" and request.path.startswith("/orders/")
+        placing = self.read(request).kind == PLACE
         placed = self.faults.strikes(PLACED_FAULTS) if placing else ""
         exchange = self.api.exchange
         if placed == "order_stuck":
@@ -281,9 +276,7 @@ class Network:
         fills_unseen = self.rng.random() < 0.3
         if lag_ns and not fills_unseen:
             exchange.hold_order_ns = left_ns
-        path, _, query = request.path.partition("?")
-        headers = {"authorization": f"token {self.api.credentials.api_key}:{self.token}"}
-        answered = self.api.handle(request.method, path, parse_qsl(query), headers, request.body, server_ns)
+        answered = self.side.ask(self.api, self.broker, request, self.token, server_ns)
         exchange.hold_order_ns = 0
         exchange.reject_next_margin(0)
         if placing and answered.status == 200:
@@ -297,33 +290,37 @@ class Network:
                 if fills_unseen:  # positions tell of it before the book does
                     self.on_unseen(order)
         body = answered.body
-        if kind == "read_misses_row" and path == TRIGGERS and answered.status == 200:
+        triggers = request.path == self.side.triggers_path
+        if kind == "read_misses_row" and triggers and answered.status == 200:
             body = self._without_one(body)
         return HttpResponse(answered.status, body)
 
     def _without_one(self, body: bytes) -> bytes:
         """The list of triggers without one of them: once in its life, as an order in the book."""
         told = msgspec.json.decode(body)
-        candidates = [row["id"] for row in told["data"] if f"{TRIGGER} {row['id']}" not in self._missed]
+        number = self.side.trigger_id
+        candidates = [number(row) for row in told["data"] if f"{TRIGGER} {number(row)}" not in self._missed]
         if not candidates:
             return body
         left_out = self.rng.choice(candidates)
         self._missed.add(f"{TRIGGER} {left_out}")
-        told["data"] = [row for row in told["data"] if row["id"] != left_out]
+        told["data"] = [row for row in told["data"] if number(row) != left_out]
         return _encode(told)
 
     def _book(self, path: str, server_ns: int, *, miss: bool) -> HttpResponse:
         """The two books that are read all the time, with each row encoded once."""
         api, now_ns = self.api, self.now()
         api.step(server_ns)
-        if not api.authorised(api.credentials.api_key, self.token):
-            body = b'{"status":"error","message":"Incorrect token.","error_type":"TokenException"}'
-            return HttpResponse(403, body)
-        if not api.quota.allows("other", server_ns):
-            return HttpResponse(*_ERRORS["read_429"])
-        if path == "/trades":
-            trades = api.exchange.account.trades
-            self._trade_rows += [_encode(trade_row(trade)) for trade in trades[len(self._trade_rows) :]]
+        if not api.authorised(API_KEY, self.token):
+            return HttpResponse(*self.side.answers["token_dead"])
+        if not api.quota.allows(OTHER, server_ns):
+            return HttpResponse(*self.side.answers["read_429"])
+        if path == self.side.trades_path:
+            trades, orders = api.exchange.account.trades, api.exchange.orders
+            self._trade_rows += [
+                _encode(self.side.trade_row(trade, orders[trade.order_id]))
+                for trade in trades[len(self._trade_rows) :]
+            ]
             rows = [
                 row
                 for row, trade in zip(self._trade_rows, trades, strict=True)
@@ -342,18 +339,17 @@ class Network:
     def _row(self, order: Order) -> bytes:
         known = self._rows.get(order.order_id)
         if known is None or known[0] is not order.now:
-            row = order_row(order, order.now, self.api.credentials.user_id)
-            known = self._rows[order.order_id] = order.now, _encode(row)
+            known = self._rows[order.order_id] = order.now, _encode(self.side.order_row(order))
         return known[1]
 
     # Order updates
 
-    def _tell(self, row: dict[str, Any]) -> None:
-        frame = self.api.update_frame(row)
+    def _tell(self, row: Update) -> None:
+        frame = row.frame
         delay_ns = self._delay()
         kind, copies = self.faults.strikes(UPDATE_FAULTS), self.faults.times(COPIES)
         if kind or copies:
-            states = list(self.states(row["order_id"], row["tag"] or ""))
+            states = list(self.states(row.order_id, row.tag))
             for one in (*([kind] if kind else []), *[COPIES] * copies):
                 self.faults.struck(one, states)
         for _ in range(copies):
@@ -383,8 +379,3 @@ def _status_of(result: HttpResponse | TransportError) -> int:
     if isinstance(result, HttpResponse):
         return result.status
     return 0 if result.sent else -1
-
-
-def _tag_of(request: HttpRequest) -> str:
-    found = request.body.rpartition(b"tag=")
-    return found[2].partition(b"&")[0].decode() if found[1] else ""

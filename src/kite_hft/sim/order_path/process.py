@@ -1,7 +1,7 @@
 """Layer 4, campaigns and tests, cold: the order process of a simulated day: how it begins, and how it dies.
 
-As engine/orders.py and engine/order_files.py do it with files and segments: a process that is started
-again in its run finds its journal, its queues and its counters; after a power cut a new run goes on from
+As engine/orders (process.py, files.py) does it with files and segments: a process that is started again
+in its run finds its journal, its queues and its counters; after a power cut a new run goes on from
 the journals of the day, and shared memory is empty.
 """
 
@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kite_hft.brokers.kite.rest import KITE
 from kite_hft.memory.journal import Header, JournalError, Kind, Record, scan
 from kite_hft.memory.journal_writer import JournalWriter
 from kite_hft.sim.order_path.day import BOOT_MONO_NS
 from kite_hft.sim.order_path.disk import VirtualFile
-from kite_hft.sim.order_path.market import TABLE
 from kite_hft.sim.order_path.queues import EventQueue, IntentQueue
 from kite_hft.stages.orders import Orders
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.records import encode_json
-from kite_hft.trading.recovery.replay import next_seqs
+from kite_hft.trading.recovery.numbering import next_seqs
+from kite_hft.trading.recovery.resuming import failed_payload
 from kite_hft.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -29,10 +28,11 @@ if TYPE_CHECKING:
 
 def begin(world: OrdersWorld, *, restarted: bool) -> None:
     """A process starts: in the same run, or (after a power cut, and at first) in a new one."""
-    earlier = [record for file in world.journals for record in world.records(file)]
     if restarted:
+        earlier = [record for file in world.journals[:-1] for record in world.records(file)]
         earlier += _reopen(world, world.journals[-1])
     else:
+        earlier = [record for file in world.journals for record in world.records(file)]
         world.journals.append(world.disk.create())
         header = Header(1, 1, world.clock.real)
         world.writer = JournalWriter(world.journals[-1], header=header, on_failure=world.journal_failed)
@@ -43,8 +43,8 @@ def begin(world: OrdersWorld, *, restarted: bool) -> None:
     writer = world.writer
     assert writer is not None
     ports = Ports(
-        instruments=TABLE,
-        broker=KITE,
+        instruments=world.exchange.instruments,
+        broker=world.network.broker,
         transport=world.network,
         clock=world.clock,
         journal=writer,
@@ -89,7 +89,7 @@ def begin(world: OrdersWorld, *, restarted: bool) -> None:
 
 
 def _reopen(world: OrdersWorld, file: VirtualFile) -> list[Record]:
-    """As memory/journal_files.py does with a path; returns what it adds to the records.
+    """As memory/journal_files.py does with a path; returns its records, with what is added to them.
 
     Raises:
         JournalError: the file is corrupt.
@@ -97,16 +97,17 @@ def _reopen(world: OrdersWorld, file: VirtualFile) -> list[Record]:
     found = scan(bytes(file.data))
     if found.tail == "corrupt":
         raise JournalError(f"the journal is corrupt: {found.detail}")
+    whole = found.end == len(file.data)
     file.truncate(found.end)
     file.written_anew()
-    again = scan(bytes(file.data))
+    again = found if whole else scan(bytes(file.data))
     world.writer = JournalWriter(file, resume=again, on_failure=world.journal_failed)
     if not world.failure:
-        return []
-    payload = encode_json({"halted": f"the order process before this one: {world.failure}"})
+        return list(again.records)
+    payload = encode_json(failed_payload(world.failure))
     seq = world.writer.append(Kind.STATE, world.clock.real, payload)
     world.failure = ""
-    return [Record(seq, Kind.STATE, world.clock.real, payload)]
+    return [*again.records, Record(seq, Kind.STATE, world.clock.real, payload)]
 
 
 def die(world: OrdersWorld, why: str) -> None:

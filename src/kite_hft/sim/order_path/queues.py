@@ -6,6 +6,7 @@ They outlive the process that uses them, as the segments do, and are gone with t
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,6 +19,16 @@ from kite_hft.layout import INTENT, ORDER_EVENT
 Records = npt.NDArray[np.void]
 CAPACITY: Final = 256
 KEPT: Final = 4096
+_NOTHING: Final[Records] = np.frombuffer(b"", ORDER_EVENT)
+_EVENT_BYTES: Final = ORDER_EVENT.itemsize
+_FIELDS: Final = tuple((name, INTENT[name]) for name in INTENT.names or () if INTENT[name].shape == ())
+_NAMES: Final = tuple(name for name, _ in _FIELDS)
+_SCALARS: Final = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "i4": "i", "i8": "q", "f8": "d"}
+_intent: Final = struct.Struct(
+    "<" + "".join(_SCALARS[kind.str[1:]] for _, kind in _FIELDS)
+    + f"{INTENT.itemsize - sum(kind.itemsize for _, kind in _FIELDS)}x"
+)  # fmt: skip
+_number: Final = struct.Struct("<Q")  # `seq` is the first field of an ORDER_EVENT
 
 
 class IntentQueue:
@@ -67,14 +78,14 @@ class EventQueue:
         if self.blocked or len(self._waiting) >= CAPACITY:
             return 0
         self.tick()
-        for i in range(len(records)):
-            row = records[i : i + 1].copy()
-            row["seq"] = self._number
+        raw = records.tobytes()
+        for at in range(0, len(raw), _EVENT_BYTES):
+            data = _number.pack(self._number) + raw[at + _number.size : at + _EVENT_BYTES]
             self._number += 1
-            data = row.tobytes()
             self._waiting.append(data)
             self._pushed.append(data)
-        del self._pushed[:-KEPT]
+        if len(self._pushed) > KEPT:
+            del self._pushed[:-KEPT]
         self.tick()
         return len(records)
 
@@ -86,6 +97,8 @@ class EventQueue:
 
     def take(self) -> Records:
         """All that waits."""
+        if not self._waiting:
+            return _NOTHING
         data, self._waiting = b"".join(self._waiting), []
         return np.frombuffer(data, ORDER_EVENT)
 
@@ -95,6 +108,10 @@ class Prices:
     """The table of latest ticks: slot -> (last price, tick number, CLOCK_MONOTONIC of its receipt)."""
 
     rows: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+
+    def put(self, slot: int, px: int, number: int, mono_ns: int) -> None:
+        """A tick has come."""
+        self.rows[slot] = px, number, mono_ns
 
     def last_px(self, slot: int) -> int:
         found = self.rows.get(slot)
@@ -121,7 +138,5 @@ class Counted:
 
 def row_of(template: dict[str, Any]) -> Records:
     """An INTENT[1] with these fields, the others 0."""
-    row = np.zeros(1, INTENT)
-    for name, value in template.items():
-        row[name] = value
-    return row
+    values = [template.get(name, 0) for name in _NAMES]
+    return np.frombuffer(bytearray(_intent.pack(*values)), INTENT)

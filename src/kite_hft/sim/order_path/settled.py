@@ -103,9 +103,12 @@ def _as_at_broker(checker: Checker, placed: Placed, status: str, filled: int, qu
     assert truth is not None
     told = truth.now.status.replace(" ", "_")
     wanted = TERMINAL.get(told, told)
-    # A plan changes its orders as prices move, also when all else has come to rest. No update says what
-    # becomes of a modification: the book has to be read.
-    unread = checker.read_ns <= placed.changed_ns + TAKES_NS and not truth.done
+    # A plan changes its orders as prices move, and these trigger them, also when all else has come to rest.
+    # No update says what becomes of a modification, nor that a stop has triggered: the book has to be read.
+    network, changed_ns = checker.world.network, placed.changed_ns + TAKES_NS
+    if truth.triggered and status == "TRIGGER_PENDING":
+        changed_ns = max(changed_ns, truth.now.at_ns - network.start_real_ns - network.skew_ns)
+    unread = checker.read_ns <= changed_ns and not truth.done
     if filled != placed.filled or (status != wanted and not unread):
         checker.break_(
             f"order {placed.no} is {status} with {filled} filled, at the broker {told} with {placed.filled}"

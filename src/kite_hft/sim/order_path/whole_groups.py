@@ -90,6 +90,8 @@ class WholeGroups:
     def ended(self) -> None:
         """Groups that were undone since the last look: what of them is left had nothing to be closed from."""
         told = self._ledger.told
+        if len(told.group_ends) == self._ends_seen:
+            return
         for data in told.group_ends[self._ends_seen :]:
             name = (data["strategy"], data["group"])
             for seq, closing in self._closings(data) if name in told.broken else ():

@@ -17,8 +17,10 @@ from typing import Any, Final
 from kite_hft.layout import OrderStatus
 from kite_hft.memory.journal import JournalError, Record, scan
 from kite_hft.memory.journal_writer import JournalWriter
+from kite_hft.sim.brokers.kite import KITE_SIDE
+from kite_hft.sim.brokers.side import Api, BrokerSide
 from kite_hft.sim.exchange.exchange import Exchange
-from kite_hft.sim.kite.api import Credentials, KiteApi
+from kite_hft.sim.exchange.orders import Order
 from kite_hft.sim.order_path import process
 from kite_hft.sim.order_path.acts import Acts
 from kite_hft.sim.order_path.checkers import Checker
@@ -54,8 +56,9 @@ class Crash(BaseException):
 class OrdersWorld:
     """One seed. `run()` lives through the day; `checker.breaks` says what did not hold."""
 
-    def __init__(self, seed: int, limits: Limits, *, trace: int = 0) -> None:
-        """`trace`: so many of the last happenings are kept in `tail`."""
+    def __init__(self, seed: int, limits: Limits, *, trace: int = 0, side: BrokerSide = KITE_SIDE) -> None:
+        """`side`: the broker; `limits`: of its rules. `trace`: so many of the last happenings are kept in
+        `tail`."""
         self.seed = seed
         self.rng = random.Random(seed)
         self.day = Day.drawn(self.rng)
@@ -63,16 +66,19 @@ class OrdersWorld:
         self.faults = Faults.drawn(self.rng)
         self.now_ns = 0
         self.clock = WorldClock()
-        self.exchange = Exchange(TABLE, CASH_PAISE, self.rng.randrange(1 << 30))
-        api = KiteApi(self.exchange, TABLE, Credentials("key", "secret", "token"))
+        self.faults.without(side.without)
+        self.side, table = side, side.table(TABLE)
+        self.exchange = Exchange(table, CASH_PAISE, self.rng.randrange(1 << 30), side.params())
+        self.api: Api = side.make_api(self.exchange, False)
         link = Link(self.day.delay_ns, round(self.day.lag_s * NS_PER_S), self.day.moment_ns)
-        self.network = Network(api, self.rng, self.faults, link, lambda: self.now_ns)
+        self.network = Network(side, self.api, self.rng, self.faults, link, lambda: self.now_ns)
         self.network.start_real_ns, self.network.skew_ns = START_REAL_NS, self.day.skew_ns
         self.disk = VirtualDisk(self.rng)
         self.intents, self.events = IntentQueue(), EventQueue()
         self.prices, self.market, self.files = Prices(), Market(), Files()
         self.counted = Counted()
-        self.flow = Flow(self.rng, TABLE, self.market, self.intents, self.events, self.clock.mono_ns)
+        self.flow = Flow(self.rng, table, self.market, self.intents, self.events, self.clock.mono_ns)
+        self.flow.limit_apart = self.network.broker.trigger_limit_apart
         self.checker = Checker(self)
         self.acts = Acts(self)
         self.stage: Orders | None = None
@@ -155,6 +161,10 @@ class OrdersWorld:
         self.note("! sync_error")
         self.faults.struck("sync_error", self.states_of("", ""))
         return True
+
+    def trigger_of(self, order: Order) -> int | str:
+        """Which trigger has placed an order; 0 or "": none has."""
+        return self.side.trigger_of(self.api, order)
 
     def states_of(self, order_id: str, tag: str) -> list[str]:
         """In which states the engine has an order; of all live ones without a name."""
@@ -363,10 +373,10 @@ class OrdersWorld:
 
     def tick_market(self, jump: int = 0) -> None:
         ticks = self.market.ticks(self.rng, jump)
-        self.exchange.on_ticks(ticks, self.network.server_ns())
+        self.side.take(self.api, ticks, self.network.server_ns())
         if self.now_ns < self.acts.gap_until_ns:
             return
         for slot in SLOTS:
             if slot != self.acts.frozen_slot:
-                self.prices.rows[slot] = (self.market.px[slot], self.market.volume, self.clock.mono)
+                self.prices.put(slot, self.market.px[slot], self.market.volume, self.clock.mono)
                 self.stale.discard(slot)

@@ -57,6 +57,7 @@ class Link:
         self.number = number
         self.ready = True
         self.hold = Hold.NOTHING
+        self.wants: frozenset[str] = frozenset()  # kinds of updates that it is told
         self.ended = False  # by a fault: its number is free although its socket is still there
         self.last_sent_ns = 0
         self._waiting: list[tuple[bytes, str, bool]] = []
@@ -97,12 +98,12 @@ class Hub:
         source: Source,
         deliver: Callable[[Ticks, int], None],
         state: Callable[[list[int]], Ticks],
-        packets_per_frame: int = 1,
+        make_stream: Callable[[], Stream],
         speed: float = 1.0,
-        stamp: bool = False,
     ) -> None:
         """`deliver(ticks, now_ns)`: the exchange; `state(slots)`: TICK rows known of these slots;
-        `speed`: source seconds per second, 0: as fast as the slowest connection drains."""
+        `make_stream()`: the broker's own Stream of a new connection; `speed`: source seconds per
+        second, 0: as fast as the slowest connection drains."""
         self.source = source
         self.links: list[Link] = []
         self.total = Sent()
@@ -114,11 +115,11 @@ class Hub:
         self.halted = False  # what the source has is due to nobody
         self.closed: npt.NDArray[np.bool_] | None = None  # the same by slot; None: nowhere
         self.alter: Callable[[Ticks], Ticks] | None = None  # what the exchange does to the market
+        self.watch: Callable[[Ticks], None] | None = None  # sees the market as it is shown, ahead
         self.spoil: Callable[[Link, Frame], Frame] | None = None  # damages a frame as it leaves
         self._deliver = deliver
         self._state = state
-        self._per_frame = packets_per_frame
-        self._stamp = stamp
+        self._make_stream = make_stream
         self._times: Times = np.empty(0, np.int64)
         self._ticks: Ticks = np.empty(0, TICK)
         self._oldest = _NEVER  # source time of the first of them
@@ -133,9 +134,8 @@ class Hub:
 
     def connect(self, send_binary: Callable[[bytes], int], send_text: Callable[[bytes], None]) -> Link:
         """A new connection."""
-        stream = Stream(self.source.instruments, self._per_frame, self._stamp)
+        stream = self._make_stream()
         stream.speed = self.speed
-        stream.encode = getattr(self.source, "encode", stream.encode)
         stream.intended_from_ns = self.started_ns or 0
         taken = {link.number for link in self.links if not link.ended}
         number = next(n for n in range(len(taken) + 1) if n not in taken)
@@ -150,11 +150,11 @@ class Hub:
             link.stream.settle()
             self.total.add(link.stream.sent)
 
-    def on_text(self, link: Link, text: bytes, now_ns: int) -> None:
+    def on_message(self, link: Link, data: bytes, now_ns: int, *, binary: bool = False) -> None:
         """A client's message: answers, the state of the instruments it names, and what follows."""
         stream = link.stream
         before = stream.modes.copy()
-        answers, slots = stream.on_text(text)
+        answers, slots = stream.on_message(data, binary=binary)
         for answer in answers:
             link.say(answer, "errors")
         if slots and link.hold is Hold.NOTHING:
@@ -219,6 +219,12 @@ class Hub:
         self._send_due(link, elapsed, now_ns)
         link.ready = ready and link.ready
 
+    def burst(self, link: Link, size: int, now_ns: int) -> None:
+        """All that a connection has subscribed, as live frames of `size` instruments, at once."""
+        self.tell(now_ns)
+        for frame in link.stream.burst(self._state(np.flatnonzero(link.stream.modes).tolist()), size):
+            self._send(link, frame, now_ns, now_ns, snapshot=True)
+
     def next_ns(self) -> int | None:
         """CLOCK_MONOTONIC time of the next work; None: nothing until a connection changes."""
         if self.started_ns is None or not self.speed:
@@ -274,6 +280,8 @@ class Hub:
             self.taken += taken
             self.ended = self.source.next_ns() is None
             times, ticks = self._shown(times, ticks)
+            if self.watch is not None:
+                self.watch(ticks)
             self._keep(np.concatenate([self._times, times]), join_ticks([self._ticks, ticks]))
             for link in self.links:
                 link.stream.load(times, ticks, flush=self.ended)

@@ -1,311 +1,48 @@
-"""Layer 4, simulator, hot: the simulated broker's two sockets, on the loopback interface only.
-
-A websocket server (picows) for ticks and order updates, an HTTP server (aiohttp) for the REST
-API; one asyncio loop, one thread. All rules live in Hub, Exchange, KiteApi and Injector; here are
-sockets, the machine's clock and nothing else.
-"""
+"""Layer 4, simulator, cold: Kite's face of the server: who is let in, heartbeats, order updates."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
-from aiohttp import web
-from picows import (
-    WSListener,
-    WSUpgradeRequest,
-    WSUpgradeResponse,
-    WSUpgradeResponseWithListener,
-    ws_create_server,
-)
-
-from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.exchange.orders import UPDATE
-from kite_hft.sim.faults.acts import Acts
-from kite_hft.sim.faults.injector import InjectionLog, Injector
-from kite_hft.sim.faults.schedule import Faults
-from kite_hft.sim.faults.updates import Copy
 from kite_hft.sim.kite.api import KiteApi
-from kite_hft.sim.kite.routes import Response
-from kite_hft.sim.market.closed_market import ClosedMarket
-from kite_hft.sim.server.hub import Hold, Hub, Link
-from kite_hft.sim.server.kite_control import PREFIX, Control
-from kite_hft.sim.server.kite_listener import Listener
-from kite_hft.sim.server.pacer import Pacer
-from kite_hft.units import NS_PER_S
+from kite_hft.sim.kite.faults import KITE_FAULTS
+from kite_hft.sim.kite.frames import encode_frames
+from kite_hft.sim.kite.stream import KiteStream
+from kite_hft.sim.market.source import Source
+from kite_hft.sim.server.face import UPGRADED, Door, Face
 
-LOOPBACK = "127.0.0.1"
-CONNECTIONS_MAX = 3
-LINE_MAX = 1 << 17
-"""A request line: a thousand instruments of a quote stand in it."""
-HEARTBEAT_S = 1.0
-LOOK_S = 0.25
-"""How often silence, dead tokens and clients that do not read are looked for."""
-SLOW_CONSUMER_S = 30.0
-CLOSE_S = 1.0
-START_DELAY_NS = 250_000_000
-"""From the wanted subscription to the first tick: room for the mode messages that follow it."""
+CONNECTIONS_MAX: Final = 3
+HEARTBEAT_S: Final = 1.0
+ORDERS: Final = frozenset(("order",))
 
 
-class KiteServer:
-    """Serves one exchange, one API and one hub until it is stopped."""
+def kite_face(api: KiteApi, source: Source, packets_per_frame: int = 1, stamp: bool = False) -> Face:
+    """Kite's. `stamp`: see KiteStream."""
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        api: KiteApi,
-        hub: Hub,
-        start_when_subscribed: int = 0,
-        faults: Faults | None = None,
-        log: InjectionLog | None = None,
-        clock_offset_ns: int | None = None,
-    ) -> None:
-        """`start_when_subscribed`: the source's clock waits until this many tokens are subscribed.
-        `clock_offset_ns`: the exchange's clock minus CLOCK_MONOTONIC; by default the machine's."""
-        self.exchange = exchange
-        self.api = api
-        self.hub = hub
-        self.listeners: set[Listener] = set()
-        self.upgrades: Counter[str] = Counter()
-        self._start_at = start_when_subscribed
-        self._start_requested = False
-        machine = time.time_ns() - time.monotonic_ns()
-        self._real_minus_mono = machine if clock_offset_ns is None else clock_offset_ns
-        self.injector = Injector(
-            faults or Faults(), log or InjectionLog(), hub, Acts(exchange, api, hub),
-            lambda: self.listeners, self.real_ns,
-        )  # fmt: skip
-        self.control = Control(exchange, api, hub, self.injector, self._tallies)
-        self._closed_market = ClosedMarket(exchange)
-        self._flood_scheduled = False
-        self._stopping = False
-        self._ending = asyncio.Event()
-
-    def real_ns(self) -> int:
-        """The exchange's clock, ns since the epoch; steps of the machine's clock are not followed."""
-        return time.monotonic_ns() + self._real_minus_mono
-
-    async def start(self, ws_port: int = 0, api_port: int = 0) -> tuple[int, int]:
-        """Listen on 127.0.0.1; returns the two ports (websocket, REST).
-
-        Raises:
-            OSError: a port is taken.
-        """
-        self._loop = asyncio.get_running_loop()
-        self._pacer = Pacer(self._loop, self.wake)
-        self._ws = await ws_create_server(
-            self._accept, LOOPBACK, ws_port, logger_name="kite_sim", enable_auto_pong=False
-        )
-        self._runner = web.ServerRunner(web.Server(self._on_http, access_log=None, max_line_size=LINE_MAX))
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, LOOPBACK, api_port)
-        await site.start()
-        self._heart = self._loop.create_task(self._look_after())
-        self.api.step(self.real_ns())
-        self.hub.closed = self._closed_market.slots()
-        if not self._start_at:
-            self.hub.start(time.monotonic_ns())
-        self.wake()
-        return self._ws.sockets[0].getsockname()[1], self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        """Close every connection and both servers."""
-        self._stopping = True
-        self._ending.set()
-        self._heart.cancel()
-        self._pacer.close()
-        self._ws.close()
-        for listener in list(self.listeners):
-            listener.close()
-        give_up = time.monotonic() + CLOSE_S
-        while self.listeners and time.monotonic() < give_up:
-            await asyncio.sleep(0.01)
-        for listener in list(self.listeners):
-            listener.abort()  # a client that does not read cannot keep us
-        await self._ws.wait_closed()
-        await self._runner.cleanup()
-        await asyncio.sleep(0)
-
-    # -- time
-
-    def wake(self) -> None:
-        """Do what is due now and set the timer for what comes next."""
-        if self._stopping:
-            return
-        now = time.monotonic_ns()
-        self.injector.step(now)
-        self.hub.step(now)
-        self._after(now)
-
-    def _start_source(self) -> None:
-        self.hub.start(time.monotonic_ns())
-        self.wake()
-
-    def _after(self, now: int) -> None:
-        stage = self.exchange.next_due_ns()
-        if stage is not None and stage <= now + self._real_minus_mono:
-            self.hub.tell(now)  # it acts on the market as it is now
-            self.exchange.step(now + self._real_minus_mono)
-            stage = self.exchange.next_due_ns()
-        self._deliver_updates(now)
-        dues = [self.hub.next_ns(), self.injector.next_ns()]
-        if stage is not None:
-            dues.append(stage - self._real_minus_mono)
-        if times := [due for due in dues if due is not None]:
-            self._pacer.at(min(times))
-        flooding = self.hub.started_ns is not None and not self.hub.speed and not self.hub.drained
-        free = all(link.ready and link.hold is not Hold.FOR_LATER for link in self.hub.links)
-        if flooding and free and not self._flood_scheduled:
-            self._flood_scheduled = True
-            self._loop.call_soon(self._flood)
-
-    def _flood(self) -> None:
-        self._flood_scheduled = False
-        self.wake()
-
-    async def _look_after(self) -> None:
-        """Heartbeats, clients that do not read, tokens that died by the clock or by a logout."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            now = time.monotonic_ns()
-            self.api.step(now + self._real_minus_mono)
-            self.hub.closed = self._closed_market.slots()
-            self.injector.end([x for x in self.listeners if not self.api.authorised(*x.credentials)])
-            for listener in list(self.listeners):
-                link = listener.link
-                if link is None or link.hold is not Hold.NOTHING:
-                    continue
-                silent_ns = now - link.last_sent_ns
-                if not link.ready and silent_ns > SLOW_CONSUMER_S * NS_PER_S:
-                    listener.abort()  # it holds the source back for all
-                elif link.ready and silent_ns >= HEARTBEAT_S * NS_PER_S:
-                    link.send_binary(b"\x00")
-                    link.last_sent_ns = now
-                    link.stream.sent.heartbeats += 1
-
-    # -- websockets
-
-    def _accept(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener:
-        query = parse_qs(urlsplit(request.path.decode("latin-1")).query)
+    def admit(path: str, headers: Mapping[str, str], open_now: Sequence[str]) -> Door:
+        query = parse_qs(urlsplit(path).query)
         if "api_key" not in query or "access_token" not in query:
-            return self._refuse(400, b"Bad request: api_key and access_token are needed")
+            return Door(400, b"Bad request: api_key and access_token are needed")
         credentials = query["api_key"][0], query["access_token"][0]
-        if not self.api.authorised(*credentials):
-            return self._refuse(403, b"Forbidden")
-        if sum(not listener.leaving for listener in self.listeners) >= CONNECTIONS_MAX:
-            return self._refuse(429, b"Too many requests")
-        return Listener(self, credentials)
+        if not api.authorised(*credentials):
+            return Door(403, b"Forbidden")
+        if len(open_now) >= CONNECTIONS_MAX:
+            return Door(429, b"Too many requests")
+        return Door(UPGRADED, credentials=credentials, wants=ORDERS)
 
-    def _refuse(self, status: int, text: bytes) -> WSUpgradeResponseWithListener:
-        self.upgrades[f"refused_{status}"] += 1
-        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_error_response(status, text), None)
-
-    def opened(self, listener: Listener) -> Link:
-        """A websocket stands."""
-        self.upgrades["opened"] += 1
-        self.listeners.add(listener)
-        link = self.hub.connect(listener.send_binary, listener.send_text)
-        link.last_sent_ns = time.monotonic_ns()
-        self._loop.call_soon(self.wake)  # a fault may wait for a connection
-        return link
-
-    def closed(self, listener: Listener) -> None:
-        """A websocket is gone."""
-        self.upgrades["closed"] += 1
-        self.listeners.discard(listener)
-        if listener.link is not None:
-            self.hub.disconnect(listener.link)
-            self.wake()
-
-    def on_text(self, link: Link, text: bytes) -> None:
-        """A message from a client."""
-        now = time.monotonic_ns()
-        self.hub.on_text(link, text, now)
-        if self._start_at and not self._start_requested:
-            subscribed = sum(link.stream.subscribed for link in self.hub.links)
-            if subscribed >= self._start_at:
-                self._start_requested = True
-                self._loop.call_later(START_DELAY_NS / NS_PER_S, self._start_source)
-        self._after(now)
-
-    def _deliver_updates(self, now: int) -> None:
-        """Send the exchange's order updates to every connection, with what faults make of them."""
-        copies = self.injector.held_updates(now)
-        for row in self.exchange.drain_updates():
-            copies += self.injector.pass_on(row, now)
-        for copy in copies:
-            self._send_update(copy)
-
-    def _send_update(self, copy: Copy) -> None:
-        frame = self.api.update_frame(copy.row)
-        for link in self.hub.links:
-            if copy.only in (None, link.number) and copy.without != link.number:
-                link.say(frame, "orders", copy.row["status"] == UPDATE)
-
-    # -- REST
-
-    async def _on_http(self, request: web.BaseRequest) -> web.StreamResponse:
-        body = await request.read()
-        now = time.monotonic_ns()
-        real_ns = now + self._real_minus_mono
-        if request.method != "GET" and not request.path.startswith(PREFIX):
-            self.control.requests.append((now, request.method, request.path))
-        self.hub.step(now)
-        self.hub.tell(now)
-        if request.path.startswith(PREFIX):
-            answer = self.control.handle(request.method, request.path, body, now, real_ns)
-            self.wake()
-            return _answer(answer)
-
-        def handle() -> Response:
-            return self.api.handle(
-                request.method,
-                request.path,
-                parse_qsl(request.query_string, keep_blank_values=True),
-                {name.lower(): value for name, value in request.headers.items()},
-                body,
-                real_ns,
-                request.remote or LOOPBACK,
-            )
-
-        response, delay_s = self.injector.serve(request.method, request.path, handle, now)
-        self._after(now)
-        if delay_s:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), delay_s)  # an end of the server comes first
-        if response is None:
-            if request.transport is not None:
-                request.transport.close()
-            raise asyncio.CancelledError  # nothing more is to be said on this connection
-        return _answer(response)
-
-    def _tallies(self) -> dict[str, Any]:
-        return {"upgrades": dict(self.upgrades)}
-
-    def stats(self) -> dict[str, object]:
-        """What was sent, what the exchange did, what was injected."""
-        return self.control.stats()
-
-
-def _answer(response: Response) -> web.Response:
-    headers = {"Content-Type": response.content_type, **dict(response.headers)}
-    return web.Response(status=response.status, body=response.body, headers=headers)
-
-
-async def run(
-    server: KiteServer,
-    ready: Callable[[int, int], None],
-    stop: asyncio.Event,
-    ports: Sequence[int] = (0, 0),
-    duration_s: float = 0.0,
-) -> None:
-    """Serve until `stop` is set or `duration_s` (when positive) has passed."""
-    ready(*await server.start(*ports))
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), duration_s or None)
-    await server.stop()
+    encode = getattr(source, "encode", encode_frames)
+    return Face(
+        exchange=api.exchange,
+        api=api,
+        words=KITE_FAULTS,
+        make_stream=lambda: KiteStream(source.instruments, packets_per_frame, stamp, encode),
+        admit=admit,
+        updates=api.exchange.drain_updates,
+        update_frame=api.update_frame,
+        heartbeat=b"\x00",
+        heartbeat_s=HEARTBEAT_S,
+        label=UPDATE,
+    )

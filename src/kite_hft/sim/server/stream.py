@@ -1,33 +1,29 @@
-"""Layer 4, simulator, hot: one websocket connection's subscriptions and frames, without the socket.
+"""Layer 4, simulator, hot: one websocket connection's frames, without the socket and of any broker.
 
-Text messages in, frames with their due times out. Kite's rules (its websocket page and the
-official clients): a bare subscribe means mode quote, no acknowledgement, the current state right
-after subscribe and mode, more than 3,000 tokens answered by an error text frame while the earlier
-subscriptions stand, tokens that are no JSON numbers silently ignored.
+A broker's own stream (sim/kite/stream.py, sim/upstox/stream.py) says what a message of the client
+means and how ticks become a frame; what is due when, what waits and what was sent is the same.
 """
 
 from __future__ import annotations
 
-import json
+from abc import ABC, abstractmethod
 from collections import deque
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from kite_hft.layout import TICK
-from kite_hft.sim.kite.frames import FULL, LTP, QUOTE, encode_frames
-from kite_hft.sim.market.source import LATE_NS, Encode, Sent, Ticks, Times, join_ticks
+from kite_hft.sim.market.source import LATE_NS, Sent, Ticks, Times, join_ticks
 from kite_hft.trading.instruments import INDEX_SEGMENT, InstrumentTable
 
-SUBSCRIPTIONS_MAX: Final = 3000
 SNAPSHOT_PACKETS: Final = 200
 SETTLE_TICKS: Final = 4096
 LINGER_NS: Final = 100_000_000
 """A frame that does not fill is sent when its first packet is this old."""
 
-TOO_MANY: Final = b'{"type":"error","data":"Can\'t subscribe to more than 3000 instruments."}'
-_NO_TIMES: Final = np.empty(0, np.int64)
-_MODES: Final = {"ltp": LTP, "quote": QUOTE, "full": FULL}
+NO_TIMES: Final = np.empty(0, np.int64)
 
 
 class Frame(NamedTuple):
@@ -44,83 +40,70 @@ class Frame(NamedTuple):
     unknown: int = 0
 
 
-class Stream:
-    """What one connection has asked for, and the frames that wait to be sent to it."""
+class Stream(ABC):
+    """What one connection has asked for (`modes`, by slot; 0: nothing), and the frames that wait."""
 
     def __init__(self, instruments: InstrumentTable, packets_per_frame: int, stamp: bool = False) -> None:
         """`stamp`: write the intended send time over the two total quantities (see `load`)."""
         self.modes = np.zeros(len(instruments), np.uint8)
         self.frames: deque[Frame] = deque()
         self.sent = Sent()
-        self.encode: Encode = encode_frames  # a recording has its own
         self.intended_from_ns = 0  # CLOCK_MONOTONIC of the source's start, for stamps
         self.speed = 1.0
         self._tokens = instruments.tokens()
-        self._slots = {row.token: row.slot for row in instruments}
-        self._unknown: set[int] = set()
         self._per_frame = packets_per_frame
         self._stamp = stamp
-        self._carry_times: Times = _NO_TIMES
+        self._carry_times: Times = NO_TIMES
         self._carry = np.empty(0, TICK)
         self._unsettled: list[Ticks] = []
         self._unsettled_ticks = 0
 
-    @property
-    def subscribed(self) -> int:
-        """Tokens that this connection holds, known to the exchange or not."""
-        return int(np.count_nonzero(self.modes)) + len(self._unknown)
+    # -- what is the broker's own
 
-    def on_text(self, text: bytes) -> tuple[list[bytes], list[int]]:
+    @property
+    @abstractmethod
+    def subscribed(self) -> int:
+        """Instruments that this connection holds, known to the exchange or not."""
+
+    @abstractmethod
+    def on_message(self, data: bytes, *, binary: bool) -> tuple[list[bytes], list[int]]:
         """A message of the client: (text frames to answer with, slots whose state to send).
 
-        What is no valid message is ignored, as the broker does.
+        What is no valid message is ignored, as the brokers do.
         """
-        try:
-            message = json.loads(text)
-        except ValueError:
-            return [], []
-        if not isinstance(message, dict):
-            return [], []
-        self.settle()  # what was sent so far was sent in the modes so far
-        action, value = message.get("a"), message.get("v")
-        if action == "subscribe":
-            return self._subscribe(_tokens(value))
-        if action == "unsubscribe":
-            for token in _tokens(value):
-                self._unknown.discard(token)
-                if token in self._slots:
-                    self.modes[self._slots[token]] = 0
-            return [], []
-        if action == "mode" and isinstance(value, list) and len(value) == 2 and value[0] in _MODES:
-            return [], self._set_mode(_MODES[value[0]], _tokens(value[1]))
-        return [], []
 
-    def _subscribe(self, tokens: list[int]) -> tuple[list[bytes], list[int]]:
-        fresh: list[int] = []
-        for token in tokens:
-            slot = self._slots.get(token)
-            if token in self._unknown or (slot is not None and self.modes[slot]):
-                continue
-            if self.subscribed >= SUBSCRIPTIONS_MAX:
-                return [TOO_MANY], fresh
-            if slot is None:
-                self._unknown.add(token)
-            else:
-                self.modes[slot] = QUOTE
-                fresh.append(slot)
-        return [], fresh
+    @abstractmethod
+    def encoded(self, times: Times, ticks: Ticks, ends: Sequence[int]) -> list[bytes]:
+        """The frames of some ticks; frame i holds them from ends[i - 1] to ends[i]."""
 
-    def _set_mode(self, mode: int, tokens: list[int]) -> list[int]:
-        slots = [self._slots[t] for t in tokens if t in self._slots]
-        slots = [slot for slot in slots if self.modes[slot]]
-        self.modes[slots] = mode
-        return slots
+    @abstractmethod
+    def snapshot_frames(self, parts: Sequence[Ticks]) -> list[bytes]:
+        """The frames that tell the state of some instruments."""
+
+    @abstractmethod
+    def bare(self, slots: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
+        """bool[n]: a reader of the wire gets no day volume of these, in their modes as they are."""
+
+    def ends(self, ticks: Ticks) -> list[int]:
+        """Where whole frames end."""
+        return list(range(self._per_frame, len(ticks) + 1, self._per_frame))
+
+    # -- what is the same for all
 
     def snapshot(self, state: Ticks) -> list[Frame]:
         """Frames with the current state of the given rows, due at once."""
-        frames = self.encode(state, self._tokens, self.modes, SNAPSHOT_PACKETS)
         parts = [state[i : i + SNAPSHOT_PACKETS] for i in range(0, len(state), SNAPSHOT_PACKETS)]
-        return [Frame(0, data, part, _NO_TIMES) for data, part in zip(frames, parts, strict=True)]
+        frames = self.snapshot_frames(parts)
+        return [Frame(0, data, part, NO_TIMES) for data, part in zip(frames, parts, strict=True)]
+
+    def burst(self, state: Ticks, size: int) -> list[Frame]:
+        """The given rows as live frames of `size` instruments, due at once."""
+        if not len(state):
+            return []
+        ends = [min(end, len(state)) for end in range(size, len(state) + size, size)]
+        frames = self.encoded(np.zeros(len(state), np.int64), state, ends)
+        parts = [state[part] for part in slices(ends)]
+        return [Frame(0, data, part, NO_TIMES) for data, part in zip(frames, parts, strict=True)]
 
     def load(self, times: Times, ticks: Ticks, flush: bool = False) -> None:
         """Encode what this connection asked for; a frame is due when its last tick is.
@@ -134,20 +117,20 @@ class Stream:
         if len(self._carry):
             times = np.concatenate([self._carry_times, times])
             ticks = join_ticks([self._carry, ticks])
-        size = self._per_frame
-        whole = len(ticks) // size * size
+        ends = self.ends(ticks)
+        whole = ends[-1] if ends else 0
         if whole < len(ticks) and (flush or times[-1] - times[whole] > LINGER_NS):
             whole = len(ticks)
+            ends.append(whole)
         self._carry_times, self._carry = times[whole:], ticks[whole:]
         if not whole:
             return
         times, ticks = times[:whole], ticks[:whole]
-        dues = times[np.minimum(np.arange(size - 1, whole + size - 1, size), whole - 1)]
+        dues = times[np.array(ends) - 1]
         if self._stamp:
-            ticks = self._stamped(ticks, np.repeat(dues, size)[:whole])
-        frames = self.encode(ticks, self._tokens, self.modes, size)
-        for i, (due, data) in enumerate(zip(dues.tolist(), frames, strict=True)):
-            part = slice(i * size, (i + 1) * size)
+            ticks = self._stamped(ticks, np.repeat(dues, np.diff([0, *ends])))
+        frames = self.encoded(times, ticks, ends)
+        for due, data, part in zip(dues.tolist(), frames, slices(ends), strict=True):
             self.frames.append(Frame(due, data, ticks[part], times[part]))
 
     def _stamped(self, ticks: Ticks, dues: Times) -> Ticks:
@@ -166,7 +149,7 @@ class Stream:
         waiting = [(frame.times, frame.ticks) for frame in self.frames]
         waiting += [(self._carry_times, self._carry), (times, ticks)]
         self.frames.clear()
-        self._carry_times, self._carry = _NO_TIMES, self._carry[:0]
+        self._carry_times, self._carry = NO_TIMES, self._carry[:0]
         all_times = np.concatenate([t for t, _ in waiting])
         order = np.argsort(all_times, kind="stable")
         self.load(all_times[order], join_ticks([part for _, part in waiting])[order])
@@ -189,27 +172,38 @@ class Stream:
         if self._unsettled_ticks > SETTLE_TICKS:
             self.settle()
 
-    def withhold(self, until_ns: int) -> None:
-        """Forget what is due up to `until_ns` after the start of the source: it is never sent."""
+    def withhold(self, until_ns: int) -> int:
+        """Forget what is due up to `until_ns` after the start of the source: it is never sent.
+
+        Returns how many ticks that were.
+        """
+        before = self.sent.withheld
         while self.frames and self.frames[0].due_ns <= until_ns:
             self.sent.withheld += len(self.frames.popleft().ticks)
+        return self.sent.withheld - before
 
     def clear(self) -> None:
         """Forget all that is not sent."""
         self.withhold(1 << 62)
         self.sent.withheld += len(self._carry)
-        self._carry_times, self._carry = _NO_TIMES, self._carry[:0]
+        self._carry_times, self._carry = NO_TIMES, self._carry[:0]
 
     def settle(self) -> None:
         """Bring `sent` up to date: ticks and checksum are added in batches, off the send path."""
         if self._unsettled:
-            self.sent.add_ticks(join_ticks(self._unsettled), self._tokens, self.modes)
+            ticks = join_ticks(self._unsettled)
+            self.sent.add_ticks(ticks, self._tokens, self.bare(ticks["slot"]))
             self._unsettled.clear()
             self._unsettled_ticks = 0
+            self.settled(ticks)
+
+    def settled(self, ticks: Ticks) -> None:  # noqa: B027 - most have nothing to do here
+        """Told of all ticks that were sent, in order, in batches."""
 
 
-def _tokens(value: Any) -> list[int]:
-    """The JSON numbers of a token list; anything else is passed over."""
-    if not isinstance(value, list):
-        return []
-    return [token for token in value if isinstance(token, int) and not isinstance(token, bool)]
+def slices(ends: Sequence[int]) -> Iterator[slice]:
+    """The parts that end there."""
+    start = 0
+    for end in ends:
+        yield slice(start, end)
+        start = end

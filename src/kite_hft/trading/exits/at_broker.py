@@ -5,19 +5,24 @@ its price may lie far from today's. A change of it is judged like a new one. Exi
 follow the position as one trigger: two legs where there is a stop and a target, one where there is one of
 them. The broker fires it once and knows nothing of the position: it is changed as the position changes, and
 deleted when there is none. What it has placed is closed like any late exit.
+
+A trigger that a strategy asks for waits for its record as long as the disk hangs. That of a plan does not in
+the default mode (asides.HANG_NS), for it protects: what a power cut then takes is found again at the broker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from kite_hft.layout import IntentKind, OrderType, Product, Reason, Side, Validity
-from kite_hft.trading.book import Order
+from kite_hft.memory.journal import Kind
+from kite_hft.trading.book import Book, Order
+from kite_hft.trading.broker import TriggerReport
 from kite_hft.trading.exits.plan import Key, Plan
 from kite_hft.trading.exits.prices import Market, beyond
 from kite_hft.trading.exits.stewards import BLANK
-from kite_hft.trading.exits.trigger import Leg, Trigger
+from kite_hft.trading.exits.trigger import Leg, Trigger, closing_as, legs_of
 from kite_hft.trading.exits.triggers import Triggers
 from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.intents import Intent
@@ -47,24 +52,28 @@ class AtBroker:
         self,
         ports: Ports,
         config: OrdersConfig,
+        book: Book,
         outbox: Outbox,
         intake: Intake,
         market: Market,
         triggers: Triggers,
         judge: Judge,
     ) -> None:
-        self._ports, self._outbox, self._intake, self._market = ports, outbox, intake, market
+        self._ports, self._book, self._outbox = ports, book, outbox
+        self._intake, self._market = intake, market
         self._triggers, self._judge, self._gap = triggers, judge, config.stop_gap_percent
         self._collar = config.risk.price_collar_percent
         self._asked_ns: dict[tuple[int, int], int] = {}
         triggers.judge_again = self._again
+        self.listed: Callable[[], Sequence[TriggerReport]] = tuple  # the broker's list as last read
+        self._nobodys: set[str] | None = None  # of those that lay there when this process came
 
     # Entries
 
     def take(self, intent: Intent, now_ns: int) -> None:
         """A GTT intent: judged as the order that it becomes, then sent."""
         self._intake.keep(intent, reducing=False)
-        refused = self._refusal(intent, now_ns)
+        refused = self._twice(intent) or self._refusal(intent, now_ns)
         if refused is None:
             leg = Leg(intent.side, intent.qty, intent.px, intent.trigger_px)
             trigger = Trigger(intent.strategy, intent.strategy_seq, intent.slot, intent.product, (leg,))
@@ -74,6 +83,31 @@ class AtBroker:
                 refused = (Reason.JOURNAL_FAILED if failed else Reason.NOT_CONNECTED), text
         if refused is not None:
             self._outbox.refuse(intent, *refused, now_ns)
+
+    def _twice(self, intent: Intent) -> tuple[Reason, str] | None:
+        """Why it is not placed beside exits that lie at the broker: of two triggers there that close the same
+        both may fire while nobody looks, and what the second one closes is not held any more.
+        """
+        key = (intent.strategy, intent.slot, intent.product)
+        covered, held = self._triggers.covers(key), self._book.standing(*key).quantity
+        if not covered or intent.side != (Side.SELL if held > 0 else Side.BUY):
+            return None
+        if intent.qty + covered + self._triggers.promised(key, intent.side) <= abs(held):
+            return None
+        text = f"exits at the broker close {covered} of {abs(held)}: both could fire; change the exits"
+        return Reason.FROZEN, text
+
+    def beside(self, key: Key) -> str:
+        """Why exits of a position do not lie at the broker as a trigger: one of its strategy's own closes the
+        same; "": none does.
+        """
+        held = self._book.standing(*key).quantity
+        own = self._triggers.promised(key, int(Side.SELL if held > 0 else Side.BUY)) if held else 0
+        if not own:
+            return ""
+        return (
+            f"a trigger of its own closes {own} of {abs(held)}: cancel it first, or ask for exits without GTT"
+        )
 
     def change(self, intent: Intent, now_ns: int) -> bool:
         """A CANCEL or MODIFY of a trigger; False: it names none."""
@@ -112,10 +146,16 @@ class AtBroker:
 
     def _refusal(self, intent: Intent, now_ns: int, *, counts: bool = True) -> tuple[Reason, str] | None:
         """counts: one that passes counts in the day's sums."""
+        broker = self._ports.broker
+        if not broker.trigger_legs_max:
+            return Reason.BAD_INTENT, "no triggers can be laid at this broker: send a stop or a limit order"
         if intent.product not in OVERNIGHT:
             return Reason.PRODUCT_NOT_ALLOWED, "a trigger takes the products CNC, NRML and MTF"
         if intent.trigger_px <= 0 or intent.px <= 0:
             return Reason.BAD_INTENT, f"a trigger needs a price and a trigger price, not {intent.px}"
+        if not broker.trigger_limit_apart and intent.px != intent.trigger_px:
+            text = f"limit {intent.px} and trigger {intent.trigger_px}: this broker takes one price for both"
+            return Reason.BAD_INTENT, text
         off = abs(intent.px - intent.trigger_px) * 100
         if off > self._collar * intent.trigger_px:
             text = f"limit {intent.px} is more than {self._collar} % off its trigger {intent.trigger_px}"
@@ -152,6 +192,11 @@ class AtBroker:
 
     # Exits of plans
 
+    def takes(self, plan: Plan) -> bool:
+        """The broker takes as many legs in one trigger as the plan has."""
+        legs = bool(plan.stop_px or plan.trail_px) + bool(plan.target_px)
+        return legs <= self._ports.broker.trigger_legs_max
+
     def tend(self, plan: Plan, quantity: int, now_ns: int) -> int:
         """Keep the trigger of a plan true to the position; returns 1 when it had to be changed."""
         trigger = self._triggers.standing.get((plan.strategy, plan.seq))
@@ -160,8 +205,9 @@ class AtBroker:
             if not legs or now_ns < self._asked_ns.get((plan.strategy, plan.seq), 0):
                 return 0
             self._asked_ns[plan.strategy, plan.seq] = now_ns + RETRY_NS
-            name = (plan.strategy, plan.seq, plan.slot, plan.product)
-            self._triggers.place(Trigger(*name, legs, for_exits=True), now_ns)
+            trigger = Trigger(plan.strategy, plan.seq, plan.slot, plan.product, legs, for_exits=True)
+            if not self._lies_there(trigger):
+                self._triggers.place(trigger, now_ns)
             return 1
         wanted = legs or None
         if trigger.wanted == wanted and (wanted != trigger.legs or trigger.busy):
@@ -170,6 +216,40 @@ class AtBroker:
             return 0
         self._triggers.want(trigger, wanted, now_ns)
         return 1
+
+    def begin(self) -> None:
+        """The stage is ACTIVE for the first time, and the broker's list has been read."""
+        if self._nobodys is None:
+            known = {trigger.trigger_id for trigger in self._triggers.standing.values()}
+            self._nobodys = {row.trigger_id for row in self.listed() if row.active} - known
+
+    def _lies_there(self, trigger: Trigger) -> bool:
+        """One of its sides and prices lay at the broker when this process came, and is nobody's: the power
+        failed while the disk hung, and its record is lost. It is taken for ours, for two of them would close
+        the same. What closes the same at other prices may be a person's: it is told, and ours placed.
+        """
+        token, standing = self._ports.instruments[trigger.slot].token, self._triggers.standing.values()
+        taken = {other.trigger_id for other in standing}
+        free = [row for row in self.listed() if row.trigger_id in (self._nobodys or set()) - taken]
+        found = closing_as(trigger, token, free)
+        sought = {name for t in standing if not t.trigger_id for name in t.alike(token, found, taken)}
+        if not found or sought:  # what was sent and not answered is looked for by itself
+            return False
+        key, same = self._ports.instruments[trigger.slot].key, trigger.alike(token, found, taken)
+        if len(same) != 1:
+            names = ", ".join(row.trigger_id for row in found)
+            text = f"{names} in {key} is nobody's and closes what exits placed beside it close, too"
+            self._outbox.alert("TRIGGER_UNKNOWN", text, str(trigger.name))
+            return False
+        row = next(row for row in found if row.trigger_id == same[0])
+        trigger.trigger_id, trigger.legs = row.trigger_id, legs_of(row)
+        trigger.wanted = trigger.legs
+        if not self._outbox.journal(Kind.GTT, trigger.payload() | {"id": row.trigger_id, "do": ""}):
+            return False
+        self._triggers.standing[trigger.name] = trigger
+        text = f"trigger {row.trigger_id} in {key} is taken for that of exits whose record is lost"
+        self._outbox.alert("TRIGGER_ADOPTED", text, row.trigger_id)
+        return True
 
     def stands(self, plan: Plan) -> bool:
         """A trigger of the plan lies at the broker, as far as its list tells."""
@@ -205,13 +285,15 @@ class AtBroker:
             self._triggers.want(trigger, None, now_ns)
 
     def _legs(self, plan: Plan, quantity: int) -> tuple[Leg, ...]:
-        """Lower trigger first. A stop's limit lies behind its trigger, a target's at it."""
+        """Lower trigger first. A stop's limit lies behind its trigger, a target's at it; at a broker that
+        knows one price only, both lie at it."""
         if not quantity or not plan.side:
             return ()
         instrument, size = self._ports.instruments[plan.slot], abs(quantity)
         legs = []
         if plan.level_px:
-            px = beyond(plan.level_px, plan.side, self._gap, instrument)
+            apart = self._ports.broker.trigger_limit_apart
+            px = beyond(plan.level_px, plan.side, self._gap, instrument) if apart else plan.level_px
             legs.append(Leg(plan.side, size, px, plan.level_px))
         if plan.target_px:
             legs.append(Leg(plan.side, size, plan.target_px, plan.target_px))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport
+from kite_hft.trading.exits.stewards import NEVER_NS
 from kite_hft.trading.exits.trigger import Name, Trigger
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.sending.outbox import Outbox
@@ -22,6 +23,7 @@ class Claims:
         self._ports, self._book, self._outbox, self._standing = ports, book, outbox, standing
         self.open: dict[str, int] = {}  # orders that one of ours may have placed -> since when
         self._strangers: set[str] = set()  # of those: it has not
+        self.over: set[str] = set()  # ids of triggers of ours that have ended: no answer to a later placing
 
     def claims(self, report: OrderReport) -> bool:
         """The list is to be read before this order is taken for anybody's."""
@@ -39,11 +41,18 @@ class Claims:
                 return True
         return False
 
+    def keep(self, order_id: str) -> None:
+        """One of ours has placed it, and the journal does not take that: it is no stranger's, until a process
+        that can write takes it in.
+        """
+        self.open[order_id] = NEVER_NS
+
     def listed(self, asked_ns: int) -> None:
         """A whole read of the list, asked for at `asked_ns`, was taken in."""
-        untold = any(t.busy or asked_ns < t.changed_ns for t in self._standing.values())
+        untold = any(trigger.untold(asked_ns) for trigger in self._standing.values())
         for order_id, since_ns in list(self.open.items()):
-            if since_ns < asked_ns and not untold:
+            known = self._book.by_id(order_id) is not None
+            if known or (since_ns < asked_ns and not untold):
                 del self.open[order_id]
-                if self._book.by_id(order_id) is None:
+                if not known:
                     self._strangers.add(order_id)

@@ -110,7 +110,7 @@ class Closer:
         # Where an order of ours is live its end comes first.
         free = [p for p in open_ if not (p.open_buy or p.open_sell) and able(p)]
         due = [p for p in free if not self.waits(p, open_, now_ns, able)]
-        return [p for p in due if not self.refused(_key(p)) or now_ns >= self._tried[_key(p)].again_ns]
+        return [p for p in due if not self.refused(key_of(p)) or now_ns >= self._tried[key_of(p)].again_ns]
 
     def waits(
         self,
@@ -130,13 +130,13 @@ class Closer:
         """A short is bought back before a long is sold."""
         if self.given_up(short):
             return False
-        tried = self._tried.get(_key(short))
+        tried = self._tried.get(key_of(short))
         waited_ns = now_ns - tried.began_ns if tried is not None else 0
         return self._may_cover(long, short) or waited_ns < SHORTS_FIRST_NS
 
     def close(self, position: Position, now_ns: int) -> list[Order]:
         """Place its closing order, in slices where it must; what becomes of it is seen in the book."""
-        key = _key(position)
+        key = key_of(position)
         instrument = self._ports.instruments[position.slot]
         quantity = sendable(abs(position.quantity), instrument, self._slices_max)
         side = Side.BUY if position.quantity < 0 else Side.SELL
@@ -159,7 +159,7 @@ class Closer:
 
     def _tell(self, open_: Sequence[Position]) -> None:
         """People learn once that it was refused and why, and what no order can close."""
-        held = {_key(p): p for p in open_}
+        held = {key_of(p): p for p in open_}
         for key in [key for key in self._told if key not in held or not self.refused(key)]:
             self._told.discard(key)
             self._outbox.clear("EXIT_REFUSED", named(self._ports.instruments[key[1]].key, key))
@@ -202,7 +202,7 @@ class Closer:
 
     def given_up(self, position: Position) -> bool:
         """Refused so often that nothing waits for it any more."""
-        return self.refused(_key(position)) >= REFUSED_MAX
+        return self.refused(key_of(position)) >= REFUSED_MAX
 
     def stays(self, position: Position, open_: Sequence[Position]) -> bool:
         """It cannot be closed, or must not be: a long derivative may cover a short one that cannot."""
@@ -226,11 +226,12 @@ class Closer:
     def try_late(self, open_: Sequence[Position], now_ns: int) -> None:
         """What was given up some time ago is tried once more."""
         for position in open_:
-            if self.given_up(position) and now_ns >= self._tried[_key(position)].again_ns:
-                self.try_again(_key(position))
+            if self.given_up(position) and now_ns >= self._tried[key_of(position)].again_ns:
+                self.try_again(key_of(position))
 
 
-def _key(position: Position) -> Key:
+def key_of(position: Position) -> Key:
+    """Strategy, slot and product."""
     return position.strategy, position.slot, position.product
 
 

@@ -28,6 +28,8 @@ RETRY_NS: Final = NS_PER_S // 2
 RETRY_NS_MAX: Final = 30 * NS_PER_S
 STUCK_NS: Final = 5 * NS_PER_S
 """So long does a change without an answer get until the book shows it."""
+SHOWN_NS: Final = 2 * NS_PER_S
+"""So long may the exchange take to show an order smaller while something waits for that."""
 TRIES_MAX: Final = 3
 """An order that does not take a change asked for so often is replaced by another."""
 GROWS_NS: Final = 2 * NS_PER_S
@@ -120,11 +122,13 @@ class Fitter:
     def _gives_way(self, order: Order, terms: Terms, excess: int, now_ns: int) -> bool:
         """An order whose last change is unproven is not what is wanted, and cannot be changed: it is
         cancelled, and placed anew when it has ended. At once where it may be too much, or is of another
-        kind; else when the book has not shown the change for some time.
+        kind; else, and where the broker has taken the change, when it has not been shown for some time.
         """
         doubt = order.unproven
-        if doubt is None or not self.hands.stuck(order):
+        if not self.hands.stuck(order):
             return False
+        if doubt is None:
+            return excess > 0 and now_ns - order.changed_ns >= SHOWN_NS
         if excess or terms.order_type not in (order.order_type, doubt.terms[3]):
             return True
         as_is = (terms.order_type, terms.px, terms.trigger_px) == (
@@ -243,8 +247,10 @@ class Fitter:
         return 1
 
     def _place(self, plan: Plan, terms: Terms, quantity: int, now_ns: int) -> int:
-        """A new order for what is not covered; after refusals later and later."""
-        if now_ns < plan.retry_ns:
+        """A new order for what is not covered; after refusals later and later, and in no phase of the day
+        that takes none of its type: where the closing auction begins a stop is gone until the next day.
+        """
+        if now_ns < plan.retry_ns or self._market.shut(plan.slot, terms.order_type):
             return 0
         quantity = sendable(quantity, self._ports.instruments[plan.slot], self._slices_max)
         placed = self.hands.place(
@@ -262,6 +268,9 @@ class Fitter:
         placed = self._placed.pop(plan.key, [])
         turned_down = [o for o in placed if o.status in (OrderStatus.REJECTED, OrderStatus.REFUSED)]
         unknown = [order for order in placed if order.status in _UNKNOWN]
+        absent = [order for order in placed if order.status is OrderStatus.ABSENT]
+        if self._ports.broker.catch_all and any(order.order_type == OrderType.SLM for order in absent):
+            plan.plain_stop = True  # what proved nothing may have refused the type: SL is taken everywhere
         if turned_down:
             if any(o.order_type == OrderType.SLM and self.hands.judged(o) for o in turned_down):
                 plan.plain_stop = True

@@ -1,9 +1,10 @@
 """Layer 2, orders process, cold: closing what the engine holds: at a stop, by a kill, when asked to.
 
 All working orders are cancelled, exits too, and all triggers at the broker deleted, or they could fill beside
-ours; then positions are closed (closing.py). A trigger that does not go holds nothing up for long. Over only
-when the broker's positions, read while nothing fills, show nothing of ours. What the account held beyond our
-orders is not ours to close.
+ours; then positions are closed (closing.py). A trigger that does not go holds nothing up for long; one that
+may have fired holds its own position up for seconds, until the broker's list has told what it placed. Over
+only when the broker's positions, read while nothing fills, show nothing of ours. What the account held beyond
+our orders is not ours to close.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from kite_hft.trading.book import EXTERNAL, Book, Order
-from kite_hft.trading.exits.closing import Closer, shorts_first
+from kite_hft.trading.exits.closing import Closer, key_of, shorts_first
+from kite_hft.trading.exits.trigger import hold_up
 from kite_hft.trading.exits.triggers import Triggers
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.positions import Position
@@ -22,8 +24,6 @@ from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S
 
 PERIOD_NS: Final = 100_000_000
-TRIGGER_NS: Final = 3 * NS_PER_S
-"""So long does the closing of a position wait until its triggers are gone."""
 CLOSING: Final = "closing"
 """Key of the alert while it goes on."""
 LATE_NS: Final = 30 * NS_PER_S
@@ -87,11 +87,10 @@ class Flatten:
             self._closer.hands.cancel(order, now_ns)
         held = self.open_positions()
         self._closer.try_late(held, now_ns)
-        late = now_ns - self._began_ns >= TRIGGER_NS
-        if late:
-            self._triggers.give_up()
-        able = {id(p) for p in held if late or not self._triggers.stand((p.strategy, p.slot, p.product))}
-        due = self._closer.due(held, now_ns, lambda position: id(position) in able)
+        self._triggers.give_up(began_ns := self._began_ns, now_ns)
+        standing = self._triggers.standing.values()
+        waits = {id(p) for p in held if hold_up(standing, key_of(p), began_ns, now_ns)}
+        due = self._closer.due(held, now_ns, lambda position: id(position) not in waits)
         for position in due:
             self._closer.close(position, now_ns)
         self._tell(held, now_ns)

@@ -27,7 +27,7 @@ class Stage(enum.Enum):
 
 @dataclass(slots=True)
 class Leg:
-    """One leg: the orders that it became (several above the freeze quantity).
+    """One leg: the orders that it became (several above the freeze quantity). quantity: what was asked for.
 
     closing: numbers of the intents that close it again. asked_ns: since when others are to make room for the
     next of them, 0: they are not asked; claims: so much it needs. left: no order can close the rest.
@@ -35,6 +35,7 @@ class Leg:
 
     seq: int
     orders: list[Order] = field(default_factory=list)
+    quantity: int = 0
     sent_ns: int = 0
     closing: list[int] = field(default_factory=list)
     asked_ns: int = 0
@@ -72,10 +73,16 @@ class Group:
     def name(self) -> Name:
         return self.strategy, self.group
 
+    @property
+    def whole(self) -> bool:
+        """All that was asked for has filled, and nothing of it was closed again."""
+        return all(leg.quantity == leg.traded > 0 and not leg.closing for leg in self.legs)
+
     def payload(self, **more: Any) -> dict[str, Any]:
         """Journal record GROUP."""
         words: dict[str, Any] = {"strategy": self.strategy, "group": self.group}
         words["legs"] = [leg.seq for leg in self.legs]
+        words["quantities"] = [leg.quantity for leg in self.legs]
         if any(leg.closing for leg in self.legs):
             words["closing"] = [leg.closing for leg in self.legs]
         return words | ({"broken": self.why} if self.why else {}) | more
@@ -86,6 +93,7 @@ def group_of(data: dict[str, Any], orders_of: Callable[[int, int], list[Order]],
     group = Group(data["strategy"], data["group"], len(data["legs"]), now_ns, Stage.BROKEN)
     group.why = data.get("broken") or DIED
     closing = data.get("closing") or [[] for _ in data["legs"]]
-    for seq, numbers in zip(data["legs"], closing, strict=True):
-        group.legs.append(Leg(seq, orders_of(group.strategy, seq), closing=list(numbers)))
+    quantities = data.get("quantities") or [0] * len(data["legs"])
+    for seq, quantity, numbers in zip(data["legs"], quantities, closing, strict=True):
+        group.legs.append(Leg(seq, orders_of(group.strategy, seq), quantity, closing=list(numbers)))
     return group

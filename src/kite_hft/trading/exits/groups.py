@@ -5,7 +5,7 @@ looked at, and one refusal refuses all. What they cost as a basket is asked of t
 leg. Then they go out one by one, protective buys first, the next one when the last has filled (or was
 accepted, where the settings say so), each judged once more before it leaves. A leg that fails, may not
 follow, or rests too long, breaks the group: it is undone (unwinding.py). A group that an earlier process
-left half done is broken, and ends by the same rule.
+left half done is broken, and ends by the same rule; one that has filled meanwhile is whole.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kite_hft.layout import OrderStatus, OrderType, Product, Reason, Side, Valid
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.broker import HttpResponse, OrderRequest
-from kite_hft.trading.exits.group import Group, Leg, Name, Stage, group_of
+from kite_hft.trading.exits.group import DIED, Group, Leg, Name, Stage, group_of
 from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.exits.prices import Market
 from kite_hft.trading.exits.stewards import NEVER_NS, Hands
@@ -160,7 +160,7 @@ class Groups:
             self._ask_margin(group, ordered, now_ns)
 
     def _enter(self, intent: Intent, context: Judged) -> Leg:
-        return Leg(intent.strategy_seq, self._intake.enter(intent, context))
+        return Leg(intent.strategy_seq, self._intake.enter(intent, context), intent.qty)
 
     def _take_back(
         self, group: Group, intents: list[Intent], legs: list[Leg], text: str, now_ns: int,
@@ -195,7 +195,7 @@ class Groups:
                 self._margin(group, requests, result, at_ns)
 
         call = self._ports.broker.basket_margin(requests)
-        if not self._asides.offer(Aside("MARGIN", call, answered)):
+        if not self._asides.offer(Aside("MARGIN", call, answered), now_ns):
             self._no_margin(group, "too many calls wait", now_ns)
 
     def _request(self, intent: Intent) -> OrderRequest:
@@ -325,12 +325,17 @@ class Groups:
 
     def _break(self, group: Group, why: str, now_ns: int) -> int:
         group.stage, group.why = Stage.BROKEN, why
+        self._journal(group)
         for leg in group.legs:
             for order in leg.orders:
                 self._desk.refuse_entered(order, Reason.GROUP, f"group {group.group}: {why}", now_ns)
         return 0 if self.suspended else self._undo(group, now_ns)
 
     def _undo(self, group: Group, now_ns: int) -> int:
+        if group.why == DIED and group.whole and not group.told:
+            group.why = ""  # all had filled: what was not written is that it is over
+            self._over(group, "")
+            return 0
         calls, what = self.unwinder.undo(group, now_ns)
         if what:
             self.unwinder.tell(group, what)
@@ -342,7 +347,7 @@ class Groups:
         self._journal(group, ended=why or "done")
 
     def _journal(self, group: Group, **more: Any) -> None:
-        self._outbox.journal(Kind.GROUP, group.payload(**more))
+        self._outbox.journal_last(("group", *group.name), Kind.GROUP, group.payload(**more))
 
 
 def _waits(group: Group) -> bool:

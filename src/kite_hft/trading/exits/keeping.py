@@ -53,6 +53,7 @@ class Keeper:
         gate: Gate,
     ) -> None:
         hands, market = Hands(book, desk, intake), Market(ports)
+        self._desk = desk
         self.asides = Asides(desk.egress, submit)
         self.triggers = Triggers(
             ports,
@@ -63,13 +64,15 @@ class Keeper:
             intake.next_engine_seq,
             reader.want_triggers,
             round(config.absence_horizon_s * NS_PER_S),
+            config.fsync_before_send,
         )
         closer = Closer(ports, config, outbox, hands, market)
         self.flatten = Flatten(ports, book, outbox, reader, closer, self.triggers)
         closer = Closer(ports, config, outbox, hands, market)
         self.square_off = SquareOff(ports, config, book, outbox, reader, closer, market, self.triggers)
         self._settling = Settling(ports, config, book, outbox)
-        at_broker = AtBroker(ports, config, outbox, intake, market, self.triggers, gate.judge_trigger)
+        at_broker = AtBroker(ports, config, book, outbox, intake, market, self.triggers, gate.judge_trigger)
+        self._at_broker, at_broker.listed = at_broker, lambda: reader.triggers
         self.plans = Plans(ports, config, book, outbox, intake, hands, market, at_broker, gate.peek)
         self.groups = Groups(ports, config, book, outbox, desk, intake, hands, market, self.asides, reader)
         self.flatten.others = (self.plans, self.groups, self.square_off)
@@ -95,8 +98,14 @@ class Keeper:
         """What the journal says an earlier process looked after."""
         self.plans.restore(found.plans.values(), now_ns)
         self.triggers.restore(list(found.triggers.values()))
+        self.triggers.claims.over |= found.triggers_over
         self.groups.restore(found.groups.values(), now_ns)
         self.plans.clear_up(now_ns)
+
+    def begin(self, now_ns: int) -> None:
+        """The stage is ACTIVE from now on: before anything is taken in."""
+        self._at_broker.begin()
+        self.plans.begin(now_ns)
 
     @property
     def busy(self) -> bool:
@@ -120,9 +129,16 @@ class Keeper:
             return self.stewards.act(now_ns)
         return self.square_off.act(now_ns, active=False) if self.square_off.alive else 0
 
-    def send(self, now_ns: int) -> int:
-        """Calls beside orders; returns how many left."""
-        return self.asides.send(now_ns) if len(self.asides) else 0
+    def send(self, now_ns: int, *, active: bool) -> int:
+        """Order calls and calls beside orders that may leave now; returns how many did. Urgent ones of both
+        leave in the order in which they came. Not `active`: order calls alone.
+        """
+        desk, asides = self._desk, self.asides
+        if not active:
+            return desk.send(now_ns)
+        first = asides.send_urgent(now_ns, desk.throttle.urgent_since_ns) if len(asides) else 0
+        sent = first + desk.send(now_ns)
+        return sent + asides.send(now_ns) if len(asides) else sent
 
     def next_ns(self, now_ns: int, *, active: bool) -> list[int | None]:
         """When to be asked again although nothing arrives."""

@@ -79,6 +79,7 @@ class Plans:
         self.look_up: Callable[[], None] = lambda: None  # asks for a read of the order book
         self._gave_way: set[Key] = set()  # to a stranger's order, and a person knows
         self._look_ns = 0
+        self._restored: list[Plan] = []
 
     @property
     def alive(self) -> bool:
@@ -93,7 +94,19 @@ class Plans:
         for data in records:
             plan = plan_of(data, ahead_ns, now_ns)
             self.plans[plan.key] = plan
+        self._restored = list(self.plans.values())
         self._count()
+
+    def begin(self, now_ns: int) -> None:
+        """The broker's books are read and agree, and nothing was taken in yet. A plan of an earlier process
+        whose position is gone has ended, whether or not its journal took that: it never guards the next one.
+        """
+        restored, self._restored = self._restored, []
+        for plan in restored:
+            waits = any(_entry(order, plan.key) for order in self._book.live_orders.values())
+            if self.plans.get(plan.key) is plan and not waits and not self._book.standing(*plan.key).quantity:
+                self._over(plan, "flat", Reason.NONE if plan.side else Reason.NO_POSITION, now_ns)
+                self._cancel(self._guards(plan.key), now_ns)
 
     def clear_up(self, now_ns: int) -> None:
         """What plans left that an earlier process ended: it may have died before it could cancel that."""
@@ -106,38 +119,28 @@ class Plans:
     # What strategies ask for
 
     def take(self, intent: Intent, now_ns: int) -> None:
-        """An EXITS intent: new exits for a position, instead of those that stand; all zero: none."""
-        refused = self._refusal(intent, now_ns)
+        """An EXITS intent: new exits for a position, instead of those that stand; all zero: none. One record
+        says so, and without it nothing of it is done: a process that starts anew goes by what stood before.
+        """
+        refused, plan = self._refusal(intent, now_ns), _asked(intent, now_ns)
+        key, dropped = plan.key, not (intent.trigger_px or intent.px or intent.trail_px or intent.deadline_ns)
+        if refused is None and not self._journal(plan, "dropped" if dropped else "", owed=False):
+            refused = Reason.JOURNAL_FAILED, self._outbox.journal_failed
         if refused is not None:
             self._intake.keep(intent, reducing=True)
             self._outbox.refuse(intent, *refused, now_ns)
             return
-        key = (intent.strategy, intent.slot, intent.product)
-        old = self.plans.get(key)
-        dropped = not (intent.trigger_px or intent.px or intent.trail_px or intent.deadline_ns)
-        plan = Plan(
-            *key,
-            seq=intent.strategy_seq,
-            stop_px=intent.trigger_px,
-            target_px=intent.px,
-            trail_px=intent.trail_px,
-            step_px=intent.step_px,
-            until_ns=intent.deadline_ns,
-            order_type=intent.order_type,
-            gtt=bool(intent.flags & IntentFlag.GTT),
-            began_ns=now_ns,
-        )
-        if old is not None:
-            self._over(old, "superseded" if not dropped else "dropped", Reason.SUPERSEDED, now_ns)
+        if (old := self.plans.get(key)) is not None:
+            self._ended(old, Reason.SUPERSEDED, now_ns)
         if dropped:
-            self._journal(plan, "dropped")
             self._tell(plan, EventKind.COMPLETE, OrderStatus.COMPLETE, Reason.NONE, now_ns)
             for order in self._guards(key):
                 self.fitter.hands.cancel(order, now_ns)
         else:
             self.plans[key] = plan
-            self._journal(plan)
             self._tell(plan, EventKind.ACCEPTED, OrderStatus.OPEN, Reason.NONE, now_ns)
+            if plan.gtt and not self._at_broker.takes(plan):
+                self._without_trigger(plan, "this broker takes no stop and target in one trigger")
         self._count()
 
     def _refusal(self, intent: Intent, now_ns: int) -> tuple[Reason, str] | None:
@@ -154,6 +157,8 @@ class Plans:
         if intent.flags & IntentFlag.GTT and intent.product not in OVERNIGHT:
             return Reason.PRODUCT_NOT_ALLOWED, "a GTT is for positions held overnight: CNC, NRML, MTF"
         key = (intent.strategy, intent.slot, intent.product)
+        if intent.flags & IntentFlag.GTT and (beside := self._at_broker.beside(key)):
+            return Reason.FROZEN, beside
         side = self._side(key)
         if side == 0 and key not in self.plans:
             return Reason.NO_POSITION, f"nothing of {row.key} is held, and no entry is under way"
@@ -190,23 +195,29 @@ class Plans:
         """What is held, less what the strategy's own live orders close."""
         position = self._book.standing(*key)
         closing = position.open_sell if position.quantity > 0 else position.open_buy
-        guards = sum(order.open_quantity for order in self._guards(key))
-        return max(0, abs(position.quantity) - max(0, closing - guards))
+        if closing:
+            closing -= sum(order.open_quantity for order in self._guards(key))
+        return max(0, abs(position.quantity) - max(0, closing))
 
     def _taken(self, plan: Plan, now_ns: int) -> int:
         """What somebody else's orders may still close of it: the stop gives way, and a person is told."""
         others = self.strangers(plan.key)
-        name, told_of = self._ports.instruments[plan.slot].key, self._told_of(plan)
+        whose = "by somebody else"
+        for order_id, _quantity in others:
+            if (adopted := self._book.by_id(order_id)) is not None:
+                whose = "that the journal has lost, and that is being cancelled,"
+                self.fitter.hands.cancel(adopted, now_ns)
         if others:
+            name, told_of = self._ports.instruments[plan.slot].key, self._told_of(plan)
             words = ", ".join(f"order {order_id} ({quantity})" for order_id, quantity in others)
             self._gave_way.add(plan.key)
             if now_ns >= self._look_ns:
                 self._look_ns = now_ns + LOOK_NS
                 self.look_up()  # it may be over, and nothing of ours is live that would tell
-            self._outbox.alert("STOP_GAVE_WAY", f"{words} by somebody else closes {name} as well", told_of)
+            self._outbox.alert("STOP_GAVE_WAY", f"{words} {whose} closes {name} as well", told_of)
         elif plan.key in self._gave_way:
             self._gave_way.discard(plan.key)
-            self._outbox.clear("STOP_GAVE_WAY", told_of)
+            self._outbox.clear("STOP_GAVE_WAY", self._told_of(plan))
         return sum(quantity for _, quantity in others)
 
     # What is done about it
@@ -285,6 +296,10 @@ class Plans:
         plan = self.plans.get((trigger.strategy, trigger.slot, trigger.product))
         if plan is None or plan.seq != trigger.seq or not plan.gtt:
             return
+        self._without_trigger(plan, why)
+
+    def _without_trigger(self, plan: Plan, why: str) -> None:
+        """Orders of the engine protect instead, and a person is told."""
         plan.gtt = False
         key = self._ports.instruments[plan.slot].key
         self._outbox.alert("TRIGGER_FAILED", f"no trigger for {key}: {why}; orders protect it for today", key)
@@ -326,9 +341,8 @@ class Plans:
         return len(guards)
 
     def _guards(self, key: Key) -> list[Order]:
-        live = self._book.live_orders.values()
-        found = [o for o in live if (o.strategy, o.slot, o.product) == key and _guard(o)]
-        return [order for order in found if not self.foreign(order)]
+        live, foreign = self._book.live_orders.values(), self.foreign
+        return [o for o in live if _guard(o) and (o.strategy, o.slot, o.product) == key and not foreign(o)]
 
     # What is told
 
@@ -336,8 +350,11 @@ class Plans:
         return named(self._ports.instruments[plan.slot].key, plan.key)
 
     def _over(self, plan: Plan, why: str, reason: Reason, now_ns: int) -> None:
-        self.plans.pop(plan.key, None)
         self._journal(plan, why)
+        self._ended(plan, reason, now_ns)
+
+    def _ended(self, plan: Plan, reason: Reason, now_ns: int) -> None:
+        self.plans.pop(plan.key, None)
         ended = reason is Reason.NONE
         kind, status = (
             (EventKind.COMPLETE, OrderStatus.COMPLETE)
@@ -353,10 +370,11 @@ class Plans:
             self._at_broker.drop(plan, now_ns)
         self._count()
 
-    def _journal(self, plan: Plan, ended: str = "") -> None:
+    def _journal(self, plan: Plan, ended: str = "", *, owed: bool = True) -> bool:
         clock = self._ports.clock
         payload = plan.payload(clock.real_ns() - clock.mono_ns(), ended)
-        self._outbox.journal(Kind.PLAN, payload, (plan.strategy, plan.seq))
+        about, name = ("exits", *plan.key), (plan.strategy, plan.seq)
+        return self._outbox.journal_last(about, Kind.PLAN, payload, name, owed=owed)
 
     def _tell(self, plan: Plan, kind: EventKind, status: OrderStatus, reason: Reason, now_ns: int) -> None:
         position = self._book.standing(*plan.key).quantity
@@ -374,6 +392,24 @@ class Plans:
 def _guard(order: Order) -> bool:
     """An order of the engine's own that closes: no slice of a strategy's order."""
     return order.strategy_seq >= ENGINE_SEQ and not order.opening and not 0 < order.parent < ENGINE_SEQ
+
+
+def _asked(intent: Intent, now_ns: int) -> Plan:
+    """What an EXITS intent asks for."""
+    return Plan(
+        intent.strategy,
+        intent.slot,
+        intent.product,
+        seq=intent.strategy_seq,
+        stop_px=intent.trigger_px,
+        target_px=intent.px,
+        trail_px=intent.trail_px,
+        step_px=intent.step_px,
+        until_ns=intent.deadline_ns,
+        order_type=intent.order_type,
+        gtt=bool(intent.flags & IntentFlag.GTT),
+        began_ns=now_ns,
+    )
 
 
 def _entry(order: Order, key: Key) -> bool:

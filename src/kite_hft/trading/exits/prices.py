@@ -63,6 +63,12 @@ class Market:
         view = self._facts.view(slot, self._ports.clock.real_ns())
         return bool(view.order_types & view.phase_types & 1 << int(order_type))
 
+    def shut(self, slot: int, order_type: OrderType) -> bool:
+        """The phase of the day is known, and takes no such order: the exchange would refuse it, and a broker
+        may keep it for the next session. Of a day that the calendar does not cover nothing is known."""
+        view = self._facts.view(slot, self._ports.clock.real_ns())
+        return view.covered and not view.phase_types >> int(order_type) & 1
+
     def at_market(self, slot: int) -> bool:
         """Whether an order at market is taken now: by the rules, in this phase, and because the contract
         has traded today where that is asked for."""

@@ -26,6 +26,8 @@ from kite_hft.sessions import AUCTION, CONTINUOUS, Phase
 
 STOPS: Final = frozenset({"SL", "SL-M"})
 WAITING: Final = "TRIGGER PENDING"
+AFTER_MARKET: Final = ("AMO", "AFTER MARKET ORDER")
+"""In the status of an order that the broker has taken for the next session: it closes nothing today."""
 ENDED: Final = frozenset({"COMPLETE", "CANCELLED", "REJECTED", "CANCELLED AMO"})
 ACTIVE: Final = "active"
 TWO_LEG: Final = "two-leg"
@@ -236,6 +238,8 @@ def _order_parts(
             found.append(Part(order.order_type, order.pending, "" if hours.stops else "gone in this phase"))
         elif order.stop:
             found.append(Part("target", order.pending, _untended(held, order, hours)))
+        elif any(word in order.status for word in AFTER_MARKET):
+            found.append(Part(order.order_type, order.pending, "waits for the next session"))
         elif now_ns - order.since_ns < closing_ns:
             found.append(Part("closing order", order.pending))
         else:

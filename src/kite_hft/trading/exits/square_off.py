@@ -22,9 +22,9 @@ from kite_hft.memory.journal import Kind
 from kite_hft.sessions import ist_text
 from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.exits.closing import Closer, shorts_first
-from kite_hft.trading.exits.flatten import TRIGGER_NS
 from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.exits.prices import Market
+from kite_hft.trading.exits.trigger import hold_up
 from kite_hft.trading.exits.triggers import Triggers
 from kite_hft.trading.gate.facts import Closing
 from kite_hft.trading.lifecycle import LIVE, WORKING
@@ -179,10 +179,9 @@ class SquareOff:
         if not self._triggers.stand(key):
             return False
         self._triggers.drop_all(now_ns, key)
-        late = now_ns - self._since_ns.get(key, now_ns) >= TRIGGER_NS
-        if late:
-            self._triggers.give_up(key)
-        return not late
+        since_ns = self._since_ns.get(key, now_ns)
+        self._triggers.give_up(since_ns, now_ns, key)
+        return hold_up(self._triggers.standing.values(), key, since_ns, now_ns)
 
     def _last_try_ns(self) -> int:
         return max(self._tried_ns.values(), default=-(2**62))

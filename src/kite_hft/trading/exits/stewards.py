@@ -151,5 +151,7 @@ class Hands:
         return order.status is OrderStatus.REJECTED and order.order_no not in self._desk.unjudged
 
     def stuck(self, order: Order) -> bool:
-        """Its last change is unproven: it can be cancelled, and nothing else."""
-        return order.unproven is not None and order.order_no not in self._desk.cancelling
+        """Its last change is unproven, or made it smaller and is not shown: it can be cancelled, no more."""
+        number = order.order_no
+        under_way = number in self._desk.modifying or number in self._desk.cancelling
+        return (order.unproven is not None or order.quantity_max > 0) and not under_way

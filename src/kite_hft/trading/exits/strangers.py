@@ -1,4 +1,5 @@
-"""Layer 2, orders process, cold: orders of somebody else that close what we hold: a hand, the broker's RMS.
+"""Layer 2, orders process, cold: orders beside ours that close what we hold: by hand, by the RMS, or one of
+our own that the journal has lost.
 
 They are known by the last read of the order book. What the account holds beside our positions they close
 first; the rest is about ours, and no order of ours may close it a second time.
@@ -20,7 +21,7 @@ def closing_by_others(
     rows: Iterable[OrderReport], book: Book, instruments: InstrumentTable, key: Key,
     may_be_ours: Callable[[str], bool],
 ) -> list[tuple[str, int]]:  # fmt: skip
-    """(order id, quantity) that strangers' orders may still close of a position of ours.
+    """(order id, quantity) that strangers' and adopted orders may still close of a position of ours.
 
     may_be_ours(order id): a trigger of ours may have placed it.
     """
@@ -34,8 +35,10 @@ def closing_by_others(
     found = []
     for row in rows:
         here = row.token == token and row.product == product and row.side == side
-        ours = book.by_id(row.order_id) is not None or may_be_ours(row.order_id)
-        if ours or not here or row.status not in LIVE:
+        if not here or row.status not in LIVE or may_be_ours(row.order_id):
+            continue
+        known = book.by_id(row.order_id)
+        if known is not None and (known.strategy != EXTERNAL or known.status not in LIVE):
             continue
         about_us = max(0, row.pending_quantity - free)
         free = max(0, free - row.pending_quantity)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kite_hft.layout import OrderType, Product, Side, Validity
-from kite_hft.trading.broker import OrderRequest, TriggerReport, TriggerRequest
+from kite_hft.trading.broker import OrderRequest, TriggerLeg, TriggerReport, TriggerRequest
+from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.positions import Position
+from kite_hft.units import NS_PER_S
 
 Name = tuple[int, int]
 """(strategy, strategy_seq) of the intent that asked for it."""
+MISSES: Final = 2
+"""Reads of the whole list in a row without a trigger, until it counts as gone."""
 DELIVERED: Final = frozenset({int(Product.CNC), int(Product.MTF)})
 """Products in which a sale cannot open a position: the broker takes it from the holdings alone."""
+GOES_NS: Final = 3 * NS_PER_S
+"""So long does the closing of a position wait until its triggers are gone."""
+TOLD_NS: Final = 15 * NS_PER_S
+"""The same where one may have fired: what it has placed closes the position, and is not in the book yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +66,11 @@ class Trigger:
     misses: int = 0
     failures: int = 0  # changes in a row that came to nothing
     again_ns: int = 0
+    seen_ns: int = 0  # a read of the list asked for then has shown it waiting
     promised: int = 0
-    replies: list[Intent] = field(default_factory=list)  # cancels and changes to be answered
+    replies: list[Intent] = field(default_factory=list)  # changes that its strategy asked for
+    asked: int = 0  # so many of them are in the last call
+    sent: tuple[Leg, ...] = ()  # the terms of that call
 
     @property
     def name(self) -> Name:
@@ -68,7 +79,22 @@ class Trigger:
     @property
     def lost(self) -> bool:
         """It was sent, and whole reads of the list do not show it: it may still be on its way."""
-        return self.unsure and not self.trigger_id and self.misses > 1
+        return self.unsure and not self.trigger_id and self.misses >= MISSES
+
+    def gone(self, asked_ns: int, horizon_ns: int) -> bool:
+        """By a read of the list, asked for at `asked_ns`. What was sent `horizon_ns` ago has come by now."""
+        return self.misses >= MISSES and (bool(self.trigger_id) or asked_ns - self.changed_ns >= horizon_ns)
+
+    def untold(self, asked_ns: int) -> bool:
+        """A read of the list, asked for at `asked_ns`, does not say how it stands: it may have fired."""
+        return self.busy or asked_ns < self.changed_ns or 0 < self.misses < MISSES
+
+    def holds_up(self, since_ns: int, now_ns: int) -> bool:
+        """The closing of its position, begun at `since_ns`, waits for it. A deletion that was refused as the
+        trigger had fired, or not answered, is explained by the list alone.
+        """
+        untold = not self.lost and (self.unsure or (self.busy and self.seen_ns < since_ns))
+        return now_ns - since_ns < (TOLD_NS if untold else GOES_NS)
 
     @property
     def dying(self) -> bool:
@@ -81,8 +107,9 @@ class Trigger:
 
     @property
     def quantity(self) -> int:
-        """What it may place at most: of two legs one fires."""
-        return max(leg.quantity for leg in self.legs)
+        """What it may place at most: of two legs one fires. A change without an answer may have been made."""
+        legs = self.legs + self.sent if self.busy or self.unsure else self.legs
+        return max(leg.quantity for leg in legs)
 
     def closes(self, position: Position) -> int:
         """How much of it would close something, were it to fire now; the rest would open."""
@@ -93,12 +120,31 @@ class Trigger:
             free = -position.quantity
         return max(0, min(leg.quantity, free))
 
+    def relieves(self, wanted: tuple[Leg, ...] | None) -> bool:
+        """Whether a change to `wanted` (None: its deletion) is urgent as a cancel is: it takes risk away, or
+        keeps what protects a position in step with it.
+        """
+        if wanted is None or self.for_exits or self.closing:
+            return True
+        return max(leg.quantity for leg in wanted) < self.quantity
+
     def payload(self) -> dict[str, Any]:
         """What every GTT record says of it."""
         words: dict[str, Any] = {"strategy": self.strategy, "seq": self.seq}
         words |= {"slot": self.slot, "product": self.product}
         words |= {"for_exits": self.for_exits, "legs": [leg.words for leg in self.legs]}
         return words | {"closing": True} if self.closing else words
+
+    def through(self) -> list[int]:
+        """The changes that the last call asked for have been made: their numbers, once."""
+        done, self.replies, self.asked = self.replies[: self.asked], self.replies[self.asked :], 0
+        return [intent.strategy_seq for intent in done]
+
+    def fired(self, leg: TriggerLeg, held: Position) -> dict[str, Any]:
+        """What a GTT record says of the order that it has placed for a leg."""
+        side, quantity = int(leg.side), leg.quantity
+        words = {"child": leg.order_id, "side": side, "qty": quantity, "px": leg.px}
+        return self.payload() | words | {"reducing": held.reduces(side, quantity)}
 
     def alike(self, token: int, rows: Sequence[TriggerReport], known: set[str]) -> list[str]:
         """Waiting ones of the list that are nobody's and have its sides and prices: it is not proved absent.
@@ -125,6 +171,24 @@ class Trigger:
 def legs_of(row: TriggerReport) -> tuple[Leg, ...]:
     """The terms of a row of the broker's list."""
     return tuple(Leg(int(leg.side), leg.quantity, leg.px, leg.trigger_px) for leg in row.legs)
+
+
+def closing_as(trigger: Trigger, token: int, rows: Iterable[TriggerReport]) -> list[TriggerReport]:
+    """Waiting rows of the broker's list that would place something on the side and in the product of a
+    trigger.
+    """
+    side = trigger.legs[0].side
+    return [
+        row
+        for row in rows
+        if row.active and row.token == token
+        if any(leg.side == side and leg.product in (None, trigger.product) for leg in row.legs)
+    ]
+
+
+def hold_up(standing: Iterable[Trigger], key: Key, since_ns: int, now_ns: int) -> bool:
+    """The closing of a position, begun at `since_ns`, waits for some of its triggers."""
+    return any(trigger.key == key and trigger.holds_up(since_ns, now_ns) for trigger in standing)
 
 
 def row_like(
@@ -154,5 +218,6 @@ def trigger_of(data: dict[str, Any]) -> Trigger:
     return Trigger(
         data["strategy"], data["seq"], data["slot"], data["product"], legs, data["for_exits"],
         data.get("closing", False), trigger_id=trigger_id,
+        sent=tuple(Leg(*leg) for leg in data.get("sent", ())) if do == "modify" else (),
         unsure=not trigger_id or do in ("delete", "modify"), wanted=None if do == "delete" else legs,
     )  # fmt: skip

@@ -1,9 +1,10 @@
 """Layer 2, orders process, cold: triggers that lie at the broker (GTT), asked for by strategies and plans.
 
-A trigger is sent once. One whose answer proves nothing is looked for in the broker's list, never sent
-again. It carries no tag: the order that it places is known by the list alone, which names it. Until the
-list has been read an order that one of ours may have placed is nobody's, a stranger's least of all. What
-has become of each stands in the journal; the list is read at start, before anything is sent.
+A trigger is sent once, when its record is on the disk: it bears no tag, and after a power cut nothing else
+would tell that it is ours (that of a plan: at_broker.py). One whose answer proves nothing is looked for in
+the broker's list, never sent again. The order that it places is known by the list alone: until that was read
+an order that one of ours may have placed is nobody's. What has become of each stands in the journal; the list
+is read at each start.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from kite_hft.layout import EventKind, OrderStatus, OrderType, Reason, Side
@@ -32,17 +34,14 @@ from kite_hft.trading.exits.trigger import Leg, Name, Trigger, legs_of, request_
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.records import position_event
 from kite_hft.trading.recovery.adopting import child_of
-from kite_hft.trading.sending.asides import Answer, Aside, Asides
+from kite_hft.trading.sending.asides import Answer, Aside, Asides, on_disk
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S
 
 Refusal = tuple[Reason, str]
 READ_NS: Final = 2 * NS_PER_S
-MISSES: Final = 2
-"""Reads of the whole list in a row without a trigger, until it counts as gone."""
-PAUSE_NS: Final = NS_PER_S
-PAUSE_MAX_NS: Final = 30 * NS_PER_S
+PAUSE_NS, PAUSE_MAX_NS = NS_PER_S, 30 * NS_PER_S
 """Before a change that the broker refused is asked for once more, doubled each time."""
 
 
@@ -59,10 +58,12 @@ class Triggers:
         next_seq: Callable[[], int],
         read_list: Callable[[], None],
         horizon_ns: int,
+        fsync_first: bool,
     ) -> None:
         self._ports, self._book, self._outbox, self._desk = ports, book, outbox, desk
         self._asides, self._next_seq, self._read_list = asides, next_seq, read_list
         self._horizon_ns = horizon_ns  # what was sent longer ago has arrived, or never will
+        self._on_disk = partial(on_disk, ports, outbox, hangs=fsync_first)
         self.standing: dict[Name, Trigger] = {}
         self.claims = Claims(ports, book, outbox, self.standing)
         self._read_ns = -NEVER_NS  # when the list may be asked for again
@@ -81,8 +82,7 @@ class Triggers:
     @property
     def alive(self) -> bool:
         """Something is to be learned from the broker's list."""
-        standing = self.standing.values()
-        return bool(self.claims.open) or any(t.unsure or t.misses or t.dying for t in standing)
+        return bool(self.claims.open) or any(t.unsure or t.misses or t.dying for t in self.standing.values())
 
     def act(self, now_ns: int) -> int:
         """Ask for the list, again and again while it is needed."""
@@ -98,26 +98,25 @@ class Triggers:
 
     def place(self, trigger: Trigger, now_ns: int) -> str:
         """Send a new trigger; returns why it cannot be, "" when it is on its way."""
-        request = self._request(trigger, trigger.legs)
-        if request is None:
+        if (request := self._request(trigger, trigger.legs)) is None:
             return "no price has been seen: a trigger needs to know from which side it is reached"
-        trigger.wanted = trigger.legs
-        aside = Aside("GTT", self._ports.broker.trigger_place(request), self._answered(trigger, "place"),
-                      self._may_leave(trigger, "place"))  # fmt: skip
-        if self._asides.full:
+        trigger.wanted = trigger.sent = trigger.legs
+        urgent = trigger.for_exits or trigger.closing
+        if self._asides.full(urgent=urgent):
             return "too many calls wait"
         if not self._journal(trigger, do="place"):
             return self._outbox.halted
-        self._asides.offer(aside)
+        call, answered = self._ports.broker.trigger_place(request), self._answered(trigger, "place")
+        there = self._on_disk() if trigger.for_exits else self._on_disk(hangs=True)
+        leaves, ready = self._may_leave(trigger, "place"), lambda: trigger.wanted is None or there()
+        self._asides.offer(Aside("GTT", call, answered, leaves, ready, urgent), now_ns)
         self.standing[trigger.name] = trigger
         self._promise(trigger, trigger.quantity)
         trigger.busy = True
         return ""
 
     def _promise(self, trigger: Trigger, quantity: int) -> None:
-        """So much of a strategy's trigger counts as a working order does; 0: it has ended. What a plan has
-        at the broker counts with the plan.
-        """
+        """So much of a strategy's trigger counts as a working order; 0: it has ended. A plan's counts not."""
         if not trigger.for_exits and quantity != trigger.promised:
             more, number = quantity - trigger.promised, bool(quantity) - bool(trigger.promised)
             trigger.promised = quantity
@@ -135,7 +134,7 @@ class Triggers:
 
     def opens(self, trigger: Trigger) -> bool:
         """It would open something, were it to fire now: all of it."""
-        return not trigger.for_exits and not self._closes(trigger)
+        return not trigger.for_exits and not trigger.closes(self._book.standing(*trigger.key))
 
     def _room(self, trigger: Trigger) -> int:
         """What is held for it to close."""
@@ -146,9 +145,6 @@ class Triggers:
         """With all that waits beside it, it closes no more than is held."""
         beside = self.promised(trigger.key, trigger.legs[0].side)
         return beside + trigger.quantity <= self._room(trigger)
-
-    def _closes(self, trigger: Trigger) -> int:
-        return trigger.closes(self._book.standing(*trigger.key))
 
     def _may_leave(self, trigger: Trigger, what: str) -> Callable[[], bool]:
         """Asked just before a placing or a change leaves: it may have waited."""
@@ -175,12 +171,15 @@ class Triggers:
         """Why what was judged before does not leave any more. What the engine asks for itself protects."""
         if self._outbox.journal_failed:
             return Reason.JOURNAL_FAILED, self._outbox.journal_failed
-        if trigger.for_exits or (trigger.trigger_id and not trigger.replies):
+        unwanted = trigger.wanted is None and not trigger.trigger_id  # before it has left
+        if not unwanted and (trigger.for_exits or (trigger.trigger_id and not trigger.replies)):
             return None
         if self.opens(trigger) and (killed := self._ports.killed()):
             return Reason.KILLED, f"killed: {killed}"
+        if unwanted:
+            return Reason.NONE, ""
         if trigger.wanted and (asked_ns < now_ns or self._outbox.halted):
-            return self.judge_again(trigger, trigger.wanted[0], now_ns)
+            return self.judge_again(trigger, trigger.sent[0], now_ns)
         return None
 
     def _answer(self, trigger: Trigger, reason: Reason, text: str, now_ns: int) -> None:
@@ -195,13 +194,11 @@ class Triggers:
         self._go_on(trigger, now_ns)
 
     def drop_entries(self, now_ns: int) -> None:
-        """Delete every trigger that would open something; one that closes stays, and no more of it than it
-        closes. Safe to repeat.
-        """
+        """Delete what would open something; what closes stays, as far as it does. Safe to repeat."""
         for trigger in list(self.standing.values()):
             if trigger.for_exits or trigger.wanted is None or now_ns < trigger.again_ns:
                 continue
-            closes = self._closes(trigger)
+            closes = trigger.closes(self._book.standing(*trigger.key))
             if not closes:
                 self.want(trigger, None, now_ns)
             elif closes < trigger.quantity and trigger.wanted == trigger.legs:
@@ -215,10 +212,10 @@ class Triggers:
             if trigger.wanted is not None and now_ns >= trigger.again_ns:
                 self.want(trigger, None, now_ns)
 
-    def give_up(self, key: Key | None = None) -> None:
+    def give_up(self, since_ns: int, now_ns: int, key: Key | None = None) -> None:
         """What could not be deleted holds nothing up any more; a person has to look."""
         for trigger in self.standing.values():
-            if key in (None, trigger.key):
+            if key in (None, trigger.key) and not trigger.holds_up(since_ns, now_ns):
                 name, number = self._ports.instruments[trigger.slot].key, trigger.trigger_id or trigger.seq
                 text = f"trigger {number} in {name} is not deleted, and its position closed: it may open one"
                 self._outbox.alert("TRIGGER_UNKNOWN", text, str(trigger.name))
@@ -236,20 +233,24 @@ class Triggers:
         return any(trigger.key == key for trigger in self.standing.values())
 
     def _go_on(self, trigger: Trigger, now_ns: int) -> None:
-        if trigger.busy or trigger.unsure or trigger.wanted == trigger.legs or not trigger.trigger_id:
+        ended, settled = self.standing.get(trigger.name) is not trigger, trigger.wanted == trigger.legs
+        if ended or settled or trigger.busy or trigger.unsure or not trigger.trigger_id:
             return
-        if self.standing.get(trigger.name) is not trigger:
-            return  # it has ended
         broker, what, leaves = self._ports.broker, "delete", lambda: True
         call = broker.trigger_delete(trigger.trigger_id)
         if trigger.wanted is not None:
-            request = self._request(trigger, trigger.wanted)
-            if request is None:
+            if (request := self._request(trigger, trigger.wanted)) is None:
                 return
             call, what = broker.trigger_modify(trigger.trigger_id, request), "modify"
             leaves = self._may_leave(trigger, what)
-        if not self._asides.full and (self._journal(trigger, do=what) or what == "delete"):
-            trigger.busy = self._asides.offer(Aside("GTT", call, self._answered(trigger, what), leaves))
+        sent, urgent = trigger.wanted or (), trigger.relieves(trigger.wanted)
+        if self._asides.full(urgent=urgent):
+            return
+        if self._journal(trigger, do=what, sent=[leg.words for leg in sent]) or what == "delete":
+            aside = Aside("GTT", call, self._answered(trigger, what), leaves, urgent=urgent)
+            aside.on_disk = self._on_disk() if what == "modify" else aside.on_disk  # no deletion waits
+            trigger.busy = self._asides.offer(aside, now_ns)
+            trigger.sent, trigger.asked = sent, len(trigger.replies)
 
     def _request(self, trigger: Trigger, legs: tuple[Leg, ...]) -> TriggerRequest | None:
         instrument = self._ports.instruments[trigger.slot]
@@ -298,12 +299,11 @@ class Triggers:
         if what == "delete":
             self._end(trigger, "deleted", Reason.NONE, "", now_ns)
             return
-        if what == "modify" and trigger.wanted:
-            trigger.legs = trigger.wanted
+        if what == "modify":
+            trigger.legs = trigger.sent  # what is wanted may be something else again
             self._promise(trigger, trigger.quantity)
         trigger.trigger_id, trigger.failures = trigger_id, 0
-        trigger.replies.clear()
-        self._journal(trigger, id=trigger_id, do="")
+        self._journal(trigger, id=trigger_id, do="", answered=trigger.through())
         kind = EventKind.ACCEPTED if what == "place" else EventKind.UPDATED
         self._tell(trigger, kind, OrderStatus.TRIGGER_PENDING, Reason.NONE, now_ns)
 
@@ -312,7 +312,7 @@ class Triggers:
     def fold(self, rows: Sequence[TriggerReport], asked_ns: int, now_ns: int) -> None:
         """One whole read of the list, asked for at `asked_ns`."""
         by_id = {row.trigger_id: row for row in rows}
-        known = {trigger.trigger_id for trigger in self.standing.values()}
+        known = self.claims.over | {trigger.trigger_id for trigger in self.standing.values()}
         for trigger in list(self.standing.values()):
             if trigger.busy or asked_ns < trigger.changed_ns:
                 continue
@@ -325,6 +325,7 @@ class Triggers:
             if trigger.unsure or not trigger.trigger_id:
                 self._found(trigger, row, now_ns)
             if row.active:
+                trigger.seen_ns = asked_ns
                 self._go_on(trigger, now_ns)
             else:
                 self._over(trigger, row, now_ns)
@@ -335,7 +336,8 @@ class Triggers:
         trigger.legs = legs_of(row)
         self._promise(trigger, trigger.quantity)
         self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
-        self._journal(trigger, id=row.trigger_id)
+        done = trigger.through() if trigger.wanted == trigger.legs else []
+        self._journal(trigger, id=row.trigger_id, answered=done)
         if row.active:
             self._tell(trigger, EventKind.ACCEPTED, OrderStatus.TRIGGER_PENDING, Reason.NONE, now_ns)
 
@@ -343,8 +345,7 @@ class Triggers:
         trigger.misses = 0 if found else trigger.misses + 1
         if found:
             self._outbox.alert("TRIGGER_UNKNOWN", trigger.could_be(found), str(trigger.name))
-        certain = bool(trigger.trigger_id) or asked_ns - trigger.changed_ns >= self._horizon_ns
-        if trigger.misses >= MISSES and certain:
+        if trigger.gone(asked_ns, self._horizon_ns):
             self._end(trigger, "absent", Reason.ABSENT, "it is not in the broker's list", now_ns)
         self._outbox.stirred += 1
 
@@ -362,18 +363,14 @@ class Triggers:
             return
         if self._book.by_id(placed.order_id) is None:
             self._promise(trigger, 0)
-            data = trigger.payload() | {
-                "child": placed.order_id,
+            data = trigger.fired(placed, self._book.standing(*trigger.key)) | {
                 "no": self._desk.take_no(),
                 "order_seq": self._next_seq() if trigger.for_exits else trigger.seq,
-                "side": int(placed.side),
-                "qty": placed.quantity,
-                "px": placed.px,
-                "reducing": self._book.standing(*trigger.key).reduces(int(placed.side), placed.quantity),
                 "ended": row.status,
             }
             if not self._outbox.journal(Kind.GTT, data):
                 trigger.unsure = True  # the list tells of it again
+                self.claims.keep(placed.order_id)
                 return
             order = child_of(data)
             self._book.add(order)
@@ -386,14 +383,17 @@ class Triggers:
             too_much = trigger.closing and self._room(trigger) < placed.quantity
             if not trigger.for_exits and (trigger.wanted is None or too_much):
                 self._desk.cancel(order, None, now_ns)  # it is not wanted any more, or would open something
+        self._forget(trigger)
+
+    def _forget(self, trigger: Trigger) -> None:
         self.standing.pop(trigger.name, None)
+        self.claims.over.add(trigger.trigger_id)
         self._promise(trigger, 0)
 
     # What is told
 
     def _end(self, trigger: Trigger, why: str, reason: Reason, text: str, now_ns: int) -> None:
-        self.standing.pop(trigger.name, None)
-        self._promise(trigger, 0)
+        self._forget(trigger)
         self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
         self._journal(trigger, ended=why, text=text)
         kind, status = EventKind.CANCELLED, OrderStatus.CANCELLED

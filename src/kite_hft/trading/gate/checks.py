@@ -72,6 +72,7 @@ class Context:
     guards: Guards | None
     slices_max: int  # orders that an intent above the freeze quantity may become
     adds_paise: int | None  # what `added_value` found; None: nobody has asked
+    counted: Order | None = None  # a PLACE that has waited: its order, which the book counts already
 
 
 Judged = Context | Passed
@@ -96,6 +97,11 @@ def more(intent: Intent, target: Order | None) -> tuple[int, int]:
         return intent.side, intent.qty
     standing = max(target.quantity, target.quantity_max)
     return target.side, max(0, resulting(intent, target)[0] - standing)
+
+
+def uncounted(intent: Intent, context: Context) -> tuple[int, int]:
+    """(side, quantity) that the intent adds to what the book counts: nothing, once it waits there itself."""
+    return more(intent, context.target) if context.counted is None else (intent.side, 0)
 
 
 def value_of(px: int, quantity: int, instrument: Instrument) -> int:

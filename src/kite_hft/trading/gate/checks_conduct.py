@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kite_hft.layout import IntentFlag, OrderStatus, Side
-from kite_hft.trading.book import Order
+from kite_hft.trading.book import Book, Order
 from kite_hft.trading.broker import Conduct
 from kite_hft.trading.gate.checks import (
     AT_MARKET,
@@ -14,6 +14,7 @@ from kite_hft.trading.gate.checks import (
     TRIGGERED,
     Context,
     RiskLimits,
+    more,
     resulting,
     type_of,
 )
@@ -67,6 +68,42 @@ def exit_left(intent: Intent, context: Context, limits: RiskLimits) -> str | Non
     if 0 <= context.cut_age_ns < CUT_QUIET_NS:
         return f"the broker closed a part of the position {context.cut_age_ns / 1e6:.0f} ms ago"
     return None
+
+
+def outgrown(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    """An exit grows only as far as there is something to be closed, also when the call has waited: then what
+    it asks for counts already. At another price, too, it is no exit any more when nothing is left to close.
+    """
+    target = context.target
+    if target is None or target.opening or not context.reducing:
+        return None
+    position = context.book.position(target)
+    if intent.qty > target.quantity:
+        grown = not position.reduces(*more(intent, target))
+        return f"an exit would grow to {intent.qty}: {position.quantity} held" if grown else None
+    return None if only_less(intent, target) else closed(context.book, target)
+
+
+def only_less(intent: Intent, target: Order) -> bool:
+    """A smaller quantity, and nothing else."""
+    return (
+        0 < intent.qty < target.quantity
+        and intent.px in (0, target.px)
+        and intent.trigger_px in (0, target.trigger_px)
+        and intent.order_type in (0, target.order_type)
+    )
+
+
+def closable(book: Book, order: Order) -> int:
+    """So much is held for an order to close: 0 or less, it would open."""
+    held = book.standing(order.strategy, order.slot, order.product).quantity
+    return held if order.side == Side.SELL else -held
+
+
+def closed(book: Book, order: Order) -> str | None:
+    """Why an exit that waited is none any more: something else has closed what it was to close."""
+    held = closable(book, order)
+    return f"nothing is left for this exit to close: {abs(held)} held on its side" if held <= 0 else None
 
 
 # Losses

@@ -109,6 +109,8 @@ def tradable(intent: Intent, context: Context, limits: RiskLimits) -> str | None
 
 def untradable(instrument: Instrument) -> str | None:
     """Why no order may name it, or None."""
+    if instrument.barred and instrument.lot_size <= 0:
+        return f"{instrument.key}: {instrument.barred}"
     if instrument.is_index:
         return f"{instrument.key} is an index"
     if instrument.lot_size <= 0 or instrument.tick_px <= 0:
@@ -119,6 +121,13 @@ def untradable(instrument: Instrument) -> str | None:
     if instrument.freeze_quantity is None and instrument.exchange not in CASH_EXCHANGES:
         return f"{instrument.key}: freeze quantity unknown"
     return None
+
+
+def barred(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    """Why nothing is opened in it, whatever the day; what is held may go."""
+    instrument = context.instrument
+    assert instrument is not None
+    return f"{instrument.key}: {instrument.barred}" if instrument.barred else None
 
 
 def lot(intent: Intent, context: Context, limits: RiskLimits) -> str | None:

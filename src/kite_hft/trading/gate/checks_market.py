@@ -10,8 +10,8 @@ from kite_hft.trading.gate.checks import (
     SELL,
     Context,
     RiskLimits,
-    more,
     type_of,
+    uncounted,
 )
 from kite_hft.trading.gate.facts import DERIVATIVES, WORDS
 from kite_hft.trading.gate.limits import legal_protection
@@ -46,6 +46,12 @@ def stale(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     if 0 <= context.age_ns <= limits.stale_tick_s * 1e9:
         return None
     return f"last tick is {context.age_ns / 1e9:.3f} s old > {limits.stale_tick_s} s"
+
+
+def feeds_agree(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
+    """Both feeds tell one price of it, as far as there are two (diverging.py)."""
+    feeds = context.facts.feeds
+    return feeds.apart.get(intent.slot) if feeds is not None else None
 
 
 def collar(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
@@ -207,7 +213,7 @@ def holdings(intent: Intent, context: Context, limits: RiskLimits) -> str | None
     used = max(held.used, -net)  # the broker may not have told of our newest sales yet
     under_way = sum(p.open_sell for p in positions)
     bought = max(0, net) if "btst" not in closed else 0
-    quantity = more(intent, target)[1]
+    quantity = uncounted(intent, context)[1]
     free = held.settled + t1 + bought - used - under_way
     if quantity > free:
         return (
@@ -223,7 +229,7 @@ def holdings(intent: Intent, context: Context, limits: RiskLimits) -> str | None
     return None
 
 
-UNSURE: Final = (market_halted, clock, fresh, reference, stale, band_known, phase)
+UNSURE: Final = (market_halted, clock, fresh, reference, stale, feeds_agree, band_known, phase)
 """What stops openings and no exit, for lack of knowledge."""
 
 

@@ -1,6 +1,9 @@
 """Layer 2, orders process, hot: checks of how much: of an order, a position, all of them, a period, a day.
 
-Live orders count from the moment they pass: the book holds those that wait or are on their way, too.
+Live orders count from the moment they pass: the book holds those that wait or are on their way, too. So no
+later order takes the room of one that waits. What may all the same: the price, a stranger's order, an order
+that is found again, exits that have come since. An order that has waited is asked once more, against all but
+itself; what the period and the day have let pass stands.
 """
 
 from __future__ import annotations
@@ -14,15 +17,19 @@ from kite_hft.trading.gate.checks import (
     added_value,
     more,
     resulting,
+    uncounted,
     value_of,
 )
 from kite_hft.trading.intents import Intent
+from kite_hft.trading.lifecycle import LIVE
 from kite_hft.units import rupees_text
 
 
 def order_value(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     assert context.instrument is not None
     quantity, px = resulting(intent, context.target)
+    if context.counted is not None:  # in slices it was judged as one
+        quantity = sum(order.quantity for order in context.book.family(context.counted))
     value = value_of(max(px, context.ref_px), quantity, context.instrument)
     if value <= limits.max_order_value * 100:
         return None
@@ -31,7 +38,7 @@ def order_value(intent: Intent, context: Context, limits: RiskLimits) -> str | N
 
 def position_size(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     assert context.instrument is not None
-    worst = context.book.worst_case(intent.slot, *more(intent, context.target))
+    worst = context.book.worst_case(intent.slot, *uncounted(intent, context))
     value = value_of(max(intent.px, context.ref_px), worst, context.instrument)
     if value <= limits.max_position_size * 100:
         return None
@@ -43,7 +50,7 @@ def position_size(intent: Intent, context: Context, limits: RiskLimits) -> str |
 
 def exposure(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     assert context.instrument is not None
-    worst = context.book.worst_case(intent.slot, *more(intent, context.target))
+    worst = context.book.worst_case(intent.slot, *uncounted(intent, context))
     total = value_of(max(intent.px, context.ref_px), worst, context.instrument)
     rows, mark = context.instruments.rows, context.mark
     for slot, (_held, _buys, _sells, other) in context.book.in_play().items():
@@ -64,13 +71,23 @@ def exposure(intent: Intent, context: Context, limits: RiskLimits) -> str | None
 
 def positions(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     slots = context.book.in_play()
-    if intent.slot in slots or len(slots) < limits.max_positions:
+    others = len(slots)
+    if context.counted is not None:
+        held, buys, sells, _worst = slots.get(intent.slot, (0, 0, 0, 0))
+        if held or buys + sells > sum(order.open_quantity for order in context.book.family(context.counted)):
+            return None
+        others -= intent.slot in slots
+    elif intent.slot in slots:
         return None
-    return f"{len(slots)} instruments in play >= max_positions {limits.max_positions}"
+    if others < limits.max_positions:
+        return None
+    return f"{others} instruments in play >= max_positions {limits.max_positions}"
 
 
 def working(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     live = context.book.live_count() + context.book.promised
+    if context.counted is not None:
+        live -= sum(order.status in LIVE for order in context.book.family(context.counted))
     if live < limits.max_working_orders:
         return None
     return f"{live} live orders >= max_working_orders {limits.max_working_orders}"

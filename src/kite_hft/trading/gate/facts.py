@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from kite_hft.layout import OrderType, Product, Validity
 from kite_hft.sessions import CalendarError, Phases, ist_date, ist_midnight_ns, ist_text
 from kite_hft.trading.broker import Conduct
+from kite_hft.trading.gate.diverging import FeedPair
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.market_rules import MarketRules
 
@@ -36,7 +37,8 @@ class View:
     order_types, validities, products: bit v is set when the value v is taken for the instrument at all.
     phase_types: bits of the order types that the phase of the day takes. closed: what is closed for it
     (see market_rules.Restriction) -> the list that says so. cut_off, expiry: why nothing is opened any
-    more; unlisted: product -> the daily list that would be needed to know, and is missing.
+    more; unlisted: product -> the daily list that would be needed to know, and is missing. covered: the
+    calendar has the day; else the phase takes nothing for want of knowledge.
     """
 
     until_ns: int = NEVER_NS
@@ -51,6 +53,7 @@ class View:
     expiry_side: int = 0  # 0: both
     unlisted: Mapping[int, str] = field(default_factory=dict)
     since_ns: int = 0
+    covered: bool = True
 
 
 OPEN_VIEW: Final = View()
@@ -115,6 +118,7 @@ class Facts:
     of the contract, and of the strategy; held against per_contract and per_strategy. day_end(slot,
     CLOCK_REALTIME ns): how the instrument's day ends, None: it is closed today, or has no such rule.
     settlement(slot, CLOCK_REALTIME ns): a contract that settles in shares has to go today; None: not.
+    feeds: two brokers' feeds of the same instruments, held against each other; None: there is one.
 
     What the functions answer from, for the gate's quick way; None: it has to ask them. ahead_ns(): what
     `view` adds to the time that it is asked with, before it compares with View.until_ns. bands: slot -> (low,
@@ -134,6 +138,7 @@ class Facts:
     ahead_ns: Callable[[], int] | None = None
     bands: Mapping[int, tuple[int, int, int]] | None = None
     watch: ClockWatch | None = None
+    feeds: FeedPair | None = None
 
 
 OPEN_FACTS: Final = Facts()
@@ -340,6 +345,7 @@ def _closed(always: View, why: str, real_ns: int) -> View:
     return View(
         real_ns + 1_000_000_000, why, 0, always.order_types, always.validities, always.products,
         always.closed, "", always.expiry, always.expiry_side, always.unlisted, real_ns,
+        covered=False,
     )  # fmt: skip
 
 

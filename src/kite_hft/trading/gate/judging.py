@@ -21,6 +21,7 @@ from kite_hft.trading.book import Book
 from kite_hft.trading.broker import Funds
 from kite_hft.trading.gate.checks import CUT_QUIET_NS, PLACE, Context, Judged, added_value, more, value_of
 from kite_hft.trading.gate.checks_market import unsure
+from kite_hft.trading.gate.diverging import Change as FeedChange
 from kite_hft.trading.gate.facts import View
 from kite_hft.trading.gate.guards import Guards
 from kite_hft.trading.gate.holds import HALTED
@@ -95,13 +96,14 @@ class Gate:
             )
         self.tally = Tally(config.risk)
         self.guards = Guards(config.risk)
-        self._plain = Plain(
+        plain = self._plain = Plain(
             instruments=ports.instruments, rows=plain_rows(ports.instruments), limits=config.risk,
             ports=ports, stage=stage, states=states, outbox=outbox, book=book, tally=self.tally,
             guards=self.guards, facts=self.facts, conduct=conduct, cut_quiet_ns=CUT_QUIET_NS,
             protected=legal_protection(config.risk.market_protection), opening=NEEDED[False],
             exit=NEEDED[True],
         )  # fmt: skip
+        self.passes = plain.passes
 
     def restore(self, found: Recovered, now_ns: int) -> None:
         """What the journal tells of the day so far; the book is replayed already."""
@@ -232,6 +234,18 @@ class Gate:
             self._guard(data, now_ns)
         self._show()
 
+    def look_at_feeds(self, now_ns: int) -> None:
+        """Now and then: whether two feeds still tell the same prices."""
+        if self.facts.feeds is not None:
+            self._tell_feeds(self.facts.feeds.look(now_ns))
+
+    def _tell_feeds(self, changes: list[FeedChange]) -> None:
+        for change in changes:
+            if change.text:
+                self._outbox.alert("FEEDS_DIVERGE", f"{change.key}: {change.text}", change.key)
+            else:
+                self._outbox.clear("FEEDS_DIVERGE", change.key)
+
     def let_go(self, now_ns: int, strategy: int | None = None) -> None:
         """A person lets one strategy, or (None) everything, go on."""
         if strategy is not None:
@@ -239,6 +253,8 @@ class Gate:
             return
         self.tally.forget_repeats()
         self._guard(self.guards.let_go(), now_ns)
+        if self.facts.feeds is not None:
+            self._tell_feeds(self.facts.feeds.let_go())
         self._outbox.clear("GUARD_TRIPPED")
 
     def _guard(self, data: dict[str, Any], now_ns: int) -> None:

@@ -48,20 +48,26 @@ def is_reducing(intent: Intent, book: Book, target: Order | None) -> bool:
         return position is not None and intent.qty > 0 and position.reduces(intent.side, intent.qty)
     if intent.kind == IntentKind.MODIFY and target is not None:
         more = max(0, intent.qty - max(target.quantity, target.quantity_max)) if intent.qty else 0
-        if not more and (not target.opening or _only_less(intent, target)):
-            return True  # an exit at other terms, or less of anything
+        if not more and conduct.only_less(intent, target):
+            return True  # less of anything
+        if not more and not target.opening:
+            return _still_closes(intent, book, target)  # an exit at other terms
         return book.position(target).reduces(target.side, more)
     return intent.kind == IntentKind.CANCEL
 
 
-def _only_less(intent: Intent, target: Order) -> bool:
-    """A smaller quantity, and nothing else."""
-    return (
-        0 < intent.qty < target.quantity
-        and intent.px in (0, target.px)
-        and intent.trigger_px in (0, target.trigger_px)
-        and intent.order_type in (0, target.order_type)
-    )
+def _still_closes(intent: Intent, book: Book, target: Order) -> bool:
+    """What an exit was to close has not been closed by something else: at another price it opens nothing. A
+    strategy's exits on that side must all find their part of it; the engine fits its own, one by one.
+    """
+    held = conduct.closable(book, target)
+    if intent.strategy_seq >= ENGINE_SEQ:
+        return held > 0
+    here = (target.strategy, target.slot, target.product, target.side)
+    live = (order for order in book.live_orders.values() if not order.opening)
+    exits = sum(o.open_quantity for o in live if (o.strategy, o.slot, o.product, o.side) == here)
+    less = max(0, target.quantity - intent.qty) if intent.qty else 0
+    return held > 0 and exits - less <= held
 
 
 PLACE, MODIFY, CANCEL = int(IntentKind.PLACE), int(IntentKind.MODIFY), int(IntentKind.CANCEL)
@@ -104,6 +110,7 @@ CHECKS: Final = (
     _row(Reason.MODIFICATION_CAP, form.modifications, _M, reducing=True),
     _row(Reason.BAD_INTENT, form.stop_price, _PM, reducing=True),
     _row(Reason.NOT_TRADABLE, form.tradable, _PM, reducing=True),
+    _row(Reason.NOT_TRADABLE, form.barred, _PM, reducing=False),
     _row(Reason.LOT_MULTIPLE, form.lot, _PM, reducing=True),
     _row(Reason.TICK_SIZE, form.tick_ok, _PM, reducing=True),
     _row(Reason.MAX_ORDER_QUANTITY, form.quantity, _PM, reducing=True),
@@ -123,32 +130,34 @@ CHECKS: Final = (
     _row(Reason.MARKET_HALT, market.market_halted, _PM, reducing=False, again=True),
     _row(Reason.PHASE_CLOSED, market.phase, _PM, reducing=False, again=True),
     _row(Reason.CUT_OFF, market.cut_off, _PM, reducing=False, again=True),
-    _row(Reason.EXPIRY, market.expiry, _PM, reducing=False),
-    _row(Reason.RESTRICTED_LIST, market.restricted, _PM, reducing=False),
-    _row(Reason.RESTRICTED_LIST, market.unlisted, _PM, reducing=False),
+    _row(Reason.EXPIRY, market.expiry, _PM, reducing=False, again=True),
+    _row(Reason.RESTRICTED_LIST, market.restricted, _PM, reducing=False, again=True),
+    _row(Reason.RESTRICTED_LIST, market.unlisted, _PM, reducing=False, again=True),
     _row(Reason.NO_SHORT, market.short, _PM, reducing=False),
-    _row(Reason.NO_HOLDINGS, market.holdings, _PM, reducing=False),
+    _row(Reason.NO_HOLDINGS, market.holdings, _PM, reducing=False, again=True),
     _row(Reason.UNTRADED, market.untraded, _PM, reducing=False, again=True),
     # The price
     _row(Reason.FROZEN, conduct.frozen, _PM, reducing=True, again=True),
     _row(Reason.NO_SNAPSHOT, market.fresh, _PM, reducing=False, again=True),
     _row(Reason.NO_REFERENCE_PRICE, market.reference, _PM, reducing=False, again=True),
     _row(Reason.STALE_TICK, market.stale, _PM, reducing=False, again=True),
+    _row(Reason.FEEDS_DIVERGE, market.feeds_agree, _PM, reducing=False, again=True),
     _row(Reason.FROZEN, conduct.exit_left, _PM, reducing=False, again=True),
+    _row(Reason.FROZEN, conduct.outgrown, _M, reducing=True, again=True),
     _row(Reason.PRICE_COLLAR, market.collar, _PM, reducing=True, again=True),
     _row(Reason.CIRCUIT, market.band_known, _PM, reducing=False, again=True),
     _row(Reason.CIRCUIT, market.circuit, _PM, reducing=True, again=True),
     # How much, and how often
-    _row(Reason.MAX_ORDER_VALUE, size.order_value, _PM, reducing=False),
-    _row(Reason.MAX_EXPOSURE, size.position_size, _PM, reducing=False),
-    _row(Reason.MAX_EXPOSURE, size.exposure, _PM, reducing=False),
-    _row(Reason.MAX_POSITIONS, size.positions, _P, reducing=False),
-    _row(Reason.MAX_WORKING_ORDERS, size.working, _P, reducing=False),
+    _row(Reason.MAX_ORDER_VALUE, size.order_value, _PM, reducing=False, again=True),
+    _row(Reason.MAX_EXPOSURE, size.position_size, _PM, reducing=False, again=True),
+    _row(Reason.MAX_EXPOSURE, size.exposure, _PM, reducing=False, again=True),
+    _row(Reason.MAX_POSITIONS, size.positions, _P, reducing=False, again=True),
+    _row(Reason.MAX_WORKING_ORDERS, size.working, _P, reducing=False, again=True),
     _row(Reason.CAPITAL, size.gross, _PM, reducing=False),
     _row(Reason.CAPITAL, size.funds, _PM, reducing=False, again=True),
     _row(Reason.PERIOD_LIMIT, size.period, _PM, reducing=False),
-    _row(Reason.SELF_TRADE, conduct.self_trade, _PM, reducing=False),
-    _row(Reason.ORDER_TO_TRADE, conduct.traffic, _PM, reducing=False),
+    _row(Reason.SELF_TRADE, conduct.self_trade, _PM, reducing=False, again=True),
+    _row(Reason.ORDER_TO_TRADE, conduct.traffic, _PM, reducing=False, again=True),
     _row(Reason.REPEATED, conduct.repeated, _P, reducing=False),
 )
 """In order: the first that refuses gives the reason. `checks_form.kind` stands before the table."""
@@ -198,7 +207,7 @@ def plain_rows(instruments: InstrumentTable) -> list[tuple[int, int, int, int, b
             row.tick_px,
             -1 if row.freeze_quantity is None else max(0, row.freeze_quantity),  # 0: nothing is proved of it
             (row.multiplier or 1) if row.scale == checks.PAISE_SCALE else 0,
-            form.untradable(row) is None,
+            form.untradable(row) is None and not row.barred,
             row.kind in OPTIONS,
         )
         for row in instruments.rows
@@ -233,7 +242,7 @@ def judge(
     `plain` has just looked at this very intent: what it has proved is not asked again.
 
     `again`: only the checks whose answer may change while an intent waits; `context.reducing` then
-    stands as first judged, for the waiting order counts itself in the book.
+    stands as first judged, for the waiting order counts itself in the book (`context.counted`).
     """
     if not again:
         if text := form.kind(intent, context, limits):

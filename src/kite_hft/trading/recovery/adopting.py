@@ -52,13 +52,15 @@ def adopt(
 
 
 def opens(book: Book, order: Order) -> bool:
-    """Were it to fill it would add risk: an order of ours as it was judged, an adopted one by what the
-    account holds now.
+    """Were it to fill it would add risk: an order of ours as it was judged, and an exit as soon as what it
+    was to close is gone; an adopted one by what the account holds now.
     """
     if order.strategy != EXTERNAL:
-        return order.opening
+        held = book.standing(order.strategy, order.slot, order.product)
+        return order.opening or not _closes(book, order, (held,), known=True)
     here = (order.slot, order.product)
-    return not _closes(book, order, [p for p in book.positions.values() if (p.slot, p.product) == here])
+    positions = [p for p in book.positions.values() if (p.slot, p.product) == here]
+    return not _closes(book, order, positions, known=book.account_known)
 
 
 def closes_others(book: Book, order: Order) -> bool:
@@ -66,12 +68,14 @@ def closes_others(book: Book, order: Order) -> bool:
     the engine's to take away as that is to close.
     """
     external = book.standing(EXTERNAL, order.slot, order.product)
-    return order.strategy == EXTERNAL and _closes(book, order, (external,))
+    return order.strategy == EXTERNAL and _closes(book, order, (external,), known=book.account_known)
 
 
-def _closes(book: Book, order: Order, positions: Iterable[Position]) -> bool:
-    """A stop is an exit unless it is known that there is nothing to close; any other order is one when it
-    fits, with the older ones beside it, into what is held. Delivery shares that are sold were held.
+def _closes(book: Book, order: Order, positions: Iterable[Position], *, known: bool) -> bool:
+    """A stop is an exit unless it is known that there is nothing to close, and no entry lives that it would
+    protect: the price passes the entry before it reaches the stop. Any other order protects nothing: it is an
+    exit when it fits, with the older ones beside it, into what is held; so is a stop that has triggered.
+    Delivery shares that are sold were held. known: so is what is held.
     """
     sells = order.side == Side.SELL
     if sells and order.product == Product.CNC:
@@ -80,17 +84,18 @@ def _closes(book: Book, order: Order, positions: Iterable[Position]) -> bool:
     for position in positions:
         held += position.quantity if sells else -position.quantity
         entries += position.open_buy if sells else position.open_sell
-    if order.order_type in STOPS:
-        return not book.account_known or held > 0 or entries > 0
+    if order.order_type in STOPS and order.status is not OrderStatus.OPEN:
+        return not known or held > 0 or entries > 0
     older = (
         other.open_quantity
         for other in book.live()
-        if other.strategy == EXTERNAL
+        if other.strategy == order.strategy
+        and (other.strategy == EXTERNAL or not other.opening)
         and (other.slot, other.product, other.side) == (order.slot, order.product, order.side)
         and other.order_no <= order.order_no
-        and other.order_type not in STOPS
+        and (other is order or other.order_type not in STOPS)
     )
-    return book.account_known and sum(older) <= held
+    return known and sum(older) <= held
 
 
 def slice_payload(parent: Order, report: OrderReport, order_no: int) -> dict[str, Any]:

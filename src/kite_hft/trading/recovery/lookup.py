@@ -2,24 +2,25 @@
 
 An order whose fate is unknown is never sent again. It is found by its tag, in `tag` or any of
 `tags[]`. Brokers drop tags at times: then a row without any tag of a user, with the same
-instrument, side, quantity and product, entered since the call, is a candidate; exactly one
-candidate for exactly one ambiguous order is it, anything else stays frozen for a person. Where the
-broker is known to keep the tags of orders of that type, a row without one is no proof either: ours
-may be late, and the row somebody else's; past the horizon that is for a person, too. Absent it
-is only when two whole reads in a row, both asked for past the absence horizon, show neither the
-tag nor a candidate: Kite has shown an order as late as 83 s after the call.
+instrument, side, quantity and product, entered since the call, may be it. It is when it also bears
+our type and price and is by our own user, and exactly one such row stands for exactly one
+ambiguous order; anything else stays frozen for a person. Where the broker is known to keep the
+tags of orders of that type, a row without one is no proof either: ours may be late, and the row
+somebody else's; past the horizon that is for a person, too. Absent it is only when two whole
+reads in a row, both asked for past the absence horizon, show neither the tag nor a row that may be
+it: Kite has shown an order as late as 83 s after the call.
 """
 
 from __future__ import annotations
 
 import calendar
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from kite_hft.layout import OrderStatus
-from kite_hft.trading.book import AGREEING_READS, Book, Order
+from kite_hft.layout import OrderStatus, OrderType
+from kite_hft.trading.book import AGREEING_READS, STOPS, Book, Order
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
@@ -30,6 +31,14 @@ READS: Final = AGREEING_READS
 CLOCK_SLACK_S: Final = 5
 """How far the broker's clock may lag behind ours when it stamps an order."""
 _BROKER_TAGS: Final = ("mktp", "autoslice")
+_SHOWN_AS: Final = {
+    OrderType.MARKET: (OrderType.MARKET, OrderType.LIMIT),
+    OrderType.LIMIT: (OrderType.LIMIT,),
+    OrderType.SL: (OrderType.SL, OrderType.LIMIT),
+    OrderType.SLM: (OrderType.SLM, OrderType.SL, OrderType.MARKET, OrderType.LIMIT),
+}
+"""An order at market shows as one with a price, its protection; a triggered stop as what it became."""
+_PRICED: Final = (OrderType.LIMIT, OrderType.SL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,36 +84,61 @@ class Lookup:
             if book.by_id(row.order_id) is None and not tagged(row) and row.order_id not in known
             if not _of_another(row, user)
         ]
-        matches = {o.order_no: [r for r in strays if alike(o, r, instruments)] for o in orders}
-        claims: dict[str, int] = {}
         # An order without an answer may be the row as well, and a clock may have been stepped.
         unanswered = [o for o in book.live() if o.status is OrderStatus.SENT and not o.order_id]
-        for order in (*orders, *unanswered):
-            for row in strays:
-                if alike(order, row, instruments, timed=False):
-                    claims[row.order_id] = claims.get(row.order_id, 0) + 1 + of_trigger(row)
+        claims: dict[str, int] = {}
+        for row in strays:
+            ours = sum(
+                alike(o, row, instruments, timed=False) and as_asked(o, row) for o in (*orders, *unanswered)
+            )
+            claims[row.order_id] = ours + of_trigger(row)
         findings = []
         for order in orders:
-            found, past = matches[order.order_no], asked_ns - order.status_ns >= self.horizon_ns
-            if found and order.order_type in self.kept:
+            found = [row for row in strays if alike(order, row, instruments)]
+            # A clock that was stepped must not turn a row that came now into an older one's.
+            near = found or [row for row in strays if alike(order, row, instruments, timed=False)]
+            past = asked_ns - order.status_ns >= self.horizon_ns
+            it, doubt = self._judged(order, found, near, claims, user)
+            if near:
                 self._misses[order.order_no] = 0
-                if past:
-                    findings.append(Finding(order, doubt=f"{_names(found)} could be it, without its tag"))
-            elif len(found) == 1 and claims[found[0].order_id] == 1:
-                findings.append(Finding(order, found[0]))
-            elif found:
-                self._misses[order.order_no] = 0
-                findings.append(Finding(order, doubt=f"any of {_names(found)} could be it"))
-            elif untimed := [r for r in strays if alike(order, r, instruments, timed=False)]:
-                # A clock that was stepped must not turn a row that came now into an older one's.
-                self._misses[order.order_no] = 0
-                text = f"{untimed[0].order_id} could be it, and is stamped before it was sent"
-                findings.append(Finding(order, doubt=text))
             elif past:
                 self._misses[order.order_no] += 1
-                if self._misses[order.order_no] >= READS:
-                    findings.append(Finding(order))
+            if it is not None or (doubt and (past or not doubt.waits)):
+                findings.append(Finding(order, it, doubt.text if doubt else ""))
+            elif self._misses[order.order_no] >= READS:
+                findings.append(Finding(order))
         return findings
+
+    def _judged(
+        self,
+        order: Order,
+        found: Sequence[OrderReport],
+        near: Sequence[OrderReport],
+        claims: Mapping[str, int],
+        user: str,
+    ) -> tuple[OrderReport | None, _Doubt | None]:
+        """The row that is the order, or why none of those that may be it is taken for it."""
+        if not near:
+            return None, None
+        if not found:
+            return None, _Doubt(f"{near[0].order_id} could be it, and is stamped before it was sent")
+        if order.order_type in self.kept:
+            return None, _Doubt(f"{_names(found)} could be it, without its tag", waits=True)
+        same = [row for row in found if as_asked(order, row)]
+        if not same:
+            return None, _Doubt(f"{_names(found)} could be it, at other terms", waits=True)
+        if len(same) > 1 or claims[same[0].order_id] > 1:
+            return None, _Doubt(f"any of {_names(same)} could be it")
+        if _of_unknown(same[0], user):
+            return None, _Doubt(f"{_names(same)} could be it, placed by {same[0].placed_by}", waits=True)
+        return same[0], None
+
+
+class _Doubt(NamedTuple):
+    """What is told of an order that stays ambiguous; `waits`: not before the horizon, for it may come yet."""
+
+    text: str
+    waits: bool = False
 
 
 def _names(rows: Iterable[OrderReport]) -> str:
@@ -128,6 +162,27 @@ def tagged(row: OrderReport) -> bool:
 def _of_another(row: OrderReport, user: str) -> bool:
     """Somebody else than we has placed it."""
     return bool(user and row.placed_by) and row.placed_by != user
+
+
+def _of_unknown(row: OrderReport, user: str) -> bool:
+    """Nothing tells yet who places our orders, and this one is not by the account's own holder."""
+    return bool(row.placed_by) and not user and row.placed_by != row.account
+
+
+def as_asked(order: Order, row: OrderReport) -> bool:
+    """The row bears the type and the prices that `order` was sent with, as far as it would show them."""
+    if row.order_type is None:
+        return True
+    if row.order_type not in _SHOWN_AS[OrderType(order.order_type)]:
+        return False
+    if order.order_type in _PRICED and row.px != order.px:
+        return False
+    return row.order_type not in STOPS or row.trigger_px in (0, order.trigger_px)
+
+
+def by_terms_alone(order: Order, row: OrderReport) -> bool:
+    """Nothing but its terms speaks for the row: the order has no name yet, and the row not its tag."""
+    return not order.order_id and order.tag not in row.tags
 
 
 def alike(order: Order, row: OrderReport, instruments: InstrumentTable, *, timed: bool = True) -> bool:

@@ -4,8 +4,8 @@ Pure. Reads are one at a time and inside the broker's windows for them. At start
 positions, triggers, orders again (had anything filled between, positions again), funds, as fast as
 the windows allow. Afterwards the order book every `period_ns` while anything is live and at once after
 an ambiguous answer; trades after fills; and every `positions_ns`, or at once when somebody else has
-traded, a check: the same round of reads. Failed reads are asked again later and
-later, up to `RETRY_NS_MAX`.
+traded, a check: the same round of reads. What only the time asks for keeps to a pace (pace.py). Failed reads
+are asked again later and later, up to `RETRY_NS_MAX`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from kite_hft.trading.recovery.pace import Pace
 from kite_hft.trading.sending.budget import Budget, ReadKind
 
 RETRY_NS_MAX = 2_000_000_000
@@ -35,13 +36,15 @@ class Polls:
 
     starting: the next read of the start; checking: of a check of the positions; None: neither.
     paused: no read at all (the broker's session is dead). budget: what all calls to the broker are paid
-    out of; a read that finds no place there waits, and not for ever. None: there is no limit.
+    out of; a read that finds no place there waits, and not for ever. None: there is no limit. pace: of what
+    only the time asks for.
     """
 
     period_ns: int
     gap_ns: int
     positions_ns: int = NEVER_NS
     budget: Budget | None = None
+    pace: Pace = field(default_factory=lambda: Pace(()))
     orders_wanted: bool = False  # at once
     trades_wanted: bool = False
     check_wanted: bool = False
@@ -51,7 +54,8 @@ class Polls:
     in_flight: Read | None = None
     _last_ns: int = -(2**62)
     _orders_ns: int = -(2**62)
-    _checked_ns: int = 0
+    _checked_ns: int = 0  # from then on it is positions_ns to the next
+    _over_ns: int = 0  # when the last check was over
     _retry_ns: int = field(default=-(2**62))
     _failures: int = 0
 
@@ -75,11 +79,11 @@ class Polls:
             return None
         if self.starting:
             return self.starting
-        if self.checking is None and (self.check_wanted or now_ns >= self._checked_ns + self.positions_ns):
+        if self.checking is None and (self.check_wanted or now_ns >= self._check_ns()):
             self.checking, self.check_wanted = Read.ORDERS, False
         if self.checking:
             return self.checking
-        if self.orders_wanted or (live and now_ns >= self._orders_ns + self.period_ns):
+        if self.orders_wanted or (live and now_ns >= self._poll_ns()):
             return Read.ORDERS
         return Read.TRADES if self.trades_wanted else None
 
@@ -87,15 +91,22 @@ class Polls:
         """Whether there is anything to read at all: asked before the windows, for it is mostly no."""
         if self.starting or self.checking or self.check_wanted or self.orders_wanted or self.trades_wanted:
             return True
-        return now_ns >= self._checked_ns + self.positions_ns or (
-            live and now_ns >= self._orders_ns + self.period_ns
-        )
+        return now_ns >= self._check_ns() or (live and now_ns >= self._poll_ns())
+
+    def _check_ns(self) -> int:
+        """When positions are compared because it is time."""
+        return max(self._checked_ns + self.positions_ns, self.pace.check_ns(self._over_ns))
+
+    def _poll_ns(self) -> int:
+        """When the order book is read because it is time."""
+        return max(self._orders_ns + self.period_ns, self.pace.poll_ns(self._orders_ns))
 
     def sent(self, read: Read, now_ns: int) -> None:
         """`read` has left."""
         self.in_flight, self._last_ns = read, now_ns
         if self.budget is not None:
             self.budget.read_left(now_ns, ReadKind.OTHER)
+        self.pace.read_left(now_ns)
         if read is Read.ORDERS:
             self._orders_ns, self.orders_wanted = now_ns, False
         elif read is Read.TRADES:
@@ -126,7 +137,7 @@ class Polls:
     def checked(self, now_ns: int, *, again: bool, within_ns: int = NEVER_NS) -> None:
         """A check is over; `again`: it has to be repeated at once. within_ns: so soon, or in its turn."""
         self.checking, self.check_wanted = None, again
-        self._checked_ns = now_ns - max(0, self.positions_ns - within_ns)
+        self._checked_ns, self._over_ns = now_ns - max(0, self.positions_ns - within_ns), now_ns
 
     def next_ns(self, now_ns: int, live: bool) -> int | None:
         """When `due` will next give a read, were nothing to happen; None: not by itself."""
@@ -138,9 +149,9 @@ class Polls:
             free_ns = max(free_ns, self.budget.read_look_ns(ReadKind.OTHER, now_ns, alone=alone))
         if self.starting or self.checking or self.check_wanted or self.orders_wanted or self.trades_wanted:
             return free_ns
-        times = [self._checked_ns + self.positions_ns] if self.positions_ns < NEVER_NS else []
+        times = [self._check_ns()] if self.positions_ns < NEVER_NS else []
         if live:
-            times.append(self._orders_ns + self.period_ns)
+            times.append(self._poll_ns())
         return max(free_ns, min(times)) if times else None
 
     def _paid_ns(self, budget: Budget, now_ns: int) -> int:

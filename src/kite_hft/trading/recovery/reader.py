@@ -5,6 +5,10 @@ orders once more, then funds (a check that somebody's trade has asked for leaves
 funds). Had anything filled since the positions were asked for, they may hold it or not: they are
 read again. Only a whole round in which nothing moved is compared, and makes the stage reconciled.
 
+A list of triggers, or funds, that cannot be read hold up a start alone: a check goes on without them, so
+that positions can be compared, and closed, whatever else the broker fails to show. The longer he took to
+fail, the longer checks leave it out.
+
 At start every Difference (explain.py) stands in the way of that. The round is repeated; after
 ROUNDS_TOLD of them a person is told what differs and how to end it, and the rounds go on, apart.
 """
@@ -21,11 +25,13 @@ from kite_hft.trading.broker import (
     HttpResponse,
     OrderReport,
     PositionReport,
+    Refused,
     TransportError,
     TriggerReport,
 )
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.recovery.explain import differences
+from kite_hft.trading.recovery.pace import Pace
 from kite_hft.trading.recovery.polls import Polls, Read
 from kite_hft.trading.recovery.reconcile import Reconciler
 from kite_hft.trading.sending.egress import Egress
@@ -33,6 +39,8 @@ from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S
 
 _FAILURES_TOLD: Final = 3
+_BESIDE: Final = (Read.TRIGGERS, Read.MARGINS)
+"""What a check of the positions can do without."""
 ROUNDS_TOLD: Final = 3
 """So many rounds of a start may differ before a person is told."""
 ROUND_GAP_NS: Final = 2 * NS_PER_S
@@ -70,6 +78,7 @@ class BookReader:
             round(config.poll_gap_s * NS_PER_S),
             round(config.positions_s * NS_PER_S),
             egress.budget,
+            Pace(config.limits.other_windows),
         )
         self.on_triggers: Callable[[Sequence[TriggerReport], int, int], None] = lambda rows, asked, now: None
         self.triggers: Sequence[TriggerReport] = ()
@@ -84,7 +93,8 @@ class BookReader:
         self.checks = 0  # comparisons of the positions that were whole
         self._held: list[PositionReport] | None = None
         self._filled_before = 0
-        self._failures = 0
+        self._failures = dict.fromkeys(Read, 0)  # in a row
+        self._left_out_ns = dict.fromkeys(_BESIDE, -(2**62))  # until then checks go without it
 
     @property
     def rows(self) -> Sequence[OrderReport]:
@@ -93,8 +103,8 @@ class BookReader:
 
     @property
     def failing(self) -> bool:
-        """The last read failed."""
-        return self._failures > 0
+        """Orders, trades or positions could not be read when they were asked for last."""
+        return any(n for read, n in self._failures.items() if read not in _BESIDE)
 
     @property
     def reconciled(self) -> bool:
@@ -139,7 +149,8 @@ class BookReader:
         if isinstance(result, TransportError):
             text = result.reason
         elif result.status != 200:
-            text = f"HTTP {result.status}"
+            told = self._ports.broker.parse_outcome(result)
+            text = f"HTTP {result.status}" + (f": {told.message}" if isinstance(told, Refused) else "")
         else:
             try:
                 self._take(read, result.body, asked_ns, now_ns)
@@ -148,17 +159,25 @@ class BookReader:
                 text = str(error)
         limited = isinstance(result, HttpResponse) and result.status == 429
         self.polls.done(not text, now_ns, self._slow_ns if limited else 0)
-        self._failures = self._failures + 1 if text else 0
-        if self._failures == _FAILURES_TOLD:
+        self._count_failure(read, text)
+        if text and (read not in _BESIDE or not self.reconciled):
+            return
+        if text:
+            self._left_out_ns[read] = now_ns + 2 * (now_ns - asked_ns)
+        if not self.reconciled:
+            self.polls.starting = self._following(read, now_ns)
+        elif self.polls.checking is read:
+            self.polls.checking = self._following(read, now_ns)
+
+    def _count_failure(self, read: Read, text: str) -> None:
+        """How often in a row a book could not be read; `text`: why not, "" for a good read."""
+        failures = self._failures[read] = self._failures[read] + 1 if text else 0
+        if failures == _FAILURES_TOLD:
             self._outbox.alert(
-                "BROKER_UNREACHABLE", f"reading {read.value} failed {self._failures} times in a row: {text}"
+                "BROKER_UNREACHABLE", f"reading {read.value} failed {failures} times in a row: {text}"
             )
-        if not text:
+        if max(self._failures.values()) < _FAILURES_TOLD:
             self._outbox.clear("BROKER_UNREACHABLE")
-            if not self.reconciled:
-                self.polls.starting = self._following(read, now_ns)
-            elif self.polls.checking is read:
-                self.polls.checking = self._following(read, now_ns)
 
     def _take(self, read: Read, body: bytes, asked_ns: int, now_ns: int) -> None:
         broker = self._ports.broker
@@ -190,8 +209,9 @@ class BookReader:
         if read is Read.TRADES:
             return Read.POSITIONS
         whole = not self.reconciled or now_ns - self._whole_ns >= self._apart_ns
+        beside = {part for part in _BESIDE if not self.reconciled or now_ns >= self._left_out_ns[part]}
         if read is Read.POSITIONS:
-            return Read.TRIGGERS if whole else Read.ORDERS
+            return Read.TRIGGERS if whole and Read.TRIGGERS in beside else Read.ORDERS
         if read is Read.TRIGGERS:
             return Read.ORDERS
         if read is Read.MARGINS:
@@ -211,7 +231,7 @@ class BookReader:
             self.polls.checked(now_ns, again=False, within_ns=ROUND_GAP_NS)
         self._reconciler.externals.check_wanted = False
         self.checks += self.reconciled
-        return Read.MARGINS if whole else None
+        return Read.MARGINS if whole and Read.MARGINS in beside else None
 
     def _explained(self, held: Sequence[PositionReport], now_ns: int) -> bool:
         """Nothing differs that has no explanation; else it is noted, and told after some rounds."""

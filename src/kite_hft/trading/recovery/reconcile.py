@@ -26,12 +26,15 @@ from kite_hft.trading.ports import Ports
 from kite_hft.trading.recovery.adopting import adopt, parent_id, slice_payload, take_slice
 from kite_hft.trading.recovery.doubts import Doubts
 from kite_hft.trading.recovery.external import Externals
-from kite_hft.trading.recovery.lookup import Lookup, could_be_ours
+from kite_hft.trading.recovery.lookup import Lookup, by_terms_alone, could_be_ours
 from kite_hft.trading.recovery.replay import Recovered
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.units import NS_PER_S
 
 _MARKET = (OrderType.MARKET, OrderType.SLM)
+SHOWN_NS = 5 * NS_PER_S
+"""So long is the order book read again and again for a smaller quantity that is still under way."""
 LABEL = "UPDATE"
 """A label of Kite's stream that is no state of an order."""
 
@@ -54,13 +57,14 @@ class Reconciler:
         self._adopting: set[str] = set()
         self._numbers: dict[str, int] = {}  # order id -> number under which it was adopted before
         self._runs: set[int] = {ports.tags.run}
+        self._by_terms: set[int] = set()  # found by their terms alone: no proof of who we are
         self.claims: Callable[[OrderReport], bool] = lambda report: False  # a trigger may have made it
 
     def restore(self, found: Recovered) -> None:
         """What the journal tells of orders that are not in its book."""
         self._numbers, self._runs = dict(found.adopted), found.runs | {self._tags.run}
         self.doubts.accepted |= found.accepted
-        self.externals.user = found.user
+        self.externals.user, self._by_terms = found.user, set(found.by_terms)
 
     def update(self, report: OrderReport, text: bytes, now_ns: int) -> bool:
         """One order update from the stream; False: the book is to be read, it may be an order of ours.
@@ -160,6 +164,7 @@ class Reconciler:
         tag = next((t for t in report.tags if self._tags.of_install(t)), "")
         if not tag:
             return None
+        self.externals.user = self.externals.user or report.placed_by
         lost = self._tags.run_of(tag) in self._runs
         if lost:
             self._lost(report, tag)
@@ -207,10 +212,12 @@ class Reconciler:
         return order
 
     def _fold(self, order: Order, report: OrderReport, now_ns: int, *, rearmed: bool = False) -> None:
-        before = order.status
+        before, most = order.status, order.quantity_max
         if order.tag and order.tag in report.tags:
             self._lookup.kept.add(order.order_type)
-        if order.strategy != EXTERNAL and report.placed_by:
+        if by_terms_alone(order, report):
+            self._by_terms.add(order.order_no)
+        if order.strategy != EXTERNAL and report.placed_by and order.order_no not in self._by_terms:
             self.externals.user = report.placed_by
         guessed = report.filled_quantity > order.filled and not report.average_price
         if guessed:
@@ -220,6 +227,7 @@ class Reconciler:
         except BookError as error:
             self._outbox.halt(str(error))
             return
+        self._outbox.stirred += order.quantity_max != most  # what waited for the smaller quantity may go
         if not change:
             return
         if order.strategy != EXTERNAL:
@@ -251,19 +259,24 @@ class Reconciler:
         return replace(report, average_price=units / (report.filled_quantity * scale))
 
     def _take_terms(self, order: Order, row: OrderReport, asked_ns: int, now_ns: int) -> None:
-        if row.status is OrderStatus.PENDING and order.status is not OrderStatus.PENDING:
+        if row.status is OrderStatus.PENDING and (order.quantity_max or order.status is not row.status):
+            if order.quantity_max and now_ns - order.changed_ns < SHOWN_NS:
+                self._desk.look_up()
             return  # a modification is on its way through the exchange: the row shows the old terms
-        kind = order.order_type
-        if row.order_type is not None and (order.quantity_max or not {kind, row.order_type} & {*_MARKET}):
+        kind, doubt = order.order_type, order.unproven
+        if row.order_type is not None and (doubt or not {kind, row.order_type} & {*_MARKET}):
             kind = int(row.order_type)  # else a protected market order, which shows as LIMIT
         px = order.px if kind in _MARKET else row.px  # and a price that is not ours
         shown = (row.quantity, px, row.trigger_px or order.trigger_px, kind)
         stood = (order.quantity, order.px, order.trigger_px, order.order_type)
-        doubt = order.unproven
         terms = shown if doubt is None else doubt.believes(stood, shown, asked_ns, self._horizon_ns)
         if terms is None or (terms == stood and not order.quantity_max):
             return
         if doubt is not None:
             self._outbox.clear("AMBIGUOUS_ORDER", str(order.order_no))
         quantity, px, trigger_px, kind = terms
-        self._outbox.tell(self._book.set_terms(order, quantity, px, trigger_px, now_ns, kind), now_ns)
+        change = self._book.set_terms(order, quantity, px, trigger_px, now_ns, kind)
+        if change.status_changed and order.strategy != EXTERNAL:  # a stop again: terms alone are read anew
+            words = {"no": order.order_no, "report": msgspec.to_builtins(row), "rearmed": True}
+            self._outbox.journal(Kind.REPORT, words)
+        self._outbox.tell(change, now_ns)

@@ -25,6 +25,8 @@ from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.lifecycle import Input
 from kite_hft.trading.positions import Cut
 from kite_hft.trading.recovery.adopting import child_of, take_slice
+from kite_hft.trading.recovery.lookup import by_terms_alone
+from kite_hft.trading.recovery.waiting import answered, cast_doubt
 from kite_hft.trading.sending.conduct import ConductBook
 from kite_hft.trading.sending.evidence import Journalled
 from kite_hft.trading.sending.outbox import counted
@@ -45,10 +47,10 @@ class Recovered:
     """What the journal told besides the book. Times are CLOCK_REALTIME ns as journalled.
 
     seen: every intent that has a record. waiting: taken in, not sent and not refused when the
-    journal ends. refused: those refused, or taken back, before they became orders. cancels: orders whose
-    cancel was not seen through. touched: when a record last told of an order. calls: order calls, but
-    for those that never left. limited: when the broker last answered 429, as (CLOCK_REALTIME ns, boot,
-    CLOCK_MONOTONIC ns of that boot). lost: what the last process left in flight.
+    journal ends (but see waiting.cast_doubt). refused: those refused, or taken back, before they became
+    orders. cancels: orders whose cancel was not seen through. touched: when a record last told of an order.
+    calls: order calls, but for those that never left. limited: when the broker last answered 429, as
+    (CLOCK_REALTIME ns, boot, CLOCK_MONOTONIC ns of that boot). lost: what the last process left in flight.
     """
 
     last_seq: dict[int, int] = field(default_factory=dict)  # strategy -> highest number of its own
@@ -56,6 +58,7 @@ class Recovered:
     plans: dict[Key, dict[str, Any]] = field(default_factory=dict)  # exits that stand, as last journalled
     groups: dict[Name, dict[str, Any]] = field(default_factory=dict)  # groups begun and not ended
     triggers: dict[Name, dict[str, Any]] = field(default_factory=dict)  # GTTs that may live at the broker
+    triggers_over: set[str] = field(default_factory=set)  # ids of those that have ended
     last_order_no: int = 0
     placed: int = 0
     halted: str = ""
@@ -84,6 +87,7 @@ class Recovered:
     runs: set[int] = field(default_factory=set)  # numbers of the runs whose records these are
     lost: list[Change] = field(default_factory=list)
     user: str = ""  # who places our orders, in the broker's words
+    by_terms: set[int] = field(default_factory=set)  # orders that their terms alone have found
     conduct: ConductBook = field(default_factory=ConductBook)
 
     def count(self, change: Change) -> None:
@@ -99,8 +103,8 @@ class Recovered:
     def unsent(self, number: int) -> None:
         """The last call of an order never left the machine."""
         for at in range(len(self.calls) - 1, -1, -1):
-            if self.calls[at].no == number:
-                del self.calls[at]
+            if self.calls[at].no == number and not self.calls[at].unsent:
+                self.calls[at] = self.calls[at]._replace(unsent=True)
                 return
 
 
@@ -178,8 +182,8 @@ def _intent(data: dict[str, Any], book: Book, instruments: InstrumentTable, stat
     _seen(data, state)
 
 
-def _seen(data: dict[str, Any], state: Recovered) -> Name:
-    """The intent that a record is about has its word now; it waits no more."""
+def _seen(data: dict[str, Any], state: Recovered, *, decided: bool = True) -> Name:
+    """The intent that a record is about has its word now; `decided`: it waits no more."""
     name = (data["strategy"], data["seq"])
     if name[1]:
         if name[1] >= ENGINE_SEQ:
@@ -188,7 +192,8 @@ def _seen(data: dict[str, Any], state: Recovered) -> Name:
             state.totals["intents"] += name not in state.seen
             state.last_seq[name[0]] = max(state.last_seq.get(name[0], 0), name[1])
         state.seen.add(name)
-        state.waiting.pop(name, None)
+        if decided:
+            state.waiting.pop(name, None)
     return name
 
 
@@ -205,12 +210,13 @@ def _refused(data: dict[str, Any], book: Book, instruments: InstrumentTable, sta
         state.reasons[data["reason"]] += flood
         state.last_seq[data["strategy"]] = max(state.last_seq.get(data["strategy"], 0), data["seq"])
         return
-    name = _seen(data, state)
     state.refusals[data["strategy"]] += 1
     state.totals["refused"] += 1
-    state.totals["intents"] += data["reason"] == Reason.DUPLICATE_INTENT.name
     state.reasons[data["reason"]] += 1
-    if "slot" in data:
+    twice = data["reason"] == Reason.DUPLICATE_INTENT.name  # the one that came first may wait still
+    state.totals["intents"] += twice
+    name = _seen(data, state, decided=not twice)
+    if "slot" in data and not twice:
         state.refused[name] = data
 
 
@@ -262,18 +268,25 @@ def _answer(data: dict[str, Any], book: Book, instruments: InstrumentTable, stat
         confirmed = data["outcome"] == "confirmed"
         stood = (order.quantity, order.px, order.trigger_px, order.order_type)
         quantity, px, trigger_px, kind = data["terms"] if confirmed else stood
-        state.count(book.set_terms(order, quantity, px, trigger_px, 0, kind))
+        state.count(book.set_terms(order, quantity, px, trigger_px, 0, kind, shown=not confirmed))
 
 
 def _report(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     report = msgspec.convert(data["report"], OrderReport)
-    state.user = report.placed_by or state.user
+    order = book.orders[data["no"]]
+    if by_terms_alone(order, report):
+        state.by_terms.add(order.order_no)
+    if order.order_no not in state.by_terms:
+        state.user = report.placed_by or state.user
     words = {word: data.get(word, False) for word in ("guessed", "rearmed")}
-    state.count(book.fold(book.orders[data["no"]], report, 0, **words))
+    state.count(book.fold(order, report, 0, **words))
 
 
 def _trade(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
-    state.count(book.fold_trade(book.orders[data["no"]], msgspec.convert(data["trade"], TradeReport), 0))
+    order, trade = book.orders[data["no"]], msgspec.convert(data["trade"], TradeReport)
+    if not order.order_id:  # the journal did not take the record that named it
+        book.name(order, trade.order_id)
+    state.count(book.fold_trade(order, trade, 0))
 
 
 def _resolved(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
@@ -304,6 +317,8 @@ def _command(data: dict[str, Any], book: Book, instruments: InstrumentTable, sta
 
 
 def _state(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
+    if data.get("journal_failed"):
+        cast_doubt(state.waiting.values())
     state.halted = data.get("halted", "")
     state.reducing = data.get("reducing", state.reducing)
     state.market_halted = data.get("market_halted", state.market_halted)
@@ -355,6 +370,8 @@ def _group(data: dict[str, Any], book: Book, instruments: InstrumentTable, state
 def _gtt(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     """A trigger as it was wished, asked for, answered, fired or ended; one that has ended is forgotten."""
     name = _seen(data, state)
+    for done in answered(data, state.waiting):
+        del state.waiting[done]
     if data.get("child") is not None:
         order = child_of(data)
         book.add(order)
@@ -363,7 +380,7 @@ def _gtt(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: 
         if order.strategy_seq >= ENGINE_SEQ:
             state.engine_seq = max(state.engine_seq, order.strategy_seq)
     if data.get("ended"):
-        state.triggers.pop(name, None)
+        state.triggers_over.add(state.triggers.pop(name, {}).get("id", ""))
     else:
         state.triggers[name] = state.triggers.get(name, {}) | data
 
@@ -396,25 +413,3 @@ _HANDLERS: Final[dict[Kind, Callable[[dict[str, Any], Book, InstrumentTable, Rec
     Kind.GTT: _gtt,
     Kind.END: _end,
 }
-
-
-_NUMBERED: Final = frozenset(
-    {Kind.INTENT, Kind.REFUSED, Kind.WAITING, Kind.WITHDRAWN, Kind.CALL, Kind.PLAN, Kind.GTT}
-)
-"""Records that bear the number of an intent."""
-
-
-def next_seqs(journals: Iterable[Iterable[Record]]) -> dict[int, int]:
-    """Strategy -> the next strategy_seq that it may use, from the journals of a day.
-
-    A worker that starts anew numbers its intents from here: a number is never used twice.
-    """
-    last: dict[int, int] = {}
-    for records in journals:
-        for record in records:
-            if record.kind not in _NUMBERED:
-                continue
-            data = record.data()
-            if data["strategy"] != EXTERNAL and data["seq"] < ENGINE_SEQ:
-                last[data["strategy"]] = max(last.get(data["strategy"], 0), data["seq"])
-    return {strategy: seq + 1 for strategy, seq in last.items()}

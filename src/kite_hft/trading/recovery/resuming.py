@@ -2,7 +2,7 @@
 
 In the same run (the process died) or in a new one (the engine did): calls already made count in the
 broker's windows, cancels are seen through, waiting openings are refused and, in the same run,
-waiting exits taken up again; counters and the rows for people go on where they stood.
+waiting exits of strategies taken up again; counters and the rows for people go on where they stood.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kite_hft.trading.positions import multiplier_of, paise_of_units
 from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.recovery.reconcile import Reconciler
 from kite_hft.trading.recovery.replay import Recovered
-from kite_hft.trading.recovery.waiting import waiting_intent
+from kite_hft.trading.recovery.waiting import taken_up, waiting_intent
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.evidence import merged
 from kite_hft.trading.sending.outbox import Outbox
@@ -121,8 +121,11 @@ def _waiting(
             for order in book.family(target) if target is not None else ():
                 if order.status not in TERMINAL:
                     desk.wish_cancel(order.order_no)
-        elif data["reducing"] and ports.restarted:
+        elif taken_up(data, restarted=ports.restarted):
             again.append(as_exit(intent) if intent.kind in ORDERED else intent)
+        elif data.get("doubtful"):
+            text = "waited, as far as the journal could be written: it may have been refused already"
+            outbox.refuse(intent, Reason.JOURNAL_FAILED, text, now_ns)
         else:
             outbox.refuse(intent, Reason.RESTARTED, "waited when the order process ended", now_ns)
     return again
@@ -138,6 +141,11 @@ def start_payload(found: Recovered, ports: Ports, config: OrdersConfig) -> dict[
         "continues": list(ports.continues),
         "broker": ports.broker_name,
     }
+
+
+def failed_payload(why: str) -> dict[str, object]:
+    """Journal record STATE of a process whose predecessor could not write the journal any more."""
+    return {"halted": f"the order process before this one: {why}", "journal_failed": True}
 
 
 def begin(found: Recovered, ports: Ports, config: OrdersConfig, outbox: Outbox) -> None:
@@ -158,15 +166,15 @@ def recovery_report(
     JSON: journal {continues, restarted, orders, in_flight, waiting, cancels, plans, groups, triggers},
     broker {words: how many}, and the reader's own part.
     """
-    openings = sum(1 for data in found.waiting.values() if not data["reducing"])
+    taken = sum(taken_up(data, restarted=ports.restarted) for data in found.waiting.values())
     return {
         "journal": {
             "continues": list(ports.continues),
             "restarted": ports.restarted,
             "orders": found.placed,
             "in_flight": len(found.lost),
-            "openings_refused": openings,
-            "exits_taken_up": len(found.waiting) - openings,
+            "waiting_refused": len(found.waiting) - taken,
+            "waiting_taken_up": taken,
             "cancels_seen_through": len(found.cancels),
             "plans_restored": len(found.plans),
             "groups_restored": len(found.groups),

@@ -9,7 +9,15 @@ from __future__ import annotations
 from kite_hft.layout import IntentKind, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import BookError, Order
-from kite_hft.trading.broker import Ambiguous, Confirmed, HttpResponse, Outcome, Refused, TransportError
+from kite_hft.trading.broker import (
+    NO_SUCH_ORDER,
+    Ambiguous,
+    Confirmed,
+    HttpResponse,
+    Outcome,
+    Refused,
+    TransportError,
+)
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.recovery.replay import PLACE_INPUT
@@ -32,8 +40,9 @@ class Answers:
         outcome: Outcome | None = None  # None: no byte of it left
         if isinstance(result, HttpResponse):
             outcome = self._ports.broker.parse_outcome(result)
-            if work.kind is PLACE and result.status == 404:  # it named no order that could be missing
-                outcome = Ambiguous(f"HTTP 404 to a new order: {result.body[:200]!r}")
+            missing = isinstance(outcome, Refused) and outcome.error_type == NO_SUCH_ORDER
+            if work.kind is PLACE and (missing or result.status == 404):  # it named no order to be missing
+                outcome = Ambiguous(f"HTTP {result.status} to a new order: {result.body[:200]!r}")
             received_ns = result.received_ns or now_ns
             self._outbox.record("order_ack", received_ns - (result.sent_ns or work.sent_ns))
         elif result.sent:
@@ -94,8 +103,10 @@ class Answers:
         self._desk.modifying.discard(order.order_no)
         if isinstance(outcome, Confirmed):
             quantity, px, trigger_px, kind = work.terms
-            change = self._desk.book.set_terms(order, quantity, px, trigger_px, now_ns, kind)
+            change = self._desk.book.set_terms(order, quantity, px, trigger_px, now_ns, kind, shown=False)
             self._outbox.tell(change, now_ns)
+            if order.quantity_max:  # the exchange may turn it down yet: its book tells
+                self._desk.look_up()
         elif isinstance(outcome, Ambiguous):
             order.unproven, order.changed_ns = Unproven(work.terms, now_ns), now_ns
             self._outbox.alert_ambiguous(order, f"its modification: {outcome.why}")

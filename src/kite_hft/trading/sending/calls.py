@@ -16,21 +16,26 @@ _COUNTED = {429: "http_429", 503: "http_503", 504: "http_504", 403: "http_403"}
 class Calls(Generic[T]):
     """Remembers what each request was for, until its one answer; counts what went wrong.
 
-    `judge` says what an answer proves (the broker's parse_outcome).
+    `judge` says what an answer proves (the broker's parse_outcome). last_id: number of the newest request.
     """
 
     def __init__(
         self, transport: Transport, outbox: Outbox, judge: Callable[[HttpResponse], Outcome]
     ) -> None:
         self._transport, self._outbox, self._judge = transport, outbox, judge
-        self._last_id = 0
+        self.last_id = 0
         self._under_way: dict[int, T] = {}
 
     def submit(self, item: T, request: HttpRequest) -> None:
         """Hand `request` over; its answer comes back with `item`."""
-        self._last_id = number = self._last_id + 1
+        self.last_id = number = self.last_id + 1
         self._under_way[number] = item
         self._transport.submit(number, request)
+        self._outbox.count("http_requests")
+
+    def left(self, number: int, item: T) -> None:
+        """Request `number`, a new last one, has been handed to the transport already."""
+        self._under_way[number] = item
         self._outbox.count("http_requests")
 
     def poll(self) -> list[tuple[T, HttpResponse | TransportError]]:

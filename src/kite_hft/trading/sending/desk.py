@@ -3,10 +3,9 @@
     judged intent -> throttle -> (judged again when it waited) -> egress gate -> journal -> transport
 
 With fsync_before_send an order waits behind the journal for the disk (staging.py), and passes the gate
-when it leaves.
-
-A cancel is a wish: it leaves as soon as the order has a name at the broker, and again when a later
-book read shows that it was lost: cancelling twice does no harm. What answers prove: answers.py.
+when it leaves. A cancel is a wish: it leaves as soon as the order has a name at the broker, and again when
+a later book read shows that it was lost: twice does no harm. What answers prove: answers.py; which cancels
+go before the exits that wait: cancelling.py.
 """
 
 from __future__ import annotations
@@ -19,19 +18,20 @@ from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.broker import HttpRequest
 from kite_hft.trading.gate.checks import Context, Judged
+from kite_hft.trading.gate.checks_conduct import closed
 from kite_hft.trading.gate.risk import Verdict, judge
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import TERMINAL, WORKING, Input
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.records import intent_payload
-from kite_hft.trading.recovery.waiting import waiting_payload
-from kite_hft.trading.sending.cancelling import TRIES, CancelTries
+from kite_hft.trading.recovery.waiting import waiting_records
+from kite_hft.trading.sending.cancelling import TRIES, CancelsFirst, CancelTries
 from kite_hft.trading.sending.egress import Egress
 from kite_hft.trading.sending.evidence import Left
 from kite_hft.trading.sending.outbox import Outbox
-from kite_hft.trading.sending.staging import LOOK_NS, Staging
-from kite_hft.trading.sending.throttle import Denied, Throttle, Waiting
+from kite_hft.trading.sending.staging import LOOK_NS, Staged, Staging, past
+from kite_hft.trading.sending.throttle import Denied, Throttle
 from kite_hft.trading.sending.work import (
     Cancel,
     Work,
@@ -55,19 +55,13 @@ class Desk:
     """
 
     def __init__(
-        self,
-        ports: Ports,
-        config: OrdersConfig,
-        book: Book,
-        outbox: Outbox,
-        states: States,
-        submit: Callable[[Work, HttpRequest], None],
-        regather: Callable[[Intent, int], Context],
+        self, ports: Ports, config: OrdersConfig, book: Book, outbox: Outbox, states: States,
+        submit: Callable[[Work, HttpRequest], None], regather: Callable[[Intent, int], Context],
         look_up: Callable[[], None],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._ports, self._config, self.book, self._outbox = ports, config, book, outbox
         self._states = states
-        self._enter = Entering(Order, book, ports.tags.prefix, EXTERNAL).enter
+        self.enter_intent = Entering(Order, book, ports.tags.prefix, EXTERNAL).enter
         self._submit, self._regather, self.look_up = submit, regather, look_up
         self.egress = Egress(ports, config.limits, outbox)
         self.throttle: Throttle[Work] = Throttle(config.limits, self.egress.budget)
@@ -80,16 +74,12 @@ class Desk:
         self.modifying: set[int] = set()
         self.unjudged: set[int] = set()  # refused without a look at the order: too many calls, the token
         self._entered: dict[int, Work] = {}  # in the book, not yet in the throttle: legs of groups
-        self._tries = CancelTries()
+        self._tries, self.cancels_first = CancelTries(), CancelsFirst(self.throttle)
 
     def recall(
-        self,
-        calls: Iterable[Left],
-        lacking: Iterable[Left],
-        tags: Iterable[str],
-        limited_ns: int | None,
+        self, calls: Iterable[Left], lacking: Iterable[Left], tags: Iterable[str], limited_ns: int | None,
         now_ns: int,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """What earlier processes sent today (Egress.recall). limited_ns: when the broker last answered
         429, None: never.
         """
@@ -107,9 +97,7 @@ class Desk:
 
     def place(self, intent: Intent, context: Judged, now_ns: int) -> None:
         """A judged PLACE becomes an order, counted in the book from here on, and queues for the broker."""
-        work = self._work_of(intent, context)
-        if denied := self._offer(work, now_ns):
-            self._refuse_order(work.order, intent, denied.reason, denied.text, now_ns)
+        self._queue(self._work_of(intent, context), now_ns)
 
     def enter(self, intent: Intent, context: Judged) -> Order:
         """A judged PLACE becomes an order that counts in the book and waits for `offer_order`."""
@@ -119,7 +107,7 @@ class Desk:
 
     def _work_of(self, intent: Intent, context: Judged) -> Work:
         self.last_order_no = number = self.last_order_no + 1
-        order = self._enter(intent, number, not context.reducing)
+        order = self.enter_intent(intent, number, not context.reducing)
         return Work(PLACE, order, intent, context)
 
     def doubt(self, order: Order, now_ns: int) -> Verdict | None:
@@ -128,15 +116,16 @@ class Desk:
 
     def offer_order(self, order: Order, now_ns: int) -> None:
         """Let an entered order queue for the broker."""
-        work = self._entered.pop(order.order_no)
+        self._queue(self._entered.pop(order.order_no), now_ns)
+
+    def _queue(self, work: Work, now_ns: int) -> None:
         if denied := self._offer(work, now_ns):
             assert work.intent is not None
-            self._refuse_order(order, work.intent, denied.reason, denied.text, now_ns)
+            self._refuse_order(work.order, work.intent, *denied, now_ns)
 
     def refuse_entered(self, order: Order, reason: Reason, text: str, now_ns: int) -> None:
         """An entered order is not sent after all."""
-        work = self._entered.pop(order.order_no, None)
-        if work is not None and work.intent is not None:
+        if (work := self._entered.pop(order.order_no, None)) is not None and work.intent is not None:
             self._refuse_order(order, work.intent, reason, text, now_ns)
 
     def modify(self, intent: Intent, context: Judged, now_ns: int) -> None:
@@ -145,8 +134,7 @@ class Desk:
         assert target is not None
         terms = terms_of(intent, target)
         if denied := self._offer(Work(MODIFY, target, intent, context, terms), now_ns):
-            self._outbox.refuse(intent, denied.reason, denied.text, now_ns)
-            return
+            return self._outbox.refuse(intent, *denied, now_ns)
         self.book.ask_terms(target, terms[0])
         self.modifying.add(target.order_no)
 
@@ -156,12 +144,15 @@ class Desk:
             self.throttle.withdraw(lambda work: work.order is order)
             self._entered.pop(order.order_no, None)
             name = (order.strategy, order.strategy_seq)
-            self._outbox.journal(Kind.WITHDRAWN, withdrawn_payload(order), name)
+            self._outbox.journal_end(Kind.WITHDRAWN, withdrawn_payload(order), name)
             self._outbox.tell(self.book.enter(order, Input.WITHDRAW, now_ns), now_ns)
         elif order.status in TERMINAL:
             return  # a slice that has ended
         elif order.status not in WORKING:
             self.cancelling[order.order_no] = Cancel.WISHED
+            if self.staging:  # one that waits for the disk need not leave any more
+                why = Reason.NOT_CONNECTED, "cancelled before it left"
+                self._take_back(lambda waiting: waiting.item.order is order, *why, now_ns)
         elif self.cancelling.get(order.order_no) is not Cancel.UNDER_WAY:
             self._offer_cancel(order, intent, now_ns)
 
@@ -195,9 +186,7 @@ class Desk:
         self._tries.taken(order.order_no, now_ns)
 
     def cancel_failed(self, order: Order, text: str, now_ns: int, *, told: bool = True) -> None:
-        """Its answer proves nothing, or it could not leave, or it was not carried out: once more. Not
-        `told`: refused, as a rule because the order has ended already.
-        """
+        """Unproven, unsent, not carried out: once more. Not `told`: refused, as a rule as it has ended."""
         tries = self._tries.failed(order.order_no, now_ns)
         self.cancelling[order.order_no] = Cancel.FAILED
         if told:
@@ -218,14 +207,14 @@ class Desk:
         deadline_ns = now_ns + self._entry_wait_ns
         if work.intent is not None and work.intent.deadline_ns:
             deadline_ns = min(deadline_ns, work.intent.deadline_ns)
+        first = work.kind is CANCEL and self.cancels_first.takes_turn(work.order.order_no)
         return self.throttle.offer(
-            work, now_ns, urgent=urgent, placement=work.kind is PLACE, deadline_ns=deadline_ns
+            work, now_ns, urgent=urgent, placement=work.kind is PLACE, deadline_ns=deadline_ns, first=first
         )
 
     def settled(self, order: Order) -> bool:
         """At the broker, and no modification or cancel of it is under way or unproven."""
-        number = order.order_no
-        under_way = number in self.modifying or number in self.cancelling
+        under_way = order.order_no in self.modifying or order.order_no in self.cancelling
         return order.status in WORKING and not under_way and not order.quantity_max
 
     # Giving up before anything left
@@ -234,22 +223,18 @@ class Desk:
         """Take back every opening order and modification that still waits."""
         for work in self.throttle.drop_entries():
             self._drop(work, reason, text, now_ns)
-        for work in self.staging.take_back(lambda waiting: not waiting.urgent):
-            self._unsend(work, reason, text, now_ns)
+        self._take_back(lambda waiting: not waiting.urgent, reason, text, now_ns)
 
     def heed_journal(self, now_ns: int) -> None:
         """What its thread beside has found: a sync that failed, a disk that is nearly full."""
         failed, low = self._ports.journal_state()
-        if not (failed or low or self._outbox.disk_low):
-            return
-        if self._outbox.heed_journal(failed, low):
+        if (failed or low or self._outbox.disk_low) and self._outbox.heed_journal(failed, low):
             reason = Reason.JOURNAL_FAILED if failed else Reason.HALTED
             self.drop_entries(reason, failed or low, now_ns)
 
     def drop_all(self, reason: Reason, text: str, now_ns: int) -> None:
         """Nothing can be sent: take back everything that waits; cancels stay as wishes."""
-        for work in self.staging.take_back(lambda waiting: True):
-            self._unsend(work, reason, text, now_ns)
+        self._take_back(lambda waiting: True, reason, text, now_ns)
         for work in self.throttle.withdraw(lambda work: True):
             if work.kind is not CANCEL:
                 self._drop(work, reason, text, now_ns)
@@ -272,6 +257,11 @@ class Desk:
         row = self._outbox.refused_record(intent, reason, text, now_ns)
         self._outbox.tell(self.book.enter(order, Input.REFUSE, now_ns), now_ns, reason, row=row)
         self._outbox.refusals.ended(order, intent)
+
+    def _take_back(self, is_it: Callable[[Staged], bool], reason: Reason, text: str, now_ns: int) -> None:
+        for waiting in self.staging.take_back(is_it):
+            self.throttle.unsent(waiting)
+            self._unsend(waiting.item, reason, text, now_ns)
 
     def _unsend(self, work: Work, reason: Reason, text: str, now_ns: int) -> None:
         """It stands in the journal as sent, and has not left."""
@@ -298,7 +288,7 @@ class Desk:
         if now_ns >= self.throttle.deadline_ns:
             for work in self.throttle.expired(now_ns):
                 self._drop(work, Reason.THROTTLE_DEADLINE, "waited past its deadline", now_ns)
-        while (waiting := self.throttle.take(now_ns)) is not None:
+        while (waiting := self.throttle.pop(now_ns)) is not None:
             self._dispatch(waiting, now_ns)
             sent += 1
         return sent
@@ -313,63 +303,72 @@ class Desk:
     def _release(self, now_ns: int) -> int:
         """Let out what waited for the disk, and is on it now; nothing after the journal has failed."""
         if self._outbox.journal_failed:
-            for work in self.staging.take_back(lambda waiting: True):
-                self._unsend(work, Reason.JOURNAL_FAILED, self._outbox.journal_failed, now_ns)
-        for work in self.staging.expired(now_ns):
-            self._unsend(work, Reason.THROTTLE_DEADLINE, "past its deadline before it could leave", now_ns)
-        left = self.staging.synced(now_ns, self.throttle.passes)
-        for work in left:
-            killed = self._killed() if work.order.opening else ""
-            if killed:
-                self._unsend(work, Reason.KILLED, f"killed: {killed}", now_ns)
-            elif (verdict := self._verdict(work, now_ns)) is not None:
-                self._unsend(work, verdict.reason, verdict.text, now_ns)
-            elif text := self.egress.gate.refuses(now_ns, work.order.tag if work.kind is PLACE else ""):
-                self._outbox.halt(f"egress: {text}")
-                self._unsend(work, Reason.HALTED, text, now_ns)
+            failed = self._outbox.journal_failed
+            self._take_back(lambda waiting: True, Reason.JOURNAL_FAILED, failed, now_ns)
+        text = "past its deadline before it could leave"
+        self._take_back(past(now_ns), Reason.THROTTLE_DEADLINE, text, now_ns)
+        synced = self.staging.synced(now_ns, self.throttle.passes)
+        for waiting in synced:
+            work = waiting.item
+            verdict = self._doubt(work, work.order.opening, True, now_ns) or self._at_border(work, now_ns)
+            if verdict is None:
+                self._leave(work, now_ns, staged_ns=now_ns)
             else:
-                self._leave(work, now_ns)
-        return len(left)
+                self._give_back(waiting, now_ns)
+                self._unsend(work, *verdict, now_ns)
+        return len(synced)
 
     def journal_waiting(self, taken: Iterable[tuple[Intent, bool]]) -> None:
         """Intents (and whether they reduce) without a record yet wait: they must outlive this process."""
-        for intent, reduces in taken:
-            name = (intent.strategy, intent.strategy_seq)
-            if name in self._outbox.journalled:
-                continue
-            order = self.book.by_strategy(*name) if intent.kind == PLACE else None
-            number = order.order_no if order else 0
-            self._outbox.journal(Kind.WAITING, waiting_payload(intent, number, reduces), name)
+        for name, payload in waiting_records(taken, self._outbox.journalled, self.book):
+            self._outbox.journal(Kind.WAITING, payload, name)
 
-    def _dispatch(self, waiting: Waiting[Work], now_ns: int) -> None:
+    def _dispatch(self, waiting: Staged, now_ns: int) -> None:
         work, order = waiting.item, waiting.item.order
         work.let_out_ns = self._mono_ns()
         if work.kind is CANCEL and order.status not in WORKING:
-            self.progressed(order, now_ns)
-            return
-        if not waiting.urgent and work.kind is not CANCEL and (killed := self._killed()):
-            self._drop(work, Reason.KILLED, f"killed: {killed}", now_ns)
-            return
-        waited = waiting.queued_ns < now_ns or self._outbox.halted
-        if waited and (verdict := self._verdict(work, now_ns)) is not None:
-            self._drop(work, verdict.reason, verdict.text, now_ns)
-            return
+            return self.progressed(order, now_ns)
+        opens = not waiting.urgent and work.kind is not CANCEL
+        if (verdict := self._doubt(work, opens, waiting.queued_ns < now_ns, now_ns)) is not None:
+            self.throttle.unsent(waiting)
+            return self._drop(work, *verdict, now_ns)
+        self.throttle.leaves(now_ns)
         waits = self._fsync_first and work.kind is not CANCEL
-        tag = order.tag if work.kind is PLACE else ""
-        if not waits and (text := self.egress.gate.refuses(now_ns, tag)):
-            self._outbox.halt(f"egress: {text}")
-            self._drop(work, Reason.HALTED, text, now_ns)
-            return
-        # A cancel leaves even when the journal cannot be written: it takes risk away.
-        written = self._journal(work)
-        if work.kind is not CANCEL and (self._outbox.journal_failed or not written):
-            self._drop(work, Reason.JOURNAL_FAILED, self._outbox.journal_failed, now_ns)
+        crosses = None if waits else self._at_border(work, now_ns)
+        if (verdict := crosses or self._written(work)) is not None:
+            if waits or crosses:  # else the second count has it, and keeps its place
+                self._give_back(waiting, now_ns)
+            self._drop(work, *verdict, now_ns)
         elif waits:
             self._stage(waiting, now_ns)
         else:
             self._leave(work, now_ns)
 
-    def _stage(self, waiting: Waiting[Work], now_ns: int) -> None:
+    def _doubt(self, work: Work, opens: bool, waited: bool, now_ns: int) -> Verdict | None:
+        """Why a call whose turn it is does not leave."""
+        if opens and (killed := self._killed()):
+            return Verdict(Reason.KILLED, f"killed: {killed}")
+        return self._verdict(work, now_ns) if waited or self._outbox.halted else None
+
+    def _at_border(self, work: Work, now_ns: int) -> Verdict | None:
+        """The second count says no: the throttle is wrong, and nothing more may be opened."""
+        if text := self.egress.gate.refuses(now_ns, work.order.tag if work.kind is PLACE else ""):
+            self._outbox.halt(f"egress: {text}")
+            return Verdict(Reason.HALTED, text)
+        return None
+
+    def _written(self, work: Work) -> Verdict | None:
+        """Journal it. A cancel leaves even when that cannot be: it takes risk away."""
+        if (self._journal(work) and not self._outbox.journal_failed) or work.kind is CANCEL:
+            return None
+        return Verdict(Reason.JOURNAL_FAILED, self._outbox.journal_failed)
+
+    def _give_back(self, waiting: Staged, now_ns: int) -> None:
+        """What was counted at `now_ns` does not leave: its place in the windows, and in the day, is free."""
+        self.egress.budget.moved(now_ns, None)
+        self.throttle.unsent(waiting)
+
+    def _stage(self, waiting: Staged, now_ns: int) -> None:
         """From here on it counts as sent: a process that dies now cannot know."""
         work, order = waiting.item, waiting.item.order
         self.staging.add(waiting, self._outbox.journal_seq, now_ns)
@@ -383,8 +382,11 @@ class Desk:
             return None
         fresh = self._regather(work.intent, now_ns)
         fresh.reducing = work.context.reducing
-        verdict = judge(work.intent, fresh, self._config.risk, again=True)
-        if verdict is None:
+        if work.kind is PLACE:
+            fresh.counted = work.order
+            if fresh.reducing and (text := closed(self.book, work.order)):
+                return Verdict(Reason.FROZEN, text)
+        if (verdict := judge(work.intent, fresh, self._config.risk, again=True)) is None:
             work.context = fresh
         return verdict
 
@@ -397,7 +399,7 @@ class Desk:
             return self._outbox.journal(Kind.INTENT, payload, (order.strategy, order.strategy_seq))
         return self._outbox.journal(Kind.CALL, call_payload(work), work.name)
 
-    def _leave(self, work: Work, now_ns: int) -> None:
+    def _leave(self, work: Work, now_ns: int, *, staged_ns: int = 0) -> None:
         order, instrument = work.order, self._rows[work.order.slot]
         work.sent_ns = now_ns
         if work.kind is PLACE:
@@ -407,6 +409,11 @@ class Desk:
             request = change_of(work, self._ports.broker, instrument, self._protection)
         before_ns = self._mono_ns()
         self._submit(work, request)
-        self.egress.order_left(work, before_ns, self._mono_ns())
+        self.left(work, before_ns, self._mono_ns(), now_ns, staged_ns)
+
+    def left(self, work: Work, before_ns: int, after_ns: int, now_ns: int, staged_ns: int = 0) -> None:
+        """An order call was handed over between the two times."""
+        self.egress.order_left(work, before_ns, after_ns, staged_ns)
+        self.throttle.last_ns = after_ns
         if work.kind is PLACE:
-            self._outbox.tell(self.book.enter(order, Input.SUBMIT, now_ns), now_ns)
+            self._outbox.tell(self.book.enter(work.order, Input.SUBMIT, now_ns), now_ns)

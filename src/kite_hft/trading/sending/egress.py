@@ -2,6 +2,10 @@
 
 It holds the account's budget, the independent gate, and what is kept of a call that has left:
 evidence, the day's counters, the conduct of its contract and strategy, and its times.
+
+A call counts where its bytes leave. Nearly all are written while they are handed over. One that finds no
+connection free waits in the transport (net/http.py tells: `waits`, `stops`, `wrote`): it keeps its place
+meanwhile, is put where it was written when it is, and given up before that place is free again.
 """
 
 from __future__ import annotations
@@ -27,6 +31,10 @@ class Egress:
         self.budget = Budget(limits)
         self.gate = EgressGate(limits.order_windows, limits.all_windows)
         self.last_order_ns = 0  # CLOCK_MONOTONIC
+        self._waits = 0  # number of a request that waits in the transport, and has no row in `_held` yet
+        self._held: dict[int, tuple[Left, ReadKind | None]] = {}
+        if hasattr(ports.transport, "follower"):  # in others nothing waits
+            ports.transport.follower = self
 
     def recall(self, calls: Iterable[Left], lacking: Iterable[Left], tags: Iterable[str], now_ns: int) -> int:
         """What earlier processes sent today, oldest first: it stands in the windows, and counts.
@@ -53,15 +61,21 @@ class Egress:
         self._outbox.gauge("calls_today", total)
         return placed
 
-    def order_left(self, work: Work, before_ns: int, after_ns: int) -> None:
-        """An order call was handed over between the two times."""
+    def order_left(self, work: Work, before_ns: int, after_ns: int, staged_ns: int = 0) -> None:
+        """An order call was handed over between the two times. staged_ns: it had waited for the disk, and
+        stands there in the windows; 0: it is their newest.
+        """
         order, outbox = work.order, self._outbox
-        self.budget.written(after_ns)
+        if staged_ns:
+            self.budget.moved(staged_ns, after_ns)
+        else:
+            self.budget.written(after_ns)
+        self.gate.written(after_ns)
         self._time(work, before_ns, after_ns)
         urgent = work.context is None or work.context.reducing
         name = order.tag if work.kind is IntentKind.PLACE else order.order_id
         part = URGENT if urgent else ENTRY
-        self._ports.on_call(Left(after_ns, self._ports.clock.real_ns(), work.kind.name, part, name))
+        self._handed_over(Left(after_ns, self._ports.clock.real_ns(), work.kind.name, part, name))
         outbox.count("calls_today")
         if order.strategy == EXTERNAL:
             return  # what a person or another program makes of the account is not ours to judge
@@ -79,8 +93,50 @@ class Egress:
     def read_left(self, name: str) -> None:
         """A read was handed over."""
         clock = self._ports.clock
-        self._ports.on_call(Left(clock.mono_ns(), clock.real_ns(), name, READ, ""))
+        after_ns = clock.mono_ns()
+        self.budget.read_written(after_ns)
+        self.gate.written(after_ns, read=True)
+        self._handed_over(Left(after_ns, clock.real_ns(), name, READ, ""), self.budget.last_read)
         self._outbox.count("calls_today")
+
+    def _handed_over(self, row: Left, kind: ReadKind | None = None) -> None:
+        if self._waits:
+            self._held[self._waits], self._waits = (row, kind), 0
+        else:
+            self._ports.on_call(row)
+
+    # The transport says
+
+    def waits(self, request_id: int) -> None:
+        """The call that is being handed over waits for a connection."""
+        self._waits = request_id
+
+    def stops(self, request_id: int) -> str:
+        """Why a call that has waited must not leave any more; empty: it may."""
+        row, _ = self._held.get(request_id, (None, None))
+        if row is None:
+            return ""
+        if self._ports.clock.mono_ns() - row.mono_ns >= self.budget.shortest_ns:
+            return "no connection was free for as long as its place in the broker's windows was its own"
+        if row.part != ENTRY:
+            return ""
+        if killed := self._ports.killed():
+            return f"killed: {killed}"
+        return self._outbox.halted
+
+    def wrote(self, request_id: int, at_ns: int | None) -> None:
+        """A call that had waited has left, at `at_ns`; None: it never will, and keeps its place."""
+        row, kind = self._held.pop(request_id, (None, None))
+        if row is None:
+            return
+        if at_ns is not None:
+            if kind is None:
+                self.budget.moved(row.mono_ns, at_ns)
+            else:
+                self.budget.read_moved(kind, row.mono_ns, at_ns)
+            self.gate.moved(row.mono_ns, at_ns, read=kind is not None)
+            row = row._replace(mono_ns=at_ns, real_ns=self._ports.clock.real_ns())
+        self._ports.on_call(row)
 
     def _time(self, work: Work, before_ns: int, after_ns: int) -> None:
         """Times of a call that has left, written down when they can hold nothing up any more."""

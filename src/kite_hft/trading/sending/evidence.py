@@ -1,7 +1,7 @@
 """Layer 2, orders process, hot: one record for each call that left for the broker.
 
 Rows are handed to Ports.on_call, which only keeps them; a file of the run gets them between steps
-(engine/evidence.py). A process that starts takes the day's rows back (Ports.calls_left), so that
+(engine/orders/evidence.py). A process that starts takes the day's rows back (Ports.calls_left), so that
 calls of an earlier process, and of earlier runs, still stand in the broker's windows.
 """
 
@@ -35,12 +35,14 @@ class Left(NamedTuple):
 
 
 class Journalled(NamedTuple):
-    """An order call as the journal has it; `name` as in Left. `no`: the order's number."""
+    """An order call as the journal has it; `name` as in Left. `no`: the order's number. unsent: it was proven
+    later that it never left the machine."""
 
     real_ns: int
     urgent: bool
     name: str
     no: int = 0
+    unsent: bool = False
 
 
 def merged(
@@ -50,7 +52,8 @@ def merged(
 
     A record is written before its call leaves, and a crash may take its row: the journal has more calls
     of a name than the rows have then. Names are what the two are laid beside one another by, and never
-    times: the wall clock may have been stepped in the middle of the run.
+    times: the wall clock may have been stepped in the middle of the run. One that never left has a row where
+    its bytes had been handed over first: it takes one, so that the row proves no other call, and wants none.
 
     ahead_ns: CLOCK_REALTIME minus CLOCK_MONOTONIC; times are brought to this process's monotonic clock
     with it. boot: whose clock that is. A row of the same boot keeps its own monotonic time, one of an
@@ -70,6 +73,8 @@ def merged(
         if beside := known.get(call.name):
             row = beside.popleft()
             least_ns, then_ns = row.mono_ns, row.real_ns - row.mono_ns
+            continue
+        if call.unsent:
             continue
         at_ns = min(max(call.real_ns - ahead_ns, call.real_ns - then_ns, least_ns), now_ns)
         part = URGENT if call.urgent else ENTRY

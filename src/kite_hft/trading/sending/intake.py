@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from kite_hft._express import Express
 from kite_hft.layout import INTENT, IntentKind, OrderType, Reason
 from kite_hft.trading.book import Order
 from kite_hft.trading.gate.checks import Context, Judged
@@ -24,6 +25,7 @@ from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.recovery.replay import Recovered
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.trading.sending.refusals import ends
 from kite_hft.trading.slices import slices
 
 INTENTS_PER_STEP: Final = 64
@@ -59,6 +61,7 @@ class Intake:
         self.group: Taker | None = None
         self.at_market: Callable[[Intent], Intent] | None = None
         self.make_room: Callable[[Intent, int], bool] | None = None
+        self.express: Express | None = None  # for a plain placement that has nothing beside it
         self.change_trigger: Callable[[Intent, int], bool] | None = None  # a CANCEL or MODIFY that names one
         self._seen: set[tuple[int, int]] = set()
         self._heads: list[int] = []  # intents up to here were pushed before this process came
@@ -84,22 +87,26 @@ class Intake:
 
     def take(self, now_ns: int) -> list[int]:
         """Take in what waits; returns how many of each queue: they stay in it until `commit`."""
-        taken = []
-        for at, source in enumerate(self._ports.intents):
+        taken, sources = [], self._ports.intents
+        for at, source in enumerate(sources):
             n = source.peek(self._rows)
             taken.append(n)
             if n:
-                self._take_in(at, n, now_ns)
+                beside = sum(taken) - n or any(other.waiting() for other in sources[at + 1 :])
+                self._take_in(at, n, now_ns, alone=not beside)
         return taken
 
-    def _take_in(self, at: int, n: int, now_ns: int) -> None:
+    def _take_in(self, at: int, n: int, now_ns: int, *, alone: bool) -> None:
         taken_ns, refusals = self._mono_ns(), self._outbox.refusals
+        express = self.express if alone and n == 1 else None
         for intent in intents_of(self._bytes, n):
             old = self._heads[at] > 0
             self._heads[at] -= 1
             if not old:  # else it waited for this process
                 self._times.append(("intent_to_taken", taken_ns - intent.created_ns))
-            if intent.kind == PROBE:
+            if express is not None and not old and express.place(intent, at, now_ns):
+                self._times.append((JUDGED, express.judged_ns - taken_ns))
+            elif intent.kind == PROBE:
                 self._outbox.count("probes")
             elif old and (intent.strategy, intent.strategy_seq) in self._seen:
                 self._rest_of(intent, now_ns)
@@ -152,6 +159,12 @@ class Intake:
             if n:
                 source.commit(n)
 
+    def left_alone(self, at: int, created_ns: int, taken_ns: int, judged_ns: int) -> None:
+        """The only intent that waited, in queue `at`, has been sent, or told of, by the express way."""
+        self._heads[at] -= 1
+        self._times += [("intent_to_taken", taken_ns - created_ns), (JUDGED, judged_ns - taken_ns)]
+        self.commit([int(number == at) for number in range(len(self._heads))])
+
     def keep(self, intent: Intent, *, reducing: bool) -> None:
         """It is held for later: a WAITING record for it, unless it gets another one in this step."""
         self._taken.append((intent, reducing))
@@ -183,7 +196,8 @@ class Intake:
         if verdict is None:
             self.send(intent, context, now_ns)
         else:
-            self._taken.append((intent, context.reducing))
+            if ends(verdict.reason):
+                self._taken.append((intent, context.reducing))
             self._outbox.refuse(intent, verdict.reason, verdict.text, now_ns)
 
     def _waits(self, intent: Intent, now_ns: int) -> bool:

@@ -1,8 +1,10 @@
-"""Layer 2, orders process, hot where nothing is killed: what follows when the kill latch is set.
+"""Layer 2, orders process, hot where nothing is killed: what follows when the kill latch is set, or when the
+engine stops and cancels what opens.
 
 At once: entries that wait are dropped, and every live order that opens is cancelled. As long as the latch
 stands: orders that turn up later (an ambiguous one that is found, one of an earlier run) are cancelled as
-well. Exits stay, as long as there is something that they close. Where the latch asks for it, all
+well; their cancels go before the exits that wait (cancelling.py). Exits stay, as long as there is something
+that they close, or stops, that an entry under way may come to need. Where the latch asks for it, all
 positions are closed (exits/flatten.py). The desk asks for the latch itself before each call that leaves.
 """
 
@@ -11,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from kite_hft.layout import Reason, Side
-from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.layout import Reason
+from kite_hft.trading.book import Book
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.recovery.adopting import opens
@@ -33,6 +35,7 @@ class Killing:
         self._drop_triggers = drop_triggers
         self._sweep_ns = 0
         self._flattening = False
+        self.stopping = False  # the engine ends, and cancels what opens
 
     def look(self, now_ns: int, *, active: bool) -> bool:
         """Act on the latch; True: closing all positions must begin now (once for each kill)."""
@@ -40,7 +43,11 @@ class Killing:
         if not reason:
             if self._states.killed:
                 self._states.unkill()
+                self._desk.cancels_first.forget()
                 self._flattening = False
+            if self.stopping and now_ns >= self._sweep_ns:
+                self._sweep_ns = now_ns + SWEEP_NS
+                self.cancel_openings(now_ns)
             return False
         if not self._states.killed:
             self._states.kill(reason, self._ports.killed_by(), flatten=self._ports.kill_flat())
@@ -56,20 +63,22 @@ class Killing:
 
     def next_ns(self) -> int | None:
         """When `look` must run next although nothing arrives; None: nothing is killed."""
-        return self._sweep_ns if self._states.killed else None
+        return self._sweep_ns if self._states.killed or self.stopping else None
+
+    @property
+    def done(self) -> bool:
+        """A stop that cancels what opens has asked for all of it."""
+        return not self.stopping or not any(opens(self._book, order) for order in self._book.live())
+
+    def cancel_openings(self, now_ns: int) -> None:
+        """Every live order that opens; exits among them whose position has gone."""
+        for order in self._book.live():
+            if opens(self._book, order) and order.order_no not in self._desk.cancelling:
+                self._desk.cancel(order, None, now_ns)
 
     def _sweep(self, now_ns: int) -> None:
         self._drop_triggers(now_ns)
         for order in self._book.live():
-            if order.order_no not in self._desk.cancelling and self._opens(order):
-                self._desk.cancel(order, None, now_ns)
-
-    def _opens(self, order: Order) -> bool:
-        """It was judged to open, or what it was to close is gone. While an entry still lives, its exits stay:
-        it may fill before its cancel arrives."""
-        if order.strategy == EXTERNAL or order.opening:
-            return opens(self._book, order)
-        position = self._book.standing(order.strategy, order.slot, order.product)
-        if order.side == Side.SELL:
-            return position.quantity <= 0 and not position.open_buy
-        return position.quantity >= 0 and not position.open_sell
+            if opens(self._book, order):
+                self._desk.cancels_first.give_turn(order.order_no)
+        self.cancel_openings(now_ns)

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+from kite_hft._lanes import OutboxState
 from kite_hft.layout import COUNTERS, HISTOGRAMS, OrderStatus, Reason, Severity
 from kite_hft.memory.journal import JournalError, Kind
 from kite_hft.trading.alerts import Standing, alert
@@ -31,7 +32,7 @@ from kite_hft.trading.records import (
     trade_row,
 )
 from kite_hft.trading.sending.conduct import ConductBook
-from kite_hft.trading.sending.refusals import Refusals
+from kite_hft.trading.sending.refusals import Refusals, ends
 from kite_hft.trading.slices import family_events
 
 C: Final = {name: index for index, name in enumerate(COUNTERS["orders"])}
@@ -71,7 +72,7 @@ def counted(change: Change) -> list[str]:
     return names
 
 
-class Outbox:
+class Outbox(OutboxState):
     """One per order stage."""
 
     def __init__(self, ports: Ports, book: Book, costs: CostBook) -> None:
@@ -79,6 +80,7 @@ class Outbox:
         self._real_ns, self._counters = ports.clock.real_ns, ports.counters
         self.totals: Counter[str] = Counter(ports.counted)
         self.refused: Counter[str] = Counter()  # by name of the reason
+        self.refused_for: dict[str, str] = {}  # and what was said the first time
         self.hung: set[int] = set()
         self.halted = ""
         self.journal_failed = ""  # why; nothing but cancels leaves any more
@@ -88,7 +90,9 @@ class Outbox:
         self.stirred = 0  # grows with everything that may concern those who act for strategies
         self.conduct = ConductBook()
         self.refusals = Refusals(self.journal, book)
-        self.journalled: set[tuple[int, int]] = set()  # (strategy, strategy_seq) since last cleared
+        # Intents (strategy, strategy_seq) that, since this was last cleared, got a record, or an end.
+        self.journalled: set[tuple[int, int]] = set()
+        self._owed: dict[tuple[object, ...], tuple[Kind, dict[str, Any], tuple[int, int] | None]] = {}
         self._standing = Standing(_NEVER)
         self._own: deque[tuple[str, ...]] = deque(maxlen=OWN_ALERTS)
 
@@ -112,15 +116,51 @@ class Outbox:
         """Write a record, of `intent` (strategy, strategy_seq) if told; False (and a halt): it failed."""
         data = payload if isinstance(payload, bytes) else encode_json(payload)
         try:
-            self.journal_seq = self._ports.journal.append(kind, self._real_ns(), data)
+            seq = self._ports.journal.append(kind, self._real_ns(), data)
         except JournalError as error:
             self._journal_failed(str(error))
             return False
+        self.recorded(seq, intent)
+        return True
+
+    def recorded(self, seq: int, intent: tuple[int, int] | None) -> None:
+        """Record `seq` stands in the journal."""
+        self.journal_seq = seq
         self.totals["journal_records"] += 1
         self._counters.add(_RECORDS, 1)
         if intent is not None:
             self.journalled.add(intent)
-        return True
+
+    def journal_end(self, kind: Kind, payload: dict[str, Any], intent: tuple[int, int]) -> None:
+        """Write how an intent ended. Written or not, it waits no more, and no record may say so."""
+        self.journal(kind, payload, intent)
+        self.journalled.add(intent)
+
+    def journal_last(
+        self,
+        about: tuple[object, ...],
+        kind: Kind,
+        payload: dict[str, Any],
+        intent: tuple[int, int] | None = None,
+        *,
+        owed: bool = True,
+    ) -> bool:
+        """Write how something that lasts stands now; False: the journal does not take it. It stays owed then,
+        for a later process would go by what was said before; not `owed`: it does not come to be.
+        """
+        written = self.journal(kind, payload, intent)
+        if written:
+            self._owed.pop(about, None)
+        elif owed:
+            self._owed[about] = kind, payload, intent
+        return written
+
+    def pay(self) -> None:
+        """Write what is owed, if the journal takes it again."""
+        for about, words in list(self._owed.items()):
+            if not self.journal(*words):
+                return
+            del self._owed[about]
 
     def heed_journal(self, failed: str, low: str) -> bool:
         """What the journal says of itself in each step (Ports.journal_state); True: halted by that now.
@@ -225,7 +265,7 @@ class Outbox:
     def _look_at_status(self, change: Change, reason: Reason) -> None:
         order = change.order
         if order.status is OrderStatus.REFUSED:
-            self.refused[reason.name] += 1
+            self._count_refused(reason, order.message)
         elif order.status is OrderStatus.AMBIGUOUS:
             self.alert_ambiguous(order)
         elif order.status is OrderStatus.ABSENT:
@@ -263,16 +303,22 @@ class Outbox:
         self.stirred += 1
         self.why = text
         self.count("refused")
-        self.refused[reason.name] += 1
+        self._count_refused(reason, text)
         self.refused_record(intent, reason, text, now_ns)
         if reason is Reason.DUPLICATE_INTENT:
             return  # its strategy was told when the intent came first
         self.tell_refusal(intent, reason, now_ns)
 
+    def _count_refused(self, reason: Reason, text: str) -> None:
+        self.refused[reason.name] += 1
+        self.refused_for.setdefault(reason.name, text)
+
     def refused_record(self, intent: Intent, reason: Reason, text: str, now_ns: int) -> bool:
-        """Journal a refusal, or count it for the next record of a flood (False)."""
+        """Journal a refusal, or count it for the next record of a flood (False). Whatever becomes of the
+        record, its strategy is told: it waits no more.
+        """
         recorded = self.refusals.record(intent, reason, text, now_ns)
-        if not recorded:
+        if ends(reason):
             self.journalled.add((intent.strategy, intent.strategy_seq))
         return recorded
 

@@ -76,7 +76,7 @@ class Refusals:
         if few or name != self.fresh or intent.strategy_seq >= ENGINE_SEQ:
             rate.in_second += 1
             rate.today += 1
-            self._write(Kind.REFUSED, refused_payload(intent, reason, text), name)
+            self._write(Kind.REFUSED, refused_payload(intent, reason, text), name if ends(reason) else None)
             return True
         key = (intent.strategy, reason.name)
         flood = self._floods.get(key)
@@ -103,6 +103,11 @@ class Refusals:
         self._orders.append(order)
         if len(self._orders) > ORDERS_KEPT:
             self._book.forget(self._orders.popleft())
+
+
+def ends(reason: Reason) -> bool:
+    """The refusal is the end of the intent: not of one that came twice, where the first goes its way."""
+    return reason is not Reason.DUPLICATE_INTENT
 
 
 def refused_payload(intent: Intent, reason: Reason, text: str) -> dict[str, Any]:

@@ -4,8 +4,8 @@
 
 Orders and modifications pass here in the order of their records; cancels do not wait. The thread beside
 syncs all that waits at once, and this one goes on meanwhile. A cool-down of the broker's that began after a
-call was let out holds it here. A call's place in the broker's windows is
-taken when it comes in and moved to when it leaves, so that a slow disk bunches nothing.
+call was let out holds it here. A call's place in the broker's windows is taken when it comes in and moved
+to when it leaves, so that a slow disk bunches nothing. One that is dropped gives its place back.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ LOOK_NS: Final = 100_000_000
 """So often at least its places are moved and deadlines looked at while something waits."""
 
 
+Staged = Waiting[Work]
+"""One call that was let out, and has not left."""
+
+
 @dataclass(slots=True)
-class _Staged:
-    waiting: Waiting[Work]
+class _Held:
+    waiting: Staged
     seq: int  # of its record
     counted_ns: int  # where it stands in the windows
 
@@ -35,29 +39,29 @@ class Staging:
 
     def __init__(self, synced_seq: Callable[[], int], budget: Budget) -> None:
         self._synced_seq, self._budget = synced_seq, budget
-        self._staged: deque[_Staged] = deque()
+        self._staged: deque[_Held] = deque()
 
     def __len__(self) -> int:
         return len(self._staged)
 
-    def add(self, waiting: Waiting[Work], seq: int, now_ns: int) -> None:
+    def add(self, waiting: Staged, seq: int, now_ns: int) -> None:
         """A call let out at `now_ns` whose record is number `seq`."""
-        self._staged.append(_Staged(waiting, seq, now_ns))
+        self._staged.append(_Held(waiting, seq, now_ns))
 
-    def synced(self, now_ns: int, passes: Callable[[bool, int], bool]) -> list[Work]:
-        """What may leave now, oldest first; it is here no more.
+    def synced(self, now_ns: int, passes: Callable[[bool, int], bool]) -> list[Staged]:
+        """What may leave now, oldest first; it is here no more, and its place stands at `now_ns`.
 
         passes(urgent, now_ns): False keeps a call here although its record is on the disk, and lets those
         behind it go before it.
         """
-        done: list[Work] = []
-        kept: list[_Staged] = []
+        done: list[Staged] = []
+        kept: list[_Held] = []
         on_disk = self._synced_seq()
         while self._staged and self._staged[0].seq <= on_disk:
             staged = self._staged.popleft()
             if passes(staged.waiting.urgent, now_ns):
                 self._move(staged, now_ns)
-                done.append(staged.waiting.item)
+                done.append(staged.waiting)
             else:
                 kept.append(staged)
         self._staged.extendleft(reversed(kept))
@@ -66,18 +70,21 @@ class Staging:
                 self._move(staged, now_ns)
         return done
 
-    def expired(self, now_ns: int) -> list[Work]:
-        """Entries whose deadline has passed: the disk is too slow. An exit waits on."""
-        return self.take_back(lambda w: not w.urgent and w.deadline_ns <= now_ns)
-
-    def take_back(self, is_it: Callable[[Waiting[Work]], bool]) -> list[Work]:
+    def take_back(self, is_it: Callable[[Staged], bool]) -> list[Staged]:
         """Calls that shall not leave any more."""
         gone = [staged for staged in self._staged if is_it(staged.waiting)]
         if gone:
             self._staged = deque(staged for staged in self._staged if not is_it(staged.waiting))
-        return [staged.waiting.item for staged in gone]
+        for staged in gone:
+            self._budget.moved(staged.counted_ns, None)
+        return [staged.waiting for staged in gone]
 
-    def _move(self, staged: _Staged, now_ns: int) -> None:
+    def _move(self, staged: _Held, now_ns: int) -> None:
         if now_ns > staged.counted_ns:
             self._budget.moved(staged.counted_ns, now_ns)
             staged.counted_ns = now_ns
+
+
+def past(now_ns: int) -> Callable[[Staged], bool]:
+    """Entries whose deadline has passed: the disk is too slow. An exit waits on."""
+    return lambda waiting: not waiting.urgent and waiting.deadline_ns <= now_ns

@@ -3,8 +3,9 @@
 Pure: times are CLOCK_MONOTONIC ns handed in. Every call is paid out of the account's Budget
 (budget.py), in whose windows the last places are kept for cancels and exits (urgent). Placements
 count to the day, and opening ones stop at a share of it. An opening intent that waits past its
-deadline is dropped and reported; an urgent one is never dropped once taken in. A placement counts to
-the day when it is taken in, and no longer when it is dropped unsent.
+deadline is dropped and reported; an urgent one is never dropped once taken in. Within a lane the order is
+that of coming, but for urgent calls that are told to go first: those before all others, in their own
+order. A placement counts to the day when it is taken in, and no longer when it is dropped unsent.
 
 EgressGate is the second, independent count at the transport's border: other data, other code. It
 must never fire; when it does, the limiter above is wrong and nothing more may be opened.
@@ -14,8 +15,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from kite_hft._lanes import ThrottleState
 from kite_hft.layout import Reason
 from kite_hft.trading.broker import Limits, RateWindow
 from kite_hft.trading.sending.budget import Budget
@@ -46,7 +49,7 @@ class Denied(NamedTuple):
     text: str
 
 
-class Throttle(Generic[T]):
+class Throttle(ThrottleState, Generic[T]):
     """The order calls of one account on their way out, in two lanes: urgent, then entries.
 
     placed_today: placements of the account, as far as they are known. last_ns: when an order call left
@@ -66,6 +69,7 @@ class Throttle(Generic[T]):
         self._limits = limits
         self._urgent: deque[Waiting[T]] = deque()
         self._entries: deque[Waiting[T]] = deque()
+        self._first = 0  # so many at the head of the urgent lane were told to go first
         self._entries_max, self._urgent_max = entries_max, urgent_max
         self._entry_day = int(limits.orders_per_day * limits.entry_share_of_day)
         self._cool_until_ns = self.last_ns = _LONG_AGO_NS
@@ -75,15 +79,28 @@ class Throttle(Generic[T]):
     def __len__(self) -> int:
         return len(self._urgent) + len(self._entries)
 
+    @property
+    def urgent_since_ns(self) -> int:
+        """When the urgent call that leaves next was offered; none waits: far off."""
+        return self._urgent[0].queued_ns if self._urgent else _NEVER_NS
+
     def offer(
-        self, item: T, now_ns: int, *, urgent: bool, placement: bool, deadline_ns: int
+        self,
+        item: T,
+        now_ns: int,
+        *,
+        urgent: bool,
+        placement: bool,
+        deadline_ns: int,
+        first: bool = False,
     ) -> Denied | None:
         """Queue a call; returns why it cannot be taken in, None when it is.
 
-        `deadline_ns` binds entries only.
+        `deadline_ns` binds entries only. first: an urgent one that goes before all others in its lane, and is
+        taken in where that is full.
         """
         lane, most = (self._urgent, self._urgent_max) if urgent else (self._entries, self._entries_max)
-        if len(lane) >= most:
+        if len(lane) >= most and not first:
             return Denied(Reason.THROTTLE_QUEUE_FULL, f"{len(lane)} calls wait >= {most}")
         if placement:
             if self.placed_today >= (self._limits.orders_per_day if urgent else self._entry_day):
@@ -91,8 +108,23 @@ class Throttle(Generic[T]):
             self.placed_today += 1
         if not urgent and deadline_ns < self.deadline_ns:
             self.deadline_ns = deadline_ns
-        lane.append(_new(Waiting, (item, urgent, placement, deadline_ns, now_ns)))
+        waiting = _new(Waiting, (item, urgent, placement, deadline_ns, now_ns))
+        if first:
+            lane.insert(self._first, waiting)
+            self._first += 1
+        else:
+            lane.append(waiting)
         return None
+
+    def put_first(self, is_it: Callable[[T], bool]) -> bool:
+        """Urgent calls that wait already go before all others in their lane; False: there is none."""
+        ahead, urgent = self._first, list(self._urgent)
+        chosen = [w for w in urgent[ahead:] if is_it(w.item)]
+        if chosen:
+            self._urgent = deque([*urgent[:ahead], *chosen])
+            self._urgent.extend(w for w in urgent[ahead:] if not is_it(w.item))
+            self._first += len(chosen)
+        return bool(chosen)
 
     def _day_is_over(self, urgent: bool) -> Denied:
         most = self._limits.orders_per_day
@@ -110,15 +142,30 @@ class Throttle(Generic[T]):
 
     def take(self, now_ns: int) -> Waiting[T] | None:
         """The next call that may leave now; the windows count it as sent from here on."""
+        if (waiting := self.pop(now_ns)) is not None:
+            self.leaves(now_ns)
+        return waiting
+
+    def pop(self, now_ns: int) -> Waiting[T] | None:
+        """The same, not counted yet: what is dropped after all keeps no place from a cancel behind it."""
         if self._urgent and self._free_at(now_ns, True) <= now_ns:
             waiting = self._urgent.popleft()
+            if self._first:
+                self._first -= 1
         elif self._entries and self._free_at(now_ns, False) <= now_ns:
             waiting = self._entries.popleft()
         else:
             return None
+        return waiting
+
+    def leaves(self, now_ns: int) -> None:
+        """What was popped leaves: the windows count it."""
         self.budget.left(now_ns)
         self.last_ns = now_ns
-        return waiting
+
+    def unsent(self, waiting: Waiting[T]) -> None:
+        """What was popped is dropped: it does not count to the day."""
+        self.placed_today -= waiting.placement
 
     def withdraw(self, is_it: Callable[[T], bool]) -> list[T]:
         """Take back what still waits, in either lane."""
@@ -132,6 +179,7 @@ class Throttle(Generic[T]):
     def _drop(self, dropped: list[Waiting[T]]) -> list[T]:
         gone = {id(w) for w in dropped}
         if gone:
+            self._first = sum(id(w) not in gone for w in islice(self._urgent, self._first))
             self._entries = deque(w for w in self._entries if id(w) not in gone)
             self._urgent = deque(w for w in self._urgent if id(w) not in gone)
             self.placed_today -= sum(w.placement for w in dropped)
@@ -183,8 +231,8 @@ class Throttle(Generic[T]):
 class EgressGate:
     """Counts calls where they leave, and that no order is placed twice.
 
-    Keeps the times of the calls that each window still holds. `order_windows`: of order calls;
-    `all_windows`: of order calls and reads together.
+    Keeps the times of the calls that each window still holds: when they were written, as soon as that is
+    known. `order_windows`: of order calls; `all_windows`: of order calls and reads together.
     """
 
     def __init__(self, order_windows: Iterable[RateWindow], all_windows: Iterable[RateWindow] = ()) -> None:
@@ -197,6 +245,19 @@ class EgressGate:
         """A call that an earlier process sent; older ones first."""
         for _, _, times in self._all if read else self._both:
             times.append(at_ns)
+
+    def written(self, after_ns: int, *, read: bool = False) -> None:
+        """The newest call has left only now."""
+        for _, _, times in self._all if read else self._both:
+            if times:
+                times[-1] = after_ns
+
+    def moved(self, from_ns: int, to_ns: int, *, read: bool = False) -> None:
+        """A call that stood at `from_ns` has left only now, at `to_ns`."""
+        for _, _, times in self._all if read else self._both:
+            if from_ns in times:
+                times.remove(from_ns)
+                times.append(to_ns)
 
     def recall_tags(self, tags: Iterable[str]) -> None:
         """Orders that an earlier process placed."""

@@ -24,10 +24,10 @@ from kite_hft.trading.intents import ENGINE_SEQ, Intent
 _new: Final = tuple.__new__
 PRICED: Final = (OrderType.LIMIT, OrderType.SL)
 TRIGGERED: Final = (OrderType.SL, OrderType.SLM)
-_SIDES: Final = {int(side): side for side in Side}
-_ORDER_TYPES: Final = {int(kind): kind for kind in OrderType}
-_PRODUCTS: Final = {int(product): product for product in Product}
-_VALIDITIES: Final = {int(validity): validity for validity in Validity}
+SIDES: Final = {int(side): side for side in Side}
+ORDER_TYPES: Final = {int(kind): kind for kind in OrderType}
+PRODUCTS: Final = {int(product): product for product in Product}
+VALIDITIES: Final = {int(validity): validity for validity in Validity}
 
 
 class Cancel(enum.Enum):
@@ -98,10 +98,10 @@ def request_of(
     """The same for the broker. protection_percent: of MARKET and SL-M."""
     words = (
         instrument,
-        _SIDES[order.side],
-        _ORDER_TYPES[order.order_type],
-        _PRODUCTS[order.product],
-        _VALIDITIES[order.validity],
+        SIDES[order.side],
+        ORDER_TYPES[order.order_type],
+        PRODUCTS[order.product],
+        VALIDITIES[order.validity],
         order.quantity,
         order.px,
         order.trigger_px,
@@ -118,6 +118,11 @@ def change_of(work: Work, broker: Broker, instrument: Instrument, protection_per
         return broker.cancel(order.order_id)
     wish = work.intent
     assert wish is not None
+    if broker.modify_whole:
+        _, px, trigger_px, whole_kind = work.terms
+        return broker.modify(
+            order.order_id, instrument, wish.qty, px, trigger_px, whole_kind, protection_percent
+        )
     kind = wish.order_type if wish.order_type != order.order_type else 0
     return broker.modify(
         order.order_id, instrument, wish.qty, wish.px, wish.trigger_px, kind, protection_percent

@@ -19,13 +19,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from kite_hft.clock import SystemClock
+from kite_hft.layout import OrderType, Product, Side, Validity
 from kite_hft.net.http import HttpTransport, fetch
-from kite_hft.trading.broker import HttpRequest, TransportError
+from kite_hft.sim.brokers.kite import KITE_SIDE
+from kite_hft.sim.brokers.side import BrokerSide
+from kite_hft.sim.market.universe import default_instruments
+from kite_hft.trading.broker import HttpRequest, OrderRequest, TransportError
 from kite_hft.verify.alerts.receivers import Received, Receivers, receivers
-from kite_hft.verify.campaign import FACTS, CampaignError
+from kite_hft.verify.brokers.running import addressed, facts_of, session_headers
+from kite_hft.verify.campaign import CampaignError
 
 ACCOUNT: Final = f"VERIFY{os.getpid()}"  # campaigns may run side by side
 START_S: Final = 90.0
@@ -34,6 +38,8 @@ REMIND_S: Final = 1.0
 BLIND_S: Final = 6.0
 NAKED_RUPEES: Final = 2_000_000
 """More than the strategy ever holds: only what the campaign buys by hand lies above."""
+INSTRUMENTS: Final = 20
+SEED: Final = 7
 SINKS: Final = ("hook", "webhook", "telegram", "journald")
 
 
@@ -45,6 +51,7 @@ class Bench:
     folder: Path
     engine: subprocess.Popen[bytes]
     received: Receivers
+    broker: BrokerSide = KITE_SIDE
     ended: bool = False  # the engine is meant to be gone
     _stamped: list[Received] = field(default_factory=list)
     _run: str = ""
@@ -130,27 +137,28 @@ class Bench:
 
     def trade(self, side: str, quantity: int, symbol: str = "NSE:SBIN") -> None:
         """A market order of a person, at the broker itself."""
-        exchange, _, name = symbol.partition(":")
-        form = {
-            "exchange": exchange, "tradingsymbol": name, "transaction_type": side, "order_type": "MARKET",
-            "quantity": quantity, "product": "NRML" if exchange != "NSE" else "MIS", "validity": "DAY",
-            "market_protection": -1,
-        }  # fmt: skip
-        self.post("/orders/regular", urlencode(form).encode(), "application/x-www-form-urlencoded")
+        table = self.broker.table(default_instruments(INSTRUMENTS, SEED)[0])
+        row = next(row for row in table if row.key == symbol)
+        product = Product.MIS if row.kind == "EQ" else Product.NRML
+        words = (row, Side[side], OrderType.MARKET, product, Validity.DAY, quantity)
+        self.send(self.broker.broker(table).place(OrderRequest(*words)))
 
     def post(self, path: str, body: bytes, content_type: str) -> Any:
-        """One POST to the simulator, with the session's token; its JSON answer.
+        """One POST to the simulator, with the session's token; its JSON answer. Raises CampaignError."""
+        return self.send(HttpRequest("POST", path, body, content_type))
+
+    def send(self, request: HttpRequest) -> Any:
+        """One call of our own, with the session's token; its JSON answer.
 
         Raises:
             CampaignError: no answer, or a refusal.
         """
-        token = f"token {self.told['api_key']}:{self.told['access_token']}"
-        headers = (("X-Kite-Version", "3"), ("Authorization", token))
+        path, headers = request.path, session_headers(self.broker.name, self.told)
         transport = HttpTransport(self.api, SystemClock(), headers)
         try:
             ready = select.poll()
             ready.register(transport.fileno(), select.POLLIN)
-            transport.submit(1, HttpRequest("POST", path, body, content_type))
+            transport.submit(1, request)
             while not (done := transport.poll()):
                 ready.poll(20)
             result = done[0][1]
@@ -182,23 +190,23 @@ class Bench:
         return int(rows[0]["pid"])
 
 
-def configuration(told: dict[str, str], folder: Path, sinks: dict[str, Any]) -> dict[str, Any]:
+def configuration(
+    told: dict[str, str], folder: Path, sinks: dict[str, Any], broker: BrokerSide = KITE_SIDE
+) -> dict[str, Any]:
     """An engine that trades much, with every sink."""
     stamp = (
         f'read -r line; printf "%s %s\\n" "$(date +%s%N)" "$line" >> {shlex.quote(str(folder / "hook.txt"))}'
     )
-    keys = ("ws_url", "api_url", "api_key", "access_token")
-    names = ("ws", "api", "api_key", "access_token")
     params = {"threshold": 0.0005, "warmup": 50, "quantity": 10}
     return {
         "mode": "sim",
         "account": ACCOUNT,
-        "kite": {key: told[name] for key, name in zip(keys, names, strict=True)},
+        **addressed(broker.name, told),
         "strategies": [{"name": "kalman_simple", "form": "A", "params": params}],
         "risk": {"max_positions": 10},
         "trading": {
             "date": "2026-11-20",
-            **FACTS,
+            **facts_of(broker.name),
             "absence_horizon_s": 5.0,
             "positions_s": 1.0,
         },
@@ -215,15 +223,16 @@ def configuration(told: dict[str, str], folder: Path, sinks: dict[str, Any]) -> 
 
 
 @contextlib.contextmanager
-def bench(folder: Path) -> Iterator[Bench]:
+def bench(folder: Path, broker: BrokerSide = KITE_SIDE) -> Iterator[Bench]:
     """A bench with an engine that trades; `folder` gets the run.
 
     Raises:
         CampaignError: simulator or engine do not come up.
     """
-    command = [sys.executable, "-m", "kite_hft.sim", "--broker", "kite", "--port", "0", "--die-with-parent"]
-    command += ["--instruments", "20", "--rate", "10", "--packets-per-frame", "20", "--seed", "7"]
-    command += ["--cash", "500000000", "--exchange-time", "2026-11-20T10:00:00", "--start-when-subscribed"]
+    command = [sys.executable, "-m", "kite_hft.sim", "--broker", broker.name, "--port", "0"]
+    command += ["--instruments", str(INSTRUMENTS), "--rate", "10", "--packets-per-frame", "20"]
+    command += ["--seed", str(SEED), "--die-with-parent", "--cash", "500000000"]
+    command += ["--exchange-time", "2026-11-20T10:00:00", "--start-when-subscribed"]
     simulator = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     engine: subprocess.Popen[bytes] | None = None
     with contextlib.ExitStack() as held:
@@ -235,7 +244,8 @@ def bench(folder: Path) -> Iterator[Bench]:
         told = dict(word.split("=", 1) for word in ready.split()[1:])
         received = held.enter_context(receivers(folder))
         config = folder / "config.yaml"
-        config.write_text(json.dumps(configuration(told, folder, received.settings())))  # JSON is YAML
+        settings = configuration(told, folder, received.settings(), broker)
+        config.write_text(json.dumps(settings))  # JSON is YAML
         with (folder / "engine.out").open("wb") as out:
             engine = subprocess.Popen(
                 [sys.executable, "-m", "kite_hft.engine", "--plain", "--config", str(config)],
@@ -244,7 +254,7 @@ def bench(folder: Path) -> Iterator[Bench]:
                 env={**os.environ, "XDG_STATE_HOME": str(folder)},
             )
         held.callback(end, engine)
-        made = Bench(told, folder, engine, received)
+        made = Bench(told, folder, engine, received, broker)
         made.until(lambda s: bool(s) and s["state"]["state"] == "ACTIVE", "state ACTIVE", START_S)
         yield made
 

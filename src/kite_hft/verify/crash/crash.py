@@ -26,15 +26,27 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from kite_hft.settings import load_yaml
+from kite_hft.sim.brokers.side import BrokerSide
+from kite_hft.sim.brokers.table import side_of
 from kite_hft.sim.market.universe import default_instruments
-from kite_hft.verify.campaign import ROOT, CampaignError
+from kite_hft.verify.brokers.choosing import add_broker
+from kite_hft.verify.brokers.running import addressed, facts_of
+from kite_hft.verify.campaign import CONFIG, ROOT, CampaignError
 from kite_hft.verify.crash.engine import ACCOUNT, Campaign, Kill, end
-from kite_hft.verify.crash.points import AREA, BUILT, MODULES, POINTS, SUPERVISOR, Area
+from kite_hft.verify.crash.points import AREA, BUILT, MODULES, SUPERVISOR, UPDATES, Area, points_of
 
 INSTRUMENTS: Final = 20
 PROBED: Final = 8
 RATE: Final = 10.0  # ticks per second and instrument
 ANYWHERE: Final = ("orders", "market", "recorder", "orders", "market", SUPERVISOR)
+NOBODY: Final = "http://127.0.0.1:1"
+"""A host that is down."""
+MINUTE_S: Final = 60.0
+WIDER: Final = 4
+EVERY: Final = 5
+OWN_EVERY: Final = 40
+"""Ticks between two acts where the broker's own limits hold: two a second, of which a part are orders."""
 HOOK: Final = "from kite_hft.verify.crash.hook import install\n\ninstall()\n"
 
 
@@ -65,53 +77,70 @@ def build() -> Path:
 
 def choose(options: argparse.Namespace, chance: random.Random) -> list[Kill]:
     """Who dies where, in which order."""
-    points = [point for point in POINTS if not options.only or options.only in point.title]
+    known = points_of(options.broker)
+    points = [point for point in known if not options.only or options.only in point.title]
     if options.only and not points:
-        raise CampaignError(f"no point like {options.only!r}: " + ", ".join(p.title for p in POINTS))
+        raise CampaignError(f"no point like {options.only!r}: " + ", ".join(p.title for p in known))
     chosen: list[Kill] = []
     if options.points == "all" or options.only:
         chance.shuffle(points)
         chosen = [Kill(point.role, point) for point in points[: options.kills]]
-    roles = [Kill(role) for role in dict.fromkeys(ANYWHERE)]
+    anywhere = (*ANYWHERE, UPDATES) if options.broker == "upstox" else ANYWHERE
+    roles = [Kill(role) for role in dict.fromkeys(anywhere)]
     while len(chosen) < options.kills:
         if options.only or chance.random() < 0.5:
             point = chance.choice(points)
             chosen.append(Kill(point.role, point))
         else:
-            chosen.append(roles.pop() if roles else Kill(chance.choice(ANYWHERE)))
+            chosen.append(roles.pop() if roles else Kill(chance.choice(anywhere)))
     chance.shuffle(chosen)
     return chosen
 
 
+def limits_file(side: BrokerSide, own: bool, folder: Path) -> Path:
+    """The file of limits for the engine. Wide ones: how fast the engine trades bounds the kills per hour.
+
+    Four times the broker's calls, and no window of more than a minute.
+    """
+    if own:
+        return CONFIG / "rules" / side.rules
+    found = dict(load_yaml(CONFIG / "rules" / side.rules))
+    for name in [name for name in found if name.endswith("_windows")]:
+        rows = [row for row in found[name] if row["window_s"] <= MINUTE_S]
+        found[name] = [{**row, "calls": WIDER * row["calls"]} for row in rows]
+    found |= {"loopback_only": True, "orders_per_day": 500_000}
+    path = folder / "limits.yaml"
+    path.write_text(json.dumps(found))  # JSON is YAML
+    return path
+
+
 def configuration(options: argparse.Namespace, told: dict[str, str], folder: Path) -> dict[str, Any]:
-    """The engine's configuration. Limits are wide: how fast the engine trades bounds the kills per hour."""
-    keys, names = ("ws_url", "api_url", "api_key", "access_token"), ("ws", "api", "api_key", "access_token")
+    """The engine's configuration."""
+    side = side_of(options.broker)
     table, _ = default_instruments(INSTRUMENTS, options.seed)
     shares = [i.key for i in table if i.exchange == "NSE" and i.kind == "EQ" and not i.is_index]
-    rules = (ROOT / "config/rules/loopback_limits.yaml").read_text()
-    rules = rules.replace("calls: 10\n", "calls: 40\n").replace("calls: 380\n", "calls: 1500\n")
-    rules = rules.replace("orders_per_day: 5000", "orders_per_day: 500000")
-    (folder / "limits.yaml").write_text(rules)
+    every = options.every or (OWN_EVERY if options.own_limits else EVERY)
     probe = {
         "name": "kite_hft.verify.crash.probe:Probe",
         "form": "A",
         "instruments": shares[:PROBED],
-        "params": {"log": str(folder / "asked.jsonl"), "every": options.every},
+        "params": {"log": str(folder / "asked.jsonl"), "every": every},
     }
+    brokers = addressed(side.name, told)
+    if options.failover:
+        brokers["upstox"] |= {"hft_url": NOBODY, "failover": [told["api"]]}
     return {
         "mode": "sim",
         "account": ACCOUNT,
-        "kite": {key: told[name] for key, name in zip(keys, names, strict=True)},
+        **brokers,
         "datafeed": {"store_ticks": True},
         "strategies": [probe],
         "risk": {"max_order_value": 1e7, "max_position_size": 1e7, "max_positions": 50, "max_exposure": 1e9,
                  "max_working_orders": 200, "max_gross_notional": 1e12, "repeats_max": 1_000_000},
         "trading": {
             "date": "2026-11-20",
-            "calendar": str(ROOT / "config/calendar/india.yaml"),
-            "rules": str(folder / "limits.yaml"),
-            "market": str(ROOT / "config/rules/market_2026-08-03.yaml"),
-            "charges": str(ROOT / "config/rules/charges_zerodha_2026-04-01.yaml"),
+            **facts_of(side.name),
+            "rules": str(limits_file(side, options.own_limits, folder)),
             "absence_horizon_s": options.horizon,
         },
         "alerts": {"reject_storm": 100_000, "naked_limit": 1e9},
@@ -122,9 +151,10 @@ def configuration(options: argparse.Namespace, told: dict[str, str], folder: Pat
 
 
 def simulator_command(options: argparse.Namespace) -> list[str]:
-    command = [sys.executable, "-m", "kite_hft.sim", "--broker", "kite", "--port", "0", "--die-with-parent"]
+    command = [sys.executable, "-m", "kite_hft.sim", "--broker", options.broker, "--port", "0"]
     command += ["--instruments", str(INSTRUMENTS), "--rate", str(RATE), "--packets-per-frame", "20"]
-    command += ["--seed", str(options.seed), "--cash", "500000000", "--no-limits"]
+    command += ["--seed", str(options.seed), "--cash", "500000000", "--die-with-parent"]
+    command += [] if options.own_limits else ["--no-limits"]
     return [*command, "--exchange-time", "2026-11-20T10:00:00", "--start-when-subscribed"]
 
 
@@ -151,7 +181,11 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             raise CampaignError("the simulator did not start; what it said stands above")
         told = dict(word.split("=", 1) for word in ready.split()[1:])
         (folder / "config.yaml").write_text(json.dumps(configuration(options, told, folder)))
-        campaign = Campaign(options.horizon, folder, told["api"], area, environment, chance)
+        table, _ = default_instruments(INSTRUMENTS, options.seed)
+        campaign = Campaign(
+            options.horizon, folder, told["api"], area, environment, chance,
+            side_of(options.broker), table, options.own_limits,
+        )  # fmt: skip
         campaign.start()
         campaign.all_kills(kills)
         found = campaign.finish()
@@ -172,12 +206,19 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m kite_hft.verify crash", description=__doc__,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    add_broker(made)
     made.add_argument("--kills", type=int, default=30, help="how many (30); one takes about 2 s")
     made.add_argument("--points", choices=("all", "random"), default="all",
                       help="each point once before chance goes on, or chance alone (all)")  # fmt: skip
     made.add_argument("--only", default="", metavar="WORD", help="only points whose name has this word")
     made.add_argument("--seed", type=int, default=1, help="of the market, and of who dies where and when")
-    made.add_argument("--every", type=int, default=5, help="ticks between two acts of the strategy (5)")
+    made.add_argument("--failover", action="store_true",
+                      help="the host for order calls is down; another stands in (upstox)")  # fmt: skip
+    made.add_argument("--own-limits", action="store_true",
+                      help="the broker's own limits of calls hold, in the engine and at the simulator, and "
+                      "none is passed; by default both are wide: a kill takes little time then")  # fmt: skip
+    every = f"ticks between two acts of the strategy ({EVERY}; {OWN_EVERY} with --own-limits)"
+    made.add_argument("--every", type=int, default=0, help=every)
     made.add_argument("--horizon", type=float, default=3.0, help="absence horizon in seconds (3)")
     made.add_argument("--keep", type=Path, help="folder that gets the runs")
     return made
@@ -186,6 +227,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Run the campaign; 0 when nothing was lost, doubled or left unexplained, and everybody came back."""
     options = parser().parse_args(argv)
+    if options.failover and options.broker != "upstox":
+        parser().error("--failover: only upstox has a host for order calls of its own")
     with tempfile.TemporaryDirectory(prefix="kite_hft-crash-") as scratch:
         folder = (options.keep or Path(scratch)).resolve()
         folder.mkdir(parents=True, exist_ok=True)

@@ -194,11 +194,11 @@ WRAPS: Final[dict[str, Wrap]] = {
         pwritev=("snapshot_before", "snapshot_after"), pwrite=("snapshot_before", "snapshot_after")
     ),
     "kite_hft.net.connection": sockets,
-    "kite_hft.engine.order_files": csv_files,
-    "kite_hft.engine.control": _os(read=("control_read_before", "control_read_after")),
-    "kite_hft.engine.children": _os(write=("control_write_before", "control_write_after")),
-    "kite_hft.engine.books": _os(writev=("shelf_before", "shelf_after")),
-    "kite_hft.engine.latch": _os(
+    "kite_hft.engine.orders.files": csv_files,
+    "kite_hft.engine.processes.control": _os(read=("control_read_before", "control_read_after")),
+    "kite_hft.engine.processes.children": _os(write=("control_write_before", "control_write_after")),
+    "kite_hft.engine.orders.books": _os(writev=("shelf_before", "shelf_after")),
+    "kite_hft.engine.orders.latch": _os(
         write=("latch_write_before", "latch_write_after"), replace=("", "latch_replace_after"),
         fsync=("", "latch_sync_after"),
     ),

@@ -127,6 +127,8 @@ _SLOW: Final = ("book", "shelf", "snapshot")
 _OF_MARKET: Final = ("put", "ring", "snapshot")
 _OF_ORDERS: Final = ("look", "park")
 SUPERVISOR: Final = "supervisor"
+UPDATES: Final = "updates"
+"""Keeps the websocket of order updates, where the broker has one of its own."""
 
 
 def _points() -> Iterator[Point]:
@@ -145,6 +147,17 @@ def _points() -> Iterator[Point]:
 
 POINTS: Final = tuple(_points())
 """Every point, in every process that passes it."""
+OF_UPDATES: Final = tuple(
+    Point(UPDATES, name, 5)
+    for name in COMPILED
+    if name.startswith(("push_", "counter_")) and name != "push_intent"
+)
+"""Those of the process that hands order updates on."""
+
+
+def points_of(broker: str) -> tuple[Point, ...]:
+    """Every point of an engine with this order broker."""
+    return POINTS if broker == "kite" else (*POINTS, *OF_UPDATES)
 
 
 class Area:

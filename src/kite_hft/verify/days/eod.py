@@ -27,36 +27,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.layout import IntentKind, Product, Side
 from kite_hft.sessions import AUCTION, CONTINUOUS, ist_text
-from kite_hft.settings import load_yaml
+from kite_hft.sim.brokers.kite import KITE_SIDE
+from kite_hft.sim.brokers.side import BrokerSide
+from kite_hft.sim.brokers.table import side_of
 from kite_hft.sim.exchange.orders import Order as SimOrder
 from kite_hft.units import NS_PER_S
-from kite_hft.verify.campaign import KITE_RULES, show_progress
+from kite_hft.verify.brokers.choosing import add_broker, charges_of, limits_of, words_of
+from kite_hft.verify.campaign import show_progress
+from kite_hft.verify.days.hours import AFTERNOON, EVENING, EXCHANGES, HOURS, LOTS, PHASES
+from kite_hft.verify.desk.bench import Desk
 from kite_hft.verify.desk.day import DEAD, DayBench, Told, closing_side, desk_of, leap, look
 
 DAY: Final = dt.date(2026, 11, 20)
+FEE: Final = "square_off_fee"
+GST_PERCENT: Final = 18
 PAGE_NS: Final = 5 * NS_PER_S
 STEP_S: Final = 0.5
 LEAP_S: Final = 5.0
 AROUND_NS: Final = (3 * NS_PER_S, 30 * NS_PER_S)
 """Before and after anything that happens time goes on in small steps; in between, in leaps."""
-PHASES: Final = ("15:15:00", "15:20:00", "15:25:00", "15:28:00", "15:30:00", "15:40:00")
 ON_ITS_WAY_NS: Final = 10 * NS_PER_S
 """So long does an order that closes at once count as cover."""
-HOURS: Final = {  # class -> when we begin to close it, when it has to be flat, when the broker closes it
-    "cas": ("15:00:00", "15:08:00", "15:08:00"),
-    "share": ("15:10:00", "15:15:00", "15:20:00"),
-    "future": ("15:15:00", "15:20:00", "15:25:00"),
-    "option": ("15:15:00", "15:20:00", "15:25:00"),
-    "currency": ("16:35:00", "16:40:00", "16:45:00"),
-    "commodity": ("22:55:00", "23:00:00", "23:05:00"),
-}
-"""Read off the rules by hand: the judge takes no time from the engine."""
-EVENING: Final = {"currency": ("16:20:00", "17:01:00"), "commodity": ("22:40:00", "23:31:00")}
-AFTERNOON: Final = ("14:40:00", "15:41:00")
-LOTS: Final = {"cas": 1, "share": 1, "future": 50, "option": 75, "currency": 1, "commodity": 1}
 
 
 @dataclass(slots=True)
@@ -78,27 +71,35 @@ class Holding:
 class Case:
     """One afternoon from one seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, broker: BrokerSide = KITE_SIDE) -> None:
         self.seed = seed
         rng = self.rng = random.Random(seed)
-        evening = rng.choice(list(EVENING)) if rng.random() < 0.15 else ""
-        self.hours = EVENING[evening] if evening else AFTERNOON
-        self.limits = limits_from_mapping(load_yaml(KITE_RULES))
+        self.class_hours, later = HOURS[broker.name], EVENING[broker.name]
+        classes = [kind for kind in self.class_hours if EXCHANGES.get(kind, "") not in broker.closed]
+        evening = rng.choice([kind for kind in classes if kind in later]) if rng.random() < 0.15 else ""
+        self.hours = later[evening] if evening else AFTERNOON
+        self.limits, self.charges = limits_of(broker), charges_of(broker, DAY)
         self.bench = DayBench(
-            self.limits, seed, rng.random() < 0.7, day=DAY, at=self.hours[0], squares_off=rng.random() < 0.7
-        )
-        self.desk = desk_of(self.bench, self.limits)
+            self.limits, seed, rng.random() < 0.7, broker=broker, day=DAY, at=self.hours[0],
+            squares_off=rng.random() < 0.7,
+        )  # fmt: skip
+        self.desk = self._process()
         self.count: Counter[str] = Counter()
         self.wrong: list[str] = []
-        self.holdings = self._draw(evening)
+        self.holdings = self._draw(
+            [evening] if evening else rng.sample(classes, rng.randint(2, len(classes)))
+        )
         self.line_words, self.lock_ns, self.restart_ns = "", 0, 0
         self.marks: list[int] = []
 
-    def _draw(self, evening: str) -> list[Holding]:
+    def _process(self, **more: Any) -> Desk:
+        return desk_of(self.bench, self.limits, **more, charges=self.charges)
+
+    def _draw(self, classes: list[str]) -> list[Holding]:
         """What is held: one of each class as a rule."""
         rng, bench = self.rng, self.bench
         found, used = [], set()
-        for kind in [evening] if evening else rng.sample(list(HOURS), rng.randint(2, len(HOURS))):
+        for kind in classes:
             slots = [s for s in bench.tradable if self._kind(s) == kind and s not in used]
             slot = rng.choice(slots)
             used.add(slot)
@@ -185,7 +186,7 @@ class Case:
             self.count[f"line: {how}"] += 1
         self.lock_ns = self._between() if rng.random() < 0.15 else 0
         self.restart_ns = self._between() if rng.random() < 0.25 else 0
-        hours = {text for held in self.holdings for text in HOURS[held.kind]} | set(PHASES)
+        hours = {text for held in self.holdings for text in self.class_hours[held.kind]} | set(PHASES)
         self.marks = [self.bench.ns_of(text) for text in hours] + [self.lock_ns, self.restart_ns]
         self.marks += [at_ns - mono_ns for at_ns in (self.bench.line.from_ns, self.bench.line.until_ns)]  # type: ignore[attr-defined]
 
@@ -198,7 +199,7 @@ class Case:
         self.count["restarts"] += 1
         self.bench.line.dead_process()
         records = self.desk.journal.records
-        self.desk = desk_of(self.bench, self.limits, history=records, restarted=True)
+        self.desk = self._process(history=records, restarted=True)
         self.desk.stage.start()
 
     def _market(self) -> None:
@@ -250,7 +251,7 @@ class Case:
         """Why a person has to know of the position now; "": there is no reason."""
         if not net:
             return ""
-        begins, flat, _ = (self.bench.ns_of(text) for text in HOURS[held.kind])
+        begins, flat, _ = (self.bench.ns_of(text) for text in self.class_hours[held.kind])
         if held.product == Product.MIS and real_ns >= flat:
             return "late"
         if not self._trades(held, real_ns) or self._covered(held, net):
@@ -325,13 +326,14 @@ class Case:
             self.count[f"{held.kind} {held.product.name}: {held.outcome}"] += 1
             self._own_time(held)
         self._books_agree()
+        self._fees_agree()
 
     def _in_time(self, held: Holding) -> bool:
-        return self.bench.clock.real >= self.bench.ns_of(HOURS[held.kind][1])
+        return self.bench.clock.real >= self.bench.ns_of(self.class_hours[held.kind][1])
 
     def _own_time(self, held: Holding) -> None:
         """With a live line and a free price it was closed in time, and by us; not before its hour."""
-        begins, flat, _ = (self.bench.ns_of(text) for text in HOURS[held.kind])
+        begins, flat, _ = (self.bench.ns_of(text) for text in self.class_hours[held.kind])
         line: Any = self.bench.line
         ahead_ns = self.bench.clock.real - self.bench.clock.mono
         clear = line.until_ns + ahead_ns < begins or line.from_ns + ahead_ns > flat or not line.until_ns
@@ -347,6 +349,16 @@ class Case:
         elif held.outcome != "closed by us":
             self._miss(held, f"{held.outcome} although the line was alive")
 
+    def _fees_agree(self) -> None:
+        """What the broker takes for closing a position is what our charges say."""
+        for fee in self.bench.exchange.account.fees:
+            row = self.bench.instruments[self.bench.exchange.orders[fee.order_id].slot]
+            taken = fee.paise * (100 + GST_PERCENT) // 100
+            said = self.charges.fixed_paise(FEE, row, Product.MIS)
+            self.count["fees of the broker's square-off"] += 1
+            if taken != said:
+                self.wrong.append(f"{row.key}: the broker takes {taken} paise to close it, we count {said}")
+
     def _books_agree(self) -> None:
         """After a while with a live line our positions are the exchange's."""
         line: Any = self.bench.line
@@ -360,6 +372,7 @@ class Case:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m kite_hft.verify eod", description=__doc__)
+    add_broker(made)
     made.add_argument("--cases", type=int, default=1000, help="afternoons (default 1,000)")
     made.add_argument("--seed", type=int, default=1, help="first seed; each seed is one afternoon")
     made.add_argument("--alerts", action="store_true", help="print the last alerts of a miss to stderr")
@@ -369,21 +382,21 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """The campaign; one JSON line. Returns 1 on a miss."""
     options = parser().parse_args(argv)
-    found = run(options.cases, options.seed, alerts=options.alerts)
+    found = run(options.cases, options.seed, alerts=options.alerts, broker=side_of(options.broker))
     print(json.dumps(found))
     return int(not found["ok"])
 
 
-def run(cases: int, seed: int, *, alerts: bool = False) -> dict[str, Any]:
+def run(cases: int, seed: int, *, alerts: bool = False, broker: BrokerSide = KITE_SIDE) -> dict[str, Any]:
     """`cases` afternoons from `seed` on."""
     began = time.monotonic()
     wrong: list[dict[str, Any]] = []
     count: Counter[str] = Counter()
     done = 0
     for number in range(cases):
-        case = Case(seed + number)
+        case = Case(seed + number, broker)
         if problems := case.run():
-            again = f"python -m kite_hft.verify eod --cases 1 --seed {case.seed}"
+            again = f"python -m kite_hft.verify eod{words_of(broker)} --cases 1 --seed {case.seed}"
             wrong.append({"seed": case.seed, "wrong": problems[:5], "again": again})
             if alerts:
                 print("\n".join(case.bench.words()), file=sys.stderr)
@@ -393,7 +406,7 @@ def run(cases: int, seed: int, *, alerts: bool = False) -> dict[str, Any]:
         if len(wrong) >= 10:
             break
     return {
-        "campaign": "eod", "ok": not wrong, "cases": done, "seed": seed,
+        "campaign": "eod", "broker": broker.name, "ok": not wrong, "cases": done, "seed": seed,
         "counts": dict(sorted(count.items())), "wrong": wrong, "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip
 

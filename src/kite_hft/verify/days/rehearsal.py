@@ -17,20 +17,21 @@ from typing import Any, Final
 
 import numpy as np
 
-from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.layout import Product
 from kite_hft.sessions import phases_from_calendar
-from kite_hft.settings import load_yaml
+from kite_hft.sim.brokers.kite import KITE_SIDE
+from kite_hft.sim.brokers.side import BrokerSide
 from kite_hft.sim.exchange import orders as o
 from kite_hft.sim.exchange.defaults import default_calendar
 from kite_hft.strategies.base import BaseStrategy
 from kite_hft.strategies.hosts import PythonHost, new_batch
 from kite_hft.trading.gate.facts import OPEN_FACTS
 from kite_hft.units import NS_PER_S, value_paise
-from kite_hft.verify.campaign import KITE_RULES
+from kite_hft.verify.brokers.choosing import charges_of, limits_of
 from kite_hft.verify.desk.day import DayBench, desk_of, leap
 
 GST_PERCENT: Final = 18
+FEE: Final = "square_off_fee"
 AUCTION_PERCENT: Final = 20
 """Shares sold and not delivered are bought in for at most so much above the close (our cautious reading)."""
 LOCK_PERCENT: Final = 2.0
@@ -107,19 +108,21 @@ class Outcome:
     rows: list[Row] = field(default_factory=list)
     orders: int = 0
     filled: int = 0
+    charges_paise: int = 0  # of the orders that were filled, by the broker's dated charges
 
 
 class Rehearsal:
     """One strategy through one scenario."""
 
     def __init__(
-        self, scenario: Scenario, make: Callable[[], BaseStrategy], seed: int, tick_s: float, *, blind: bool
-    ) -> None:
+        self, scenario: Scenario, make: Callable[[], BaseStrategy], seed: int, tick_s: float, *,
+        blind: bool, broker: BrokerSide = KITE_SIDE,
+    ) -> None:  # fmt: skip
         self.scenario, self.blind, self.tick_s = scenario, blind, tick_s
         self.random = random.Random(seed)
-        limits = limits_from_mapping(load_yaml(KITE_RULES))
+        limits, self.charges = limits_of(broker), charges_of(broker, scenario.day)
         self.bench = DayBench(
-            limits, seed, day=scenario.day, at=scenario.at, calendar=scenario.calendar,
+            limits, seed, broker=broker, day=scenario.day, at=scenario.at, calendar=scenario.calendar,
             expiry=scenario.day.isoformat() if scenario.expires else "",
         )  # fmt: skip
         self.slots = self._slots()
@@ -127,7 +130,7 @@ class Rehearsal:
         more: dict[str, Any] = {"events": {1: self.events}}
         if blind:
             more["facts"] = OPEN_FACTS
-        self.desk = desk_of(self.bench, limits, more=more)
+        self.desk = desk_of(self.bench, limits, more=more, charges=self.charges)
         table = self.bench.instruments
         self.batch = new_batch(1, table.tokens(), table.scales())
         self.host = PythonHost(make(), 1, self.batch, self.slots)
@@ -218,7 +221,20 @@ class Rehearsal:
             row = rows.setdefault((found.kind, found.by, found.what), replace(found, n=0, paise=0))
             row.n, row.paise = row.n + found.n, row.paise + found.paise
         orders = [order for order in self.bench.exchange.orders.values() if order.placed_by is None]
-        return Outcome(list(rows.values()), len(orders), sum(order.now.filled > 0 for order in orders))
+        filled = sum(order.now.filled > 0 for order in orders)
+        return Outcome(list(rows.values()), len(orders), filled, self._charged())
+
+    def _charged(self) -> int:
+        """What all filled orders cost, the broker's own among them, without his fee for these."""
+        exchange, value = self.bench.exchange, Counter[str]()
+        for trade in exchange.account.trades:
+            value[trade.order_id] += trade.value_paise
+        total = 0
+        for order_id, paise in value.items():
+            request = exchange.orders[order_id].request
+            terms = (request.instrument, request.product, request.side, paise)
+            total += self.charges.charges(*terms).total_paise
+        return total
 
     def _refused_here(self) -> list[Row]:
         found = []
@@ -262,17 +278,16 @@ class Rehearsal:
         return found
 
     def _penalised(self) -> list[Row]:
-        rows = self.bench.rules.square_offs
-        fee = rows[0].fee_paise // 100 if rows else 0
-        law = (
-            f"table square_off: INR {fee} for each order of the broker's square-off, and {GST_PERCENT} % GST"
-        )
-        fees = self.bench.exchange.account.fees
-        return [
-            Row("penalised", "the broker", "square-off", law, 1, fee.paise * (100 + GST_PERCENT) // 100)
-            for fee in fees
-            if self.bench.exchange.orders[fee.order_id].now.status == o.COMPLETE
-        ]
+        found = []
+        for fee in self.bench.exchange.account.fees:
+            order = self.bench.exchange.orders[fee.order_id]
+            if order.now.status == o.COMPLETE:
+                row = self.bench.instruments[order.slot]
+                rupees = self.charges.fixed_paise(FEE, row, Product.MIS) / 100
+                law = f"table square_off: {rupees:g} rupees with GST for each order of the broker's own"
+                paise = fee.paise * (100 + GST_PERCENT) // 100
+                found.append(Row("penalised", "the broker", "square-off", law, 1, paise))
+        return found
 
     def _value(self, slot: int, quantity: int) -> int:
         row = self.bench.instruments[slot]

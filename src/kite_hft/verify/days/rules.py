@@ -25,8 +25,12 @@ from typing import Any, Final
 
 from kite_hft.sessions import CalendarError
 from kite_hft.settings import SettingsError, load_settings
+from kite_hft.sim.brokers.kite import KITE_SIDE
+from kite_hft.sim.brokers.side import BrokerSide
+from kite_hft.sim.brokers.table import side_of
 from kite_hft.strategies.base import BaseStrategy
 from kite_hft.strategies.registry import UnknownStrategy, strategy_class
+from kite_hft.verify.brokers.choosing import add_broker
 from kite_hft.verify.campaign import show_progress
 from kite_hft.verify.days.rehearsal import Outcome, Rehearsal, Scenario, scenarios
 
@@ -38,6 +42,7 @@ TICK_S: Final = 15.0
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m kite_hft.verify rules", description=__doc__)
     made.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_broker(made)
     made.add_argument("--date", type=dt.date.fromisoformat, default=DAY, help=f"the day (default {DAY})")
     made.add_argument("--strategy", default="", help="a strategy of form A; default: the demo's")
     made.add_argument("--config", type=Path, help="a configuration: its first strategy and its parameters")
@@ -55,13 +60,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         wanted = [s for s in scenarios(options.date) if options.only.lower() in s.name.lower()]
         if not wanted:
             raise ValueError(f"no scenario has {options.only!r} in its name")
-        found = run(wanted, make, options.seed, options.tick_s)
+        found = run(wanted, make, options.seed, options.tick_s, side_of(options.broker))
     except (SettingsError, UnknownStrategy, CalendarError, ValueError) as error:
         print(f"verify rules: {error}", file=sys.stderr)
         return 2
     print(table(found), file=sys.stderr)
     strategy = options.strategy or (str(options.config) if options.config else "kalman_simple of the demo")
-    print(json.dumps({"campaign": "rules", "date": str(options.date), "strategy": strategy, **found}))
+    words = {"campaign": "rules", "broker": options.broker, "date": str(options.date), "strategy": strategy}
+    print(json.dumps(words | found))
     return int(not found["ok"])
 
 
@@ -88,14 +94,15 @@ def maker(strategy: str, config: Path | None) -> Callable[[], BaseStrategy]:
 
 
 def run(
-    wanted: Sequence[Scenario], make: Callable[[], BaseStrategy], seed: int, tick_s: float = TICK_S
-) -> dict[str, Any]:
+    wanted: Sequence[Scenario], make: Callable[[], BaseStrategy], seed: int, tick_s: float = TICK_S,
+    broker: BrokerSide = KITE_SIDE,
+) -> dict[str, Any]:  # fmt: skip
     """All rehearsals. ok: with the engine no order that it let out was refused for a law of the day, and
     nothing was penalised that a live line could have avoided."""
     began, done, told = time.monotonic(), 0, []
     for scenario in wanted:
         for blind in (False, True):
-            outcome = Rehearsal(scenario, make, seed, tick_s, blind=blind).run()
+            outcome = Rehearsal(scenario, make, seed, tick_s, blind=blind, broker=broker).run()
             told.append(_words(scenario, outcome, blind=blind))
             done += 1
             show_progress(done, 2 * len(wanted), f"{time.monotonic() - began:.0f} s")
@@ -117,6 +124,7 @@ def _words(scenario: Scenario, outcome: Outcome, *, blind: bool) -> dict[str, An
         kind: round(sum(r.paise for r in outcome.rows if r.kind == kind) / 100, 2)
         for kind in ("refused", "stranded", "penalised")
     }
+    sums["charges"] = round(outcome.charges_paise / 100, 2)
     return {
         "scenario": scenario.name, "day": str(scenario.day), "blind": blind, "note": scenario.note,
         "avoidable": scenario.name not in UNAVOIDABLE, "orders": outcome.orders, "filled": outcome.filled,
@@ -130,7 +138,8 @@ def table(found: dict[str, Any]) -> str:
     for day in found["days"]:
         how = "blind" if day["blind"] else "with the engine"
         lines.append(
-            f"\n{day['scenario']} ({day['day']}), {how}: {day['orders']} orders, {day['filled']} filled"
+            f"\n{day['scenario']} ({day['day']}), {how}: {day['orders']} orders, {day['filled']} filled, "
+            f"charges Rs {day['rupees']['charges']:,.2f}"
         )
         if day["note"] and not day["blind"]:
             lines.append(f"  {day['note']}")

@@ -14,24 +14,23 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from kite_hft.brokers.kite.rest import KITE
 from kite_hft.clock import ManualClock
 from kite_hft.layout import INTENT, TICK, IntentKind, OrderType, Product, Side, Validity
 from kite_hft.memory.journal import Kind, Record
+from kite_hft.sim.brokers.kite import KITE_SIDE
+from kite_hft.sim.brokers.side import BrokerSide
 from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.exchange.orders import Order as SimOrder
 from kite_hft.sim.exchange.rules import ExchangeParams
-from kite_hft.sim.kite.api import KiteApi
-from kite_hft.sim.kite.quota import RateLimits
 from kite_hft.sim.market.universe import default_instruments
 from kite_hft.stages.orders import Orders
-from kite_hft.trading.broker import HttpRequest, Limits
+from kite_hft.trading.broker import Limits, OrderRequest
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.units import NS_PER_S
-from kite_hft.verify.desk.line import CREDENTIALS, Line
+from kite_hft.verify.desk.line import Line
 
 START_REAL_NS: Final = 1_795_150_800 * NS_PER_S  # 2026-11-20 10:30 IST
 START_MONO_NS: Final = 10**12
@@ -118,7 +117,8 @@ class Bench:
     limits: Limits
     seed: int
     keep_tags: bool = True
-    quota: RateLimits | None = None  # of the API; None: the broker's own
+    unlimited: bool = False  # the API counts nothing
+    broker: BrokerSide = KITE_SIDE
     clock: ManualClock = field(default_factory=lambda: ManualClock(START_MONO_NS, START_REAL_NS))
 
     instruments: InstrumentTable = field(init=False)
@@ -128,12 +128,13 @@ class Bench:
     tradable: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.instruments, base_px = _universe()
+        whole, base_px = _universe()
+        self.instruments = self.broker.table(whole)
         self.prices = Prices(self.clock, [int(px) for px in base_px])
-        params = ExchangeParams(keep_tags=self.keep_tags, orders_per_day=0)
+        params = self.broker.params(ExchangeParams(keep_tags=self.keep_tags, orders_per_day=0))
         self.exchange = Exchange(self.instruments, CASH_PAISE, self.seed, params)
-        api = KiteApi(self.exchange, self.instruments, CREDENTIALS, self.quota)
-        self.line = Line(self.exchange, api, self.clock, self.seed)
+        api = self.broker.make_api(self.exchange, self.unlimited)
+        self.line = Line(self.broker, api, self.clock, self.seed)
         self.tradable = [row.slot for row in self.instruments if row.kind == "EQ" and not row.is_index]
         self.tick(range(len(self.instruments)))
 
@@ -148,19 +149,15 @@ class Bench:
             tick["bid_qty"] = tick["ask_qty"] = 10**6
             tick["bid_orders"] = tick["ask_orders"] = 100
             tick["volume"] = (self.clock.mono - START_MONO_NS) // 10**6 + 10**6
-        self.exchange.on_ticks(ticks, self.clock.real)
+        self.broker.take(self.line.api, ticks, self.clock.real)
 
-    def by_hand(self, slot: int, side: Side, quantity: int, px: int, **words: str) -> str:
-        """An order that somebody else places on the account; its id."""
-        row = self.instruments[slot]
-        fields = {
-            "exchange": row.exchange, "tradingsymbol": row.symbol, "transaction_type": side.name,
-            "quantity": str(quantity), "product": "MIS", "order_type": "LIMIT", "validity": "DAY",
-            "price": f"{px / row.scale:.2f}", **words,
-        }  # fmt: skip
-        body = "&".join(f"{key}={value}" for key, value in fields.items()).encode()
-        answer = self.line._ask(HttpRequest("POST", "/orders/regular", body))
-        return str(json.loads(answer.body)["data"]["order_id"])
+    def by_hand(
+        self, slot: int, side: Side, quantity: int, px: int, *, tag: str = "", product: Product = Product.MIS
+    ) -> str:
+        """An order that somebody else places on the account; its id. Raises KeyError: it was refused."""
+        words = (self.instruments[slot], side, OrderType.LIMIT, product, Validity.DAY, quantity, px)
+        answer = self.line.ask(self.line.broker.place(OrderRequest(*words, tag=tag)))
+        return self.broker.placed_id(json.loads(answer.body))
 
     def order_of(self, order_id: str) -> SimOrder:
         return self.exchange.orders[order_id]
@@ -197,7 +194,7 @@ class Desk:
         self.alerts: list[dict[str, Any]] = []
         words: dict[str, Any] = {
             "instruments": bench.instruments,
-            "broker": KITE,
+            "broker": bench.line.broker,
             "transport": self.line,
             "clock": self.clock,
             "journal": self.journal,

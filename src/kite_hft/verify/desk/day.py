@@ -16,18 +16,22 @@ from typing import Any, Final
 import numpy as np
 
 from kite_hft.clock import ManualClock
-from kite_hft.engine.books import SHELVED, RawBook
-from kite_hft.engine.guard import Guard
-from kite_hft.engine.guard import Limits as GuardLimits
+from kite_hft.engine.orders.books import SHELVED, RawBook
+from kite_hft.engine.watchdog.books import KITE, Reading
+from kite_hft.engine.watchdog.books_upstox import reading_of
+from kite_hft.engine.watchdog.guard import Guard
+from kite_hft.engine.watchdog.guard import Limits as GuardLimits
+from kite_hft.engine.watchdog.plan import called_by
 from kite_hft.layout import TICK, Severity, Side
 from kite_hft.memory.journal import Record
 from kite_hft.sessions import Phases, ist_midnight_ns, ist_text, seconds_of_day
+from kite_hft.sim.brokers.side import Update
 from kite_hft.sim.exchange.defaults import default_calendar, default_market_rules
 from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.exchange.rules import ExchangeParams
-from kite_hft.sim.kite.api import KiteApi
 from kite_hft.sim.market.universe import default_instruments
 from kite_hft.trading.broker import HttpRequest, HttpResponse, Limits, TransportError
+from kite_hft.trading.costs import Schedule
 from kite_hft.trading.exits.protection import Facts as Protection
 from kite_hft.trading.gate.facts import DayRules, Facts
 from kite_hft.trading.instruments import Instrument, InstrumentTable
@@ -44,7 +48,7 @@ from kite_hft.verify.desk.bench import (
     MemoryJournal,
     Prices,
 )
-from kite_hft.verify.desk.line import CREDENTIALS, FINE, Line, Strike
+from kite_hft.verify.desk.line import FINE, Line, Strike
 
 COUNT: Final = 60  # instruments: with one of CDS and one of MCX
 DEAD: Final = {
@@ -73,9 +77,9 @@ class DeadLine(Line):
     def dead(self) -> bool:
         return self.from_ns <= self.clock.mono < self.until_ns
 
-    def _tell(self, row: dict[str, Any]) -> None:
+    def _tell(self, update: Update) -> None:
         if not self.dead:
-            super()._tell(row)
+            super()._tell(update)
 
     def _read(self, request_id: int, request: HttpRequest) -> None:
         if not self.dead or self.how == "gateway":
@@ -128,21 +132,25 @@ class DayBench(Bench):
         if self.expiry:
             rows = (replace(row, expiry=self.expiry if row.expiry else "") for row in self.instruments)
             self.instruments = InstrumentTable(tuple(rows))
+        self.instruments = self.broker.table(self.instruments)
         self.prices = Prices(self.clock, [int(px) for px in base_px])
         self.closes, self.told = list(self.prices.last), []
-        self.rules = default_market_rules(self.day)
+        self.rules = default_market_rules(self.day, self.broker.name)
         calendar = self.calendar if self.calendar is not None else default_calendar()
         params = ExchangeParams(
             keep_tags=self.keep_tags, orders_per_day=0, hours="exchange", market=self.rules, calendar=calendar
         )
         if not self.squares_off:
             params = replace(params, market=replace(self.rules, square_offs=()))
-        self.exchange = Exchange(self.instruments, CASH_PAISE, self.seed, params)
-        api = KiteApi(self.exchange, self.instruments, CREDENTIALS, self.quota)
-        self.line = DeadLine(self.exchange, api, self.clock, self.seed)
+        self.exchange = Exchange(self.instruments, CASH_PAISE, self.seed, self.broker.params(params))
+        api = self.broker.make_api(self.exchange, self.unlimited)
+        self.line = DeadLine(self.broker, api, self.clock, self.seed)
         self.phases = Phases(calendar, self.seed)
         self.tradable = [row.slot for row in self.instruments if not row.is_index]
-        self.guard = Guard(GuardLimits(blind_ns=60 * NS_PER_S), self._protection(), self.clock.mono)
+        self.guard = Guard(
+            GuardLimits(blind_ns=60 * NS_PER_S), self._protection(), self.clock.mono,
+            self.reading(),
+        )  # fmt: skip
         self.tick(range(len(self.instruments)))
 
     # The market
@@ -159,7 +167,7 @@ class DayBench(Bench):
             tick["bid_qty"] = tick["ask_qty"] = 10**6
             tick["bid_orders"] = tick["ask_orders"] = 100
             tick["volume"] = (self.clock.mono - START_MONO_NS) // 10**6 + 10**6
-        self.exchange.on_ticks(ticks, self.clock.real)
+        self.broker.take(self.line.api, ticks, self.clock.real)
 
     def lock(self, slot: int, side: str) -> None:
         """The price stands at the "upper" or "lower" circuit from now on."""
@@ -199,6 +207,12 @@ class DayBench(Bench):
             10 * NS_PER_S,
         )
 
+    def reading(self) -> Reading:
+        """How the watchdog reads the books of this broker."""
+        if self.broker.name == "kite":
+            return KITE
+        return reading_of(called_by(self.instruments))
+
     def keep_alert(self, fields: dict[str, Any]) -> None:
         """One alert of the stage or the watchdog."""
         code, key, text = str(fields["code"]), str(fields["key"]), str(fields["text"])
@@ -226,8 +240,10 @@ def desk_of(
     history: Sequence[Record] = (),
     restarted: bool = False,
     more: Mapping[str, Any] | None = None,
+    charges: Schedule | None = None,
 ) -> Desk:
-    """A process of the order stage, under the day's rules. more: other fields of Ports."""
+    """A process of the order stage, under the day's rules. more: other fields of Ports. charges: what
+    orders cost; None: nothing."""
     risk = replace(LIMITS, stale_tick_s=10.0**9)
     ports: dict[str, Any] = {
         "alert": bench.keep_alert,
@@ -236,7 +252,9 @@ def desk_of(
         **(more or {}),
     }
     journal = MemoryJournal(list(history))
-    config = OrdersConfig(limits, risk, reject_storm=10**6, stale_position_s=10.0**6, entry_wait_s=30.0)
+    config = OrdersConfig(
+        limits, risk, reject_storm=10**6, stale_position_s=10.0**6, entry_wait_s=30.0, charges=charges
+    )
     return Desk(bench, history=history, journal=journal, restarted=restarted, config=config, ports=ports)
 
 

@@ -12,20 +12,17 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import parse_qs
 
 import numpy as np
 import numpy.typing as npt
 
 from kite_hft.clock import ManualClock
 from kite_hft.layout import TEXT, Side
+from kite_hft.sim.brokers.side import PLACE, TOKEN, Api, BrokerSide, Call, Update
 from kite_hft.sim.exchange.exchange import Exchange
-from kite_hft.sim.kite.api import Credentials, KiteApi
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.units import NS_PER_S
 
-CREDENTIALS: Final = Credentials("bench", "secret", "token")
-HEADERS: Final = {"authorization": f"token {CREDENTIALS.api_key}:{CREDENTIALS.access_token}"}
 Rows = npt.NDArray[np.void]
 
 
@@ -58,33 +55,20 @@ class Strike:
     sent: bool = True
 
 
-def _error(status: int, kind: str, message: str) -> tuple[int, bytes]:
-    body = {"status": "error", "error_type": kind, "message": message, "data": None}
-    return status, json.dumps(body).encode()
-
-
-_TIMED_OUT: Final = _error(
-    400, "OrderException", "Order request timed out. Please check the order book and confirm before placing"
-)
-AMBIGUOUS: Final[tuple[Strike, ...]] = tuple(
-    Strike(f"{name}{'' if done else ', not done'}", done, answer, wait_ns)
-    for done in (True, False)
-    for name, answer, wait_ns in (
+def ambiguous_of(side: BrokerSide) -> tuple[Strike, ...]:
+    """Answers to a placement that prove nothing, each with and without an order behind it."""
+    plain: tuple[tuple[str, tuple[int, bytes] | str, int], ...] = (
         ("accept then drop", "", 0),
         ("time-out", "", 7 * NS_PER_S),
-        ("503", (503, b""), 0),
-        ("504", _error(504, "DataException", "Gateway timed out."), 2 * NS_PER_S),
-        ("502", _error(502, "DataException", "not understood"), 0),
-        ("500 of HTML", (500, b"<html>oops</html>"), 0),
-        ("400 timed out", _TIMED_OUT, NS_PER_S),
-        ("200 without an id", (200, b'{"status":"success","data":{}}'), 0),
-        ("200 cut off", (200, b'{"status":"success","data":{"order_'), 0),
-        ("200 of garbage", (200, b"\x00\xff\xfe<>"), 0),
-        ("error of an unknown type", _error(400, "GeneralException", "something went wrong"), 0),
-        ("404 to a new order", _error(404, "OrderException", "no such route"), 0),
+        *side.ambiguous,
     )
-)
-"""Answers to a placement that prove nothing, each with and without an order behind it."""
+    return tuple(
+        Strike(f"{name}{'' if done else ', not done'}", done, answer, wait_ns)
+        for done in (True, False)
+        for name, answer, wait_ns in plain
+    )
+
+
 UNSENT: Final = Strike("not sent", done=False, answer="", sent=False)
 SLOW: Final = Strike("slow", wait_ns=3 * NS_PER_S)
 FINE: Final = Strike("fine")
@@ -98,8 +82,11 @@ class Line:
     that left, in order.
     """
 
-    def __init__(self, exchange: Exchange, api: KiteApi, clock: ManualClock, seed: int) -> None:
-        self.exchange, self.api, self.clock = exchange, api, clock
+    def __init__(self, side: BrokerSide, api: Api, clock: ManualClock, seed: int) -> None:
+        self.side, self.api, self.clock = side, api, clock
+        self.exchange: Exchange = api.exchange
+        self.broker = side.broker(self.exchange.instruments)
+        self.ambiguous = ambiguous_of(side)
         self.random = random.Random(seed)
         self.strike: Callable[[HttpRequest], Strike] = lambda request: FINE
         self.lag: Callable[[], int] = lambda: 0
@@ -133,8 +120,8 @@ class Line:
         while self._due and self._due[0][0] <= self.clock.mono:
             heapq.heappop(self._due)[2]()
         self.exchange.step(self.clock.real)
-        for row in self.exchange.drain_updates():
-            self._tell(row)
+        for update in self.side.updates(self.api):
+            self._tell(update)
 
     def dead_process(self) -> None:
         """The process is gone: answers and updates on their way find nobody."""
@@ -144,16 +131,15 @@ class Line:
 
     # Updates
 
-    def _tell(self, row: dict[str, Any]) -> None:
-        frame = self.api.update_frame(row)
-        at_ns = max(self.clock.mono, self.shown_ns.get(row["order_id"], 0))
+    def _tell(self, update: Update) -> None:
+        at_ns = max(self.clock.mono, self.shown_ns.get(update.order_id, 0))
         chance = self.random.random() if self.spoil_updates else 1.0
         if chance < 0.3:
             return
         if chance < 0.5:
             at_ns += self.random.randrange(20 * NS_PER_S)  # late, and behind those that follow it
         for _ in range(1 + (0.5 <= chance < 0.65)):
-            self.at(at_ns, lambda: self.texts.frames.append(frame))
+            self.at(at_ns, lambda: self.texts.frames.append(update.frame))
 
     # Transport
 
@@ -163,12 +149,11 @@ class Line:
         if request.method == "GET":
             self.at(self.clock.mono + delay_ns, lambda: self._read(request_id, request))
             return
-        strike = self.strike(request)
+        strike, call = self.strike(request), self.read(request)
         ids: list[str] = []
-        if request.method == "POST":
-            tag = form(request).get("tag", "")
-            self.placed.append((tag, ids))
-            self.struck[tag] = strike
+        if call.kind == PLACE:
+            self.placed.append((call.tag, ids))
+            self.struck[call.tag] = strike
         arrives_ns = self.clock.mono + delay_ns
         if strike.done:
             self.at(arrives_ns, lambda: self._do(request_id, request, strike, ids))
@@ -176,9 +161,9 @@ class Line:
             self._back(arrives_ns + strike.wait_ns, request_id, self._spoiled(strike, None))
 
     def _do(self, request_id: int, request: HttpRequest, strike: Strike, ids: list[str]) -> None:
-        answer = self._ask(request)
-        if request.method == "POST" and answer.status == 200:
-            ids.append(json.loads(answer.body)["data"]["order_id"])
+        answer = self.ask(request)
+        if self.read(request).kind == PLACE and answer.status == 200:
+            ids.append(self.side.placed_id(json.loads(answer.body)))
             self.shown_ns[ids[0]] = self.clock.mono + self.lag()
         self._back(self.clock.mono + strike.wait_ns, request_id, self._spoiled(strike, answer))
 
@@ -196,10 +181,13 @@ class Line:
         ready, self._ready = self._ready, []
         return ready
 
-    def _ask(self, request: HttpRequest) -> HttpResponse:
-        path, _, query = request.path.partition("?")
-        pairs = [tuple(pair.split("=", 1)) for pair in query.split("&") if pair]
-        answer = self.api.handle(request.method, path, pairs, HEADERS, request.body, self.clock.real)  # type: ignore[arg-type]
+    def read(self, request: HttpRequest) -> Call:
+        """What a request asks for."""
+        return self.side.read(request, self.exchange.instruments)
+
+    def ask(self, request: HttpRequest) -> HttpResponse:
+        """The broker's answer, at once."""
+        answer = self.side.ask(self.api, self.broker, request, TOKEN, self.clock.real)
         return HttpResponse(answer.status, answer.body)
 
     def _read(self, request_id: int, request: HttpRequest) -> None:
@@ -210,7 +198,7 @@ class Line:
             result = bad if isinstance(bad, HttpResponse) else TransportError("timed out", sent=True)
             self._ready.append((request_id, result))
             return
-        answer = self._ask(request)
+        answer = self.ask(request)
         if answer.status == 200:
             answer = HttpResponse(200, self._hidden(request.path, answer.body))
         self._ready.append((request_id, answer))
@@ -218,26 +206,22 @@ class Line:
     def _hidden(self, path: str, body: bytes) -> bytes:
         """A book without the orders that it does not show yet."""
         hidden = {order_id for order_id, at_ns in self.shown_ns.items() if at_ns > self.clock.mono}
-        if not hidden or path not in ("/orders", "/trades", "/portfolio/positions"):
+        side = self.side
+        if not hidden or path not in (side.orders_path, side.trades_path, side.positions_path):
             return body
         told = json.loads(body)
-        if path != "/portfolio/positions":
+        if path != side.positions_path:
             told["data"] = [row for row in told["data"] if row["order_id"] not in hidden]
         elif self.positions_lag:
-            for row in told["data"]["net"]:
+            for row in side.position_rows(told):
                 row["quantity"] -= self._filled(hidden, row)
         return json.dumps(told).encode()
 
     def _filled(self, hidden: Iterable[str], row: dict[str, Any]) -> int:
         orders = (self.exchange.orders[order_id] for order_id in hidden)
+        where = self.side.position_of(row, self.exchange.instruments)
         return sum(
             order.now.filled * (1 if order.request.side == Side.BUY else -1)
             for order in orders
-            if (order.request.instrument.token, order.request.product.name)
-            == (row["instrument_token"], row["product"])
+            if (order.slot, int(order.request.product)) == where
         )
-
-
-def form(request: HttpRequest) -> dict[str, str]:
-    """The fields of a form."""
-    return {key: values[0] for key, values in parse_qs(request.body.decode()).items()}

@@ -27,9 +27,12 @@ from typing import Any, Final
 
 import psutil
 
-from kite_hft.net.http import fetch
+from kite_hft.sim.brokers.table import side_of
 from kite_hft.sim.market.universe import default_instruments
-from kite_hft.verify.campaign import FACTS, CampaignError
+from kite_hft.verify.brokers.choosing import add_broker
+from kite_hft.verify.brokers.running import addressed, facts_of
+from kite_hft.verify.brokers.told import account_of
+from kite_hft.verify.campaign import CampaignError
 from kite_hft.verify.engine.supervise_meter import Meter, alive, compare
 
 ACCOUNT: Final = "VERIFYSUPERVISE"
@@ -39,6 +42,14 @@ GONE_S: Final = 15.0
 HUNG_S: Final = 2.0
 PROBED: Final = 8
 GROUPS: Final = ("feed", "compute", "orders", "recorder")
+UPDATES: Final = "updates"
+"""One more group, where order updates come by a websocket of their own."""
+INSTRUMENTS: Final = {"kite": 9000, "upstox": 4000}
+"""As many as the broker's connections carry in mode full."""
+TRADE: Final = 10
+"""One of so many orders is filled."""
+ACTS_PER_S: Final = {"kite": 3.0, "upstox": 2.0}
+"""Orders and cancels: Kite's limit of a minute allows so many; Upstox's of half an hour for 13 minutes."""
 LEAKED_FDS_MAX: Final = 4
 LEAKED_RSS_MAX: Final = 32 << 20
 
@@ -82,7 +93,8 @@ class Campaign:
     def strike_all(self, meter: Meter, chance: random.Random) -> None:
         """Kill or freeze `kills` processes, each group equally often."""
         number = signal.SIGSTOP if self.options.hang else signal.SIGKILL
-        groups = [GROUPS[n % len(GROUPS)] for n in range(self.options.kills)]
+        every = (UPDATES, *GROUPS) if self.options.broker == "upstox" else GROUPS
+        groups = [every[n % len(every)] for n in range(self.options.kills)]
         chance.shuffle(groups)
         self.footprints.append(meter.footprint())
         limit_s = self.options.within + (HUNG_S if self.options.hang else 0.0)
@@ -123,9 +135,11 @@ class Campaign:
 
     def account(self) -> dict[str, Any]:
         """The broker's orders against the journals of all runs."""
-        told = json.loads(fetch(f"{self.api}/_sim/account")[1])
+        broker = self.options.broker
+        table, _ = default_instruments(self.options.instruments, self.options.seed)
+        told = account_of(side_of(broker), self.api, table)
         ours = [order for order in told["orders"] if order["tags"]]
-        journals = sorted(self.folder.glob(f"kite_hft/kite-{ACCOUNT}/*/*/journal.bin"))
+        journals = sorted(self.folder.glob(f"kite_hft/{broker}-{ACCOUNT}/*/*/journal.bin"))
         found = compare(ours, [path for path in journals if not path.parent.is_symlink()])
         for name in ("lost", "doubled", "unexplained"):
             if found[name]:
@@ -145,7 +159,6 @@ def end(engine: subprocess.Popen[bytes]) -> int:
 
 def configuration(options: argparse.Namespace, told: dict[str, str]) -> dict[str, Any]:
     """The engine's configuration: every process of its own, the probe beside a compiled strategy."""
-    keys, names = ("ws_url", "api_url", "api_key", "access_token"), ("ws", "api", "api_key", "access_token")
     table, _ = default_instruments(options.instruments, options.seed)
     shares = [i.key for i in table if i.exchange == "NSE" and i.kind == "EQ" and not i.is_index]
     probe: dict[str, Any] = {
@@ -153,19 +166,19 @@ def configuration(options: argparse.Namespace, told: dict[str, str]) -> dict[str
         "form": "A",
         "instruments": shares[:PROBED],
     }
-    # Ticks of the probed shares per second / 3: orders that the broker's limits per minute allow.
-    probe["params"] = {"every": max(1, round(PROBED * options.rate / 3.0))}
+    every = round(PROBED * options.rate / ACTS_PER_S[options.broker])  # in ticks of the probed shares
+    probe["params"] = {"every": max(1, every), "trade": TRADE}
     compiled = {"name": "kalman_simple", "form": "B", "copies": "per_connection",
                 "params": {"threshold": 0.5}}  # fmt: skip
     return {
         "mode": "sim",
         "account": ACCOUNT,
-        "kite": {key: told[name] for key, name in zip(keys, names, strict=True)},
+        **addressed(options.broker, told),
         "datafeed": {"store_ticks": True},
         "strategies": [probe, compiled],
         "trading": {
             "date": "2026-11-20",
-            **FACTS,
+            **facts_of(options.broker),
             "absence_horizon_s": 5.0,
         },
         "performance": {"packing": "separate", "ring_buffer_size": 200_000},
@@ -175,8 +188,8 @@ def configuration(options: argparse.Namespace, told: dict[str, str]) -> dict[str
 
 
 def simulator_command(options: argparse.Namespace) -> list[str]:
-    command = [sys.executable, "-m", "kite_hft.sim", "--broker", "kite", "--port", "0", "--die-with-parent"]
-    command += ["--instruments", str(options.instruments), "--rate", str(options.rate)]
+    command = [sys.executable, "-m", "kite_hft.sim", "--broker", options.broker, "--port", "0"]
+    command += ["--die-with-parent", "--instruments", str(options.instruments), "--rate", str(options.rate)]
     command += ["--packets-per-frame", "30", "--seed", str(options.seed), "--cash", "50000000"]
     return [*command, "--exchange-time", "2026-11-20T10:00:00", "--start-when-subscribed"]
 
@@ -242,10 +255,11 @@ def told_so_far(campaign: Campaign | None) -> dict[str, Any]:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m kite_hft.verify supervise", description=__doc__)
+    add_broker(made)
     made.add_argument("--kills", type=int, default=12, help="of feeds, workers, orders, recorder (12)")
     made.add_argument("--supervisor-kills", type=int, default=3, metavar="N", help="of the supervisor (3)")
     made.add_argument("--hang", action="store_true", help="freeze (SIGSTOP) instead of kill")
-    made.add_argument("--instruments", type=int, default=9000)
+    made.add_argument("--instruments", type=int, help="default: as many as the broker's connections carry")
     made.add_argument("--rate", type=float, default=2.0, help="ticks per second and instrument (2)")
     made.add_argument("--within", type=float, default=2.0, help="seconds to the first piece of work (2)")
     made.add_argument("--seed", type=int, default=1, help="of the market, and of who is struck when")
@@ -256,6 +270,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Run the campaign; 0 when everybody was back in time and no order was lost or doubled."""
     options = parser().parse_args(argv)
+    options.instruments = options.instruments or INSTRUMENTS[options.broker]
     with tempfile.TemporaryDirectory(prefix="kite_hft-supervise-") as scratch:
         folder = (options.keep or Path(scratch)).resolve()
         folder.mkdir(parents=True, exist_ok=True)

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import psutil
 
-from kite_hft.engine.control import ControlError, ask
-from kite_hft.engine.report import Readings
-from kite_hft.engine.runs import RunNote, running
+from kite_hft.engine.processes.control import ControlError, ask
+from kite_hft.engine.runs.report import Readings
+from kite_hft.engine.runs.runs import RunNote, running
 from kite_hft.memory.journal import Kind, scan
 from kite_hft.verify.campaign import CampaignError
 
@@ -127,6 +127,10 @@ class Meter:
                 return bool(replayed) and counters["computed"] > replayed[0]
 
             return on_its_own
+        if stage == "updates":
+            updates = max(self.readings.of_stage("feed"), key=lambda found: int(found.rpartition("-")[2]))
+            heard = one(updates)["texts"]
+            return lambda: one(updates)["texts"] > heard
         segment = f"counters-{stage}"
         counter = {"orders": "accepted", "recorder": "rows"}[stage]
         before = one(segment)[counter]

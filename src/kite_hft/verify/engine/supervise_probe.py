@@ -27,13 +27,14 @@ ENDED = {
 
 
 class Probe(BaseStrategy):
-    """Form A. below: share of the price that its purchases stand under the market."""
+    """Form A. below: share of the price that its purchases stand under the market. trade: one of so many is
+    filled at once, else orders without a trade come to be conduct that is stopped; 0: none."""
 
     name = "probe"
 
-    def __init__(self, every: int = 8, most: int = 8, below: float = 0.02) -> None:
-        self._every, self._most, self._below = every, most, below
-        self._ticks = 0
+    def __init__(self, every: int = 8, most: int = 8, below: float = 0.02, trade: int = 0) -> None:
+        self._every, self._most, self._below, self._trade = every, most, below, trade
+        self._ticks = self._placed = 0
         self._working: dict[int, int] = {}  # order -> slot, oldest first
 
     def on_tick(self, tick: TickView) -> None:
@@ -45,7 +46,9 @@ class Probe(BaseStrategy):
             self._working[order] = self._working.pop(order)  # to the end: the next one comes first then
             self.cancel_order(order, slot)
             return
-        price = round(tick.last_price * (1.0 - self._below), 0)
+        self._placed += 1
+        filled = bool(self._trade) and self._placed % self._trade == 0
+        price = round(tick.last_price * (1.005 if filled else 1.0 - self._below), 0)
         placed = self.place_order("BUY", tick.instrument_token, 1, "LIMIT", "CNC", price, slot=tick.slot)
         if placed:
             self._working[placed.order_id] = tick.slot
@@ -58,8 +61,8 @@ class Probe(BaseStrategy):
             self._working.setdefault(number, int(event["slot"]))
 
     def save(self) -> bytes:
-        return json.dumps([self._ticks, list(self._working.items())]).encode()
+        return json.dumps([self._ticks, self._placed, list(self._working.items())]).encode()
 
     def restore(self, saved: bytes) -> None:
-        self._ticks, working = json.loads(saved)
+        self._ticks, self._placed, working = json.loads(saved)
         self._working = {int(order): int(slot) for order, slot in working}

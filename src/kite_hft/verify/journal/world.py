@@ -241,11 +241,11 @@ class Tap:
         self.intents: dict[str, int] = {}  # tag -> seq
 
     def append(self, kind: Kind, time_ns: int, payload: bytes) -> int:
-        seq = self.writer.append(kind, time_ns, payload)
+        seq: int = self.writer.append(kind, time_ns, payload)
         self.handed.append((kind.name, time_ns, bytes(payload)))
         if kind is Kind.INTENT:
             self.intents[json.loads(payload)["tag"]] = seq
-        return seq
+        return int(seq)
 
 
 class World:

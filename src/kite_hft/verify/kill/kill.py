@@ -21,9 +21,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-from kite_hft.brokers.limits import limits_from_mapping
-from kite_hft.settings import load_yaml
-from kite_hft.verify.campaign import KITE_RULES, show_progress
+from kite_hft.sim.brokers.table import side_of
+from kite_hft.verify.brokers.choosing import add_broker, limits_of
+from kite_hft.verify.campaign import show_progress
 from kite_hft.verify.kill.virtual import run_trial
 
 SHOWN: Final = 5
@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m kite_hft.verify kill", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
+    add_broker(made)
     made.add_argument("--trials", type=int, default=1000, help="in virtual time (default 1000)")
     made.add_argument("--seed", type=int, default=1, help="of the first trial; each has the next one")
     made.add_argument("--real", type=int, default=0, metavar="N", help="kills of a real engine (default 0)")
@@ -44,12 +45,13 @@ def parser() -> argparse.ArgumentParser:
 
 def virtual(options: argparse.Namespace) -> dict[str, Any]:
     """All trials; sums, and what is wrong with the seed that replays it."""
-    limits = limits_from_mapping(load_yaml(KITE_RULES))
+    side = side_of(options.broker)
+    limits = limits_of(side)
     ways, conditions, sums = Counter[str](), Counter[str](), Counter[str]()
     slowest, wrong = 0.0, []
     with tempfile.TemporaryDirectory(prefix="kite_hft-kill-") as scratch:
         for seed in range(options.seed, options.seed + options.trials):
-            found = run_trial(seed, limits, Path(scratch))
+            found = run_trial(seed, limits, Path(scratch), side)
             ways[found["way"]] += 1
             conditions.update(found["conditions"])
             sums.update({name: found.get(name, 0) for name in SUMS})
@@ -69,7 +71,7 @@ SUMS: Final = ("orders_before", "opening_after", "reducing_after", "cancelled")
 def main(argv: list[str]) -> int:
     """Run the campaign; 0 when nothing was wrong."""
     options = parser().parse_args(argv)
-    result: dict[str, Any] = {"campaign": "kill"}
+    result: dict[str, Any] = {"campaign": "kill", "broker": options.broker}
     if options.trials:
         result["virtual"] = virtual(options)
     if options.real:
@@ -81,7 +83,7 @@ def main(argv: list[str]) -> int:
     result["ok"] = not failed
     if failed:
         first = next((row["seed"] for row in result.get("virtual", {}).get("wrong", [])), None)
-        words = ["--trials", "1", "--seed", str(first)] if first is not None else argv
+        words = ["--broker", options.broker, "--trials", "1", "--seed", str(first)] if first else argv
         result["replay"] = shlex.join(["python", "-m", "kite_hft.verify", "kill", *words])
         for part in parts:
             part["wrong"], part["wrong_count"] = part["wrong"][:SHOWN], len(part["wrong"])

@@ -23,9 +23,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from kite_hft.engine.latch import NAME, read_latch
-from kite_hft.net.http import fetch
-from kite_hft.verify.campaign import FACTS, CampaignError, show_progress
+from kite_hft.engine.orders.latch import NAME, read_latch
+from kite_hft.sim.brokers.side import BrokerSide
+from kite_hft.sim.brokers.table import side_of
+from kite_hft.sim.market.universe import default_instruments
+from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.verify.brokers.running import addressed, facts_of
+from kite_hft.verify.brokers.told import ENDED, account_of, order_calls
+from kite_hft.verify.campaign import CampaignError, show_progress
 from kite_hft.verify.engine.supervise_meter import Meter
 
 ACCOUNT: Final = f"VERIFYKILL{os.getpid()}"
@@ -34,6 +39,7 @@ START_S: Final = 120.0
 WATCHED_S: Final = 0.6
 FLOOD_S: Final = 0.15
 RESTART_EVERY: Final = 10
+INSTRUMENTS: Final = 20
 
 
 @dataclass(slots=True)
@@ -46,6 +52,8 @@ class Bench:
     engine: subprocess.Popen[bytes]
     meter: Meter
     chance: random.Random
+    broker: BrokerSide
+    table: InstrumentTable  # the simulator's
     latencies_ms: list[float] = field(default_factory=list)
     ways: Counter[str] = field(default_factory=Counter)
     cancels_s: list[float] = field(default_factory=list)
@@ -62,8 +70,7 @@ class Bench:
 
     def requests(self) -> list[dict[str, Any]]:
         """The simulator's log of order calls, oldest first."""
-        found: list[dict[str, Any]] = json.loads(fetch(f"{self.api}/_sim/requests")[1])["requests"]
-        return [row for row in found if row["path"].startswith("/orders/")]
+        return order_calls(self.broker, self.api)
 
     def kite_hft(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """One call of the console command on this engine."""
@@ -150,8 +157,8 @@ class Bench:
 
     def live(self) -> int:
         """Orders that still work at the simulator."""
-        rows = json.loads(fetch(f"{self.api}/_sim/account")[1])["orders"]
-        return sum(1 for row in rows if row["status"] not in ("COMPLETE", "CANCELLED", "REJECTED"))
+        rows = account_of(self.broker, self.api, self.table)["orders"]
+        return sum(1 for row in rows if row["status"] not in ENDED)
 
     def restart(self) -> None:
         """Stop and start the engine while it is killed: it must be killed again, and send nothing."""
@@ -200,15 +207,16 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], Meter]:
     return engine, meter
 
 
-def configuration(told: dict[str, str], folder: Path) -> dict[str, Any]:
+def configuration(
+    side: BrokerSide, told: dict[str, str], table: InstrumentTable, folder: Path
+) -> dict[str, Any]:
     """Two connections, so that the sleeper's worker is not the flood's."""
-    keys, names = ("ws_url", "api_url", "api_key", "access_token"), ("ws", "api", "api_key", "access_token")
     kinds = "kite_hft.verify.kill.probe"
-    shares = [f"NSE:{row}" for row in told["shares"].split(",")]
+    shares = [row.key for row in table if row.exchange == "NSE" and row.kind == "EQ" and not row.is_index]
     return {
         "mode": "sim",
         "account": ACCOUNT,
-        "kite": {key: told[name] for key, name in zip(keys, names, strict=True)},
+        **addressed(side.name, told),
         "datafeed": {"connections": 2},
         "strategies": [
             {"name": f"{kinds}:Flood", "form": "A", "instruments": shares[:4],
@@ -219,7 +227,7 @@ def configuration(told: dict[str, str], folder: Path) -> dict[str, Any]:
                  "max_daily_loss": None, "period_orders": 100_000, "repeats_max": 100_000},
         "trading": {
             "date": "2026-11-20",
-            **FACTS,
+            **facts_of(side.name),
             "absence_horizon_s": 5.0,
         },
         "supervision": {"hung_s": 3600.0},  # the sleeper is to stay hung
@@ -236,9 +244,11 @@ def real(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _real(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "kite_hft.sim", "--broker", "kite", "--port", "0", "--die-with-parent"]
-    command += ["--instruments", "20", "--rate", "2", "--seed", str(options.seed), "--cash", "500000000"]
-    command += ["--exchange-time", "2026-11-20T10:00:00"]
+    side = side_of(options.broker)
+    table, _ = default_instruments(INSTRUMENTS, options.seed)
+    command = [sys.executable, "-m", "kite_hft.sim", "--broker", side.name, "--port", "0"]
+    command += ["--instruments", str(INSTRUMENTS), "--rate", "2", "--seed", str(options.seed)]
+    command += ["--cash", "500000000", "--exchange-time", "2026-11-20T10:00:00", "--die-with-parent"]
     simulator = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     bench: Bench | None = None
     try:
@@ -247,10 +257,11 @@ def _real(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         if not ready.startswith("ready "):
             raise CampaignError("the simulator did not start; what it said stands above")
         told = dict(word.split("=", 1) for word in ready.split()[1:])
-        told["shares"] = ",".join(shares(options.seed))
-        (folder / "config.yaml").write_text(json.dumps(configuration(told, folder)))  # JSON is YAML
+        (folder / "config.yaml").write_text(
+            json.dumps(configuration(side, told, table, folder))
+        )  # JSON is YAML
         engine, meter = start(folder)
-        bench = Bench(options, folder, told["api"], engine, meter, random.Random(options.seed))
+        bench = Bench(options, folder, told["api"], engine, meter, random.Random(options.seed), side, table)
         meter.wait(lambda: meter.active() or engine.poll() is not None, "state ACTIVE", START_S)
         if engine.poll() is not None:
             raise CampaignError(f"the engine ended by itself (exit code {engine.returncode})")
@@ -265,14 +276,6 @@ def _real(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         simulator.terminate()
         simulator.communicate(timeout=30)
     return {"wrong": bench.wrong, **told_so_far(bench)}
-
-
-def shares(seed: int) -> list[str]:
-    """Symbols of tradable shares of the simulator's universe."""
-    from kite_hft.sim.market.universe import default_instruments
-
-    table, _ = default_instruments(20, seed)
-    return [row.symbol for row in table if row.exchange == "NSE" and row.kind == "EQ" and not row.is_index]
 
 
 def told_so_far(bench: Bench | None) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import parse_qs
 
 from kite_hft.clock import Clock
 from kite_hft.layout import OrderType, Product, Side
+from kite_hft.sim.brokers.side import CANCEL, MODIFY, PLACE, Call
 from kite_hft.sim.exchange.orders import NewOrder, Order
 from kite_hft.sim.in_process import InProcessBroker
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
@@ -30,12 +30,11 @@ NO_ANSWER_NS: Final = 7 * S
 
 @dataclass(slots=True)
 class Sent:
-    """One request that left. opens: counted at that moment; None: no order."""
+    """One request that left. call: as the wire has it; opens: counted at that moment; None: no order."""
 
     at_ns: int
-    method: str
-    path: str
-    words: dict[str, str]
+    call: Call
+    words: str
     late: bool
     opens: bool | None = None
 
@@ -64,16 +63,17 @@ class Recorder:
     def submit(self, request_id: int, request: HttpRequest) -> None:
         """Remember, judge, hand on."""
         now_ns = self.clock.mono_ns()
-        words = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
-        row = Sent(now_ns, request.method, request.path, words, bool(self.killed_ns))
-        if row.method in ("POST", "PUT"):
+        call = self.broker.side.read(request, self.broker.exchange.instruments)
+        words = f"{request.method} {request.path} {request.body.decode()}"
+        row = Sent(now_ns, call, words, bool(self.killed_ns))
+        if call.kind in (PLACE, MODIFY):
             row.opens = self._opens(row)
         self.sent.append(row)
         number = self._epoch << 40 | request_id
-        if row.method == "POST" and self.chance.random() < self.swallow:
+        if call.kind == PLACE and self.chance.random() < self.swallow:
             self._lost[number] = now_ns + NO_ANSWER_NS
         self.broker.submit(number, request)
-        if self._calls_left and row.method != "GET":
+        if self._calls_left and call.kind:
             self._calls_left -= 1
             if not self._calls_left:
                 self._at_call()
@@ -126,42 +126,52 @@ class Recorder:
 
     def _opens(self, row: Sent) -> bool:
         """Whether this order, or this change of one, could grow or turn a position."""
-        if row.method == "PUT":
-            target = self.book().get(row.path.rsplit("/", 1)[1])
-            if target is None:
-                return True
-            more = int(row.words.get("quantity", target.now.quantity)) - target.now.quantity
-            return self._beyond(target.request, max(0, more))
-        key = f"{row.words['exchange']}:{row.words['tradingsymbol']}"
-        instrument = self.broker.exchange.instruments.by_key[key]
-        side, product = Side[row.words["transaction_type"]], Product[row.words["product"]]
-        quantity = int(row.words["quantity"])
-        return self._beyond(NewOrder(instrument, side, OrderType.LIMIT, product, quantity), quantity)
+        call = row.call
+        if call.kind == MODIFY:
+            target = self.book().get(call.order_id)
+            if target is None or target.done:
+                return target is None  # the exchange refuses to change what has ended
+            more = max(0, (call.quantity or target.now.quantity) - target.now.quantity)
+            # An exit at another price: entries beside it, on the same side, are no fault of this call.
+            aside = set() if more or target.tag in self._opened() else self._opened()
+            return self._beyond(target.request, more, aside)
+        instrument = self.broker.exchange.instruments[call.slot]
+        words = (instrument, Side(call.side), OrderType.LIMIT, Product(call.product), call.quantity)
+        return self._beyond(NewOrder(*words), call.quantity)
 
-    def _beyond(self, order: NewOrder, more: int) -> bool:
+    def _opened(self) -> set[str]:
+        """Tags of the orders that opened when they left."""
+        return {row.call.tag for row in self.sent if row.call.kind == PLACE and row.opens}
+
+    def _beyond(self, order: NewOrder, more: int, aside: Collection[str] = ()) -> bool:
+        """What works on the order's side, but for the tags `aside`, and `more` exceed what is held."""
         pending = sum(
             other.remaining
             for other in self.book().values()
             if (other.slot, other.request.product, other.request.side)
             == (order.instrument.slot, order.product, order.side)
+            and other.tag not in aside
         )
         return self.held(order) - pending - more < 0
 
     def _learn(self, body: bytes) -> None:
         """Order ids that stand in what the stage is told."""
         try:
-            data = json.loads(body).get("data")
+            told = json.loads(body)
         except ValueError:
             return
+        data = told.get("data", told)  # an update may be the row itself
         for row in data if isinstance(data, list) else [data]:
-            if isinstance(row, dict) and "order_id" in row and "trade_id" not in row:
-                self.known_ns.setdefault(str(row["order_id"]), self.clock.mono_ns())
+            if isinstance(row, dict) and "trade_id" not in row:
+                for order_id in row.get("order_ids") or [row.get("order_id")]:
+                    if order_id:
+                        self.known_ns.setdefault(str(order_id), self.clock.mono_ns())
 
     # The judgement
 
     def posts(self) -> int:
         """Orders that have left so far."""
-        return sum(1 for row in self.sent if row.method == "POST")
+        return sum(1 for row in self.sent if row.call.kind == PLACE)
 
     def opened_since_kill(self) -> list[Sent]:
         """Orders, and changes of orders, that open and left after the latch."""
@@ -170,13 +180,13 @@ class Recorder:
     def judge(self, *, flat: bool) -> dict[str, Any]:
         """Counts, and in `wrong` what must not be. flat: everything was to be closed."""
         wrong = [
-            f"{row.method} {row.path} {(row.at_ns - self.killed_ns) / 1e6:.1f} ms after the kill: {row.words}"
+            f"{(row.at_ns - self.killed_ns) / 1e6:.1f} ms after the kill: {row.words}"
             for row in self.opened_since_kill()
         ]
         cancels = {
-            row.path.rsplit("/", 1)[1]: row.at_ns
+            row.call.order_id: row.at_ns
             for row in reversed(self.sent)
-            if row.method == "DELETE" and row.late
+            if row.call.kind == CANCEL and row.late
         }
         late = self._cancelled_late(cancels)
         wrong += [f"order {order_id}: {words}" for order_id, (_ns, words) in late.items() if words]
@@ -188,7 +198,7 @@ class Recorder:
             held = {slot: p.net for (slot, _product), p in positions.items() if p.net}
             wrong += [f"not flat: {held}"] * bool(held)
         return {
-            "orders_before": sum(1 for row in self.sent if row.method == "POST" and not row.late),
+            "orders_before": sum(1 for row in self.sent if row.call.kind == PLACE and not row.late),
             "opening_after": len(self.opened_since_kill()),
             "reducing_after": sum(1 for row in self.sent if row.late and row.opens is False),
             "cancelled": len(late),
@@ -198,7 +208,7 @@ class Recorder:
 
     def _cancelled_late(self, cancels: dict[str, int]) -> dict[str, tuple[int, str]]:
         """Entries that lived at the kill or arrived after it: (ns until the cancel left, what is wrong)."""
-        opened = {row.words["tag"] for row in self.sent if row.method == "POST" and row.opens}
+        opened = self._opened()
         entries = {
             order_id: order
             for order_id, order in self.book().items()

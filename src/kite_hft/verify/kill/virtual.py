@@ -20,12 +20,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from kite_hft.brokers.kite.rest import KITE
 from kite_hft.clock import ManualClock
-from kite_hft.engine.latch import LatchWatch, clear_latch, set_latch
-from kite_hft.engine.order_latches import kill_by_signal, latch_ports
+from kite_hft.engine.orders.latch import LatchWatch, clear_latch, set_latch
+from kite_hft.engine.orders.latches import kill_by_signal, latch_ports
 from kite_hft.layout import COUNTERS, INTENT, IntentKind, OrderType, Product, Side, Validity
 from kite_hft.memory.journal import Record
+from kite_hft.sim.brokers.kite import KITE_SIDE
+from kite_hft.sim.brokers.side import BrokerSide
 from kite_hft.sim.in_process import UpdateTexts, make_broker
 from kite_hft.sim.market.synthetic import SyntheticMarket
 from kite_hft.sim.market.universe import default_instruments
@@ -116,19 +117,20 @@ class Prices:
 class Trial:
     """One seed: its market, broker, flow, way and conditions. `folder` gets the account's latch."""
 
-    def __init__(self, seed: int, limits: Limits, folder: Path) -> None:
+    def __init__(self, seed: int, limits: Limits, folder: Path, side: BrokerSide = KITE_SIDE) -> None:
         self.chance = random.Random(seed)
         self.way = self.chance.choice(WAYS)
         self.conditions = {name for name in CONDITIONS if self.chance.random() < 0.35}
         self.limits, self.account = limits, folder
         self.clock = ManualClock(START_MONO_NS, START_REAL_NS)
-        self.instruments, base_px = default_instruments(INSTRUMENTS, seed)
+        whole, base_px = default_instruments(INSTRUMENTS, seed)
+        self.instruments, self.side = side.table(whole), side
         equities = (row for row in self.instruments if row.exchange == "NSE" and row.kind == "EQ")
         shares = (row for row in equities if not row.is_index)
         self.shares = [row.slot for row in shares][:4]  # two for each strategy
         self.market = SyntheticMarket(self.instruments, base_px, 5.0, seed, START_REAL_NS)
-        broker = make_broker(self.instruments, 10**11, seed, self.clock, (500_000, 40_000_000))
-        broker.exchange.on_ticks(self.market.opening(), START_REAL_NS)
+        broker = make_broker(self.instruments, 10**11, seed, self.clock, (500_000, 40_000_000), side)
+        side.take(broker.api, self.market.opening(), START_REAL_NS)
         self.recorder = Recorder(broker, self.clock, self.chance)
         self.journal, self.counters, self.prices = MemoryJournal(), MemoryCounters(), Prices()
         self.intents, self.events = Queue(), Queue()
@@ -147,9 +149,10 @@ class Trial:
         )
         limit = LOSS_LIMIT_PAISE if self.way == "limit" else None
         ports = Ports(
-            instruments=self.instruments, broker=KITE, transport=self.recorder, clock=self.clock,
-            journal=self.journal, counters=self.counters, latest=self.prices, intents=[self.intents],
-            texts=[self.texts], events=dict.fromkeys(self.seqs, self.events), tags=Tags("kil", 1),
+            instruments=self.instruments, broker=self.recorder.broker.adapter, transport=self.recorder,
+            clock=self.clock, journal=self.journal, counters=self.counters, latest=self.prices,
+            intents=[self.intents], texts=[self.texts],
+            events=dict.fromkeys(self.seqs, self.events), tags=Tags("kil", 1),
             history=history, restarted=bool(history), **latches,
         )  # fmt: skip
         config = OrdersConfig(
@@ -175,7 +178,7 @@ class Trial:
         exchange = self.recorder.broker.exchange
         _times, ticks = self.market.take(now_ns - START_MONO_NS, 1 << 16)
         if len(ticks):
-            exchange.on_ticks(ticks, self.clock.real_ns())
+            self.side.take(self.recorder.broker.api, ticks, self.clock.real_ns())
             if self.feed:
                 for tick in ticks:
                     self.prices.rows[int(tick["slot"])] = (int(tick["last_px"]), now_ns, now_ns)
@@ -303,9 +306,9 @@ class Trial:
         clear_latch(self.account, "the campaign", self.clock.real_ns())
 
 
-def run_trial(seed: int, limits: Limits, folder: Path) -> dict[str, Any]:
+def run_trial(seed: int, limits: Limits, folder: Path, side: BrokerSide = KITE_SIDE) -> dict[str, Any]:
     """The whole trial; what was counted, and in `wrong` what must not be."""
-    trial = Trial(seed, limits, folder)
+    trial = Trial(seed, limits, folder, side)
     try:
         trial.run(3.0, wishing=False)
         if not trial.stage.active:

@@ -1,13 +1,15 @@
 """Layer 6, by hand or CI, cold: one day of `verify limiter`: drawn arrivals through the real throttle.
 
 A case is a function of (seed, number): broker, pattern of arrivals, mix of kinds, patience of
-entries, slowness of the process, and the way to the server. Time is virtual. The engine's own
+entries, slowness of the process, stalls of it between a decision and the write, and the way to the server.
+Time is virtual. The engine's own
 Throttle and Budget decide; this file offers calls, lets time pass from one due time to the next, and
 keeps when each call left.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,8 +24,13 @@ from kite_hft.verify.limiter.server import GRANTED, SECOND, Times, arrived, idea
 ARRIVALS: Final = 20_000
 DAY_NS: Final = 22_500 * SECOND
 PATTERNS: Final = ("steady", "poisson", "bursts", "edges", "storm")
-ENTRY, CHANGE, EXIT, CANCEL, READ = range(5)
+ENTRY, CHANGE, EXIT, CANCEL, READ, RELIEVE = range(6)
+"""RELIEVE: the deletion of a trigger, an urgent call that the broker counts among the reads."""
 OTHER: Final = ReadKind.OTHER
+RELIEF: Final = ReadKind.RELIEF
+STALLS_MS: Final = (30, 200, 400, 900, 1300, 3000)
+STALLED_CALLS: Final = 0.004
+"""So many of a stalled process's calls are written that much later than they were decided, at most."""
 JITTER_NS: Final = SECOND // 4
 NEVER: Final = 2**62
 Kinds = npt.NDArray[np.int8]
@@ -37,7 +44,7 @@ class Case:
     broker: str
     pattern: str
     rate: float  # arrivals per second
-    shares: tuple[float, ...]  # of ENTRY, CHANGE, EXIT, CANCEL, READ
+    shares: tuple[float, ...]  # of ENTRY, CHANGE, EXIT, CANCEL, READ, RELIEVE
     patience_ns: int
     slow_ns: int  # from the decision to the bytes on their way, at most
     offset_ns: int  # the server's clock minus ours
@@ -45,6 +52,7 @@ class Case:
     jitter_ns: int
     edge: bool
     placed: int  # before the case began
+    stalls: bool
 
 
 @dataclass
@@ -70,10 +78,11 @@ class Outcome:
 def draw_case(seed: int, number: int, brokers: tuple[str, ...]) -> tuple[Case, np.random.Generator]:
     """Case `number` of `seed`, and its source of randomness."""
     draw = np.random.default_rng((seed, number))
-    weights = draw.dirichlet(np.where(draw.random(5) < 0.3, 0.02, 1.0))
+    weights = draw.dirichlet(np.where(draw.random(6) < 0.3, 0.02, 1.0))
     if draw.random() < 0.5:  # exits are few, as they should be
         weights[[EXIT, CANCEL]] *= 0.02
-        weights /= weights.sum()
+    weights[RELIEVE] *= 0.1
+    weights /= weights.sum()
     case = Case(
         number=number,
         broker=brokers[number % len(brokers)],
@@ -87,13 +96,14 @@ def draw_case(seed: int, number: int, brokers: tuple[str, ...]) -> tuple[Case, n
         jitter_ns=int(draw.choice([0, JITTER_NS // 4, JITTER_NS, JITTER_NS])),
         edge=bool(draw.random() < 0.5),
         placed=int(draw.choice([0, 0, 0, 1500, 4300])),
+        stalls=number % 3 > 0,
     )
     return case, draw
 
 
 def arrivals(case: Case, n: int, draw: np.random.Generator) -> tuple[Times, Kinds]:
     """When calls are wished, sorted, and of which kind; shapes (n,)."""
-    kinds = draw.choice(5, n, p=np.array(case.shares)).astype(np.int8)
+    kinds = draw.choice(6, n, p=np.array(case.shares)).astype(np.int8)
     mean_ns = SECOND / case.rate
     if case.pattern == "steady":
         at = np.arange(n) * mean_ns
@@ -150,8 +160,11 @@ class Drive:
         self.throttle.placed_today = case.placed
         self._case, self._found, self._limits = case, found, limits
         self._slow = draw.integers(0, case.slow_ns + 1, 4096).tolist() if case.slow_ns else []
+        self._stalls = _stalls(case)
+        self._stalled = 0  # ns in all
         self.orders: list[int] = []  # when order calls left
-        self.reads: list[int] = []
+        self.reads: list[int] = []  # and those that the broker counts with reads
+        self._reliefs: deque[tuple[int, int, int]] = deque()  # when it came, the same without stalls, mark
         self.placements = case.placed
         self._read_since = NEVER  # a read is wanted since
         self._now = self._ahead = 0
@@ -170,13 +183,17 @@ class Drive:
             now = max(time_ns, self._now)
             if kind == READ:
                 if self._read_since == NEVER:
-                    self._read_since = now
+                    self._read_since = now - self._stalled
+            elif kind == RELIEVE:
+                self._ahead += 1
+                mark = -self._ahead if self._ahead == 1 and self._kept_free(now, 1) else self._ahead
+                self._reliefs.append((now, now - self._stalled, mark))
             else:
                 urgent = urgent_lane[kind]
                 ahead = self._ahead + 1
                 mark = -ahead if urgent and self._kept_free(now) else ahead
                 denied = throttle.offer(
-                    (now, kind, mark), now, urgent=urgent, placement=kind in (ENTRY, EXIT),
+                    (now - self._stalled, kind, mark), now, urgent=urgent, placement=kind in (ENTRY, EXIT),
                     deadline_ns=now + patience,
                 )  # fmt: skip
                 if urgent and denied is None:
@@ -187,23 +204,50 @@ class Drive:
         """What may leave leaves; returns when to look again."""
         throttle, orders = self.throttle, self.orders
         throttle.expired(now)
+        now = self._relieve(now, throttle.urgent_since_ns)
         while (waiting := throttle.take(now)) is not None:
             if self._slow:
                 now += self._slow[len(orders) & 4095]
-                self.budget.written(now)
+            now = self._stall(now)
+            self.budget.written(now)
             orders.append(now)
             offered, kind, ahead = waiting.item
             self.placements += kind in (ENTRY, EXIT)
             if waiting.urgent:
                 self._ahead -= 1
-                self._urgent_left(now - offered, now, ahead)
-        self._now = now
+                self._urgent_left(now - self._stalled - offered, now, ahead)
+        now = self._relieve(now, NEVER)
+        read = self._read(now) if self._read_since != NEVER else NEVER
+        now = self._now = max(now, self._now)
         due = throttle.next_ns(now)
-        return min(NEVER if due is None else due, self._read(now) if self._read_since != NEVER else NEVER)
+        if self._reliefs:
+            read = min(read, max(now, self.budget.read_free_ns(RELIEF, now)))
+        return min(NEVER if due is None else due, read)
 
-    def _kept_free(self, now: int) -> bool:
-        """Whether fewer urgent calls than are kept places have left in every window, and none waits."""
-        if self._ahead:
+    def _relieve(self, now: int, before: int) -> int:
+        """Deletions that came before `before`, as the order stage sends them; returns the time then."""
+        budget, reliefs = self.budget, self._reliefs
+        while reliefs and reliefs[0][0] < before and budget.read_free_ns(RELIEF, now) <= now:
+            _, offered, ahead = reliefs.popleft()
+            budget.read_left(now, RELIEF)
+            now = self._stall(now)
+            budget.read_written(now)
+            self.reads.append(now)
+            self._ahead -= 1
+            self._urgent_left(now - self._stalled - offered, now, ahead)
+        return now
+
+    def _stall(self, now: int) -> int:
+        """The process may stand still before it writes; waits are judged without that time."""
+        stall = self._stalls[(len(self.orders) + len(self.reads)) & 65535] if self._stalls else 0
+        self._stalled += stall
+        return now + stall
+
+    def _kept_free(self, now: int, waiting: int = 0) -> bool:
+        """Whether fewer urgent calls than are kept places have left in every window, and none waits but for
+        `waiting`.
+        """
+        if self._ahead > waiting:
             return False
         return all(
             len(self._urgent_at) < kept or self._urgent_at[-kept] + span <= now for kept, span in self._kept
@@ -232,10 +276,23 @@ class Drive:
             budget.read_waits(now, OTHER)
             return budget.read_look_ns(OTHER, now)
         budget.read_left(now, OTHER)
+        self._found.worst_read_ns = max(self._found.worst_read_ns, now - self._stalled - self._read_since)
+        now = self._now = self._stall(now)
+        budget.read_written(now)
         self.reads.append(now)
-        self._found.worst_read_ns = max(self._found.worst_read_ns, now - self._read_since)
         self._read_since = NEVER
         return NEVER
+
+
+def _stalls(case: Case) -> list[int]:
+    """How long the process stands still before each of its calls, in turn; of its own draw."""
+    if not case.stalls:
+        return []
+    draw = np.random.default_rng((case.number, case.placed, case.offset_ns % SECOND))
+    longest = draw.choice(STALLS_MS, 1 << 16) * 1_000_000
+    rare = draw.random(1 << 16) < STALLED_CALLS
+    found: list[int] = np.where(rare, np.floor(longest * draw.random(1 << 16)), 0).astype(np.int64).tolist()
+    return found
 
 
 def judge(
@@ -266,7 +323,7 @@ def judge(
             )
     if not kinds.size:
         return
-    is_order = kinds != READ
+    is_order = kinds < READ
     urgent = (kinds == EXIT) | (kinds == CANCEL)
     placement = (kinds == ENTRY) | (kinds == EXIT)
     found.demand = int(is_order.sum())

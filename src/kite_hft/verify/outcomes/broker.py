@@ -7,7 +7,8 @@ and out of order; whose reads fail now and then. Strangers place the like of our
 
 Held against the exchange's own books: no placement left twice, none made two orders, each ambiguous
 order came to the end that it has there within the absence horizon and two reads (or, where a
-stranger's order could be it, was left to a person), every order and every share is explained.
+stranger's order, or one of our own with the same terms, could be it, was left to a person), every
+order and every share is explained.
 """
 
 from __future__ import annotations
@@ -22,19 +23,21 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from kite_hft.brokers.kite.rest import STATUS
-from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.layout import OrderStatus, OrderType, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.settings import load_yaml
+from kite_hft.sim.brokers.kite import KITE_SIDE
+from kite_hft.sim.brokers.side import BrokerSide
+from kite_hft.sim.brokers.table import side_of
 from kite_hft.sim.exchange.orders import Refusal
 from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.broker import HttpRequest
 from kite_hft.trading.ports import OrdersConfig
 from kite_hft.trading.recovery.replay import replay
 from kite_hft.units import NS_PER_S
-from kite_hft.verify.campaign import KITE_RULES, show_progress
+from kite_hft.verify.brokers.choosing import add_broker, limits_of, words_of
+from kite_hft.verify.campaign import show_progress
 from kite_hft.verify.desk.bench import LIMITS, Bench, Desk
-from kite_hft.verify.desk.line import AMBIGUOUS, FINE, SLOW, UNSENT, Strike
+from kite_hft.verify.desk.line import FINE, SLOW, UNSENT, Strike
 
 PER_CASE: Final = 20
 LAG_S_MAX: Final = 170.0
@@ -50,10 +53,10 @@ WISHES_MAX: Final = 500
 class Case:
     """One seed: its weather, its orders, what was found."""
 
-    def __init__(self, seed: int, faults: int = PER_CASE) -> None:
+    def __init__(self, seed: int, faults: int = PER_CASE, broker: BrokerSide = KITE_SIDE) -> None:
         self.seed, self.faults = seed, faults
         rng = self.rng = random.Random(seed)
-        self.bench = Bench(limits_from_mapping(load_yaml(KITE_RULES)), seed, keep_tags=rng.random() < 0.5)
+        self.bench = Bench(limits_of(broker), seed, keep_tags=rng.random() < 0.5, broker=broker)
         line = self.line = self.bench.line
         self.lag_share, self.read_share = rng.choice((0.0, 0.3, 0.7)), rng.choice((0.0, 0.02, 0.1))
         line.positions_lag, line.spoil_updates = rng.random() < 0.5, rng.random() < 0.7
@@ -75,10 +78,10 @@ class Case:
     def _strike(self, request: HttpRequest) -> Strike:
         chance = self.rng.random()
         if request.method != "POST":
-            return self.rng.choice(AMBIGUOUS[:10]) if chance < 0.2 else FINE
+            return self.rng.choice(self.line.ambiguous[:10]) if chance < 0.2 else FINE
         if chance < 0.65:
             self.ambiguous += 1
-            return self.rng.choice(AMBIGUOUS)
+            return self.rng.choice(self.line.ambiguous)
         return UNSENT if chance < 0.7 else SLOW if chance < 0.8 else FINE
 
     def _lag(self) -> int:
@@ -170,12 +173,24 @@ class Case:
                 continue
             order = stage.book.orders[number]
             doubtful = any(a["key"] == f"{number} doubt" for a in self.desk.alerts)
-            if not doubtful or (order.slot, order.side) not in self.strangers.values():
+            strange = (order.slot, order.side) in self.strangers.values()
+            if not doubtful or not (strange or self._twin(order)):
                 continue  # the judge will say so
             self.asked.add(number)
             true_id = self._true_id(order)
             word = {"how": "present", "order_id": true_id} if true_id else {"how": "absent"}
             stage.control({"do": "resolve", "ask": str(number), "name": str(number), **word}, now_ns)
+
+    def _twin(self, order: Order) -> bool:
+        """Another order of ours with the same terms had no answer either: which of them a row is, no row
+        without a tag tells.
+        """
+        return any(
+            other is not order and other.order_no in {*self.since, *self.took}
+            and (other.slot, other.side, other.quantity, other.product, other.order_type, other.px)
+            == (order.slot, order.side, order.quantity, order.product, order.order_type, order.px)
+            for other in self.desk.stage.book.orders.values()
+        )  # fmt: skip
 
     # The judge
 
@@ -261,6 +276,7 @@ class Case:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m kite_hft.verify broker", description=__doc__)
+    add_broker(made)
     made.add_argument("--faults", type=int, default=10_000, help="ambiguous placements (default 10,000)")
     made.add_argument("--seed", type=int, default=1, help="first seed; each seed is one case")
     made.add_argument("--one", action="store_true", help="only the case of --seed, and what was wrong in it")
@@ -270,12 +286,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """The campaign; one JSON line. Returns 1 on a miss."""
     options = parser().parse_args(argv)
-    found = run(options.faults, options.seed, one=options.one)
+    found = run(options.faults, options.seed, one=options.one, broker=side_of(options.broker))
     print(json.dumps(found))
     return int(not found["ok"])
 
 
-def run(faults: int, seed: int, *, one: bool = False) -> dict[str, Any]:
+def run(faults: int, seed: int, *, one: bool = False, broker: BrokerSide = KITE_SIDE) -> dict[str, Any]:
     """Cases from `seed` on, until so many ambiguous placements were made (or one case)."""
     began, done, cases = time.monotonic(), 0, 0
     wrong: list[dict[str, Any]] = []
@@ -284,21 +300,22 @@ def run(faults: int, seed: int, *, one: bool = False) -> dict[str, Any]:
     kept: Counter[bool] = Counter()
     slowest = 0.0
     while done < faults:
-        case = Case(seed + cases, PER_CASE if one else min(PER_CASE, faults - done))
+        case = Case(seed + cases, PER_CASE if one else min(PER_CASE, faults - done), broker)
         problems = case.run()
         if problems:
-            again = f"python -m kite_hft.verify broker --one --seed {case.seed}"
+            again = f"python -m kite_hft.verify broker{words_of(broker)} --one --seed {case.seed}"
             wrong.append({"seed": case.seed, "wrong": problems[:10], "again": again})
         cases, done = cases + 1, done + case.ambiguous
         counts += case.counts
-        kinds.update(s.name for s in case.line.struck.values() if s in AMBIGUOUS)
+        kinds.update(s.name for s in case.line.struck.values() if s in case.line.ambiguous)
         kept[case.bench.keep_tags] += case.ambiguous
         slowest = max(slowest, *(took for n, took in case.took.items() if n not in case.asked), 0.0)
         show_progress(done, faults, f"{time.monotonic() - began:.0f} s")
         if one or len(wrong) >= 10:
             break
     return {
-        "campaign": "broker", "ok": not wrong, "ambiguous": done, "cases": cases, **counts,
+        "campaign": "broker", "broker": broker.name, "ok": not wrong, "ambiguous": done, "cases": cases,
+        **counts,
         "tags_kept": kept[True], "tags_dropped": kept[False], "kinds": dict(sorted(kinds.items())),
         "slowest_s": round(slowest, 1), "horizon_s": HORIZON_S, "lag_s_max": LAG_S_MAX,
         "wrong": wrong, "seconds": round(time.monotonic() - began, 1),

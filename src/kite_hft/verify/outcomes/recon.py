@@ -5,10 +5,11 @@ cancelled by the broker, strangers trade by hand and by triggers, the risk desk 
 products are converted, the journal has lost its end. Then the engine starts, in the same run or in a
 new one that goes on from it.
 
-Held against the exchange's own books: positions are equal; two starts from the same state give
-every order the same number; a second start changes nothing and writes nothing that would; what
-cannot be explained (an order that is gone, fills that are taken back, a position out of nothing) keeps
-the engine from ACTIVE, by name, until a person ends it with `kite-hft resolve`.
+Held against the exchange's own books: positions are equal (once a person has told apart an order of ours
+and a stranger's twin, where the broker has dropped the tags); two starts from the same state give every
+order the same number; a second start changes nothing and writes nothing that would; what cannot be
+explained (an order that is gone, fills that are taken back, a position out of nothing) keeps the engine
+from ACTIVE, by name, until a person ends it with `kite-hft resolve`.
 """
 
 from __future__ import annotations
@@ -21,15 +22,17 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-from kite_hft.brokers.limits import limits_from_mapping
-from kite_hft.layout import OrderStatus, Product, Side
+from kite_hft.layout import OrderStatus, Side
 from kite_hft.memory.journal import Kind, Record
-from kite_hft.settings import load_yaml
+from kite_hft.sim.brokers.kite import KITE_SIDE
+from kite_hft.sim.brokers.side import BrokerSide
+from kite_hft.sim.brokers.table import side_of
 from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import HttpRequest
-from kite_hft.verify.campaign import KITE_RULES, show_progress
+from kite_hft.verify.brokers.choosing import add_broker, limits_of, words_of
+from kite_hft.verify.campaign import show_progress
 from kite_hft.verify.desk.bench import Bench, Desk, MemoryJournal
-from kite_hft.verify.desk.line import AMBIGUOUS, FINE, UNSENT, Strike
+from kite_hft.verify.desk.line import FINE, UNSENT, Strike
 from kite_hft.verify.outcomes.recon_deeds import Deeds
 
 HORIZON_S: Final = 180.0
@@ -46,10 +49,10 @@ Names = dict[int, tuple[str, str, int]]
 class Case:
     """One seed: a day until the engine dies, what happens then, and the starts."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, broker: BrokerSide = KITE_SIDE) -> None:
         self.seed = seed
         rng = self.rng = random.Random(seed)
-        self.bench = Bench(limits_from_mapping(load_yaml(KITE_RULES)), seed, keep_tags=rng.random() < 0.8)
+        self.bench = Bench(limits_of(broker), seed, keep_tags=rng.random() < 0.8, broker=broker)
         self.line = self.bench.line
         self.slots = self.bench.tradable[:SLOTS]
         self.journal = MemoryJournal()
@@ -58,7 +61,7 @@ class Case:
         for slot in self.slots[:2]:
             if rng.random() < 0.3:
                 row, px = self.bench.instruments[slot], self.bench.prices.last[slot]
-                self.bench.exchange.account.carry_in(row, Product.NRML, rng.choice((-40, 25)), px)
+                self.bench.exchange.account.carry_in(row, broker.carried, rng.choice((-40, 25)), px)
                 self.deeds.done["carried in"] += 1
 
     # Before
@@ -81,7 +84,7 @@ class Case:
         self.bench.exchange.step(self.bench.clock.real)
 
     def _strike(self, request: HttpRequest) -> Strike:
-        return self.rng.choice(AMBIGUOUS) if self.rng.random() < 0.1 else FINE
+        return self.rng.choice(self.line.ambiguous) if self.rng.random() < 0.1 else FINE
 
     # The starts
 
@@ -101,6 +104,7 @@ class Case:
         if first is not None and self.deeds.broken is None and first != second:
             self.wrong.append(f"two starts gave other numbers: {first} and {second}")
         desk.run(6.0)
+        self._doubts_ended(desk)
         self._positions(desk)
         self._again(desk, same_run)
         return self.wrong
@@ -144,6 +148,27 @@ class Case:
         desk.run(15.0)
         if not desk.stage.active:
             self.wrong.append(f"not ACTIVE after a person's word on {name}: {desk.stage.unexplained}")
+
+    def _doubts_ended(self, desk: Desk) -> None:
+        """An order of ours beside a stranger's twin is for a person, who says which of the two it is. Until
+        then neither counts: what they filled is nobody's.
+        """
+        book, told = desk.stage.book, {alert["key"] for alert in desk.alerts}
+        asked = 0
+        for order in book.live():
+            if order.status is not OrderStatus.AMBIGUOUS or f"{order.order_no} doubt" not in told:
+                continue
+            terms = (order.slot, order.side, order.product, order.quantity)
+            for row in self.bench.exchange.orders.values():
+                ask = row.request
+                shown = (row.slot, ask.side, ask.product, row.now.quantity)
+                if row.tag is None and terms == shown and book.by_id(row.order_id) is None:
+                    words = {"name": str(order.order_no), "how": "present", "order_id": row.order_id}
+                    asked += 1
+                    about = {"do": "resolve", "ask": f"doubt {asked}", "by": "campaign"}
+                    desk.stage.control(about | words, self.bench.clock.mono)
+                    desk.run(6.0)
+                    break
 
     def _positions(self, desk: Desk) -> None:
         ours: Counter[tuple[int, int]] = Counter()
@@ -212,6 +237,7 @@ def _held(desk: Desk) -> dict[tuple[int, int, int], int]:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m kite_hft.verify recon", description=__doc__)
+    add_broker(made)
     made.add_argument("--cases", type=int, default=10_000, help="days that end badly (default 10,000)")
     made.add_argument("--seed", type=int, default=1, help="first seed; each seed is one case")
     return made
@@ -220,26 +246,27 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """The campaign; one JSON line. Returns 1 on a miss."""
     options = parser().parse_args(argv)
-    found = run(options.cases, options.seed)
+    found = run(options.cases, options.seed, side_of(options.broker))
     print(json.dumps(found))
     return int(not found["ok"])
 
 
-def run(cases: int, seed: int) -> dict[str, Any]:
+def run(cases: int, seed: int, broker: BrokerSide = KITE_SIDE) -> dict[str, Any]:
     """`cases` cases from `seed` on."""
     began = time.monotonic()
     wrong: list[dict[str, Any]] = []
     done: Counter[str] = Counter()
     for number in range(cases):
-        case = Case(seed + number)
+        case = Case(seed + number, broker)
         if problems := case.run():
-            again = f"python -m kite_hft.verify recon --cases 1 --seed {case.seed}"
+            again = f"python -m kite_hft.verify recon{words_of(broker)} --cases 1 --seed {case.seed}"
             wrong.append({"seed": case.seed, "wrong": problems[:10], "again": again})
         done += case.deeds.done
         show_progress(number + 1, cases, f"{time.monotonic() - began:.0f} s")
         if len(wrong) >= 10:
             break
     return {
-        "campaign": "recon", "ok": not wrong, "cases": number + 1, "divergences": dict(sorted(done.items())),
+        "campaign": "recon", "broker": broker.name, "ok": not wrong, "cases": number + 1,
+        "divergences": dict(sorted(done.items())),
         "wrong": wrong, "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
-from urllib.parse import urlencode
+from typing import Any, Final
 
 import msgspec
 
@@ -16,10 +14,10 @@ from kite_hft.memory.journal import Kind
 from kite_hft.sim.exchange.orders import Order as SimOrder
 from kite_hft.sim.exchange.orders import Refusal
 from kite_hft.trading.book import Book, Order
+from kite_hft.trading.exits.trigger import Leg, request_of
 from kite_hft.trading.recovery.replay import replay
 from kite_hft.units import NS_PER_S
 from kite_hft.verify.desk.bench import Bench, MemoryJournal
-from kite_hft.verify.desk.line import HEADERS
 
 HORIZON_S: Final = 180.0
 
@@ -54,7 +52,7 @@ class Deeds:
         for _ in range(20):
             self.bench.clock.advance(NS_PER_S // 10)
             self.bench.exchange.step(self.bench.clock.real)
-        self.bench.exchange.drain_updates()
+        self.bench.broker.updates(self.bench.line.api)
 
     def _resting(self) -> list[SimOrder]:
         self.bench.exchange.step(self.bench.clock.real)
@@ -94,7 +92,8 @@ class Deeds:
     def _by_hand(self) -> bool:
         slot, side = self.rng.choice(self.slots), self.rng.choice(list(Side))
         px = self.bench.prices.last[slot] + (20 if side == Side.BUY else -20) * 5
-        words = self.rng.choice(({}, {"tag": "byhand"}, {"product": "CNC"} if side == Side.BUY else {}))
+        delivered: dict[str, Any] = {"product": Product.CNC} if side == Side.BUY else {}
+        words: dict[str, Any] = self.rng.choice(({}, {"tag": "byhand"}, delivered))
         try:
             self.bench.by_hand(slot, side, self.rng.randint(1, 80), px, **words)
         except (KeyError, Refusal):
@@ -116,21 +115,13 @@ class Deeds:
         slot = self.rng.choice(self.slots)
         row, px = self.bench.instruments[slot], self.bench.prices.last[slot]
         step = max(row.tick_px, 1)
-        leg = {
-            "exchange": row.exchange, "tradingsymbol": row.symbol, "transaction_type": "BUY", "quantity": 7,
-            "order_type": "LIMIT", "product": "CNC", "price": (px + 10 * step) / row.scale,
-        }  # fmt: skip
-        condition = {
-            "exchange": row.exchange, "tradingsymbol": row.symbol, "last_price": px / row.scale,
-            "trigger_values": [(px + 2 * step) / row.scale],
-        }  # fmt: skip
-        form = {"type": "single", "condition": json.dumps(condition), "orders": json.dumps([leg])}
-        answer = self.bench.line.api.handle(
-            "POST", "/gtt/triggers", [], HEADERS, urlencode(form).encode(), self.bench.clock.real
-        )
+        trigger_px, line = px + 2 * step, self.bench.line
+        limit_px = px + 10 * step if line.broker.trigger_limit_apart else trigger_px
+        leg = Leg(int(Side.BUY), 7, limit_px, trigger_px)
+        answer = line.ask(line.broker.trigger_place(request_of(row, Product.CNC, [leg], px)))
         if answer.status != 200:
             return False
-        self.bench.prices.last[slot] = px + 2 * step
+        self.bench.prices.last[slot] = trigger_px
         self.bench.tick([slot])
         return True
 
@@ -175,7 +166,7 @@ class Deeds:
             if ours.status in (OrderStatus.OPEN, OrderStatus.PENDING) and not true.now.filled:
                 self.bench.exchange.chain.expire(true, self.bench.clock.real)
                 del self.bench.exchange.orders[true.order_id]
-                self.bench.exchange.drain_updates()
+                self.bench.broker.updates(self.bench.line.api)
                 return str(ours.order_no), "absent", ""
         return None
 

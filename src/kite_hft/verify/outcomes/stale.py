@@ -27,22 +27,23 @@ from typing import Any, Final
 
 import numpy as np
 
-from kite_hft import _feed, _kite_decode, _table
-from kite_hft.brokers.limits import limits_from_mapping
+from kite_hft import _feed, _table
 from kite_hft.layout import COUNTERS, HISTOGRAMS, SLOT_STATS, TICK, IntentKind, SegmentKind, Side, TickKind
 from kite_hft.memory.header import PAYLOAD_OFFSET
 from kite_hft.memory.segment import Segment, attach, create, make_directory
-from kite_hft.settings import load_yaml
-from kite_hft.sim.kite.frames import FULL, encode_frames
-from kite_hft.sim.kite.quota import UNLIMITED
+from kite_hft.sim.brokers.kite import KITE_SIDE
+from kite_hft.sim.brokers.side import CANCEL, PLACE, BrokerSide
+from kite_hft.sim.brokers.table import side_of
 from kite_hft.trading.broker import HttpRequest, Limits, RateWindow
 from kite_hft.trading.gate.facts import OPEN_FACTS, ClockWatch
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.ports import OrdersConfig
 from kite_hft.units import NS_PER_S
-from kite_hft.verify.campaign import KITE_RULES, show_progress
+from kite_hft.verify.brokers.choosing import add_broker, limits_of, words_of
+from kite_hft.verify.campaign import show_progress
 from kite_hft.verify.desk.bench import LIMITS, Bench, Desk
-from kite_hft.verify.desk.line import FINE, Strike, form
+from kite_hft.verify.desk.line import FINE, Strike
+from kite_hft.verify.outcomes.stale_wires import WIRES, Wire
 
 SLOTS: Final = 12
 PER_DESK: Final = 200
@@ -58,7 +59,7 @@ WIDE: Final = (RateWindow(10**6, 1.25, 2),)
 class Feed:
     """The feed's segments and sink, and the campaign's own account of what went in."""
 
-    def __init__(self, instruments: InstrumentTable, folder: Path) -> None:
+    def __init__(self, instruments: InstrumentTable, folder: Path, wire: Wire) -> None:
         tokens = instruments.tokens()
         n = len(tokens)
         self._held: list[Segment] = []
@@ -68,7 +69,7 @@ class Feed:
         latest = self._make("latest", SegmentKind.LATEST_TABLE, n)
         stats = self._make("slots", SegmentKind.SLOT_STATS, n)
         counters = self._make("counters", SegmentKind.COUNTERS, 1, **sizes)
-        decoder = _kite_decode.KiteDecoder(tokens, np.arange(n, dtype=np.uint32))
+        decoder, self._frames, self._full = wire(instruments)
         self.sink = _feed.FeedSink(decoder, tokens, ring, latest, counters, None, timed=False, stats=stats)
         self.table = _table.TableReader(latest)
         self._fresh = np.frombuffer(stats, SLOT_STATS, count=n, offset=PAYLOAD_OFFSET)["fresh"]
@@ -88,7 +89,7 @@ class Feed:
     def connect(self, now_ns: int) -> None:
         self.sink.connected()
         for slot in range(len(self._tokens)):
-            self.sink.set_mode(slot, FULL, now_ns)
+            self.sink.set_mode(slot, self._full, now_ns)
         self.proven.clear()
 
     def lose(self) -> None:
@@ -102,8 +103,7 @@ class Feed:
             tick["close_px"] = tick["open_px"] = tick["high_px"] = tick["low_px"] = last[slot]
             self.told_ns[slot] = now_ns
             self.proven.add(slot)
-        modes = np.full(len(self._tokens), FULL, np.uint8)
-        frames = encode_frames(ticks, self._tokens, modes, 50)
+        frames = self._frames(ticks, now_ns)
         for i, frame in enumerate(frames):
             self.sink.feed_bytes(frame, now_ns, i == len(frames) - 1)
 
@@ -133,13 +133,13 @@ class Clocks:
 class Block:
     """One desk, one feed and some scenarios, from one seed."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, broker: BrokerSide = KITE_SIDE) -> None:
         rng = self.rng = random.Random(seed)
-        limits = limits_from_mapping(load_yaml(KITE_RULES))
+        limits = limits_of(broker)
         self.slow = rng.random() < 0.2  # the broker's own windows: intents have to wait
-        self.bench = Bench(limits if self.slow else _wide(limits), seed, quota=UNLIMITED)
+        self.bench = Bench(limits if self.slow else _wide(limits), seed, unlimited=True, broker=broker)
         self.clock = self.bench.clock
-        self.feed = Feed(self.bench.instruments, folder)
+        self.feed = Feed(self.bench.instruments, folder, WIRES[broker.name])
         self.clocks = Clocks(self._watch())
         self.slots = self.bench.tradable[:SLOTS]
         config = OrdersConfig(
@@ -177,14 +177,13 @@ class Block:
         return "a wrong clock" if self.clocks.bad else ""
 
     def _left(self, request: HttpRequest) -> Strike:
-        if request.method == "DELETE":
-            self.gone.add(request.path.rsplit("/", 1)[1])
-        elif request.method == "POST":
-            told = form(request)
-            slot = self.bench.instruments.by_key[f"{told['exchange']}:{told['tradingsymbol']}"].slot
-            if told["transaction_type"] == "SELL":
+        call = self.bench.line.read(request)
+        if call.kind == CANCEL:
+            self.gone.add(call.order_id)
+        elif call.kind == PLACE:
+            if call.side == Side.SELL:
                 self.count["reductions left"] += 1
-            elif why := self.bad(slot):
+            elif why := self.bad(call.slot):
                 self.wrong.append(f"an opening order left on {why}")
             else:
                 self.count["openings left"] += 1
@@ -315,6 +314,7 @@ def _wide(limits: Limits) -> Limits:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m kite_hft.verify stale", description=__doc__)
+    add_broker(made)
     made.add_argument("--scenarios", type=int, default=100_000, help="moments (default 100,000)")
     made.add_argument("--seed", type=int, default=1, help="first seed; each seed is one block of scenarios")
     return made
@@ -323,12 +323,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """The campaign; one JSON line. Returns 1 on a miss."""
     options = parser().parse_args(argv)
-    found = run(options.scenarios, options.seed)
+    found = run(options.scenarios, options.seed, side_of(options.broker))
     print(json.dumps(found))
     return int(not found["ok"])
 
 
-def run(scenarios: int, seed: int) -> dict[str, Any]:
+def run(scenarios: int, seed: int, broker: BrokerSide = KITE_SIDE) -> dict[str, Any]:
     """Blocks of scenarios from `seed` on."""
     began, done, number = time.monotonic(), 0, 0
     wrong: list[dict[str, Any]] = []
@@ -336,11 +336,13 @@ def run(scenarios: int, seed: int) -> dict[str, Any]:
     while done < scenarios:
         n = min(PER_DESK, scenarios - done)
         with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-            block = Block(seed + number, Path(folder))
+            block = Block(seed + number, Path(folder), broker)
             block.run(n)
             block.feed.close()
         if block.wrong:
-            again = f"python -m kite_hft.verify stale --scenarios {n} --seed {seed + number}"
+            again = (
+                f"python -m kite_hft.verify stale{words_of(broker)} --scenarios {n} --seed {seed + number}"
+            )
             wrong.append({"seed": seed + number, "wrong": block.wrong[:10], "again": again})
         count += block.count
         done, number = done + n, number + 1
@@ -348,6 +350,7 @@ def run(scenarios: int, seed: int) -> dict[str, Any]:
         if len(wrong) >= 10:
             break
     return {
-        "campaign": "stale", "ok": not wrong, "scenarios": done, "counts": dict(sorted(count.items())),
+        "campaign": "stale", "broker": broker.name, "ok": not wrong, "scenarios": done,
+        "counts": dict(sorted(count.items())),
         "wrong": wrong, "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip

@@ -18,14 +18,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
 from kite_hft.net.http import fetch
-from kite_hft.verify.campaign import FACTS
+from kite_hft.verify.brokers.choosing import add_broker
+from kite_hft.verify.brokers.running import addressed, facts_of, simulated
+from kite_hft.verify.campaign import CampaignError
 
 STAGES: Final = ("received", "decoded", "published", "computed")
 QUIET_LOOKS: Final = 5
@@ -47,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--ring", type=int, default=65536, help="slots of the tick ring")
     made.add_argument("--without-volume", action="append", default=[], metavar="KEY")
     made.add_argument("--keep", type=Path, help="folder that gets the run (report.json, bars.bin, ...)")
+    add_broker(made)
     return made
 
 
@@ -56,7 +59,10 @@ def main(argv: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="kite_hft-chain-") as scratch:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        result = run(options, folder)
+        try:
+            result = run(options, folder)
+        except CampaignError as error:
+            result = {"wrong": [str(error)]}
     if result["wrong"]:
         result["replay"] = shlex.join(["python", "-m", "kite_hft.verify", "chain", *argv])
     print(json.dumps(result))
@@ -66,20 +72,16 @@ def main(argv: list[str]) -> int:
 def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """One run of simulator and engine; what was counted where, and what does not fit."""
     done = run_pair(simulator_command(options), lambda told: configuration(options, told), folder)
-    return judge(done.stats, done.report, done.code) if done.started else {"wrong": [NOT_STARTED]}
-
-
-NOT_STARTED: Final = "the simulator did not start; what it said stands above"
+    return judge(done.stats, done.report, done.code)
 
 
 @dataclass(slots=True)
 class Done:
     """A run that is over: the server's figures, the engine's report and exit code."""
 
-    started: bool
-    stats: dict[str, Any] = field(default_factory=dict)
-    report: dict[str, Any] = field(default_factory=dict)
-    code: int = 0
+    stats: dict[str, Any]
+    report: dict[str, Any]
+    code: int
 
 
 Look = Callable[[dict[str, Any], int, int], None]
@@ -96,36 +98,30 @@ def run_pair(
 
     configure: from the words of the simulator's ready line to the engine's configuration. folder:
     gets the configuration, report.json and the engine's run folder.
+
+    Raises:
+        CampaignError: the simulator did not start.
     """
-    simulator = subprocess.Popen(simulator_argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        assert simulator.stdout is not None
-        ready = simulator.stdout.readline()
-        if not ready.startswith("ready "):
-            return Done(False)
-        told = dict(word.split("=", 1) for word in ready.split()[1:])
+    report_path = folder / "report.json"
+    with simulated(simulator_argv) as (told, simulator):
         config = folder / "config.yaml"
         config.write_text(json.dumps(configure(told)))  # JSON is YAML
-        report_path = folder / "report.json"
         command = [sys.executable, "-m", "kite_hft.engine", "--plain", "--config", str(config)]
         environment = {**os.environ, "XDG_STATE_HOME": str(folder.resolve())}
         engine = subprocess.Popen(
             [*command, "--report", str(report_path)], stdout=subprocess.DEVNULL, env=environment
         )
         try:
-            stats = wait_for_end(told["api"], engine, lambda stats: look(stats, engine.pid, simulator.pid))
+            stats = wait_for_end(told["api"], engine, lambda stats: look(stats, engine.pid, simulator))
         finally:
             engine.send_signal(signal.SIGTERM)
             code = engine.wait(60)
-    finally:
-        simulator.terminate()
-        simulator.communicate(timeout=30)
     report = json.loads(report_path.read_text()) if report_path.exists() else {}
-    return Done(True, stats, report, code)
+    return Done(stats, report, code)
 
 
 def simulator_command(options: argparse.Namespace) -> list[str]:
-    command = [sys.executable, "-m", "kite_hft.sim", "--broker", "kite", "--port", "0", "--no-limits"]
+    command = [sys.executable, "-m", "kite_hft.sim", "--broker", options.broker, "--port", "0", "--no-limits"]
     command += ["--packets-per-frame", str(options.packets_per_frame), "--die-with-parent"]
     if options.replay is not None:
         return [*command, "--replay", str(options.replay), "--speed", str(options.speed)]
@@ -140,12 +136,6 @@ def configuration(options: argparse.Namespace, told: dict[str, str]) -> dict[str
     return {
         "mode": "sim",
         "account": f"CHAIN_{os.getpid()}",  # one engine per account: campaigns may run side by side
-        "kite": {
-            "ws_url": told["ws"],
-            "api_url": told["api"],
-            "api_key": told["api_key"],
-            "access_token": told["access_token"],
-        },
         "datafeed": {
             "mode": "full",
             "store_bars": True,
@@ -154,9 +144,10 @@ def configuration(options: argparse.Namespace, told: dict[str, str]) -> dict[str
         },
         "trading": {
             "date": options.date or "2026-11-20",
-            **FACTS,
+            **facts_of(options.broker),
         },
         "performance": {"ring_buffer_size": options.ring, "packing": options.packing},
+        **addressed(options.broker, told),
     }
 
 

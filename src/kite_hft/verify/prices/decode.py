@@ -2,6 +2,8 @@
 
     python -m kite_hft.verify decode --broker kite --frames 1e6 [--seed N]
 
+(`--broker upstox` is decode_upstox.py, with options of its own: see its --help.)
+
 Every frame of decode_cases.py is decoded by `KiteDecoder` (both code paths: equal bytes) and its
 good packets by pykiteconnect's `KiteTicker._parse_binary`; each dict must agree in every key, and
 every counter must move by exactly what the generator says. One in five frames is malformed.
@@ -36,6 +38,7 @@ from kite_hft.kernels.checksum import tick_checksum
 from kite_hft.layout import TickFlag
 from kite_hft.verify.campaign import show_progress
 from kite_hft.verify.prices import decode_cases as cases
+from kite_hft.verify.prices import decode_upstox
 
 CELL_MIN_PER_MILLION: Final = 1000
 MISSES_MAX: Final = 5
@@ -255,7 +258,9 @@ def print_table(minima: dict[tuple[int, str, str], int]) -> None:
 def parse(argv: list[str]) -> argparse.Namespace:
     """Arguments of the command line; numbers like 1e6 are welcome."""
     parser = argparse.ArgumentParser(prog="python -m kite_hft.verify decode")
-    parser.add_argument("--broker", choices=["kite"], default="kite")
+    parser.add_argument(
+        "--broker", choices=["kite", "upstox"], default="kite", help="upstox has other options: add --help"
+    )
     parser.add_argument("--frames", type=lambda text: int(float(text)), default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -304,6 +309,8 @@ def summary(options: argparse.Namespace, result: dict[str, Any], seconds: float)
 
 def main(argv: list[str]) -> int:
     """Runs the campaign; returns the exit code."""
+    if "upstox" in argv or "--broker=upstox" in argv:
+        return decode_upstox.main(argv)
     options = parse(argv)
     blocks = -(-options.frames // cases.BLOCK_FRAMES)
     try:

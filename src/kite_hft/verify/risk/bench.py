@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
 import numpy as np
 
-from kite_hft.brokers.kite.rest import KITE
-from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.clock import ManualClock
 from kite_hft.layout import INTENT, IntentKind, OrderStatus, OrderType, Product, Side, Validity
 from kite_hft.memory.journal import Kind
 from kite_hft.sessions import Phases, ist_midnight_ns, seconds_of_day
 from kite_hft.settings import load_yaml
+from kite_hft.sim.brokers.side import PLACE, Call
+from kite_hft.sim.brokers.table import side_of
 from kite_hft.stages.orders import Orders
 from kite_hft.trading.book import Order
-from kite_hft.trading.broker import Conduct, Funds, HttpRequest, Limits
+from kite_hft.trading.broker import Broker, Conduct, Funds, HttpRequest, Limits
+from kite_hft.trading.gate.diverging import DivergenceLimits, FeedPair
 from kite_hft.trading.gate.facts import DayRules, Facts, Holding, Traffic
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.gate.risk import judge
@@ -32,6 +34,7 @@ from kite_hft.trading.intents import Intent, Tags, intents_of
 from kite_hft.trading.market_rules import market_rules
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.units import NS_PER_S
+from kite_hft.verify.brokers.choosing import limits_of
 from kite_hft.verify.campaign import CONFIG
 from kite_hft.verify.desk.bench import Deaf, IntentRows, MemoryJournal
 from kite_hft.verify.desk.line import Texts
@@ -42,9 +45,11 @@ STRATEGY: Final = 1
 SHARE, OTHER, INDEX, OPTION, STOCK_OPTION, FAR_OPTION, NO_MULTIPLIER, NO_FREEZE = range(8)
 BSE_SHARE, METAL, GROSS, CURRENCY = range(8, 12)
 UNKNOWN: Final = 12
+STEPS: Final = 4
 WIDE: Final = Conduct(messages_min=100, ratio_stop=50.0, modifications_stop=800)
 
 DEFAULT: Final[dict[str, Any]] = {
+    "broker": "kite",  # whose adapter and limits
     "at": "2026-11-20 11:00:00",  # the wall clock, IST
     "hours": True,  # the market keeps the calendar's hours
     "limits": {},  # of RiskLimits
@@ -61,6 +66,8 @@ DEFAULT: Final[dict[str, Any]] = {
     "holding": None,  # slot -> words of a Holding; None likewise
     "traded": None,  # slots that have traded today; None likewise
     "clock": "",  # what is wrong with it
+    "parted": (),  # slots of which two feeds tell different prices
+    "barred": (),  # slots of which the instrument list says that nothing is opened
     "traffic": None,  # (of the contract, of the strategy), words of a Traffic
     "funds": None,  # paise
     "before": (),  # intents that the stage gets first; they must pass
@@ -69,6 +76,11 @@ DEFAULT: Final[dict[str, Any]] = {
     "states": {},  # token_dead, active, halted, reducing, killed, market_halted, stale, held, cut_s, pause_s
 }
 
+ASK: Final[dict[str, int]] = {
+    "strategy": STRATEGY, "slot": SHARE, "kind": IntentKind.PLACE, "side": Side.BUY,
+    "order_type": OrderType.LIMIT, "product": Product.MIS, "validity": Validity.DAY, "qty": 10,
+}  # fmt: skip
+"""What an intent is where the question does not say otherwise; at 100 rupees."""
 
 _table: list[InstrumentTable] = []
 
@@ -123,12 +135,20 @@ def _row(
 
 
 @cache
-def _files() -> tuple[Any, Any, Limits]:
-    return (
-        load_yaml(CONFIG / "rules/market_2026-08-03.yaml"),
-        load_yaml(CONFIG / "calendar/india.yaml"),
-        limits_from_mapping(load_yaml(CONFIG / "rules/kite_2026-04-01.yaml")),
-    )
+def _files() -> tuple[Any, Any]:
+    return load_yaml(CONFIG / "rules/market_2026-08-03.yaml"), load_yaml(CONFIG / "calendar/india.yaml")
+
+
+@cache
+def _limits(broker: str) -> Limits:
+    return limits_of(side_of(broker))
+
+
+def _dealing(broker: str, instruments: InstrumentTable) -> tuple[InstrumentTable, Broker]:
+    """The instruments by the names that a broker knows them by, and his adapter."""
+    side = side_of(broker)
+    named = side.table(instruments)
+    return named, side.broker(named)
 
 
 class _Prices:
@@ -149,12 +169,40 @@ class _Prices:
 
 
 class _Silent:
-    """A transport that nothing comes back from."""
+    """A transport that nothing comes back from; it keeps what was sent."""
 
-    def submit(self, request_id: int, request: HttpRequest) -> None: ...
+    def __init__(self) -> None:
+        self.sent: list[HttpRequest] = []
+
+    def submit(self, request_id: int, request: HttpRequest) -> None:
+        self.sent.append(request)
 
     def poll(self) -> list[Any]:
         return []
+
+
+class _Untold:
+    """A feed that has told nothing."""
+
+    name = "nobody"
+
+    def read(self, px: Any, recv_ns: Any) -> None: ...
+
+
+def _feeds(slots: tuple[int, ...]) -> FeedPair | None:
+    """Two feeds that have parted over some instruments; None: there is one feed."""
+    if not slots:
+        return None
+    feeds = FeedPair((), _Untold(), _Untold(), DivergenceLimits())
+    feeds.apart.update(dict.fromkeys(slots, "the feeds tell different prices: 100.00 by a and 110.00 by b"))
+    return feeds
+
+
+def _barred(slots: tuple[int, ...]) -> InstrumentTable:
+    if not slots:
+        return table()
+    why = "the brokers' lists differ: lot size 1 at Kite, 2 at Upstox"
+    return InstrumentTable(tuple(replace(r, barred=why) if r.slot in slots else r for r in table()))
 
 
 class Bench:
@@ -169,6 +217,7 @@ class Bench:
         real_ns = ist_midnight_ns(self.day) + seconds_of_day(time) * NS_PER_S
         self.clock = ManualClock(MONO_NS, real_ns)
         self.journal = MemoryJournal()
+        self.line = _Silent()
         self.alerts: list[str] = []
         self.stage = self._make()
         self.stage.start()
@@ -180,19 +229,23 @@ class Bench:
                 raise ValueError(f"{words} was to pass first: {refusal}")
 
     def _make(self) -> Orders:
-        given, limits = self.given, _files()[2]
+        given = self.given
+        instruments, broker = _dealing(given["broker"], _barred(given["barred"]))
         ports = Ports(
-            table(), KITE, _Silent(), self.clock, self.journal, Deaf(), given["latest"] or _Prices(given),
+            instruments, broker, self.line, self.clock, self.journal, Deaf(),
+            given["latest"] or _Prices(given),
             (IntentRows(),), (Texts(),), {}, Tags("vfy", 1),
             alert=lambda fields: self.alerts.append(str(fields["code"])),
             fresh=lambda slot: slot not in given["states"].get("stale", ()), facts=self._facts(),
         )  # fmt: skip
-        return Orders(ports, OrdersConfig(limits, RiskLimits(**given["limits"]), **given["config"]))
+        return Orders(
+            ports, OrdersConfig(_limits(given["broker"]), RiskLimits(**given["limits"]), **given["config"])
+        )
 
     def _facts(self) -> Facts:
         given = self.given
-        market, calendar, _ = _files()
-        rules = market_rules(market, self.day)
+        market, calendar = _files()
+        rules = market_rules(market, self.day, given["broker"])
         for name, symbols in given["listed"].items():
             rules = rules.with_list(name, symbols)
         day = DayRules(
@@ -213,6 +266,7 @@ class Bench:
             traffic=None if traffic is None else lambda strategy, slot: (seen[0], seen[1]),
             per_contract=WIDE,
             per_strategy=WIDE,
+            feeds=_feeds(given["parted"]),
         )
 
     def _set_up(self) -> None:
@@ -250,13 +304,8 @@ class Bench:
         row: Any = np.zeros(1, INTENT)
         slot = words.get("slot", SHARE)
         scale = table()[slot].scale if slot < len(table()) else 100
-        base = {
-            "strategy_seq": 100 + self._numbers, "strategy": STRATEGY, "slot": SHARE,
-            "kind": IntentKind.PLACE,
-            "side": Side.BUY, "order_type": OrderType.LIMIT, "product": Product.MIS, "validity": Validity.DAY,
-            "qty": 10, "px": PX * scale // 100,
-        }  # fmt: skip
-        for name, value in (base | words).items():
+        base = {"strategy_seq": 100 + self._numbers, "px": PX * scale // 100}
+        for name, value in (ASK | base | words).items():
             row[name] = value
         before = len(self.journal.records)
         wish = intents_of(row.tobytes(), 1)[0]
@@ -275,6 +324,15 @@ class Bench:
         if found is None:
             self._must_stand(wish)
         return found
+
+    def sent(self) -> list[Call]:
+        """The placements that leave now, as the broker reads them: without the adapter's code."""
+        side, known = side_of(self.given["broker"]), len(self.line.sent)
+        for _ in range(STEPS):
+            self.stage.step(self.clock.mono)
+        named = side.table(table())
+        calls = [side.read(request, named) for request in self.line.sent[known:]]
+        return [call for call in calls if call.kind == PLACE]
 
     def _by_table(self, wish: Intent) -> tuple[str, str] | None:
         """What the table alone comes to, without the quick way."""

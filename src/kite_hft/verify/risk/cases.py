@@ -288,4 +288,14 @@ LEGAL: Final = (
     Case("C7", "in CNC", {}, {"slot": GROSS, "product": CNC}),
 )  # fmt: skip
 
-CASES: Final = (*FORM, *SIZE, *LEGAL, *(Case(*words) for words in more_cases.CASES))
+ANYWHERE: Final = (*FORM, *SIZE, *LEGAL, *(Case(*words) for words in more_cases.CASES))
+
+
+def cases_of(broker: str) -> tuple[Case, ...]:
+    """All cases, with the hours of a broker."""
+    given = {"broker": broker}
+    every = (*ANYWHERE, *(Case(*words) for words in more_cases.CUT_OFFS[broker]))
+    return tuple(case._replace(given=given | case.given) for case in every)
+
+
+CASES: Final = cases_of("kite")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side
+from kite_hft.sessions import seconds_of_day
 from kite_hft.verify.risk.bench import (
     BSE_SHARE,
     CURRENCY,
@@ -56,13 +57,6 @@ PHASES: Final[tuple[Words, ...]] = (
     ("C22", "at 15:00", _at("15:00:00"), {"slot": OTHER}, "CUT_OFF", ("15:00:00",)),
     ("C22", "not known to be no auction share", _at("14:55:00") | {"underlyings": None}, {"slot": OTHER},
      "CUT_OFF", ("14:55:00",)),
-    ("C22", "a derivative at 15:09:59", _at("15:09:59"), OPT),
-    ("C22", "at 15:10", _at("15:10:00"), OPT, "CUT_OFF", ("15:10:00",)),
-    ("C22", "currency at 16:30", _at("16:30:00"), {"slot": CURRENCY, "product": NRML, "qty": 1}, "CUT_OFF",
-     ("16:30:00",)),
-    ("C22", "metals in the evening", _at("22:49:59") | {"limits": {"max_order_value": 1e9,
-     "max_position_size": 1e9,
-     "max_exposure": 1e9}}, {"slot": METAL, "product": NRML, "qty": 1}),
     ("C22", "before the closing auction there was none", _at("14:59:59", "2026-07-31"), {}),
     ("C22", "an exit at 15:05", _at("15:05:00") | HELD, EXIT),
     ("C22", "a cancel at 15:05", _at("15:05:00") | ONE, {"kind": CANCEL, "target_seq": 1}),
@@ -76,6 +70,35 @@ PHASES: Final[tuple[Words, ...]] = (
     ("C22", "five days before", _at("11:00:00", "2026-11-18"), {"slot": STOCK_OPTION, "product": NRML,
      "qty": 75}),
 )  # fmt: skip
+
+EVENING: Final = {"limits": {"max_order_value": 1e9, "max_position_size": 1e9, "max_exposure": 1e9}}
+DOLLAR: Final = {"slot": CURRENCY, "product": NRML, "qty": 1}
+COPPER: Final = {"slot": METAL, "product": NRML, "qty": 1}
+
+
+def _until(derivatives: str, currency: str, metals: str) -> tuple[Words, ...]:
+    """When the last second of entries is over: of derivatives, currency and metals."""
+    kinds = (("a derivative", derivatives, OPT), ("currency", currency, DOLLAR), ("metals", metals, COPPER))
+    return tuple(
+        row
+        for what, at, ask in kinds
+        for row in (
+            ("C22", f"{what} before {at}", _at(_second_before(at)) | EVENING, ask),
+            ("C22", f"{what} at {at}", _at(at) | EVENING, ask, "CUT_OFF", (at,)),
+        )
+    )
+
+
+def _second_before(at: str) -> str:
+    seconds = seconds_of_day(at) - 1
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+CUT_OFFS: Final[dict[str, tuple[Words, ...]]] = {
+    "kite": _until("15:10:00", "16:30:00", "22:50:00"),
+    "upstox": _until("15:00:00", "16:15:00", "22:35:00"),
+}
+"""By the broker, who closes what is left at an hour of his own."""
 
 LISTS: Final[tuple[Words, ...]] = (
     ("C26", "a ban: no opening", {"listed": {"fo_ban": ["SBIN"]}}, {"slot": FAR_OPTION, "product": NRML,
@@ -256,10 +279,13 @@ OPENING_ONLY: Final = (
     ("law", "a price of 0", {"price": {0: (0, 0.0)}}, "NO_REFERENCE_PRICE", ()),
     ("law", "a price below 0", {"price": {0: (-5, 0.0)}}, "NO_REFERENCE_PRICE", ()),
     ("law", "an old price", {"price": {0: (PX, 2.001)}}, "STALE_TICK", ("2.001 s", "2.0 s")),
+    ("law", "two feeds that tell different prices", {"parted": (0,)}, "FEEDS_DIVERGE", ("110.00 by b",)),
+    ("law", "two lists that differ", {"barred": (0,)}, "NOT_TRADABLE", ("2 at Upstox",)),
     ("law", "a wrong clock", {"clock": "the wall clock was stepped by 2.000 s"}, "CLOCK", ("2.000 s",)),
 )
 LAW: Final[tuple[Words, ...]] = (
     ("law", "a price that is just fresh enough", {"price": {0: (PX, 2.0)}}, {}),
+    ("law", "two feeds that part over another instrument", {"parted": (1,)}, {}),
     *((control, what, given, {}, reason, words) for control, what, given, reason, words in OPENING_ONLY),
     *((control, f"{what}: more than is held", given | HELD, {"side": SELL, "qty": 11}, reason, words)
       for control, what, given, reason, words in OPENING_ONLY),

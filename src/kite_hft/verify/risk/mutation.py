@@ -34,6 +34,7 @@ from kite_hft.verify.simulation.mutants_of_source import Mutant, mutants_of, nam
 GATE: Final = (
     "tests/unit/trading/gate", "tests/unit/verify/risk/test_risk.py", "tests/unit/stages/test_orders_gate.py",
 )  # fmt: skip
+AGAIN: Final = "tests/unit/stages/test_orders_judged_again.py"
 SENDING: Final = ("tests/unit/trading/sending", "tests/property/test_limiter_twin.py")
 JOURNAL: Final = (
     "tests/unit/memory/test_journal.py", "tests/unit/memory/test_journal_files.py",
@@ -47,18 +48,18 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "trading.sending.conduct": SENDING,
     "trading.sending.evidence": (
         "tests/unit/trading/sending/test_evidence.py",
-        "tests/unit/engine/test_evidence.py",
+        "tests/unit/engine/orders/test_evidence.py",
     ),
     "memory.journal": JOURNAL,
     "memory.journal_writer": (*JOURNAL, "tests/unit/stages/test_orders_fsync.py"),
-    "memory.journal_files": (*JOURNAL, "tests/unit/engine/test_order_files.py"),
+    "memory.journal_files": (*JOURNAL, "tests/unit/engine/orders/test_files.py"),
     "trading.gate.sizing": ("tests/unit/trading/gate/test_sizing.py",),
-    "trading.gate.risk": (*GATE, "tests/property/test_risk_plain.py"),
+    "trading.gate.risk": (*GATE, AGAIN, "tests/property/test_risk_plain.py"),
     "trading.gate.checks": GATE,
     "trading.gate.checks_form": GATE,
     "trading.gate.checks_conduct": GATE,
     "trading.gate.checks_market": GATE,
-    "trading.gate.checks_size": GATE,
+    "trading.gate.checks_size": (*GATE, AGAIN),
     "trading.gate.facts": ("tests/unit/trading/gate/test_facts.py", *GATE),
     "trading.gate.limits": GATE,
     "trading.gate.holds": (*GATE, "tests/unit/stages/test_orders_states.py"),

@@ -26,9 +26,9 @@ STATUSES: Final = (1, 3, 4, 5, 5, 5, 6, 7, 8, 10)
 PRODUCTS: Final = {"EQ": (3, 3, 3, 1, 1, 4), "FUT": (2, 2, 3), "CE": (2, 2, 3)}
 TIMES: Final = (
     "11:00:00", "11:00:00", "11:00:00", "09:01:00", "09:06:00", "09:12:00", "09:15:00", "14:54:59",
-    "14:55:00",
-    "15:00:00", "15:09:59", "15:10:00", "15:17:00", "15:22:00", "15:26:00", "16:30:00", "22:50:00",
-    "23:45:00",
+    "14:55:00", "14:59:59",
+    "15:00:00", "15:09:59", "15:10:00", "15:17:00", "15:22:00", "15:26:00", "16:14:59",
+    "16:15:00", "16:30:00", "22:35:00", "22:50:00", "23:45:00",
 )  # fmt: skip
 
 
@@ -62,12 +62,13 @@ def plain_instruments() -> dict[int, dict[str, Any]]:
 class Draw:
     """One situation: `given` and `ask` in the words of the bench, and the same made plain."""
 
-    def __init__(self, seed: int, number: int) -> None:
+    def __init__(self, seed: int, number: int, broker: str = "kite") -> None:
         self.chance = random.Random(f"{seed} {number}")
         self.slot = self.chance.choice([0] * 8 + [1, 1, 3, 3, 3, 4, 5, 5, 8, 8, 9, 10, 10, 11, 2, 6, 7])
         row = table()[self.slot] if self.slot < len(table()) else table()[0]
         self.row, self.px = row, PX * row.scale // 100
-        self.given: dict[str, Any] = {"hours": True, "limits": {}, "states": {}, "price": {}}
+        self.given: dict[str, Any] = {"broker": broker, "hours": True}
+        self.given |= {"limits": {}, "states": {}, "price": {}}
         self.given["live"] = [self._live(n) for n in range(1, 1 + self.chance.choice([0, 0, 1, 1, 2, 3]))]
         self.given["held"] = [self._held() for _ in range(self.chance.choice([0, 1, 1, 2]))]
         self.ask = self._ask()
@@ -204,7 +205,8 @@ ODD: Final[list[Callable[[Draw], None]]] = [
     _limit("price_collar_percent", 0.05, 1.0), _limit("btst", True),
     _given("at", *(f"2026-11-20 {time}" for time in TIMES)), _given("at",
     *(f"2026-11-20 {t}" for t in TIMES)),
-    _given("hours", False), _given("clock", "stepped"), _given("funds", -1, 49_999, 50_000),
+    _given("hours", False), _given("clock", "stepped"), _given("parted", (0, 3), (1,)),
+    _given("barred", (0, 3), (1,)), _given("funds", -1, 49_999, 50_000),
     _given("lists", (), ("fo_ban",), ("mis_blocked",), ("fo_ban", "mis_blocked")), _given("allow",
     ("NSE:SBIN",)),
     _given("listed", {"fo_ban": ["SBIN"]}, {"mis_blocked": ["NSE:SBIN"]}, {"suspended": ["NSE:SBIN"]}),
@@ -225,14 +227,18 @@ ODD: Final[list[Callable[[Draw], None]]] = [
 
 
 def differ(
-    seed: int, numbers: Iterable[int], tell: Callable[[int], None] = lambda done: None
+    seed: int,
+    numbers: Iterable[int],
+    tell: Callable[[int], None] = lambda done: None,
+    *,
+    broker: str = "kite",
 ) -> dict[str, Any]:
     """How many situations passed and were refused, by reason, and those where gate and reading differ."""
     told: list[dict[str, Any]] = []
     counts: Counter[str] = Counter()
     instruments, done = plain_instruments(), 0
     for done, number in enumerate(numbers, 1):
-        draw = Draw(seed, number)
+        draw = Draw(seed, number, broker)
         expected = plain_reading().refusals(*draw.plain(), instruments)
         found = Bench(**draw.bench()).ask(**draw.ask)
         counts[found[0] if found else "passed"] += 1

@@ -8,7 +8,7 @@ from typing import Any, Final
 from kite_hft.layout import IntentKind, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.broker import Ambiguous
-from kite_hft.trading.exits import groups, triggers
+from kite_hft.trading.exits import groups, trigger
 from kite_hft.trading.exits.at_broker import AtBroker
 from kite_hft.trading.exits.fitting import Fitter
 from kite_hft.trading.exits.stewards import Hands
@@ -70,7 +70,7 @@ def _sent_again(p: Patches) -> None:
                 if request is not None:
                     call = self._ports.broker.trigger_place(request)
                     aside = Aside("GTT", call, self._answered(trigger, "place"))
-                    trigger.busy = self._asides.offer(aside)
+                    trigger.busy = self._asides.offer(aside, now_ns)
 
         return take
 
@@ -78,7 +78,7 @@ def _sent_again(p: Patches) -> None:
 
 
 def _absent_early(p: Patches) -> None:
-    p.set(triggers, "MISSES", 1)
+    p.set(trigger, "MISSES", 1)
 
     def make(old: Any) -> Any:
         def __init__(self: Triggers, *more: Any) -> None:

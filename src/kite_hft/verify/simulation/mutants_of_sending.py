@@ -85,14 +85,19 @@ def _outcome(change: Any) -> Any:
     def plant(p: Patches) -> None:
         from dataclasses import replace
 
-        from kite_hft.sim.order_path import process
+        from kite_hft.sim.order_path.network import Network
 
-        old = rest.KITE.parse_outcome
+        def make(old: Any) -> Any:
+            def init(self: Any, *words: Any) -> None:
+                old(self, *words)
+                right = self.broker.parse_outcome
+                self.broker = replace(
+                    self.broker, parse_outcome=lambda response: change(response, right(response))
+                )
 
-        def parse(response: HttpResponse) -> Any:
-            return change(response, old(response))
+            return init
 
-        p.set(process, "KITE", replace(rest.KITE, parse_outcome=parse))
+        p.around(Network, "__init__", make)
 
     return plant
 

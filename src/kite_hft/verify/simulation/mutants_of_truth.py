@@ -61,9 +61,10 @@ def lookup_missed() -> Any:
 
 def _fills_twice(p: Patches) -> None:
     def make(old: Any) -> Any:
-        def fold(self: Book, order: Any, report: Any, now_ns: int) -> Any:
+        def fold(self: Book, order: Any, report: Any, now_ns: int, **words: bool) -> Any:
             more = order.filled + report.filled_quantity if order.filled else report.filled_quantity
-            return old(self, order, replace(report, filled_quantity=min(order.quantity, more)), now_ns)
+            report = replace(report, filled_quantity=min(order.quantity, more))
+            return old(self, order, report, now_ns, **words)
 
         return fold
 
@@ -72,10 +73,10 @@ def _fills_twice(p: Patches) -> None:
 
 def _partial_fill_lost(p: Patches) -> None:
     def make(old: Any) -> Any:
-        def fold(self: Book, order: Any, report: Any, now_ns: int) -> Any:
+        def fold(self: Book, order: Any, report: Any, now_ns: int, **words: bool) -> Any:
             if report.filled_quantity < report.quantity:
                 report = replace(report, filled_quantity=order.filled)
-            return old(self, order, report, now_ns)
+            return old(self, order, report, now_ns, **words)
 
         return fold
 
@@ -95,8 +96,8 @@ def _partial_fill_lost(p: Patches) -> None:
 
 def _late_word_undoes(p: Patches) -> None:
     def make(old: Any) -> Any:
-        def fold(self: Book, order: Any, report: Any, now_ns: int) -> Any:
-            change = old(self, order, report, now_ns)
+        def fold(self: Book, order: Any, report: Any, now_ns: int, **words: bool) -> Any:
+            change = old(self, order, report, now_ns, **words)
             if report.status is OrderStatus.OPEN and order.status is OrderStatus.CANCELLED:
                 order.status = OrderStatus.OPEN
             return change

@@ -10,6 +10,7 @@ from sim_tools import NOW, TABLE, exchange_at
 
 from kite_hft.sim.faults.acts import Acts, check, lock_rows
 from kite_hft.sim.faults.schedule import FaultError, load_faults, parse_row
+from kite_hft.sim.kite.stream import KiteStream
 from kite_hft.sim.market.synthetic import SyntheticMarket
 from kite_hft.sim.market.universe import default_instruments
 from kite_hft.sim.server.hub import Hub
@@ -20,7 +21,7 @@ SECOND = 1_000_000_000
 def acts() -> Acts:
     exchange = exchange_at()
     market = SyntheticMarket(TABLE, np.full(len(TABLE), 10_000_000), 1.0, 1, 0)
-    hub = Hub(market, exchange.on_ticks, lambda slots: exchange.latest[slots])
+    hub = Hub(market, exchange.on_ticks, lambda slots: exchange.latest[slots], lambda: KiteStream(TABLE, 1))
     return Acts(exchange, None, hub)  # type: ignore[arg-type]
 
 

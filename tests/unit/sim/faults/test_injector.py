@@ -11,11 +11,14 @@ import pytest
 from raw_ticks import Malformed, checksum, parse
 
 from kite_hft.sim.faults.acts import Acts
-from kite_hft.sim.faults.injector import InjectionLog, Injector, request_kind
+from kite_hft.sim.faults.injector import InjectionLog, Injector
 from kite_hft.sim.faults.schedule import Faults, parse_row
-from kite_hft.sim.kite.routes import Response, error, success
+from kite_hft.sim.kite.faults import KITE_FAULTS, request_kind
+from kite_hft.sim.kite.routes import error, success
+from kite_hft.sim.kite.stream import KiteStream
 from kite_hft.sim.market.synthetic import SyntheticMarket
 from kite_hft.sim.market.universe import default_instruments
+from kite_hft.sim.rest import Response
 from kite_hft.sim.server.hub import Hold, Hub, Link
 
 SECOND, MS = 1_000_000_000, 1_000_000
@@ -40,7 +43,7 @@ class Line:
 
         self.link: Link | None = world.hub.connect(send, self.said.append)
         for message in ({"a": "subscribe", "v": TOKENS}, {"a": "mode", "v": ["full", TOKENS]}):
-            world.hub.on_text(self.link, json.dumps(message).encode(), world.now)
+            world.hub.on_message(self.link, json.dumps(message).encode(), world.now)
 
     def _do(self, what: str) -> None:
         self.done.append((self._world.now - T0, what))
@@ -75,7 +78,7 @@ class World:
         self.written: list[str] = []
         self.hub = Hub(
             SyntheticMarket(TABLE, BASE, 10.0, 1, 0), lambda ticks, now: None, lambda slots: [],  # type: ignore[arg-type, return-value]
-            packets_per_frame=packets_per_frame,
+            lambda: KiteStream(TABLE, packets_per_frame),
         )  # fmt: skip
         self.lines: list[Line] = []
         self.api = SimpleNamespace(kill_token=lambda now: self.written.append("killed"))
@@ -84,7 +87,7 @@ class World:
         faults = Faults([parse_row(row, "row") for row in rows], seed)
         acts = Acts(self.exchange, self.api, self.hub)  # type: ignore[arg-type]
         self.injector = Injector(
-            faults, self.log, self.hub, acts, lambda: self.lines, lambda: REAL + self.now - T0
+            faults, self.log, self.hub, acts, lambda: self.lines, lambda: REAL + self.now - T0, KITE_FAULTS
         )
 
     def open(self, many: int = 1) -> Line:

@@ -18,6 +18,7 @@ from kite_hft.sim.faults.schedule import (
     load_faults,
     parse_row,
 )
+from kite_hft.sim.upstox.faults import UPSTOX_FAULTS
 
 ROOT = Path(__file__).resolve().parents[4]
 SECOND = 1_000_000_000
@@ -30,7 +31,11 @@ def row(**given: Any) -> FaultRow:
 def test_the_example_files_are_whole() -> None:
     bad_day = load_faults(ROOT / "config/faults/bad_day.yaml")
     assert {r.kind for r in bad_day} == set(FAULTS)
-    assert max(r.at_ns for r in bad_day) < 480 * SECOND
+    upstox = load_faults(ROOT / "config/faults/bad_day_upstox.yaml")
+    assert {r.kind for r in upstox} == set(FAULTS) - set(UPSTOX_FAULTS.missing)
+    ways = {r.kind for r in upstox if r.parameters.get("request") == "authorize"}
+    assert ways == {"http_403", "http_503", "accept_then_drop", "slow_answer"}
+    assert max(r.at_ns for r in (*bad_day, *upstox)) < 480 * SECOND
     assert load_faults(ROOT / "config/faults/restless.yaml")
 
 

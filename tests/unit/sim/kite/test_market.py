@@ -10,7 +10,7 @@ from mock_shapes import differences, mock
 from sim_tools import AUTH, NOW, SECOND, TABLE, api_of, ask, book_of, exchange_at
 
 from kite_hft.sim.kite.market import SPAN_DAYS
-from kite_hft.trading.instruments import parse_csv
+from kite_hft.trading.instruments import EXTRA_COLUMNS, parse_csv
 
 TOKEN = 779521
 DAY = 86_400 * SECOND
@@ -33,7 +33,8 @@ def test_the_dump_is_packed_for_those_who_can_unpack_it() -> None:
     assert gzip.decompress(packed.body) == plain.body and plain.content_type == packed.content_type
     extended = api.handle("GET", "/instruments", [("extended", "1")], AUTH, b"", NOW)
     assert parse_csv(extended.body.decode().splitlines()).rows == TABLE.rows
-    assert extended.body.splitlines()[0] == plain.body.splitlines()[0] + b",multiplier,freeze_quantity"
+    more = f",{','.join(EXTRA_COLUMNS[:2])}".encode()
+    assert extended.body.splitlines()[0] == plain.body.splitlines()[0] + more
 
 
 @pytest.mark.data

@@ -28,7 +28,7 @@ from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.exchange.opening import default_holdings
 from kite_hft.sim.exchange.rules import ExchangeParams
 from kite_hft.sim.kite.api import KiteApi
-from kite_hft.sim.kite.portfolio import isin_of
+from kite_hft.sim.market.keys import isin_of
 from kite_hft.sim.market.universe import default_instruments
 
 SELL = (

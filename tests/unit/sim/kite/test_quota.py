@@ -8,7 +8,8 @@ import pytest
 from sim_tools import NOW, SECOND, own_limits
 
 from kite_hft.sim.exchange.defaults import default_market_rules
-from kite_hft.sim.kite.quota import HISTORICAL, ORDER, OTHER, QUOTE, UNLIMITED, Quota, broker_limits
+from kite_hft.sim.kite.quota import HISTORICAL, ORDER, QUOTE, UNLIMITED, Quota, broker_limits
+from kite_hft.sim.rest import OTHER
 
 MINUTE_START = NOW - NOW % (60 * SECOND)
 NO_COOLDOWN = {"cooldown_s": 0.0}

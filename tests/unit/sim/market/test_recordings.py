@@ -14,6 +14,7 @@ from kite_hft.layout import TICK
 from kite_hft.memory.recording import Gap, GapReason, Kind, Origin, file_name
 from kite_hft.memory.recording_writer import RecordingWriter
 from kite_hft.sim.kite.frames import FULL, LTP, QUOTE, encode_frames
+from kite_hft.sim.kite.stream import KiteStream
 from kite_hft.sim.market.recordings import packets_of
 from kite_hft.sim.market.replay import Replay, ReplayError, open_replay
 from kite_hft.sim.market.synthetic import SyntheticMarket
@@ -113,12 +114,13 @@ def record_frames(folder: Path, frames: list[bytes]) -> None:
 
 def served(replay: Replay, mode: str, per_frame: int = 7) -> list[bytes]:
     """The packets that a client gets who asks for everything in `mode`."""
-    hub = Hub(replay, lambda ticks, now: None, lambda slots: np.empty(0, TICK), per_frame, speed=0)
+    make = lambda: KiteStream(replay.instruments, per_frame, False, replay.encode)  # noqa: E731
+    hub = Hub(replay, lambda ticks, now: None, lambda slots: np.empty(0, TICK), make, speed=0)
     frames: list[bytes] = []
     link = hub.connect(lambda data: frames.append(data) or 0, lambda text: None)
     tokens = TOKENS.tolist()
-    hub.on_text(link, f'{{"a":"subscribe","v":{tokens}}}'.encode(), 0)
-    hub.on_text(link, f'{{"a":"mode","v":["{mode}",{tokens}]}}'.encode(), 0)
+    hub.on_message(link, f'{{"a":"subscribe","v":{tokens}}}'.encode(), 0)
+    hub.on_message(link, f'{{"a":"mode","v":["{mode}",{tokens}]}}'.encode(), 0)
     hub.start(0)
     while not hub.ended or link.stream.frames:
         hub.step(1)

@@ -11,6 +11,7 @@ from kiteconnect import KiteTicker
 
 from kite_hft.layout import TICK
 from kite_hft.sim.exchange.exchange import Exchange
+from kite_hft.sim.kite.stream import KiteStream
 from kite_hft.sim.market.replay import Replay
 from kite_hft.sim.market.synthetic import SyntheticMarket
 from kite_hft.sim.market.universe import default_instruments
@@ -30,10 +31,12 @@ class World:
     def __init__(self, source: Any = None, **options: Any) -> None:
         self.now = T0
         self.exchange = Exchange(TABLE, 10**9)
+        per_frame, stamp = options.pop("packets_per_frame", 1), options.pop("stamp", False)
         self.hub = Hub(
             source or SyntheticMarket(TABLE, BASE, 10.0, 1, 0),
             self.exchange.on_ticks,
             lambda slots: self.exchange.latest[[s for s in slots if self.exchange.seen[s]]],
+            lambda: KiteStream(TABLE, per_frame, stamp),
             **options,
         )
         self.sent: dict[int, list[tuple[int, bytes]]] = {}
@@ -49,7 +52,7 @@ class World:
         link = self.hub.connect(send, self.texts.append)
         self.sent[id(link)] = frames
         for message in ({"a": "subscribe", "v": list(tokens)}, {"a": "mode", "v": [mode, list(tokens)]}):
-            self.hub.on_text(link, json.dumps(message).encode(), self.now)
+            self.hub.on_message(link, json.dumps(message).encode(), self.now)
         return link
 
     def run(self, until: int) -> None:
@@ -109,7 +112,7 @@ def test_snapshot_comes_at_once_and_only_for_what_is_known() -> None:
     link = world.connect(*TOKENS[:4], mode="full")
     modes = [(t["instrument_token"], t["mode"]) for _, t in world.ticks(link)]
     assert modes == [(TOKENS[i], m) for m in ("quote", "full") for i in range(3)]
-    world.hub.on_text(link, b'{"a":"unsubscribe","v":[]}', world.now)
+    world.hub.on_message(link, b'{"a":"unsubscribe","v":[]}', world.now)
     assert world.hub.stats()["snapshot_ticks"] == 6
 
 
@@ -119,7 +122,7 @@ def test_subscribing_in_the_middle_misses_nothing_that_is_to_come() -> None:
     first = world.connect(*TOKENS[:10])
     world.run(T0 + 42 * MS)
     second = world.connect(*TOKENS)
-    world.hub.on_text(first, json.dumps({"a": "subscribe", "v": TOKENS[10:]}).encode(), world.now)
+    world.hub.on_message(first, json.dumps({"a": "subscribe", "v": TOKENS[10:]}).encode(), world.now)
     world.run(T0 + 200 * MS)
     for link in (first, second):
         later = [round(t["last_price"] * 100) - 10_000 for at, t in world.ticks(link) if at > T0 + 42 * MS]

@@ -10,8 +10,10 @@ import pytest
 from kiteconnect import KiteTicker
 
 from kite_hft.layout import TICK
+from kite_hft.sim.kite.stream import TOO_MANY
+from kite_hft.sim.kite.stream import KiteStream as Stream
 from kite_hft.sim.market.universe import default_instruments
-from kite_hft.sim.server.stream import LINGER_NS, TOO_MANY, Stream
+from kite_hft.sim.server.stream import LINGER_NS
 
 TABLE, BASE = default_instruments(20, 1)
 TOKENS = TABLE.tokens().tolist()
@@ -19,7 +21,7 @@ PARSER = KiteTicker("key", "token")
 
 
 def say(stream: Stream, action: str, value: Any) -> tuple[list[bytes], list[int]]:
-    return stream.on_text(json.dumps({"a": action, "v": value}).encode())
+    return stream.on_message(json.dumps({"a": action, "v": value}).encode(), binary=False)
 
 
 def ticks(slots: list[int], px: int = 10_000) -> np.ndarray:
@@ -52,7 +54,7 @@ def test_bare_subscribe_is_quote_and_mode_changes_it() -> None:
 )  # fmt: skip
 def test_anything_else_is_ignored(text: bytes) -> None:
     stream = Stream(TABLE, 1)
-    assert stream.on_text(text) == ([], [])
+    assert stream.on_message(text, binary=False) == ([], [])
     assert stream.subscribed == 0
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from orders_world import PX, World, error, filled, limits
+from dataclasses import replace
 
-from kite_hft.layout import IntentKind, OrderStatus, Product, Side
+import pytest
+from exits_tools import at, exits, guard, holding
+from orders_world import PX, World, error, filled, form, limits
+
+from kite_hft.brokers.kite.rest import KITE
+from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side
 from kite_hft.trading.book import Order
 from kite_hft.trading.broker import HttpRequest, HttpResponse
 from kite_hft.trading.gate.limits import RiskLimits
@@ -98,3 +103,22 @@ def test_slices_that_are_refused_one_by_one_are_not_sent_again_at_once() -> None
     assert len(turned_down) == 2  # one slice was taken, one refused: the rest waits its turn
     world.run(1.0)
     assert len(turned_down) > 2
+
+
+@pytest.mark.parametrize(("catch_all", "kind"), [(True, OrderType.SL), (False, OrderType.SLM)])
+def test_where_refusals_prove_nothing_an_absent_market_stop_is_followed_by_a_limit_stop(
+    catch_all: bool, kind: OrderType
+) -> None:
+    config = OrdersConfig(limits(), absence_horizon_s=5.0, loopback=True)
+    world = holding(adapter=replace(KITE, catch_all=catch_all), config=config)
+    world.broker.on_call = lambda request: (
+        HttpResponse(400, b"{}")
+        if form(request).get("order_type") == "SL-M"
+        else world.broker.accept(request)
+    )
+    exits(world, trigger_px=PX - 100)
+    at(world, PX, 3.0)
+    assert guard(world).status is OrderStatus.AMBIGUOUS
+    world.broker.on_call = None
+    at(world, PX, 30.0)
+    assert guard(world).order_type == kind

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from group_tools import again, fill, group_world, legs, margins, posts, reject
+from journal_tools import after, of_kind, takes_no
 from orders_world import PX, Answer, S, World, error, filled, limits, ok
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Cut
+from kite_hft.trading.book import Cut, Order
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.exits.group import Group, Leg, Stage
 from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.ports import OrdersConfig
@@ -267,6 +269,61 @@ def test_legs_that_still_waited_when_their_group_was_given_up_are_refused() -> N
     other.run(3.0)
     assert (other.reason(1), other.reason(2)) == ("GROUP", "GROUP")
     assert not other.stage.keeper.groups.alive
+
+
+def test_a_group_that_had_filled_is_whole_although_its_end_was_not_written() -> None:
+    world = group_world()
+    legs(world)
+    world.run(0.3)
+    fill(world, 2)
+    takes_no(world, Kind.GROUP)
+    fill(world, 1)
+    assert not world.stage.keeper.groups.alive
+    other = after(world).start()
+    other.run(3.0)
+    assert other.quantity() == 75 and other.quantity(slot=3, product=Product.NRML) == -75
+    assert "GROUP_BROKEN" not in other.codes() and len(posts(other)) == 2
+    end = of_kind(other, Kind.GROUP)[-1]
+    assert end["ended"] == "done" and "broken" not in end
+
+
+def test_so_is_one_whose_last_leg_filled_while_nobody_looked() -> None:
+    world = group_world()
+    legs(world)
+    world.run(0.3)
+    fill(world, 2)
+    row = world.broker.rows[world.order(1).order_id]
+    row |= {"filled_quantity": 75, "average_price": PX / 100, "status": "COMPLETE"}
+    other = again(world)
+    other.run(2.0)
+    assert len(posts(other)) == 2 and of_kind(other, Kind.GROUP)[-1]["ended"] == "done"
+
+
+def test_not_so_one_that_was_broken_before() -> None:
+    """Its last leg came too late, and people know that it is undone."""
+    world = group_world(group_leg_s=2.0)
+    legs(world)
+    world.run(0.3)
+    fill(world, 2)
+    world.broker.hold = True
+    world.run(2.5)
+    assert of_kind(world, Kind.GROUP)[-1]["broken"]
+    row = world.broker.rows[world.order(1).order_id]
+    row |= {"filled_quantity": 75, "average_price": PX / 100, "status": "COMPLETE"}
+    world.broker.hold = False
+    other = again(world)
+    other.run(2.0)
+    assert posts(other)[:3] == ["BUY", "SELL", "BUY"], "the last leg is closed first"
+
+
+def test_not_so_one_of_which_a_slice_is_missing() -> None:
+    order = Order(1, 1, 1, 0, Side.BUY, OrderType.LIMIT, Product.MIS, 1, 0, 75, PX, 0, "", filled=75)
+    leg = Leg(1, [order], 150)
+    assert not Group(1, 9, 1, 0, Stage.BROKEN, legs=[leg]).whole
+    leg.quantity = 75
+    assert Group(1, 9, 1, 0, Stage.BROKEN, legs=[leg]).whole
+    leg.closing = [7]
+    assert not Group(1, 9, 1, 0, Stage.BROKEN, legs=[leg]).whole
 
 
 def test_no_group_begins_in_a_position_in_which_another_is_being_undone() -> None:

@@ -150,9 +150,13 @@ def test_a_strategys_own_exit_comes_first_and_the_stop_gives_way() -> None:
     stop = armed(world)
     world.send(3, side=Side.SELL, qty=4, px=PX + 10)
     world.step(4)
+    assert (stop.quantity, stop.open_quantity) == (6, 10), "taken by the broker, and not shown yet"
+    assert world.stage.book.by_strategy(1, 3) is None
+    world.update(world.broker.rows[stop.order_id], status="UPDATE")
+    world.step(4)
     own = world.order(3)
     assert own.status is OrderStatus.PENDING and not own.opening
-    assert stop.quantity == 6 and stop.status is OrderStatus.TRIGGER_PENDING
+    assert stop.open_quantity == 6 and stop.status is OrderStatus.TRIGGER_PENDING
     world.send(4, side=Side.SELL, qty=6, px=PX + 10)
     world.step(6)
     assert world.broker.calls("DELETE") and world.stage.book.by_strategy(1, 4) is None
@@ -298,7 +302,7 @@ def test_after_a_restart_the_plan_stands_and_finds_its_order() -> None:
 def test_numbers_of_the_engine_are_never_a_strategys() -> None:
     world = holding()
     exits(world, trigger_px=PX - 100)
-    from kite_hft.trading.recovery.replay import next_seqs
+    from kite_hft.trading.recovery.numbering import next_seqs
 
     assert next_seqs([world.journal.records]) == {1: 3}
     other = again(world).start()

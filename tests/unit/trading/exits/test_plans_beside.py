@@ -35,13 +35,13 @@ def test_a_larger_exit_of_the_strategys_own_waits_as_a_new_one_does() -> None:
     exits(world, trigger_px=PX - 100)
     stop = armed(world)
     world.send(3, side=Side.SELL, qty=4, px=PX + 10)
-    world.step(4)
+    world.run(0.5)
     assert stop.quantity == 6
     world.send(4, kind=IntentKind.MODIFY, target_seq=3, qty=7, px=0, order_type=0)
     position = world.stage.book.standing(1, 0, Product.MIS)
     assert position.open_sell <= 10
-    for _ in range(6):
-        world.step()
+    for _ in range(12):
+        world.run(0.05)
         assert position.open_sell <= 10
     assert (world.order(3).quantity, stop.quantity) == (7, 3)
 
@@ -52,6 +52,6 @@ def test_an_intent_that_came_twice_is_no_second_sale() -> None:
     armed(world)
     world.send(3, side=Side.SELL, qty=4, px=PX + 10)
     world.send(3, side=Side.SELL, qty=4, px=PX + 10)
-    world.step(6)
+    world.run(0.5)
     assert world.reason(3) != "FROZEN" and world.stage.outbox.refused["DUPLICATE_INTENT"] == 1
     assert len([o for o in world.stage.book.orders.values() if o.side == Side.SELL]) == 2

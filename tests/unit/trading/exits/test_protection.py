@@ -176,6 +176,14 @@ def target(**changes: object) -> Resting:
     return stop(**(words | changes))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("status", ["AMO REQ RECEIVED", "AFTER MARKET ORDER REQ RECEIVED"])
+@pytest.mark.parametrize("kind", ["SL-M", "MARKET"])
+def test_an_order_for_the_next_session_closes_nothing_today(status: str, kind: str) -> None:
+    """A stop placed when the phase takes none becomes one at Upstox, also in its first seconds."""
+    order = stop(status=status, order_type=kind, since_ns=0)
+    assert naked(long(), [order], clock="15:16", now_ns=1) == 10
+
+
 def test_a_target_protects_as_long_as_somebody_turns_it_back_into_a_stop() -> None:
     later = {"now_ns": 3600 * S}
     assert naked(long(), [target()], **later) == 0  # type: ignore[arg-type]

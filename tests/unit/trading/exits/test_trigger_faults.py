@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from gtt_tools import Gtts, entry, overnight
-from orders_world import PX, World, error, filled, limits
+from journal_tools import after
+from orders_world import PX, World, error, filled, form, limits
 
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side
 from kite_hft.memory.journal import JournalError, Kind
@@ -117,6 +119,25 @@ def test_an_order_is_not_taken_in_when_its_record_could_not_be_written() -> None
     )
 
 
+def test_nor_is_it_a_strangers_then_and_closes_nothing_of_another_strategys() -> None:
+    world = World(config=OrdersConfig(limits(), WIDE)).start()
+    gtts = Gtts(world)
+    entry(world, product=Product.NRML, slot=3, qty=75)
+    world.send(1, strategy=2, slot=3, qty=75, side=Side.SELL, product=Product.NRML)
+    filled(world, 75)
+    order_id = gtts.fire(100)
+    row = world.broker.rows[order_id]
+    row |= {"exchange": "NFO", "status": "COMPLETE", "filled_quantity": 75, "average_price": (PX - 95) / 100}
+    no_record_of(world, Kind.GTT)
+    world.update(row)
+    world.run(60.0, 0.5)
+    assert world.quantity(2, 3, Product.NRML) == -75 and not world.stage.book.cuts
+    other = after(world).start()
+    other.run(10.0, 0.5)
+    assert other.quantity(1, 3, Product.NRML) == 75 and other.quantity(2, 3, Product.NRML) == -75
+    assert not other.stage.outbox.totals["external_orders"]
+
+
 def test_an_order_is_no_strangers_while_a_placing_is_unanswered() -> None:
     """The list says nothing of a trigger whose call is under way: its order may be that one's."""
     world, gtts = overnight()
@@ -129,6 +150,8 @@ def test_an_order_is_no_strangers_while_a_placing_is_unanswered() -> None:
     assert "77100" in triggers.claims.open and not triggers.claims._strangers
     trigger.busy = False
     triggers.fold([], world.clock.mono + 1, world.clock.mono + 2)
+    assert "77100" in triggers.claims.open, "one read without the trigger proves nothing: it may have fired"
+    triggers.fold([], world.clock.mono + 3, world.clock.mono + 4)
     assert "77100" in triggers.claims._strangers
 
 
@@ -342,3 +365,34 @@ def test_one_whose_change_was_lost_with_the_journals_end_is_not_absent_while_it_
     world.broker.triggers = list(gtts.rows.values())
     later.run(400.0, 0.5)
     assert not later.stage.keeper.triggers.standing
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_one_that_has_ended_answers_for_no_later_placing_of_the_same_terms(restarted: bool) -> None:
+    """Its row stays in the broker's list. A placing without an answer is still on its way then."""
+    world = World().start()
+    gtts = Gtts(world)
+    entry(world)
+    world.send(2, kind=IntentKind.CANCEL, target_seq=1)
+    world.run(1.0)
+    assert [row["status"] for row in gtts.rows.values()] == ["deleted"]
+    if restarted:
+        world = after(world).start()
+        gtts.world = world
+        world.broker.on_call = gtts.call
+    arrived = gtts.call
+
+    def late(request: HttpRequest) -> TransportError:
+        return TransportError("timed out", sent=True)
+
+    world.broker.on_call = late
+    entry(world, 3)
+    world.run(3.0)
+    (waiting,) = world.stage.keeper.triggers.standing.values()
+    assert waiting.unsure and not waiting.trigger_id, "the old row says nothing of it"
+    world.broker.on_call = arrived
+    placed = form(world.broker.calls("POST")[-1])
+    gtts.rows[200] = gtts.row(200, placed)
+    world.broker.triggers = list(gtts.rows.values())
+    world.run(3.0)
+    assert waiting.trigger_id == "200" and not waiting.unsure

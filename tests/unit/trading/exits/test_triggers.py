@@ -129,9 +129,10 @@ def test_the_trigger_follows_the_position_and_goes_with_it() -> None:
     assert [o["quantity"] for o in gtts.rows[100]["orders"]] == [15, 15]
     before = len(world.broker.rows)
     world.send(4, product=Product.CNC, side=Side.SELL, qty=15, px=PX)
-    assert len(world.broker.rows) == before  # the trigger goes first
     world.run(1.5)
     assert gtts.rows[100]["status"] == "deleted" and len(world.broker.rows) == before + 1
+    calls = [request.method for request in world.broker.sent if request.method != "GET"]
+    assert calls[-2:] == ["DELETE", "POST"], "the trigger goes first"
     filled(world, 15)
     world.run(2.0)
     assert gtts.rows[100]["status"] == "deleted" and world.kinds(2)[-1] == "COMPLETE"

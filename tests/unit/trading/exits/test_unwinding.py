@@ -172,7 +172,7 @@ def test_the_stop_of_the_same_position_makes_room_and_covers_what_stays() -> Non
     filled(world, 75)
     stop = protected(world)
     broken(world, 3)
-    world.run(1.0)
+    world.run(2.5)
     (closing,) = closings(world)
     assert (closing.quantity, closing.status) == (75, OrderStatus.OPEN)
     assert (stop.quantity, stop.trigger_px) == (75, PX - 100)

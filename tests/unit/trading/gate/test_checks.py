@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from orders_world import PX, instrument, intent
 
-from kite_hft.engine.order_settings import NO_LIMITS
+from kite_hft.engine.orders.settings import NO_LIMITS
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Side
 from kite_hft.settings import RiskSection
 from kite_hft.trading.book import Order
@@ -22,6 +22,7 @@ from kite_hft.trading.gate.checks_market import unsure
 from kite_hft.trading.gate.facts import Traffic
 from kite_hft.trading.gate.limits import RiskLimits, legal_protection
 from kite_hft.trading.gate.risk import cut_age_ns, gather, is_reducing
+from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.verify.risk.bench import Bench, each_kind
 
 SHARE = instrument(0)
@@ -77,6 +78,13 @@ def test_what_cannot_be_traded(words: dict[str, Any], text: str | None) -> None:
     assert untradable(replace(SHARE, freeze_quantity=None, multiplier=None)) is None
 
 
+def test_barred_from_openings_is_not_untradable() -> None:
+    assert untradable(replace(SHARE, barred="lists differ")) is None
+    assert untradable(replace(SHARE, barred="a COM is no contract", lot_size=0)) == (
+        f"{SHARE.key}: a COM is no contract"
+    )
+
+
 NOISE = Conduct(messages_min=10, ratio_stop=10.0, modifications_stop=5)
 
 
@@ -106,6 +114,7 @@ def test_how_noisy_is_told() -> None:
         ({}, None), ({"states": {"market_halted": True}}, "silent"), ({"clock": "stepped"}, "stepped"),
         ({"states": {"stale": (0,)}}, "no tick since"), ({"price": {0: None}}, "no price"),
         ({"price": {0: (PX, 3.0)}}, "3.000 s old"), ({"band": {}}, "not known"),
+        ({"parted": (0,)}, "different prices"), ({"parted": (1,)}, None),
         ({"at": "2026-11-20 15:16:00"}, "close_pause"),
     ],
 )  # fmt: skip
@@ -160,6 +169,30 @@ def test_what_reduces() -> None:
     assert is_reducing(change(qty=1), book, exit_), "less of it"
     assert not is_reducing(change(qty=11), book, None), "of no order"
     assert is_reducing(intent(1, kind=IntentKind.CANCEL), book, None)
+
+
+def test_an_exit_whose_position_something_else_has_closed_is_none_any_more() -> None:
+    book = Bench().stage.book
+    held, engines = book.position_of(1, 0, 3), {"strategy_seq": ENGINE_SEQ + 9}
+    held.quantity = 10
+    exit_ = order(quantity=8, order_type=OrderType.LIMIT, status=OrderStatus.OPEN, opening=False)
+    book.add(exit_)
+    held.quantity = 8
+    assert is_reducing(change(px=7), book, exit_)
+    held.quantity = 7
+    assert not is_reducing(change(px=7), book, exit_), "one share of it would open"
+    assert is_reducing(change(px=7, qty=7), book, exit_), "at another price, and made to fit"
+    assert not is_reducing(change(px=7, qty=8), book, exit_)
+    assert is_reducing(change(px=7)._replace(**engines), book, exit_), "the engine fits it by and by"
+    entry = order(order_no=2, strategy_seq=2, quantity=5, status=OrderStatus.OPEN)
+    held.quantity = 8
+    book.add(entry)
+    assert is_reducing(change(px=7), book, exit_), "an entry beside it is another matter"
+    for quantity in (0, -3):
+        held.quantity = quantity
+        assert not is_reducing(change(px=7), book, exit_)
+        assert not is_reducing(change(px=7)._replace(**engines), book, exit_)
+        assert is_reducing(change(qty=1), book, exit_), "less of it is less of anything"
 
 
 def test_how_long_ago_the_broker_cut_a_position() -> None:

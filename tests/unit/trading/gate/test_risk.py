@@ -368,14 +368,36 @@ def test_another_strategys_order_is_unknown(desk: Desk) -> None:
 
 def test_asked_again_only_what_may_have_changed(desk: Desk) -> None:
     wish = intent(1)
-    context = desk.context(wish)
-    assert judge(wish, context, desk.limits) is None
-    desk.order(1, OrderStatus.NEW)
-    desk.last_seq, desk.limits = 1, RiskLimits(max_working_orders=1)
-    assert judge(wish, desk.context(wish), desk.limits, again=True) is None
+    assert judge(wish, desk.context(wish), desk.limits) is None
+    order = desk.order(1, OrderStatus.NEW)
+    desk.last_seq, desk.limits = 1, RiskLimits(max_working_orders=1, max_position_size=1_000.0)
+    (context := desk.context(wish)).counted = order
+    assert judge(wish, context, desk.limits, again=True) is None
     desk.tick = (PX, 1, 10 * S)
     verdict = judge(wish, desk.context(wish), desk.limits, again=True)
     assert verdict is not None and verdict.reason is Reason.STALE_TICK
+
+
+def test_an_exit_that_waited_does_not_grow_beyond_what_is_left(desk: Desk) -> None:
+    desk.hold(20)
+    exit_order = desk.order(1, side=Side.SELL, opening=False)
+    wish = intent(100, kind=MODIFY, target_seq=1, side=0, qty=20, px=0)
+    context = desk.context(wish)
+    assert judge(wish, context, desk.limits) is None and context.reducing
+    desk.book.ask_terms(exit_order, 20)  # it waits, and counts
+    assert judge(wish, context, desk.limits, again=True) is None
+    desk.hold(-10)  # closed by what the book did not count beside it: a trigger at the broker
+    verdict = judge(wish, context, desk.limits, again=True)
+    assert verdict is not None and verdict.reason is Reason.FROZEN
+    price = intent(101, kind=MODIFY, target_seq=1, side=0, qty=0, px=PX + 5)
+    less = intent(102, kind=MODIFY, target_seq=1, side=0, qty=5, px=0)
+    context = desk.context(price)
+    context.reducing = True
+    assert judge(price, context, desk.limits, again=True) is None, "something is left that it closes"
+    desk.hold(-10)
+    verdict = judge(price, context, desk.limits, again=True)
+    assert verdict is not None and verdict.reason is Reason.FROZEN and "nothing is left" in verdict.text
+    assert judge(less, context, desk.limits, again=True) is None, "less of it passes"
 
 
 def test_every_reason_of_the_table_is_tried_here_or_in_the_matrix() -> None:

@@ -13,6 +13,7 @@ from kite_hft.trading.lifecycle import WORKING
 from kite_hft.trading.recovery.doubts import VANISHED_READS
 
 EXIT = {"side": Side.SELL}
+MORE = {"restarted": True}
 
 
 def holding(quantity: int = 10) -> World:
@@ -274,3 +275,32 @@ def test_tags_that_are_kept_make_a_row_without_one_no_proof() -> None:
     assert world.status(2) is OrderStatus.AMBIGUOUS
     assert any("doubt" in a["key"] for a in world.alert_fields), "past the horizon a person has to look"
     assert resolve(world, "2", "absent") == ""
+
+
+def test_an_order_that_its_terms_alone_have_found_does_not_tell_who_we_are() -> None:
+    world = World().start()
+
+    def lost(request: HttpRequest) -> TransportError:
+        world.broker.enter(request)
+        world.row().update(tag=None, tags=[], placed_by="ME", account_id="ME")
+        return TransportError("timed out", sent=True)
+
+    world.broker.on_call = lost
+    world.send(1)
+    world.run(3.0)
+    assert world.order(1).order_id == world.row()["order_id"]
+    world.row().update(filled_quantity=4, average_price=100.0)
+    world.run(3.0)
+    assert world.order(1).filled == 4 and world.stage._reconciler.externals.user == ""
+    again = World(broker=world.broker, clock=world.clock, history=world.journal.records, more=MORE).start()
+    assert again.stage._reconciler.externals.user == ""
+    again.broker.on_call = None
+    again.send(2, px=PX - 5)
+    again.row().update(placed_by="ME", account_id="ME", filled_quantity=3, average_price=100.0)
+    again.run(3.0)
+    assert again.stage._reconciler.externals.user == "ME"
+    last = World(
+        broker=again.broker, clock=again.clock, history=[*world.journal.records, *again.journal.records],
+        more=MORE,
+    ).start()  # fmt: skip
+    assert last.stage._reconciler.externals.user == "ME"

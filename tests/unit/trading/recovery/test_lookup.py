@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from orders_world import REAL0, S, instruments
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.lifecycle import Input
-from kite_hft.trading.recovery.lookup import Lookup, epoch_s
+from kite_hft.trading.recovery.lookup import Finding, Lookup, as_asked, epoch_s
 
 TABLE = instruments()
 SENT_S = REAL0 // S
@@ -84,3 +86,68 @@ def test_a_row_that_a_trigger_may_have_placed_proves_nothing() -> None:
     found = lookup.read(book, TABLE, [ROW], 1, of_trigger=lambda row: row.order_id == ROW.order_id)
     assert [f.row for f in found] == [None] and found[0].doubt and found[0].order is order
     assert lookup.read(book, TABLE, [ROW], 2, of_trigger=lambda row: False)[0].row is ROW
+
+
+def test_a_row_at_other_terms_is_left_to_a_person() -> None:
+    """Somebody's order of the same size: ours may be hidden, and is neither it nor absent."""
+    book, lookup = Book(TABLE), Lookup(180 * S)
+    ambiguous(book, 1)
+    for row in (replace(ROW, px=105), replace(ROW, order_type=OrderType.SL, trigger_px=95)):
+        assert lookup.read(book, TABLE, [row], 1) == [], "ours may come yet"
+        for at_s in (181, 182, 183):
+            (found,) = lookup.read(book, TABLE, [row], at_s * S)
+            assert found.row is None and "at other terms" in found.doubt
+
+
+def test_prices_tell_two_orders_of_the_same_size_apart() -> None:
+    book, lookup = Book(TABLE), Lookup(180 * S)
+    first, second = ambiguous(book, 1), ambiguous(book, 2)
+    second.px = 105
+    found = lookup.read(book, TABLE, [ROW], 1)
+    assert [(f.order, f.row) for f in found] == [(first, ROW)]
+    both = [ROW, replace(ROW, order_id="other", px=105)]
+    assert {(f.order.order_no, f.row and f.row.px) for f in lookup.read(book, TABLE, both, 2)} == {
+        (1, 100), (2, 105),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "fits"),
+    [
+        (OrderType.LIMIT, {}, True),
+        (OrderType.LIMIT, {"order_type": None, "px": 7}, True),  # it does not tell
+        (OrderType.LIMIT, {"px": 101}, False),
+        (OrderType.LIMIT, {"order_type": OrderType.MARKET}, False),
+        (OrderType.MARKET, {"px": 103}, True),  # its protection
+        (OrderType.MARKET, {"order_type": OrderType.MARKET, "px": 0}, True),
+        (OrderType.MARKET, {"order_type": OrderType.SL, "trigger_px": 95}, False),
+        (OrderType.SL, {"order_type": OrderType.SL, "trigger_px": 95}, True),
+        (OrderType.SL, {"order_type": OrderType.SL, "trigger_px": 90}, False),
+        (OrderType.SL, {"order_type": OrderType.SL, "px": 99, "trigger_px": 95}, False),
+        (OrderType.SLM, {"order_type": OrderType.SL, "px": 99, "trigger_px": 95}, True),
+        (OrderType.SLM, {"order_type": OrderType.SLM, "px": 0, "trigger_px": 94}, False),
+        (OrderType.SLM, {"px": 93}, True),  # triggered
+    ],
+)
+def test_what_may_be_shown_of_an_order(kind: OrderType, row: dict[str, Any], fits: bool) -> None:
+    order = ambiguous(Book(TABLE), 1)
+    order.order_type, order.trigger_px = kind, 95
+    assert as_asked(order, replace(ROW, **row)) is fits
+
+
+def test_before_the_days_first_word_of_ours_the_account_tells_who_placed_a_row() -> None:
+    """The broker's risk desk closes what we close, of the same size, before any order of ours was shown."""
+    rms, mine = replace(ROW, placed_by="RMS", account="ME"), replace(ROW, placed_by="ME", account="ME")
+    untold = replace(ROW, placed_by="RMS")
+    for row in (rms, untold):
+        book, lookup = Book(TABLE), Lookup(180 * S)
+        ambiguous(book, 1)
+        assert lookup.read(book, TABLE, [row], 1) == [], "neither it nor a proof that it is not there"
+        for at_s in (181, 182):
+            assert "placed by RMS" in lookup.read(book, TABLE, [row], at_s * S)[0].doubt
+        assert lookup.read(book, TABLE, [row], 183 * S, user="ME") == []
+        assert lookup.read(book, TABLE, [row], 184 * S, user="ME")[0] == Finding(book.orders[1])
+    book, lookup = Book(TABLE), Lookup(180 * S)
+    ambiguous(book, 1)
+    assert lookup.read(book, TABLE, [mine], 1)[0].row is mine
+    assert lookup.read(book, TABLE, [rms], 2, user="RMS")[0].row is rms

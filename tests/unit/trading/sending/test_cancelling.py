@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-import pytest
-from orders_world import PX, S, World, error, filled, ok
+from types import SimpleNamespace
 
-from kite_hft.layout import IntentKind, OrderStatus, OrderType, Side
+import pytest
+from orders_world import PX, S, World, error, filled, limits, ok
+
+from kite_hft.layout import IntentKind, OrderStatus, OrderType, Reason, Side
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
-from kite_hft.trading.sending.cancelling import PAUSE_MAX_NS, SELDOM_NS, TAKEN_NS, TRIES, CancelTries
+from kite_hft.trading.gate.risk import Verdict
+from kite_hft.trading.sending.cancelling import (
+    PAUSE_MAX_NS,
+    SELDOM_NS,
+    TAKEN_NS,
+    TRIES,
+    CancelsFirst,
+    CancelTries,
+)
+from kite_hft.trading.sending.throttle import Throttle
+from kite_hft.trading.sending.work import Work
 
 
 def test_tries_come_later_and_later_and_never_end() -> None:
@@ -69,6 +81,22 @@ def test_while_the_book_shows_it_on_its_way_nothing_is_sent_again() -> None:
     assert deletes(world) >= 3
 
 
+def test_what_is_dropped_on_its_way_out_takes_no_place_from_a_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World().start()
+    world.send(1)
+    desk, order, now_ns = world.stage.desk, world.order(1), world.clock.mono
+    closed = Verdict(Reason.FROZEN, "what it was to close is closed already")
+    for _ in range(30):
+        exit_ = Work(IntentKind.MODIFY, order, None, None)
+        desk.throttle.offer(exit_, now_ns - 1, urgent=True, placement=False, deadline_ns=now_ns)
+    monkeypatch.setattr(
+        desk, "_verdict", lambda work, now_ns: closed if work.kind == IntentKind.MODIFY else None
+    )
+    desk.cancel(order, None, now_ns)
+    world.step()
+    assert deletes(world) == 1 and not len(desk.throttle)
+
+
 def test_a_kill_sees_it_through() -> None:
     latch = [""]
     world = World(more={"killed": lambda: latch[0]}).start()
@@ -123,3 +151,29 @@ def test_a_new_process_sees_through_what_was_taken_and_not_carried_out() -> None
     again.start()
     again.run(5.0)
     assert again.status(1) is OrderStatus.CANCELLED
+
+
+def test_the_cancel_of_an_order_goes_before_exits_once_for_each_kill() -> None:
+    throttle: Throttle[Work] = Throttle(limits())
+    first = CancelsFirst(throttle)
+    works = [
+        Work(kind, SimpleNamespace(order_no=number), None, None)  # type: ignore[arg-type]
+        for kind, number in ((IntentKind.PLACE, 7), (IntentKind.CANCEL, 7), (IntentKind.CANCEL, 8))
+    ]
+    for work in works:
+        throttle.offer(work, 0, urgent=True, placement=False, deadline_ns=0)
+    assert not first.takes_turn(7), "nothing is killed"
+    first.give_turn(8)
+    assert not first.takes_turn(8), "the one that waited went before all others: that was its turn"
+    first.give_turn(9)
+    assert first.takes_turn(9) and not first.takes_turn(9)
+    first.give_turn(9)
+    assert not first.takes_turn(9)
+    assert [throttle.take(0).item for _ in works] == [works[2], *works[:2]]  # type: ignore[union-attr]
+    first.forget()
+    assert not first.takes_turn(9)
+    first.give_turn(9)
+    assert first.takes_turn(9), "another kill"
+    first.give_turn(10)
+    first.forget()
+    assert not first.takes_turn(10), "the kill is over"

@@ -33,6 +33,7 @@ class Outbox:
         self.alerts: list[tuple[str, ...]] = []
         self.halts: list[str] = []
         self.conduct = ConductBook()
+        self.halted = ""
 
     def count(self, name: str) -> None:
         self.counts[name] += 1
@@ -50,11 +51,12 @@ class Outbox:
         self.halts.append(reason)
 
 
-def egress(limits: Limits = LIMITS) -> tuple[Egress, Outbox, list[Left]]:
+def egress(limits: Limits = LIMITS, now: list[int] | None = None) -> tuple[Egress, Outbox, list[Left]]:
     rows: list[Left] = []
-    clock = SimpleNamespace(mono_ns=lambda: 7, real_ns=lambda: 70)
+    time = now or [7]
+    clock = SimpleNamespace(mono_ns=lambda: time[-1], real_ns=lambda: 70)
     outbox: Any = Outbox()
-    ports: Any = SimpleNamespace(on_call=rows.append, clock=clock)
+    ports: Any = SimpleNamespace(on_call=rows.append, clock=clock, transport=None, killed=lambda: "")
     return Egress(ports, limits, outbox), outbox, rows
 
 
@@ -164,3 +166,82 @@ def test_a_read_too_many_halts_and_does_not_leave() -> None:
     assert "more than 3 calls in 60.0 s" in text and outbox.halts == [f"egress: a read: {text}"]
     made.read_left("POSITIONS")
     assert rows == [Left(7, 70, "POSITIONS", READ, "")] and outbox.counts == {"calls_today": 1}
+
+
+def test_a_read_stands_where_it_was_written() -> None:
+    """However long ago it was decided: at the budget and at the second count."""
+    now = [LATE + S]
+    made, _, rows = egress(now=now)
+    assert not made.read_refused(LATE)
+    made.budget.read_left(LATE, ReadKind.OTHER)
+    made.read_left("ORDERS")
+    assert rows[0].mono_ns == LATE + S
+    for _ in range(2):
+        assert not made.gate.refuses(LATE + S)
+        made.budget.left(LATE + S)
+        made.order_left(work(), LATE + S, LATE + S)
+    assert made.budget.urgent_free_ns == LATE + S + span_ns_of(ALL)
+    assert "60.0 s" in made.gate.refuses_read(LATE + 60 * S) and not made.gate.refuses_read(LATE + 61 * S)
+
+
+def test_a_call_that_waits_in_the_transport_keeps_its_place_and_stands_where_it_was_written() -> None:
+    made, _, rows = egress(replace(LIMITS, order_windows=(RateWindow(1, 1.0),), all_windows=()))
+    span_ns = span_ns_of(RateWindow(1, 1.0))
+    assert not made.gate.refuses(5)
+    made.budget.left(5)
+    made.waits(3)
+    made.order_left(work(), 6, 7)
+    assert not rows and made.budget.urgent_free_ns == 7 + span_ns
+    made.wrote(3, 1000)
+    assert made.budget.urgent_free_ns == 1000 + span_ns
+    assert made.gate.refuses(S + 999) and not made.gate.refuses(S + 1000)
+    assert rows == [Left(1000, 70, "PLACE", ENTRY, "t1")]
+    made.order_left(work(), 8, 9)
+    assert len(rows) == 2, "the next one did not wait"
+    made.wrote(3, 2000)
+    made.wrote(99, 2000)
+    assert len(rows) == 2, "of others nothing is known"
+
+
+def test_a_read_that_waits_moves_in_its_own_windows_too() -> None:
+    shared, own = RateWindow(3, 1.0, reads=1), RateWindow(1, 2.0)
+    made, _, rows = egress(replace(LIMITS, order_windows=(), all_windows=(shared,), other_windows=(own,)))
+    assert not made.read_refused(5)
+    made.budget.read_left(5, ReadKind.OTHER)
+    made.waits(4)
+    made.read_left("ORDERS")
+    assert not rows and made.budget.read_free_ns(ReadKind.OTHER, 7) == 7 + span_ns_of(own)
+    made.wrote(4, 500)
+    assert made.budget.read_free_ns(ReadKind.OTHER, 500) == 500 + span_ns_of(own)
+    made.budget.left(600)
+    made.budget.left(700)
+    assert made.budget.urgent_free_ns == 500 + span_ns_of(shared)
+    assert rows == [Left(500, 70, "ORDERS", READ, "")]
+
+
+def test_one_that_never_leaves_keeps_its_place_and_its_row() -> None:
+    made, _, rows = egress()
+    assert not made.gate.refuses(5)
+    made.budget.left(5)
+    made.waits(3)
+    made.order_left(work(), 6, 7)
+    made.wrote(3, None)
+    assert rows == [Left(7, 70, "PLACE", ENTRY, "t1")]
+
+
+def test_what_may_not_leave_after_a_wait() -> None:
+    now = [7]
+    made, outbox, _ = egress(now=now)
+    for number, more in ((1, {}), (2, {"context": SimpleNamespace(reducing=True)})):
+        made.budget.left(5)
+        made.waits(number)
+        made.order_left(work(**more), 6, 7)
+    assert made.stops(1) == made.stops(2) == made.stops(99) == ""
+    outbox.halted = "by hand"
+    assert made.stops(1) == "by hand" and made.stops(2) == ""
+    made._ports.killed = lambda: "enough"  # type: ignore[misc]
+    assert made.stops(1) == "killed: enough" and made.stops(2) == ""
+    now.append(6 + span_ns_of(ORDERS))
+    assert made.stops(2) == ""
+    now.append(7 + span_ns_of(ORDERS))
+    assert "place" in made.stops(2), "another call may have that place"

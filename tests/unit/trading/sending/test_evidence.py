@@ -54,6 +54,18 @@ def test_a_call_that_only_the_journal_knows_stands_where_it_was_written() -> Non
     assert late.mono_ns == NOW
 
 
+def test_the_row_of_a_call_that_never_left_proves_no_other_of_its_name() -> None:
+    """Two changes of an order were handed over and the second died in the transport; the row of the third
+    died with the process."""
+    changes = [Journalled(AHEAD + n * S, True, "id") for n in (1, 2, 3)]
+    changes[1] = changes[1]._replace(unsent=True)
+    rows = [row(n * S, n * S, "x", URGENT)._replace(name="id") for n in (1, 2)]
+    _, lacking = merged(rows, changes, AHEAD, NOW, "x")
+    assert [call.mono_ns for call in lacking] == [3 * S]
+    alone, lacking = merged([], changes[1:2], AHEAD, NOW, "x")
+    assert not alone and not lacking, "and where it has no row it is none"
+
+
 def test_a_read_is_no_order_call_whatever_its_name() -> None:
     read = row(1 * S, 1 * S, "x", READ)
     _, lacking = merged([read], [Journalled(AHEAD + 2 * S, False, "t")], AHEAD, NOW, "x")

@@ -12,7 +12,7 @@ from kite_hft.memory.journal import Kind
 from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.ports import OrdersConfig
-from kite_hft.trading.recovery.replay import next_seqs
+from kite_hft.trading.recovery.numbering import next_seqs
 from kite_hft.trading.sending import refusals
 from kite_hft.trading.sending.refusals import Refusals
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from kite_hft.trading.broker import Limits, RateWindow
 from kite_hft.trading.sending.budget import Budget
-from kite_hft.trading.sending.staging import LOOK_NS, Staging
+from kite_hft.trading.sending.staging import LOOK_NS, Staging, past
 from kite_hft.trading.sending.throttle import Waiting
 
 S = 1_000_000_000
@@ -23,7 +23,7 @@ def free(urgent: bool, now_ns: int) -> bool:
 
 
 def names(works: list[Any]) -> list[str]:
-    return [work.name for work in works]
+    return [waiting.item.name for waiting in works]
 
 
 def test_what_a_sync_covered_leaves_in_order() -> None:
@@ -41,7 +41,8 @@ def test_entries_expire_and_exits_wait_on() -> None:
     staging = Staging(lambda: 0, Budget(LIMITS))
     staging.add(waiting("entry", deadline_ns=10), 1, 0)
     staging.add(waiting("exit", urgent=True, deadline_ns=10), 2, 0)
-    assert staging.expired(9) == [] and names(staging.expired(10)) == ["entry"] and len(staging) == 1
+    assert staging.take_back(past(9)) == [] and names(staging.take_back(past(10))) == ["entry"]
+    assert len(staging) == 1
 
 
 def test_a_call_takes_its_place_when_it_leaves() -> None:
@@ -65,3 +66,17 @@ def test_what_may_not_pass_waits_on_and_what_may_goes_before_it() -> None:
         staging.add(waiting(name, urgent=urgent), seq, 0)
     assert names(staging.synced(1, lambda urgent, now_ns: urgent)) == ["exit"] and len(staging) == 2
     assert names(staging.synced(2, free)) == ["a", "b"] and not staging
+
+
+def test_one_that_is_dropped_gives_its_place_back() -> None:
+    budget = Budget(LIMITS)
+    staging = Staging(lambda: 0, budget)
+    for seq, at in ((1, 0), (2, 5)):
+        budget.left(at)
+        staging.add(waiting(f"{at}"), seq, at)
+    free_ns = budget.entry_free_ns
+    assert free_ns > S
+    assert names(staging.take_back(lambda w: w.item.name == "5")) == ["5"]
+    assert budget.entry_free_ns < 0, "the other one alone stands in the window"
+    budget.left(10)
+    assert budget.entry_free_ns == free_ns, "and still does: two in a second, no more"

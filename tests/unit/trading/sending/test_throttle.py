@@ -314,3 +314,36 @@ def test_what_was_held_back_into_a_cool_down_waits_and_urgent_calls_pass_singly(
     assert made.passes(True, S + S // 2) is False and made.passes(True, 2 * S) is True
     assert made.passes(False, 10 * S - 1) is False and made.passes(False, 10 * S) is True
     assert made.passes(True, 10 * S) is True, "the cool-down is over"
+
+
+def test_what_is_told_to_go_first_does_in_its_own_order_and_the_others_keep_theirs() -> None:
+    made = throttle(urgent_max=4)
+    for item in (1, 2, 3, 4):
+        offer(made, item, 0, urgent=True)
+    for item in (11, 12):
+        words = {"urgent": True, "placement": False, "deadline_ns": FAR, "first": True}
+        assert made.offer(item, 0, **words) is None, "it is taken in where the lane is full"
+    assert made.put_first({3, 12}.__contains__) and not made.put_first({12, 99}.__contains__)
+    assert not made.offer(13, 0, urgent=True, placement=False, deadline_ns=FAR, first=True)
+    assert made.withdraw({11, 4}.__contains__) == [11, 4]
+    assert not made.offer(14, 0, urgent=True, placement=False, deadline_ns=FAR, first=True)
+    assert drain(made, 0) == [12, 3, 13, 14, 1, 2]
+    offer(made, 5, 0, urgent=True)
+    offer(made, 6, 0, urgent=True)
+    assert drain(made, SPAN) == [5, 6], "nothing is first any more"
+
+
+def test_the_second_count_knows_when_calls_were_written() -> None:
+    gate = EgressGate((RateWindow(2, 1.0),), (RateWindow(3, 1.0),))
+    gate.written(5)  # it has counted none
+    for told, written in ((0, 10), (10, 20)):
+        assert not gate.refuses(told)
+        gate.written(written)
+    assert gate.refuses(S + 9) and not gate.refuses_read(S + 9)
+    gate.written(S + 10, read=True)
+    gate.moved(20, S + 30)
+    gate.moved(20, S + 40)
+    gate.moved(S + 10, S + 35, read=True)
+    assert not gate.refuses(S + 40), "the first is out of the window by now"
+    assert gate.refuses(2 * S + 29) and not gate.refuses(2 * S + 30)
+    assert gate.refuses_read(2 * S + 34) and not gate.refuses_read(2 * S + 39)

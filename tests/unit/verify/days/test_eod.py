@@ -6,8 +6,9 @@ import dataclasses
 
 import pytest
 
+from kite_hft.sim.brokers.table import side_of
 from kite_hft.trading.exits import square_off
-from kite_hft.verify.days import eod
+from kite_hft.verify.days import eod, hours
 
 SEEDS = (1, 2)
 
@@ -17,6 +18,13 @@ def test_short(seed: int) -> None:
     case = eod.Case(seed)
     assert case.run() == []
     assert case.count
+
+
+def test_short_at_upstox_and_no_commodities_there() -> None:
+    case = eod.Case(1, side_of("upstox"))
+    assert case.run() == []
+    drawn = [eod.Case(seed, side_of("upstox")).holdings for seed in range(2, 12)]
+    assert not any(held.kind == "commodity" for holdings in drawn for held in holdings)
 
 
 def quiet_case(seed: int) -> eod.Case:
@@ -30,7 +38,7 @@ def quiet_case(seed: int) -> eod.Case:
 
 def untroubled(case: eod.Case) -> list[str]:
     def plan() -> None:
-        case.marks = [case.bench.ns_of(text) for text in eod.HOURS["cas"]]
+        case.marks = [case.bench.ns_of(text) for text in hours.HOURS["kite"]["cas"]]
 
     case._plan_trouble = plan  # type: ignore[method-assign]
     return case.run()
@@ -61,7 +69,7 @@ def test_the_judge_misses_a_page_that_does_not_come(monkeypatch: pytest.MonkeyPa
     def plan() -> None:
         now_ns = case.bench.clock.mono
         case.bench.line.kill(now_ns, now_ns + 10**13, "refused")  # type: ignore[attr-defined]
-        case.marks = [case.bench.ns_of(text) for text in eod.HOURS["cas"]]
+        case.marks = [case.bench.ns_of(text) for text in hours.HOURS["kite"]["cas"]]
 
     case._plan_trouble = plan  # type: ignore[method-assign]
     assert any("nobody was paged" in text for text in case.run())

@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from kite_hft.sessions import ist_text
+from kite_hft.sim.brokers.table import side_of
 from kite_hft.verify.days import rules
 from kite_hft.verify.days.rehearsal import Outcome, Rehearsal, scenarios
 
@@ -28,6 +30,21 @@ def test_after_the_closing_auction(capsys: pytest.CaptureFixture[str]) -> None:
     assert blind["rupees"]["penalised"] > 0
     fee = next(row for row in blind["rows"] if row["what"] == "square-off")
     assert fee["rupees"] == pytest.approx(59.0 * fee["n"])
+
+
+def test_upstox_closes_earlier_and_has_charges_of_its_own() -> None:
+    (found,) = [s for s in scenarios(DAY) if s.name == "the day itself"]
+    found.at = "14:30:00"
+    ours, blind = (
+        Rehearsal(found, rules.maker("", None), 1, 30.0, blind=blind, broker=side_of("upstox"))
+        for blind in (False, True)
+    )
+    with_engine, without = ours.run(), blind.run()
+    assert {row.what for row in with_engine.rows} <= {"CUT_OFF"} and with_engine.charges_paise > 0
+    fees = [row for row in without.rows if row.kind == "penalised" and row.by == "the broker"]
+    assert fees and all(row.paise == 5900 * row.n for row in fees)
+    closed = [o for o in blind.bench.exchange.orders.values() if o.placed_by is not None]
+    assert closed and {ist_text(o.placed_ns)[11:16] for o in closed} <= {"15:08", "15:15", "15:20"}
 
 
 def lived(name: str) -> Outcome:

@@ -23,6 +23,13 @@ def test_kills_in_virtual_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(part["ways"]) >= 3 and part["cancelled"] > 20 and part["orders_before"] > 50
 
 
+def test_kills_at_upstox_in_virtual_time(capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = run(capsys, "--trials", "4", "--broker", "upstox")
+    part = found["virtual"]
+    assert code == 0 and found["ok"], found
+    assert isinstance(part, dict) and part["opening_after"] == 0 and part["cancelled"] > 10
+
+
 def test_entries_that_nobody_cancels_are_seen(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -34,7 +41,7 @@ def test_entries_that_nobody_cancels_are_seen(
 def test_orders_that_leave_after_the_latch_are_seen(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kite_hft.engine import latch
+    from kite_hft.engine.orders import latch
 
     monkeypatch.setattr(latch, "Look", lambda *_: lambda: "")  # the stage is blind for its latch
     code, found = run(capsys, "--trials", "2")

@@ -27,6 +27,12 @@ def test_days_of_both_brokers_pass() -> None:
     assert (again.sent, again.reads, again.busiest) == (found[4].sent, found[4].reads, found[4].busiest)
 
 
+def test_days_of_one_broker_alone() -> None:
+    tables = limiter.tables("upstox")
+    assert list(tables) == ["upstox"]
+    assert not [text for number in range(5) for text in run_case(7, number, tables, N).wrong]
+
+
 def one_second(table: Limits) -> Limits:
     short = replace(table.all_windows[0], window_s=1.1)
     return replace(table, all_windows=(short,), order_windows=(short, *table.order_windows[1:]))
@@ -68,6 +74,27 @@ def test_exits_that_starve_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cases, "Budget", Greedy)
     texts = (text for number in range(12) for text in run_case(1, number, limiter.tables(), N).wrong)
     assert any("kept places were free" in text for text in texts)
+
+
+def test_deletions_that_wait_behind_reads_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are paid out of the reads' part."""
+    from kite_hft.verify.limiter import cases
+
+    monkeypatch.setattr(cases, "RELIEF", cases.OTHER)
+    texts = (text for number in range(12) for text in run_case(1, number, limiter.tables(), N).wrong)
+    assert any("kept places were free" in text for text in texts)
+
+
+@pytest.mark.parametrize("forgotten", ["read_written", "written"])
+def test_calls_that_count_where_they_were_decided_are_caught(
+    monkeypatch: pytest.MonkeyPatch, forgotten: str
+) -> None:
+    """The process stands still before it writes, and the budget does not hear of it."""
+    from kite_hft.verify.limiter import cases
+
+    monkeypatch.setattr(cases.Budget, forgotten, lambda self, after_ns: None)
+    texts = (text for number in range(30) for text in run_case(1, number, limiter.tables(), N).wrong)
+    assert any("calls of all kinds" in text for text in texts)
 
 
 def test_the_server_counts_as_a_calendar_and_as_a_sliding_window() -> None:

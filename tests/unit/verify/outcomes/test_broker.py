@@ -18,6 +18,13 @@ def test_ambiguous_answers_make_no_order_twice(capsys: pytest.CaptureFixture[str
     assert found["tags_kept"] and found["tags_dropped"] and len(found["kinds"]) > 10
 
 
+def test_nor_at_upstox(capsys: pytest.CaptureFixture[str]) -> None:
+    assert broker.main(["--faults", "40", "--seed", "5000", "--broker", "upstox"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["broker"] == "upstox" and found["found"] and found["absent"]
+    assert any("catch-all" in kind for kind in found["kinds"])
+
+
 def test_giving_up_too_early_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Absent after 15 s: an order that the book shows later lives, and nobody knew."""
     made = broker.OrdersConfig

@@ -18,6 +18,13 @@ def test_nothing_opens_on_old_prices_and_every_exit_passes(capsys: pytest.Captur
     assert counts["open, a price"] > 30 and counts["open, a wrong clock"] > 10
 
 
+def test_nor_on_prices_of_upstox(capsys: pytest.CaptureFixture[str]) -> None:
+    assert stale.main(["--scenarios", "200", "--seed", "9000", "--broker", "upstox"]) == 0
+    counts = json.loads(capsys.readouterr().out)["counts"]
+    assert counts["reductions left"] == counts["reductions asked"] > 30
+    assert counts["openings left"] > 30 and counts["open, a price"] > 30
+
+
 def test_a_limit_that_is_one_millisecond_longer_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     made = stale.replace
 

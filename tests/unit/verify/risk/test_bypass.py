@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from kite_hft.verify.risk.bypass import judge, seen_in, source_faults
+from kite_hft.sim.brokers.table import side_of
+from kite_hft.verify.risk.audit import seen_in
+from kite_hft.verify.risk.bypass import judge, source_faults
 
 NAMES = {1: "supervisor", 2: "orders", 3: "market-0"}
 LOG = """C 1 6 127.0.0.1 900
@@ -38,13 +40,16 @@ def test_the_source_has_no_other_way() -> None:
 
 
 def test_a_module_that_opens_a_socket_or_makes_a_transport_is_named(tmp_path: Path) -> None:
-    (tmp_path / "engine").mkdir()
-    (tmp_path / "engine" / "feeds.py").write_text("def f():\n    import socket\n")
-    (tmp_path / "engine" / "workers.py").write_text("from kite_hft.net.http import HttpTransport\n")
-    (tmp_path / "engine" / "orders.py").write_text("from kite_hft.net.http import HttpTransport\n")
+    market, orders = tmp_path / "engine" / "market", tmp_path / "engine" / "orders"
+    market.mkdir(parents=True)
+    orders.mkdir()
+    (market / "feeds.py").write_text("def f():\n    import socket\n")
+    (market / "workers.py").write_text("from kite_hft.net.http import HttpTransport\n")
+    (orders / "transports.py").write_text("from kite_hft.net.http import HttpTransport\n")
     assert source_faults(tmp_path) == [
-        "engine/feeds.py imports socket", "engine/workers.py can make a transport of order calls",
-    ]  # fmt: skip
+        "engine/market/feeds.py imports socket",
+        "engine/market/workers.py can make a transport of order calls",
+    ]
 
 
 def test_a_run_in_which_all_agree() -> None:
@@ -73,3 +78,41 @@ def test_counters_that_differ_are_named() -> None:
     assert any("CANCEL" in text for text in wrong(evidence=EVIDENCE[:3]))
     assert any("2 orders sent" in text for text in wrong(sent=2))
     assert any("nothing was tried" in text for text in wrong("", [], [], 0))
+
+
+UPSTOX_LOG = """C 1 6 127.0.0.1 900
+S 1 6 GET /market-quote/instruments/exchange/complete.json.gz HTTP/1.1
+C 2 13 127.0.0.1 900
+S 2 13 GET /v2/order/retrieve-all HTTP/1.1
+S 2 13 POST /v3/order/place HTTP/1.1
+C 3 9 127.0.0.1 900
+S 3 9 GET /v3/feed/market-data-feed/authorize HTTP/1.1
+S 3 9 GET /market-data-feeder/v3/upstox-developer-api/feeds?code=a HTTP/1.1
+C 4 9 127.0.0.1 900
+S 4 9 GET /v2/feed/portfolio-stream-feed/authorize?update_types=order HTTP/1.1
+"""
+
+
+def at_upstox(log: str) -> list[str]:
+    names = {**NAMES, 4: "updates", 5: "recorder"}
+    server = [{"method": "POST", "path": "/v3/order/place"}]
+    report = {"orders": {"sent": 1}}
+    return judge(seen_in(log), 900, names, server, EVIDENCE[:3], report, side_of("upstox"))
+
+
+def test_keepers_of_feeds_ask_for_an_address_and_nothing_else() -> None:
+    assert at_upstox(UPSTOX_LOG) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("S 4 9 POST /v3/order/place HTTP/1.1\n", "updates sent"),
+        ("S 3 9 GET /v2/order/retrieve-all HTTP/1.1\n", "market-0 sent"),
+        ("C 5 9 127.0.0.1 900\n", "recorder connected"),
+        ("S 5 9 GET /v3/feed/market-data-feed/authorize HTTP/1.1\n", "recorder sent"),
+        ("S 2 9 DELETE /v3/order/cancel?order_id=1 HTTP/1.1\n", "CANCEL"),
+    ],
+)
+def test_at_upstox_whatever_goes_past_orders_is_named(line: str, word: str) -> None:
+    assert any(word in text for text in at_upstox(UPSTOX_LOG + line))

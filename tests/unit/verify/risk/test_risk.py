@@ -13,12 +13,28 @@ from kite_hft.trading.gate import judging
 from kite_hft.trading.gate import risk as gate
 from kite_hft.verify.risk import risk, situations
 from kite_hft.verify.risk.bench import Bench
-from kite_hft.verify.risk.cases import CASES, Case
+from kite_hft.verify.risk.cases import CASES, Case, cases_of
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.control} {case.what}".replace("::", ":"))
 def test_case(case: Case) -> None:
     assert risk.wrong(case) == ""
+
+
+def test_all_cases_with_the_rules_of_upstox() -> None:
+    assert [text for case in cases_of("upstox") if (text := risk.wrong(case))] == []
+    found = situations.differ(7, range(150), broker="upstox")
+    assert found["differ"] == [] and found["counts"]["passed"] > 10
+
+
+def test_what_leaves_is_read_from_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kite_hft.brokers.upstox import calls
+
+    case = next(c for c in cases_of("upstox") if c.what == "an exit at 15:05")
+    assert risk.wrong(case) == ""
+    place = calls.place
+    monkeypatch.setattr(calls, "place", lambda order: place(order._replace(product=1)))
+    assert "passed, [Call(" in risk.wrong(case)
 
 
 def test_every_control_has_both_kinds_of_cases_and_every_line_its_reason() -> None:

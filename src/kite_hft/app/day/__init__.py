@@ -1,0 +1,1 @@
+"""Before, beside and after the day: what is ready, what the morning says, what an incident leaves."""

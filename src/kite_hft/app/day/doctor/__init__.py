@@ -1,0 +1,1 @@
+"""`kite-hft doctor`: is this machine ready, checks with their fixes."""

@@ -1,0 +1,1 @@
+"""`kite-hft incident`: what happened around a time, frozen for a broker's ticket."""

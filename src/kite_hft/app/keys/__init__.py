@@ -1,0 +1,1 @@
+"""Verbs about keys and tokens: the vault, the daily login."""

@@ -1,0 +1,123 @@
+"""Layer 5, supervisor and watchdog, cold: the command that gets each alert on its standard input.
+
+It runs in a process group of its own, at most HOOKS_AT_ONCE at a time, and is killed with its
+children when its time is over. What it prints goes to alert_hook.log of the run folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from kite_hft.clock import Clock
+from kite_hft.engine.alerts.sinks.sink import WAITING_MAX, Outcome, Row, Tally
+from kite_hft.units import NS_PER_S
+
+HOOK_LOG: Final = "alert_hook.log"
+HOOKS_AT_ONCE: Final = 4
+
+
+@dataclass(slots=True)
+class Running:
+    """One run of the command."""
+
+    process: subprocess.Popen[bytes]
+    row: Row
+    since_ns: int
+
+
+class HookSink:
+    """Starts the command for each row."""
+
+    name = "hook"
+
+    def __init__(self, command: Sequence[str], timeout_s: float, folder: Path, clock: Clock) -> None:
+        self.tally = Tally()
+        self._command, self._folder, self._clock = list(command), folder, clock
+        self._timeout_ns = round(timeout_s * NS_PER_S)
+        self._waiting: deque[Row] = deque()
+        self._running: list[Running] = []
+        self._ended: list[Outcome] = []
+
+    def put(self, row: Row) -> None:
+        self._waiting.append(row)
+        while len(self._waiting) > WAITING_MAX:
+            self._waiting.popleft()
+            self.tally.dropped += 1
+        self._start_waiting()
+
+    def poll(self) -> list[Outcome]:
+        now_ns = self._clock.mono_ns()
+        for run in list(self._running):
+            code = run.process.poll()
+            if code is not None:
+                self._end(run, f"exit code {code}; see {HOOK_LOG} in the run folder" if code else "")
+            elif now_ns - run.since_ns >= self._timeout_ns:
+                kill(run.process)
+                self._end(run, f"no end within {self._timeout_ns / NS_PER_S:g} s, killed")
+        self._start_waiting()
+        ended, self._ended = self._ended, []
+        return ended
+
+    def busy(self) -> bool:
+        return bool(self._waiting or self._running)
+
+    def close(self) -> None:
+        for run in self._running:
+            kill(run.process)
+        self._running.clear()
+        self._waiting.clear()
+
+    def _start_waiting(self) -> None:
+        while self._waiting and len(self._running) < HOOKS_AT_ONCE:
+            self._start(self._waiting.popleft())
+
+    def _start(self, row: Row) -> None:
+        line = json.dumps(dict(row), ensure_ascii=False).encode() + b"\n"
+        since_ns = self._clock.mono_ns()
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            try:
+                log = os.open(self._folder / HOOK_LOG, flags, 0o600)
+            except OSError:  # a full disk is no reason to tell nobody
+                log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                process = subprocess.Popen(
+                    self._command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+                )
+            finally:
+                os.close(log)
+        except OSError as error:
+            self._tell(row, f"{self._command[0]} cannot be started: {error.strerror}", since_ns)
+            return
+        if process.stdin is not None:
+            with contextlib.suppress(OSError):  # it did not want to read
+                os.write(process.stdin.fileno(), line)  # fits an empty pipe: never waits
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+        self._running.append(Running(process, row, since_ns))
+
+    def _end(self, run: Running, failure: str) -> None:
+        self._running.remove(run)
+        self._tell(run.row, failure and f"{self._command[0]} for {run.row['code']}: {failure}", run.since_ns)
+
+    def _tell(self, row: Row, failure: str, since_ns: int) -> None:
+        self.tally.failed += bool(failure)
+        self.tally.delivered += not failure
+        took_s = (self._clock.mono_ns() - since_ns) / NS_PER_S
+        self._ended.append(Outcome(self.name, row, failure, took_s))
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a command and its children."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,1 @@
+"""Master password, vault, and what a run takes out of it."""

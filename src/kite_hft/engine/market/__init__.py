@@ -1,0 +1,1 @@
+"""Layer 5: the market processes: feeds, workers, the recorder."""

@@ -1,0 +1,179 @@
+"""Layer 5, supervisor and orders process, cold: earlier runs of the day that did not come to an end.
+
+A run whose supervisor was killed, or that left orders or positions, is continued by the next run of
+the same account and IST day, when build, configuration, rules, broker and instruments are the same: its
+journal is replayed before the new one, so that orders keep their strategy and their numbers. The
+new journal names it (START, `continues`), and so on through the day.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from kite_hft.layout import LAYOUT_FINGERPRINT
+from kite_hft.memory.journal import HEADER_BYTES, Header, JournalError, Kind, Record, Scan, scan
+from kite_hft.trading.book import Book
+from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.recovery.numbering import next_seqs
+from kite_hft.trading.recovery.replay import RecoveryError, replay
+
+JOURNAL: Final = "journal.bin"
+REPORT: Final = "report.json"
+START_BYTES: Final = 1 << 16
+"""The first record of a journal stands well within them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Runs to go on from, oldest first. `refused`: why the last one, although unfinished, is not."""
+
+    folders: tuple[Path, ...] = ()
+    records: tuple[Record, ...] = ()
+    refused: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(folder.name for folder in self.folders)
+
+    def next_seqs(self) -> dict[int, int]:
+        """Strategy -> the next strategy_seq that it may use."""
+        return next_seqs([self.records])
+
+
+def broker_name(mode: str, api_url: str, run: str, *, own: bool) -> str:
+    """Which broker a journal is about. own: a simulator or exchange that lives only as long as the run."""
+    return f"{mode} {api_url or 'paper'}" + (f" of run {run}" if own else "")
+
+
+def find_earlier(
+    folder: Path,
+    config_hash: int,
+    broker: str,
+    instruments: InstrumentTable,
+    *,
+    build: int = 0,
+    rules_hash: int = 0,
+) -> Earlier:
+    """What the run in `folder` has to go on from; empty when the last one ended with nothing open.
+
+    build, rules_hash: of this run; 0: not compared.
+    """
+    for other, found in _newest_first(folder):
+        if isinstance(found, str):
+            return Earlier(refused=f"the journal of run {other.name} cannot be read: {found}")
+        start = _start(found.records)
+        if start is None:
+            continue  # it died before it could do anything
+        if _finished(found.records):
+            return Earlier()
+        if start.get("broker") != broker:
+            return Earlier()
+        if another := _another(found.header, build, config_hash, rules_hash):
+            return Earlier(refused=f"run {other.name} {another}")
+        return _chain(other, found, start, instruments)
+    return Earlier()
+
+
+def chain_of(folder: Path) -> tuple[Path, ...]:
+    """Folders of the runs that the run in `folder` goes on from, oldest first.
+
+    Raises:
+        JournalError: its journal cannot be read. OSError: there is none.
+    """
+    start = _start(scan((folder / JOURNAL).read_bytes()).records) or {}
+    return tuple(folder.parent / name for name in start.get("continues", ()))
+
+
+def day_records(folder: Path) -> tuple[Record, ...]:
+    """All records that the book of the run in `folder` follows from: earlier runs first.
+
+    Raises:
+        JournalError, OSError: one of the journals cannot be read.
+    """
+    return tuple(
+        record
+        for part in (*chain_of(folder), folder)
+        for record in scan((part / JOURNAL).read_bytes()).records
+    )
+
+
+def day_net_paise(folder: Path, broker: str, chain: Sequence[str]) -> int:
+    """Net result, by their reports, of the day's runs on this broker that are over and that the run in
+    `folder` does not go on from (`chain`: names of those that it does). A run that ended without a
+    report is one that is gone on from, as a rule; else nothing is known of it."""
+    nets: dict[str, int] = {}
+    told_by_later: set[str] = {folder.name, *chain}
+    for path in folder.parent.glob(f"*/{JOURNAL}"):
+        try:
+            with path.open("rb") as file:
+                start = _start(scan(file.read(START_BYTES)).records) or {}
+            told = json.loads((path.parent / REPORT).read_text("utf-8"))
+            if start.get("broker") == broker:
+                nets[path.parent.name] = int(told["pnl_paise"]["net"])
+                told_by_later.update(str(name) for name in start.get("continues", ()))
+        except (JournalError, OSError, ValueError, KeyError, TypeError):
+            continue
+    return sum(net for name, net in nets.items() if name not in told_by_later)
+
+
+def _newest_first(folder: Path) -> list[tuple[Path, Scan | str]]:
+    """Other runs of the day with what their journals hold, or why they cannot be read."""
+    found: list[tuple[int, Path, Scan | str]] = []
+    for path in folder.parent.glob(f"*/{JOURNAL}"):
+        if path.parent == folder:
+            continue
+        data = path.read_bytes()
+        try:
+            told = scan(data)
+            found.append((told.header.created_real_ns, path.parent, told))
+        except JournalError as error:
+            # The header is on the disk before anything else is: without a whole one nothing was sent.
+            if len(data) >= HEADER_BYTES and data.strip(b"\0"):
+                found.append((path.stat().st_mtime_ns, path.parent, str(error)))
+    return [(folder, told) for _, folder, told in sorted(found, key=lambda run: -run[0])]
+
+
+def _another(header: Header, build: int, config_hash: int, rules_hash: int) -> str:
+    """Why a journal is not gone on with by this run; "": it is one of the same."""
+    same_layout = header.layout == LAYOUT_FINGERPRINT
+    if build and header.build and not (same_layout and header.build == build):
+        return (
+            f"was traded by another build of kite_hft ({header.build:016x}, this one is {build:016x}): what "
+            "it left is taken from the broker's books alone; start that build to go on with it"
+        )
+    if rules_hash and header.rules and header.rules != rules_hash:
+        return "ran with other dated rules: put the files of that run back to go on with it"
+    return "ran with another configuration or other rules" if header.config != config_hash else ""
+
+
+def _start(records: Sequence[Record]) -> Mapping[str, Any] | None:
+    first = next((record for record in records if record.kind is Kind.START), None)
+    return first.data() if first else None
+
+
+def _finished(records: Sequence[Record]) -> bool:
+    """An orderly end with nothing open."""
+    last = records[-1]
+    if last.kind is not Kind.END:
+        return False
+    summary = last.data()
+    if summary.get("alone"):  # its supervisor was gone: nobody has ended the day's work
+        return False
+    return not summary.get("orders") and not summary.get("positions")
+
+
+def _chain(other: Path, found: Scan, start: Mapping[str, Any], instruments: InstrumentTable) -> Earlier:
+    if found.tail == "corrupt":
+        return Earlier(refused=f"the journal of run {other.name} is corrupt: {found.detail}")
+    folders = (*(other.parent / str(name) for name in start.get("continues", ())), other)
+    try:
+        before = [r for part in folders[:-1] for r in scan((part / JOURNAL).read_bytes()).records]
+        records = (*before, *found.records)
+        replay(records, Book(instruments), instruments, 0)
+    except (RecoveryError, JournalError, OSError) as error:
+        return Earlier(refused=f"the journal of run {other.name} does not fit: {error}")
+    return Earlier(folders, records)

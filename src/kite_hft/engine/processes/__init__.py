@@ -1,0 +1,1 @@
+"""Layer 5: the processes of a run: started, told, heard, started again."""

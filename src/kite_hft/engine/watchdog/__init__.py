@@ -1,0 +1,1 @@
+"""Layer 5: the process that looks at the account from outside."""

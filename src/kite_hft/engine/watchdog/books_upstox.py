@@ -1,0 +1,165 @@
+"""Layer 5, watchdog, cold: Upstox's raw books as positions, orders and triggers.
+
+A reading of its own, like the one of Kite's (books.py), apart from the one by which ORDERS trades. It is told
+what each instrument key is called, and how many of our units one of the wire's is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from kite_hft.engine.watchdog.books import BadBook, Reading, traded_of
+from kite_hft.trading.exits.protection import ACTIVE, Held, Leg, Resting, Trigger
+
+Called = Mapping[str, Sequence[str | int]]
+"""Instrument key -> [EXCHANGE:SYMBOL, our units in one of the wire's, multiplier]."""
+
+_CASH: Final = frozenset({"NSE", "BSE"})
+_OVER: Final = frozenset({"COMPLETED", "CANCELLED", "EXPIRED", "FAILED", "REJECTED"})
+_ENDED_WORDS: Final = {"cancelled after market order": "CANCELLED AMO"}
+
+
+class _Row(msgspec.Struct):
+    instrument_token: str
+    product: str
+    exchange: str = ""
+    trading_symbol: str | None = None
+    quantity: int = 0
+
+
+class _Position(_Row):
+    last_price: float | None = None
+    average_price: float | None = None
+    multiplier: float | None = None
+
+
+class _Positions(msgspec.Struct):
+    data: list[_Position]
+
+
+class _Order(_Row, kw_only=True):
+    order_id: str
+    transaction_type: str
+    order_type: str
+    status: str
+    filled_quantity: int = 0
+
+
+class _Orders(msgspec.Struct):
+    data: list[_Order]
+
+
+class _Rule(msgspec.Struct):
+    strategy: str
+    status: str
+    trigger_type: str
+    trigger_price: float
+    transaction_type: str
+    order_id: str | None = None
+
+
+class _Gtt(_Row, kw_only=True):
+    rules: list[_Rule]
+
+
+class _Gtts(msgspec.Struct):
+    data: list[_Gtt]
+
+
+_POSITIONS = msgspec.json.Decoder(_Positions)
+_ORDERS = msgspec.json.Decoder(_Orders)
+_GTTS = msgspec.json.Decoder(_Gtts)
+
+
+def reading_of(called: Called) -> Reading:
+    """The reading of a run's instruments; others keep the broker's names."""
+    return Reading(
+        partial(positions_of, called), partial(orders_of, called), traded_of, partial(triggers_of, called)
+    )
+
+
+def _named(called: Called, row: _Row) -> tuple[str, str, int]:
+    """(EXCHANGE:SYMBOL, product, our units in one of the wire's)."""
+    found = called.get(row.instrument_token)
+    name = str(found[0]) if found else f"{row.exchange}:{row.trading_symbol or row.instrument_token}"
+    delivered = "CNC" if name.partition(":")[0] in _CASH else "NRML"
+    product = {"I": "MIS", "D": delivered}.get(row.product, row.product)
+    return name, product, int(found[1]) if found else 1
+
+
+def positions_of(called: Called, body: bytes) -> list[Held]:
+    """Net positions, closed ones among them. Raises BadBook."""
+    try:
+        rows = _POSITIONS.decode(body).data
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadBook(f"positions: {error}") from None
+    found = []
+    for row in rows:
+        name, product, units = _named(called, row)
+        known = called.get(row.instrument_token)
+        multiplier = int(known[2]) if known else max(1, round(row.multiplier or 1))
+        price = row.last_price or row.average_price or 0.0
+        found.append(Held(name, product, row.quantity * units, price, multiplier))
+    return found
+
+
+def orders_of(
+    called: Called, body: bytes, seen: dict[tuple[str, ...], int], now_ns: int
+) -> tuple[list[Resting], int]:
+    """(orders, quantity filled over all of them), in the words of trading/exits/protection.py. seen: as in
+    books.py. Raises BadBook."""
+    try:
+        rows = _ORDERS.decode(body).data
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadBook(f"orders: {error}") from None
+    found: list[Resting] = []
+    forms: dict[tuple[str, ...], int] = {}
+    for row in rows:
+        name, product, units = _named(called, row)
+        status = _ENDED_WORDS.get(row.status, row.status.upper())
+        form = (row.order_id, row.order_type, status)
+        forms[form] = since_ns = seen.get(form, now_ns)
+        pending = (row.quantity - row.filled_quantity) * units
+        words = (name, product, row.transaction_type, row.order_type, status, pending, since_ns)
+        found.append(Resting(*words, row.order_id))
+    seen.clear()
+    seen.update(forms)
+    return found, sum(row.filled_quantity for row in rows)
+
+
+def triggers_of(called: Called, body: bytes) -> list[Trigger]:
+    """Rules that wait, each as a trigger of its own; target and stop of a bracket wait for its entry first.
+
+    A rule does not tell the price at which it was made, only from which side it is reached: a price on that
+    side stands for it. Raises BadBook.
+    """
+    try:
+        rows = _GTTS.decode(body).data
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadBook(f"triggers: {error}") from None
+    found = []
+    for row in rows:
+        name, product, units = _named(called, row)
+        entered = all(_over(rule) for rule in row.rules if rule.strategy == "ENTRY")
+        for rule in row.rules:
+            if _over(rule) or not (entered or rule.strategy == "ENTRY"):
+                continue
+            value = rule.trigger_price
+            last = value + 1 if _from_above(rule) else value - 1
+            leg = Leg(rule.transaction_type, product, row.quantity * units)
+            found.append(Trigger(name, ACTIVE, "single", (value,), last, (leg,)))
+    return found
+
+
+def _over(rule: _Rule) -> bool:
+    return bool(rule.order_id) or rule.status.upper() in _OVER
+
+
+def _from_above(rule: _Rule) -> bool:
+    if rule.strategy == "ENTRY":
+        return rule.trigger_type == "BELOW"
+    return (rule.strategy == "STOPLOSS") == (rule.transaction_type == "SELL")

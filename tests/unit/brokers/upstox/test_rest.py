@@ -1,0 +1,302 @@
+"""The order stage over Upstox: what it sends, and what it makes of the answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from orders_world import PX, World, instruments
+from upstox_rows import answer, order_row, problem
+
+from kite_hft.brokers.upstox.keys import KeyMissing
+from kite_hft.brokers.upstox.rest import upstox
+from kite_hft.layout import TEXT, IntentFlag, IntentKind, OrderStatus, OrderType, Product, Side
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.instruments import InstrumentTable
+
+Answer = HttpResponse | TransportError
+KEYS = ("NSE_EQ|INE000A01000", "NSE_EQ|INE000A01001", "NSE_INDEX|Two", "NSE_FO|1003", "NSE_FO|1004")
+TABLE = InstrumentTable(
+    tuple(replace(row, upstox_key=key) for row, key in zip(instruments(), KEYS, strict=True))
+)
+READS = {
+    "/v2/order/trades/get-trades-for-day": [],
+    "/v3/user/get-funds-and-margin": {"available_to_trade": {"total": 1000.5}},
+}
+
+
+@dataclass
+class ScriptedUpstox:
+    """Answers reads from `rows` and `gtts`; order calls by `on_call`, else accepts them."""
+
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    gtts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    on_call: Callable[[HttpRequest], Answer] | None = None
+    on_read: Callable[[HttpRequest], Answer] | None = None
+    sent: list[HttpRequest] = field(default_factory=list)
+    ready: list[tuple[int, Answer]] = field(default_factory=list)
+
+    def submit(self, request_id: int, request: HttpRequest) -> None:
+        self.sent.append(request)
+        if request.method == "GET":
+            found = self.on_read(request) if self.on_read else self.read(request)
+        else:
+            found = self.on_call(request) if self.on_call else self.accept(request)
+        self.ready.append((request_id, found))
+
+    def poll(self) -> list[tuple[int, Answer]]:
+        answers, self.ready = self.ready, []
+        return answers
+
+    def read(self, request: HttpRequest) -> HttpResponse:
+        path = urlsplit(request.path).path
+        if path == "/v2/order/retrieve-all":
+            return answer(list(self.rows.values()))
+        if path == "/v2/portfolio/short-term-positions":
+            return answer(self.positions())
+        return answer(list(self.gtts.values()) if path == "/v3/order/gtt" else READS[path])
+
+    def positions(self) -> list[dict[str, Any]]:
+        net: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in self.rows.values():
+            names = {name: row[name] for name in ("instrument_token", "product", "exchange")}
+            told = net.setdefault((names["instrument_token"], names["product"]), names | {"quantity": 0})
+            sign = 1 if row["transaction_type"] == "BUY" else -1
+            told["quantity"] += sign * row["filled_quantity"]
+            told["average_price"] = row["average_price"] if told["quantity"] else 0
+        return list(net.values())
+
+    def accept(self, request: HttpRequest) -> HttpResponse:
+        words = json.loads(request.body) if request.body else {}
+        if request.path.startswith("/v3/order/gtt"):
+            return self.gtt(request, words)
+        if request.method == "POST":
+            return answer({"order_ids": [self.enter(words)]})
+        order_id = words.get("order_id") or parse_qs(urlsplit(request.path).query)["order_id"][0]
+        if request.method == "DELETE":
+            self.rows[order_id] |= {"status": "cancelled"}
+        self.rows[order_id] |= {name: words[name] for name in words if name != "market_protection"}
+        return answer({"order_id": order_id})
+
+    def gtt(self, request: HttpRequest, words: dict[str, Any]) -> HttpResponse:
+        name = words.get("gtt_order_id") or f"GTT-C{len(self.gtts)}"
+        rules = [
+            {"status": "SCHEDULED", "message": "", "order_id": None, "transaction_type": "SELL", **rule}
+            for rule in words.get("rules", ())
+        ]
+        if request.method == "DELETE":
+            self.gtts[name]["rules"][0]["status"] = "CANCELLED"
+        else:
+            self.gtts.setdefault(name, {}).update(words | {"rules": rules, "gtt_order_id": name})
+        return answer({"gtt_order_ids": [name]})
+
+    def enter(self, words: dict[str, Any]) -> str:
+        """The order stands in the book; returns its id."""
+        order_id = f"2611230000{len(self.rows):05d}"
+        more = {"order_id": order_id, "pending_quantity": words["quantity"], "exchange": "NSE"}
+        self.rows[order_id] = order_row(**words, **more) | {"order_timestamp": "2027-01-15 13:30:00"}
+        return order_id
+
+    def calls(self, method: str) -> list[HttpRequest]:
+        return [request for request in self.sent if request.method == method]
+
+
+def begin(**more: Any) -> tuple[World, ScriptedUpstox]:
+    scripted = ScriptedUpstox()
+    world = World(broker=scripted, adapter=upstox(TABLE), table=TABLE, **more)  # type: ignore[arg-type]
+    return world.start(), scripted
+
+
+def told(world: World, row: dict[str, Any]) -> None:
+    """An order update by the portfolio socket."""
+    data = json.dumps({"update_type": "order"} | row).encode()
+    text = np.zeros(1, TEXT)
+    text["data"], text["length"] = data, len(data)
+    world.texts.push(text)
+    world.step()
+
+
+def fill(world: World, scripted: ScriptedUpstox, quantity: int, px: int = PX) -> None:
+    row = list(scripted.rows.values())[-1]
+    row |= {"filled_quantity": quantity, "average_price": px / 100}
+    if quantity == row["quantity"]:
+        row["status"] = "complete"
+    told(world, row)
+
+
+def test_an_order_from_intent_to_position() -> None:
+    world, scripted = begin()
+    world.send(1)
+    body = json.loads(scripted.calls("POST")[0].body)
+    assert (body["instrument_token"], body["price"], body["quantity"], body["slice"]) == (
+        KEYS[0],
+        100,
+        10,
+        False,
+    )
+    assert body["tag"] == world.order(1).tag
+    told(world, next(iter(scripted.rows.values())))
+    assert world.status(1) is OrderStatus.OPEN
+    fill(world, scripted, 4)
+    assert world.status(1) is OrderStatus.OPEN and world.quantity() == 4
+    fill(world, scripted, 10)
+    assert world.status(1) is OrderStatus.COMPLETE and world.quantity() == 10
+    world.run(3.0)
+    assert world.stage.outbox.halted == "" and "POSITION_MISMATCH" not in world.codes()
+
+
+def test_a_modification_gives_all_terms_and_a_cancel_ends_it() -> None:
+    world, scripted = begin()
+    world.send(1, order_type=OrderType.SL, px=PX + 10, trigger_px=PX)
+    scripted.rows[world.order(1).order_id]["status"] = "trigger pending"
+    world.run(1.5)
+    world.send(2, kind=IntentKind.MODIFY, target_seq=1, px=PX + 20, qty=0, order_type=0)
+    body = json.loads(scripted.calls("PUT")[0].body)
+    assert body == {
+        "order_id": world.order(1).order_id, "validity": "DAY", "order_type": "SL", "price": 100.2,
+        "trigger_price": 100,
+    }  # fmt: skip
+    assert world.order(1).px == PX + 20
+    world.send(3, kind=IntentKind.CANCEL, target_seq=1)
+    world.run(1.5)
+    assert world.status(1) is OrderStatus.CANCELLED
+
+
+def test_an_empty_answer_is_looked_up_and_found() -> None:
+    world, scripted = begin()
+
+    def call(request: HttpRequest) -> HttpResponse:
+        scripted.enter(json.loads(request.body))
+        return HttpResponse(400, b"")
+
+    scripted.on_call = call
+    world.send(1)
+    assert world.status(1) is OrderStatus.AMBIGUOUS
+    world.run(1.0)
+    assert world.status(1) is OrderStatus.OPEN and len(scripted.calls("POST")) == 1
+
+
+REFUSALS: list[tuple[HttpResponse, OrderStatus, str]] = [
+    (problem(400, ("UDAPI1052", "Quantity zero")), OrderStatus.REJECTED, ""),
+    (problem(429, ("UDAPI10005", "Too many")), OrderStatus.REJECTED, "RATE_LIMITED"),
+    (problem(403, ("UDAPI1154", "no static IP")), OrderStatus.REJECTED, "EGRESS_REFUSED"),
+    (problem(401, ("UDAPI100050", "Invalid token")), OrderStatus.REJECTED, "TOKEN_DEAD"),
+    (problem(423, ("UDAPI100074", "closed")), OrderStatus.REJECTED, ""),
+    (problem(400, ("UDAPI100500", "Something")), OrderStatus.AMBIGUOUS, "AMBIGUOUS_ORDER"),
+    (problem(400, ("UDAPI100010", "Order not found")), OrderStatus.AMBIGUOUS, "AMBIGUOUS_ORDER"),
+    (problem(404, ("UDAPI100060", "Resource not found")), OrderStatus.AMBIGUOUS, "AMBIGUOUS_ORDER"),
+    (HttpResponse(403, b"<html>error code: 1010"), OrderStatus.AMBIGUOUS, "AMBIGUOUS_ORDER"),
+]
+
+
+@pytest.mark.parametrize(("response", "status", "alert"), REFUSALS)
+def test_what_an_answer_to_an_order_does(response: HttpResponse, status: OrderStatus, alert: str) -> None:
+    world, scripted = begin()
+    scripted.on_call = lambda request: response
+    world.send(1)
+    assert world.status(1) is status
+    assert alert in ("", *world.codes())
+    assert len(scripted.calls("POST")) == 1
+
+
+def test_the_static_address_alert_says_what_to_do() -> None:
+    world, scripted = begin()
+    scripted.on_call = lambda request: problem(403, ("UDAPI1154", "does not match origin IP 203.0.113.7"))
+    world.send(1)
+    (text,) = [text for text in world.alerts if text.startswith("EGRESS_REFUSED")]
+    assert "203.0.113.7" in text and "register the IPv4 address" in text and "log in again" in text
+
+
+def test_a_read_that_says_401_ends_the_session() -> None:
+    world, scripted = begin()
+    world.send(1)
+    scripted.on_read = lambda request: problem(401, ("UDAPI100050", "Invalid token"))
+    world.run(3.0)
+    assert world.stage.states.token_dead and "TOKEN_DEAD" in world.codes()
+
+
+def test_an_instrument_that_cannot_be_named_is_refused_at_once() -> None:
+    with pytest.raises(KeyMissing, match="no Upstox key"):
+        upstox(instruments())
+
+
+def test_reads_outside_of_service_hours_say_when_to_come_back() -> None:
+    world, scripted = begin()
+    world.send(1)
+    scripted.on_read = lambda request: problem(423, ("UDAPI100072", "The service is closed"))
+    world.run(8.0)
+    (text,) = [text for text in world.alerts if text.startswith("BROKER_UNREACHABLE")]
+    assert "HTTP 423" in text and "05:30 to 24:00 IST" in text
+
+
+# Triggers: one leg at the broker, stop and target kept by the engine
+
+
+def held() -> tuple[World, ScriptedUpstox]:
+    world, scripted = begin()
+    world.send(1, product=Product.CNC)
+    fill(world, scripted, 10)
+    return world, scripted
+
+
+def exits(world: World, **prices: int) -> None:
+    words = {"order_type": 0, "side": 0, "qty": 0, "px": 0, "validity": 0, "product": Product.CNC}
+    world.send(2, kind=IntentKind.EXITS, flags=IntentFlag.GTT, **(words | prices))
+    world.run(0.5)
+
+
+def test_a_stop_alone_lies_at_the_broker() -> None:
+    world, scripted = held()
+    exits(world, trigger_px=PX - 100)
+    (row,) = scripted.gtts.values()
+    assert row["type"] == "SINGLE" and row["transaction_type"] == "SELL" and row["quantity"] == 10
+    assert (row["rules"][0]["trigger_type"], row["rules"][0]["trigger_price"]) == ("BELOW", 99)
+    assert len(scripted.calls("POST")) == 2 and "TRIGGER_FAILED" not in world.codes()
+    world.run(6.0)
+    assert len(scripted.gtts) == 1 and not scripted.calls("PUT")
+
+
+def test_stop_and_target_are_kept_by_the_engine() -> None:
+    world, scripted = held()
+    exits(world, trigger_px=PX - 100, px=PX + 200)
+    assert not scripted.gtts
+    last = json.loads(scripted.calls("POST")[-1].body)
+    assert (last["transaction_type"], last["quantity"], last["trigger_price"]) == ("SELL", 10, 99)
+    assert any("TRIGGER_FAILED" in text and "in one trigger" in text for text in world.alerts)
+
+
+def test_an_entry_by_trigger_has_one_price() -> None:
+    world, scripted = begin()
+    words = {"kind": IntentKind.GTT, "product": Product.CNC, "side": Side.BUY, "trigger_px": PX - 100}
+    world.send(1, **words, px=PX - 90)
+    assert world.reason(1) == "BAD_INTENT" and not scripted.gtts
+    world.send(2, **words, px=PX - 100)
+    world.step(2)
+    assert len(scripted.gtts) == 1
+    world.send(3, kind=IntentKind.CANCEL, target_seq=2)
+    world.run(0.5)
+    assert scripted.gtts["GTT-C0"]["rules"][0]["status"] == "CANCELLED"
+
+
+def test_a_trigger_that_fires_places_an_order_of_ours() -> None:
+    world, scripted = held()
+    exits(world, trigger_px=PX - 100)
+    (row,) = scripted.gtts.values()
+    words = {
+        "instrument_token": KEYS[0], "transaction_type": "SELL", "quantity": 10, "product": "D",
+        "price": 99.0, "order_type": "LIMIT", "tag": None,
+    }  # fmt: skip
+    order_id = scripted.enter(words)
+    row["rules"][0] |= {"status": "COMPLETED", "order_id": order_id}
+    told(world, scripted.rows[order_id])
+    world.run(4.0)
+    order = world.stage.book.by_id(order_id)
+    assert order is not None and order.strategy == 1 and not order.opening
+    fill(world, scripted, 10, PX - 100)
+    world.run(1.0)
+    assert world.quantity(product=Product.CNC) == 0 and "EXTERNAL_ORDER" not in world.codes()

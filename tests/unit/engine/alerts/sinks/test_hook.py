@@ -1,0 +1,91 @@
+"""The command: what it gets, how it fails, and that its children die with it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kite_hft.clock import ManualClock
+from kite_hft.engine.alerts.sinks.hook import HOOK_LOG, HOOKS_AT_ONCE, HookSink
+from kite_hft.engine.alerts.sinks.sink import WAITING_MAX, Outcome
+
+S = 1_000_000_000
+ROW = {"number": 1, "event": "raised", "code": "FEED_DEAD", "severity": "CRITICAL", "key": "", "text": "t"}
+
+
+class Bench:
+    """A sink on a manual clock, and its outcomes."""
+
+    def __init__(self, folder: Path, *command: str, timeout_s: float = 5.0) -> None:
+        self.clock = ManualClock(mono=S)
+        self.sink = HookSink(command, timeout_s, folder, self.clock)
+        self.found: list[Outcome] = []
+
+    def until(self, what: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not what():
+            assert time.monotonic() < deadline, self.found
+            self.found += self.sink.poll()
+            time.sleep(0.01)
+
+
+def test_each_row_is_one_call_with_the_row_on_its_input(tmp_path: Path) -> None:
+    got = tmp_path / "got"
+    bench = Bench(tmp_path, "/bin/sh", "-c", f"cat >> {got}")
+    bench.sink.put(ROW)
+    bench.sink.put({**ROW, "number": 2})
+    bench.until(lambda: len(bench.found) == 2)
+    assert sorted(json.loads(line)["number"] for line in got.read_text().splitlines()) == [1, 2]
+    assert bench.sink.tally.delivered == 2 and not bench.sink.busy()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("/bin/sh", "-c", "echo broken >&2; exit 3"), "exit code 3"),
+        (("/no/such/command",), "cannot be started: No such file"),
+    ],
+)
+def test_a_command_that_fails_says_how(tmp_path: Path, command: tuple[str, ...], words: str) -> None:
+    bench = Bench(tmp_path, *command)
+    bench.sink.put(ROW)
+    bench.until(lambda: bool(bench.found))
+    assert words in bench.found[0].failure and bench.sink.tally.failed == 1
+    if words == "exit code 3":
+        assert (tmp_path / HOOK_LOG).read_text() == "broken\n"
+
+
+def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    bench = Bench(tmp_path, "/bin/sh", "-c", f"sleep 300 & echo $! > {pid}; wait")
+    bench.sink.put(ROW)
+    bench.until(lambda: pid.exists() and pid.read_text().strip() != "")
+    assert not bench.found
+    bench.clock.advance(5 * S)
+    bench.until(lambda: bool(bench.found))
+    assert "no end within 5 s, killed" in bench.found[0].failure
+    sleeper = Path(f"/proc/{pid.read_text().strip()}/stat")
+    bench.until(lambda: not sleeper.exists() or b") Z" in sleeper.read_bytes())
+
+
+def test_a_flood_is_bounded(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    bench = Bench(tmp_path, "/bin/sh", "-c", f"while [ ! -e {gate} ]; do sleep 0.05; done")
+    for _ in range(300):
+        bench.sink.put(ROW)
+    assert bench.sink.tally.dropped == 300 - HOOKS_AT_ONCE - WAITING_MAX
+    bench.sink.close()
+    assert not bench.sink.busy()
+
+
+def test_a_full_disk_keeps_nobody_from_being_told(tmp_path: Path) -> None:
+    (tmp_path / HOOK_LOG).mkdir()  # cannot be opened for writing
+    got = tmp_path / "got"
+    bench = Bench(tmp_path, "/bin/sh", "-c", f"cat >> {got}")
+    bench.sink.put(ROW)
+    bench.until(lambda: bool(bench.found))
+    assert bench.found[0].failure == "" and got.exists()

@@ -1,0 +1,132 @@
+"""Alerts by HTTP: what is sent, what is repeated, what is given up, and that nobody waits."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kite_hft.clock import ManualClock, SystemClock
+from kite_hft.engine.alerts.sinks import posting
+from kite_hft.engine.alerts.sinks.posting import STUCK_S, Posting
+from kite_hft.engine.alerts.sinks.sink import WAITING_MAX, Outcome
+from kite_hft.net.post import Answer, PostError
+from kite_hft.verify.alerts.receivers import BOT, CHAT, HOOK_PATH, receivers
+
+ROW = {
+    "number": 3, "event": "raised", "time": "2026-11-20 10:00:05", "code": "FEED_DEAD",
+    "severity": "CRITICAL", "key": "feed-0", "text": "no frame", "advice": "Check the network.",
+    "again": 0, "account": "X",
+}  # fmt: skip
+
+
+def outcomes(sink: Posting, n: int = 1) -> list[Outcome]:
+    found: list[Outcome] = []
+    deadline = time.monotonic() + 20
+    while len(found) < n:
+        assert time.monotonic() < deadline, found
+        found += sink.poll()
+        time.sleep(0.005)
+    return found
+
+
+def answers(*given: int | Exception) -> tuple[Callable[[Any], Answer], list[Any]]:
+    """A call that gives these in turn, the last one for ever; and the rows it got."""
+    left, seen = list(given), []
+
+    def deliver(row: Any) -> Answer:
+        seen.append(row)
+        now = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(now, Exception):
+            raise now
+        return Answer(now, b"")
+
+    return deliver, seen
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posting, "FIRST_PAUSE_S", 0.001)
+
+
+@pytest.mark.parametrize(
+    ("given", "calls", "failure"),
+    [
+        ((200,), 1, ""),
+        ((204,), 1, ""),
+        ((503, 200), 2, ""),
+        ((429, 408, 200), 3, ""),
+        ((PostError("no answer within 3 s"), 200), 2, ""),
+        ((500,), 3, "HTTP 500"),
+        ((PostError("no connection"),), 3, "no connection"),
+        ((404,), 1, "HTTP 404"),
+        ((302,), 1, "HTTP 302"),
+        ((ValueError("a secret"),), 1, "ValueError"),
+    ],
+)
+def test_what_may_pass_is_tried_thrice_and_the_rest_once(
+    given: tuple[int | Exception, ...], calls: int, failure: str
+) -> None:
+    deliver, seen = answers(*given)
+    sink = Posting("webhook", deliver, SystemClock())
+    sink.put(ROW)
+    (outcome,) = outcomes(sink)
+    assert (outcome.failure, len(seen), outcome.row["number"]) == (failure, calls, 3)
+    assert sink.tally.fields() == {"delivered": not failure, "failed": bool(failure), "dropped": 0}
+    sink.close()
+
+
+def test_a_failing_sink_gets_one_attempt_a_row_until_it_works() -> None:
+    deliver, seen = answers(500)
+    sink = Posting("webhook", deliver, SystemClock())
+    for _ in range(3):
+        sink.put(ROW)
+    assert [o.failure for o in outcomes(sink, 3)] == ["HTTP 500"] * 3 and len(seen) == 3 + 1 + 1
+    sink.close()
+
+
+def test_putting_never_waits_and_the_queue_is_bounded() -> None:
+    gate = threading.Event()
+
+    def deliver(row: Any) -> Answer:
+        assert gate.wait(20)
+        return Answer(200, b"")
+
+    clock = ManualClock(mono=1)
+    sink = Posting("webhook", deliver, clock)
+    sink.put(ROW)
+    while sink._under_way is None:
+        time.sleep(0.001)
+    for number in range(WAITING_MAX + 5):
+        sink.put({**ROW, "number": number})
+    assert sink.tally.dropped == 5 and sink.busy() and sink.poll() == []
+    clock.advance(round(STUCK_S * 1e9) + 1)
+    (stuck,) = sink.poll()
+    assert "nothing came of a call" in stuck.failure and sink.poll() == []
+    gate.set()
+    numbers = [o.row["number"] for o in outcomes(sink, WAITING_MAX + 1)]
+    assert numbers == [3, *range(5, WAITING_MAX + 5)] and not sink.busy()
+    sink.close()
+
+
+def test_a_webhook_and_a_bot_get_what_they_understand(tmp_path: Path) -> None:
+    with receivers(tmp_path) as received:
+        sinks = [
+            Posting("webhook", posting.webhook(received.url + HOOK_PATH, 3.0), SystemClock()),
+            Posting("telegram", posting.telegram(received.url + "/", BOT, CHAT, 3.0), SystemClock()),
+        ]
+        for sink in sinks:
+            sink.put(ROW)
+            assert [o.failure for o in outcomes(sink)] == [""]
+            sink.close()
+    assert received.of("webhook")[0].fields == json.loads(json.dumps(ROW))
+    text = received.of("telegram")[0].fields["text"].split("\n")
+    assert text == [
+        "CRITICAL FEED_DEAD feed-0: no frame", "Check the network.", "X 2026-11-20 10:00:05",
+        "kite-hft alerts --ack 3",
+    ]  # fmt: skip

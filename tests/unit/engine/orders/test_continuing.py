@@ -1,0 +1,139 @@
+"""Which earlier runs of a day a new run goes on from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from orders_world import World, filled, instruments
+
+from kite_hft.engine.orders.continuing import (
+    Earlier,
+    broker_name,
+    chain_of,
+    day_net_paise,
+    day_records,
+    find_earlier,
+)
+from kite_hft.memory.journal import Header, Kind, Record
+from kite_hft.memory.journal_writer import JournalWriter
+
+BROKER = broker_name("live", "https://api.kite.trade", "x", own=False)
+
+
+def run(
+    day: Path, name: str, records: list[Record], *, config: int = 7, rules: int = 0, **start: Any
+) -> Path:
+    """A run folder whose journal holds `records` behind a START of its own."""
+    folder = day / name
+    folder.mkdir(parents=True)
+    with (folder / "journal.bin").open("wb", buffering=0) as file:
+        writer = JournalWriter(file.fileno(), header=Header(1, config, int(name), rules))
+        data = {"broker": BROKER, "restarted": False, "continues": []} | start
+        writer.append(Kind.START, 1, json.dumps(data).encode())
+        for record in records:
+            if record.kind is not Kind.START:
+                writer.append(record.kind, record.time_ns, record.payload)
+                writer.sync()
+    return folder
+
+
+def trading(*, end: bool = False) -> list[Record]:
+    """An order that is filled; with `end`, the orderly end of the run, which leaves that position."""
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    if end:
+        world.stage.close()
+    return world.journal.records
+
+
+def find(folder: Path, config: int = 7, broker: str = BROKER) -> Earlier:
+    return find_earlier(folder, config, broker, instruments())
+
+
+def test_a_run_that_was_killed_is_continued_and_so_on_through_the_day(tmp_path: Path) -> None:
+    first = run(tmp_path, "100", trading())
+    found = find(tmp_path / "200")
+    assert found.names == ("100",) and found.next_seqs() == {1: 2}
+    second = run(tmp_path, "200", [], continues=["100"])
+    found = find(tmp_path / "300")
+    assert found.folders == (first, second) and len(found.records) > 5
+    assert chain_of(second) == (first,) and day_records(second) == found.records
+
+
+def test_an_orderly_end_is_continued_only_when_something_is_open(tmp_path: Path) -> None:
+    run(tmp_path, "100", trading())
+    world = World().start()
+    world.stage.close()
+    run(tmp_path, "200", world.journal.records)
+    assert find(tmp_path / "300") == Earlier()
+    run(tmp_path, "300", trading(end=True))
+    assert find(tmp_path / "400").names == ("300",)
+
+
+def test_another_configuration_or_other_instruments_are_refused_in_words(tmp_path: Path) -> None:
+    run(tmp_path, "100", trading())
+    assert "another configuration" in find(tmp_path / "200", config=8).refused
+    row = next(r for r in trading() if r.kind is Kind.INTENT)
+    other = Record(1, Kind.INTENT, 1, json.dumps(row.data() | {"token": 5}).encode())
+    run(tmp_path, "150", [other])
+    assert "does not fit" in find(tmp_path / "200").refused
+
+
+def test_a_journal_of_another_build_or_other_rules_is_not_gone_on_with(tmp_path: Path) -> None:
+    run(tmp_path, "100", trading(), rules=5)
+
+    def found(build: int = 0, rules: int = 0) -> Earlier:
+        return find_earlier(tmp_path / "200", 7, BROKER, instruments(), build=build, rules_hash=rules)
+
+    assert found(1, 5).names == found().names == ("100",)
+    assert "another build of kite_hft (0000000000000001, this one is" in found(2, 5).refused
+    assert "other dated rules" in found(1, 6).refused
+
+
+def test_what_the_day_has_earned_counts_each_run_once(tmp_path: Path) -> None:
+    def over(name: str, net: int, **start: Any) -> None:
+        folder = run(tmp_path, name, [], **start)
+        (folder / "report.json").write_text(json.dumps({"pnl_paise": {"net": net}}))
+
+    over("100", -500)
+    over("200", -700, continues=["100"])  # holds what the first one made
+    over("300", 40)
+    over("400", -9_000, broker="another")
+    run(tmp_path, "500", trading())  # killed: no report
+    run(tmp_path, "600", [])
+    (tmp_path / "600/report.json").write_text("{")
+    assert day_net_paise(tmp_path / "900", BROKER, ()) == -660
+    assert day_net_paise(tmp_path / "900", BROKER, ("100", "200")) == 40, "these are replayed"
+    assert day_net_paise(tmp_path / "300", BROKER, ()) == -700, "not its own"
+
+
+def test_another_broker_is_no_concern_of_ours(tmp_path: Path) -> None:
+    run(tmp_path, "100", trading())
+    assert find(tmp_path / "200", broker="sim http://127.0.0.1:1 of run 200") == Earlier()
+    own = [broker_name("sim", "http://127.0.0.1:1", name, own=True) for name in ("a", "b")]
+    assert own[0] != own[1]
+
+
+@pytest.mark.parametrize("left", [0, 10, 63])
+def test_a_run_that_died_before_it_could_do_anything_is_passed_over(tmp_path: Path, left: int) -> None:
+    run(tmp_path, "100", trading())
+    late = run(tmp_path, "200", [])
+    data = (late / "journal.bin").read_bytes()
+    (late / "journal.bin").write_bytes(data[: 64 + 8] if left == 63 else data[:left])
+    assert find(tmp_path / "300").names == ("100",)
+
+
+def test_a_torn_tail_is_what_a_crash_leaves_and_damage_is_not(tmp_path: Path) -> None:
+    folder = run(tmp_path, "100", trading())
+    path = folder / "journal.bin"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    assert find(tmp_path / "200").names == ("100",)
+    path.write_bytes(whole[:300] + b"\xff\xff" + whole[302:])
+    assert "corrupt" in find(tmp_path / "200").refused
+    path.write_bytes(b"\xff" + whole[1:])
+    assert "run 100 cannot be read" in find(tmp_path / "200").refused

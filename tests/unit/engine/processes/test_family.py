@@ -1,0 +1,96 @@
+"""The processes of a run when the machine gives no more: no process, no shared memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kite_hft.clock import ManualClock
+from kite_hft.engine.plan.plan import make_plan
+from kite_hft.engine.processes import family
+from kite_hft.engine.processes.children import Child
+from kite_hft.engine.processes.family import ENDED, RUNNING, SPARE_FAILURES_MAX, STARTING, Family, Member
+from kite_hft.memory.header import NoRoom
+from kite_hft.settings import Settings
+
+
+def dead_child() -> Child:
+    process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    process.wait()
+    out, into = os.pipe()
+    os.close(into)
+    return Child("recorder", process, os.fdopen(out, "rb", buffering=0))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Iterator[tuple[Family, Member, list[str]]]:
+    settings = Settings.model_validate({"datafeed": {"store_ticks": True}})
+    plan = make_plan(settings, 5, [], 8, 3000, 3)
+    run: Any = SimpleNamespace(
+        settings=settings, plan=plan, clock=ManualClock(1, 1), paths={}, wake_fds={}, shm=tmp_path,
+        folder=SimpleNamespace(path=tmp_path / "a/b/c", config_hash=1, install="abc", number=2),
+        next_seqs={},
+    )  # fmt: skip
+    said: list[str] = []
+    made = Family(run, said.append)
+    recorder = next(process for process in plan.processes if process.name == "recorder")
+    member = made.members["recorder"] = Member(recorder, dead_child(), RUNNING, 1)
+    yield made, member, said
+    made.release()
+
+
+def no_process(*_: Any) -> Child:
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+def test_a_process_that_cannot_be_started_again_stays_down_and_says_why(
+    found: tuple[Family, Member, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, member, _ = found
+    monkeypatch.setattr(family, "start_child", no_process)
+    why = made.restart(member, "died", 5)
+    assert "recorder died and cannot be started again" in why and "temporarily unavailable" in why
+    assert member.state == ENDED and made.died() == [] and made.history[0].row()["took_s"] is None
+    assert made.hung(lambda _: 0, 2**62, 1.0) == []
+
+
+def test_too_little_shared_memory_for_the_next_ring_keeps_its_process_down(
+    found: tuple[Family, Member, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, member, _ = found
+
+    def full(*_: Any) -> None:
+        raise NoRoom("/dev/shm has 1,024 bytes free")
+
+    monkeypatch.setattr(Family, "_renew", full)
+    assert "1,024 bytes free" in made.restart(member, "died", 5)
+    assert member.state == ENDED
+
+
+def test_a_process_that_died_too_often_stays_down_and_says_so(
+    found: tuple[Family, Member, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, member, _ = found
+    monkeypatch.setattr(Family, "_launch_again", lambda self, member: None)
+    most = made.breaker.most
+    assert [made.restart(member, "died", 5) for _ in range(most)] == [""] * most
+    assert made.restart(member, "died", 6) == f"recorder died more than {most} times in 60 s"
+
+
+def test_without_a_spare_the_run_goes_on(
+    found: tuple[Family, Member, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, member, said = found
+    monkeypatch.setattr(family, "start_child", no_process)
+    member.state = RUNNING
+    for _ in range(2 * SPARE_FAILURES_MAX):
+        made.tend(7)
+    assert len(said) == SPARE_FAILURES_MAX and "no process can be held in reserve" in said[0]
+    assert member.state != STARTING

@@ -1,0 +1,194 @@
+"""A host for orders beside the API's: who gets which call, and who stands in."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+import raw_server
+
+from kite_hft.clock import SystemClock
+from kite_hft.net.hosts import ASIDE_NS, Host, Hosts
+from kite_hft.net.http import HttpSettings, HttpTransport
+from kite_hft.net.sandboxed import SandboxTransport
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+
+CLOCK = SystemClock()
+QUICK = HttpSettings(timeout_s=5.0, connect_timeout_s=0.5, queue_s=0.3)
+PATHS = ("/v3/order/place", "/v3/order/cancel")
+PLACE = HttpRequest("POST", "/v3/order/place", b"{}", "application/json")
+CANCEL = HttpRequest("DELETE", "/v3/order/cancel?order_id=1")
+GTT = HttpRequest("POST", "/v3/order/gtt/place", b"{}", "application/json")
+BOOK = HttpRequest("GET", "/v2/order/retrieve-all")
+
+
+class Server:
+    """Answers with its name; the test may change the status, or let it answer nothing."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.status, self.calls = name, "200 OK", []
+
+    def script(self, peer: socket.socket) -> None:
+        while request := raw_server.read_request(peer):
+            self.calls.append(request.split(b" ", 2)[1].decode())
+            if not self.status:
+                return
+            peer.sendall(raw_server.answer(self.name.encode(), self.status))
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.api, self.hft = Server("api"), Server("hft")
+        self.said: list[str] = []
+        self.now_shift_ns = 0
+        self.number = 0
+        self.hosts: Hosts
+
+    def now(self) -> int:
+        return CLOCK.mono_ns() + self.now_shift_ns
+
+    def call(self, request: HttpRequest) -> HttpResponse | TransportError:
+        self.number += 1
+        self.hosts.submit(self.number, request)
+        pause = threading.Event()
+        for _ in range(5000):
+            for number, result in self.hosts.poll():
+                assert number == self.number
+                return result
+            pause.wait(0.001)
+        raise AssertionError("no answer")
+
+    def body(self, request: HttpRequest) -> str:
+        result = self.call(request)
+        assert isinstance(result, HttpResponse), result
+        return result.body.decode()
+
+    def await_standing(self) -> None:
+        pause = threading.Event()
+        for _ in range(3000):
+            if all(host.transport.takes_orders() for host in self.hosts.orders):
+                return
+            self.hosts.poll()
+            pause.wait(0.001)
+        raise AssertionError("never connected")
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    with contextlib.ExitStack() as held:
+        api_port = held.enter_context(raw_server.serve(made.api.script))
+        hft_port = held.enter_context(raw_server.serve(made.hft.script))
+        api = HttpTransport(f"http://127.0.0.1:{api_port}", CLOCK, settings=QUICK)
+        hft = HttpTransport(f"http://127.0.0.1:{hft_port}", CLOCK, settings=HttpSettings(2, 0, 5.0, 0.5, 0.3))
+        made.hosts = Hosts(api, [Host("hft", hft), Host("api", api)], PATHS, made.now, made.said.append)
+        held.callback(made.hosts.close)
+        made.await_standing()
+        yield made
+
+
+def test_order_calls_go_to_the_order_host_and_all_else_to_the_api(bench: Bench) -> None:
+    assert [bench.body(r) for r in (PLACE, CANCEL, GTT, BOOK)] == ["hft", "hft", "api", "api"]
+    assert not bench.said
+
+
+@pytest.mark.parametrize("status", ["502 Bad", "503 Bad", "504 Bad"])
+def test_a_failing_host_is_passed_over_for_a_while(bench: Bench, status: str) -> None:
+    bench.hft.status = status
+    assert bench.body(PLACE) == "hft"  # its answer is the call's: nothing is sent twice
+    assert bench.body(PLACE) == "api" == bench.body(CANCEL) and len(bench.hft.calls) == 1
+    assert "order calls go to api, no longer to hft" in bench.said
+    bench.now_shift_ns = ASIDE_NS + 1
+    bench.hft.status = "200 OK"
+    assert bench.body(PLACE) == "hft"
+
+
+def test_a_call_without_an_answer_is_not_sent_again(bench: Bench) -> None:
+    bench.hft.status = ""
+    result = bench.call(PLACE)
+    assert isinstance(result, TransportError) and result.sent
+    assert bench.api.calls == [] and len(bench.hft.calls) == 1
+    assert bench.body(PLACE) == "api"
+
+
+def test_a_refusal_by_the_broker_is_no_failure_of_the_host(bench: Bench) -> None:
+    bench.hft.status = "400 Bad"
+    assert [bench.body(PLACE), bench.body(PLACE)] == ["hft", "hft"]
+
+
+def test_when_all_fail_the_first_that_stands_is_taken(bench: Bench) -> None:
+    bench.hft.status = bench.api.status = "503 Bad"
+    assert [bench.body(PLACE), bench.body(PLACE), bench.body(PLACE)] == ["hft", "api", "hft"]
+
+
+def test_a_host_that_is_not_there_is_passed_over() -> None:
+    api = Server("api")
+    with raw_server.serve(api.script) as port, contextlib.ExitStack() as held:
+        transport = HttpTransport(f"http://127.0.0.1:{port}", CLOCK, settings=QUICK)
+        gone = HttpTransport("http://127.0.0.1:1", CLOCK, settings=QUICK)
+        made = Bench()
+        made.hosts = Hosts(transport, [Host("gone", gone), Host("api", transport)], PATHS, made.now)
+        held.callback(made.hosts.close)
+        pause = threading.Event()
+        while not transport.takes_orders():
+            made.hosts.poll()
+            pause.wait(0.001)
+        assert made.body(PLACE) == "api"
+
+
+def test_it_is_waited_for_as_one_transport_is(bench: Bench) -> None:
+    import select
+
+    bench.hosts.submit(1, BOOK)
+    poll = select.poll()
+    poll.register(bench.hosts.fileno(), select.POLLIN)
+    assert poll.poll(2000)  # an answer of any host makes the one descriptor readable
+    told: list[bytes] = []
+    bench.hosts.dated = lambda date, sent, received: told.append(date)
+    assert bench.hosts.api.dated is not None and bench.hosts.next_deadline_ns() is not None
+    bench.hosts.use_headers([("Authorization", "Bearer new")])
+    assert bench.hosts.last_failure() == ""
+
+
+def test_hosts_need_one() -> None:
+    with pytest.raises(ValueError, match="no host"):
+        Hosts(None, [], PATHS, CLOCK.mono_ns)  # type: ignore[arg-type]
+
+
+class Book:
+    """A sandbox's: knows the order calls, keeps what was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, str]] = []
+
+    def answer(self, request: HttpRequest) -> HttpResponse | TransportError | None:
+        if request.path == PLACE.path:
+            return None
+        if request.method == "GET":
+            return HttpResponse(200, b"kept here")
+        return TransportError("does not exist in the sandbox", sent=False)
+
+    def took(self, request: HttpRequest, response: HttpResponse, time_text: str) -> None:
+        self.told.append((request.path, response.status, time_text))
+
+
+def test_a_sandbox_gets_its_own_calls_alone() -> None:
+    server, book = Server("sandbox"), Book()
+    with raw_server.serve(server.script) as port:
+        http = HttpTransport(f"http://127.0.0.1:{port}", CLOCK, settings=QUICK)
+        made = Bench()
+        made.hosts = SandboxTransport(http, book, CLOCK.mono_ns, lambda: "2026-11-20 10:00:00")  # type: ignore[assignment]
+        try:
+            assert made.body(BOOK) == "kept here" and made.body(PLACE) == "sandbox"
+            refused = made.call(GTT)
+            assert isinstance(refused, TransportError) and not refused.sent
+            made.hosts.submit(99, BOOK)
+            assert made.hosts.next_deadline_ns() == 0  # an answer is ready: nobody waits
+            [(_, answer)] = made.hosts.poll()
+            assert isinstance(answer, HttpResponse) and answer.received_ns >= answer.sent_ns > 0
+        finally:
+            made.hosts.close()
+    assert server.calls == [PLACE.path] and book.told == [(PLACE.path, 200, "2026-11-20 10:00:00")]

@@ -1,0 +1,99 @@
+"""Calls that find no connection free: who keeps the broker's windows is told, and may stop them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import replace
+
+import pytest
+from raw_server import answer, nobody_accepts, read_request, serve
+
+from kite_hft.clock import ManualClock, SystemClock
+from kite_hft.net.hosts import Host, Hosts
+from kite_hft.net.http import HttpSettings, HttpTransport
+from kite_hft.net.sandboxed import SandboxTransport
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+
+CLOCK = SystemClock()
+QUICK = HttpSettings(timeout_s=0.3, connect_timeout_s=0.5, queue_s=0.5)
+PATIENT = replace(QUICK, timeout_s=20.0, connect_timeout_s=20.0, queue_s=20.0)
+POST = HttpRequest("POST", "/orders/regular", b"a=1&b=2", "application/x-www-form-urlencoded")
+
+
+class Following:
+    """Notes what it is told; `no`: why a call may not leave."""
+
+    def __init__(self, no: str = "") -> None:
+        self.no, self.told = no, list[tuple[str, int, bool]]()
+
+    def waits(self, request_id: int) -> None:
+        self.told.append(("waits", request_id, True))
+
+    def stops(self, request_id: int) -> str:
+        self.told.append(("stops", request_id, True))
+        return self.no
+
+    def wrote(self, request_id: int, at_ns: int | None) -> None:
+        self.told.append(("wrote", request_id, at_ns is not None))
+
+
+@pytest.mark.parametrize("no", ["", "killed: enough"])
+def test_who_follows_is_told_of_calls_that_wait_and_may_stop_them(no: str) -> None:
+    seen: list[bytes] = []
+    release = threading.Event()
+
+    def script(peer: socket.socket) -> None:
+        while request := read_request(peer):
+            seen.append(request)
+            release.wait(10)
+            peer.sendall(answer(b"ok"))
+
+    with serve(script) as port:
+        settings = replace(PATIENT, order_connections=1)
+        transport = HttpTransport(f"http://127.0.0.1:{port}", CLOCK, settings=settings)
+        pause = threading.Event()
+        while not transport.takes_orders():
+            transport.poll()
+            pause.wait(0.001)
+        transport.follower = following = Following(no)
+        transport.submit(0, POST)
+        assert not following.told, "it was written at once"
+        transport.submit(1, POST)
+        assert following.told == [("waits", 1, True)]
+        release.set()
+        done: dict[int, HttpResponse | TransportError] = {}
+        while len(done) < 2:
+            done |= dict(transport.poll())
+            pause.wait(0.001)
+        transport.close()
+    assert isinstance(done[0], HttpResponse)
+    assert following.told[1:] == [("stops", 1, True), ("wrote", 1, not no)]
+    assert len(seen) == (1 if no else 2)
+    if no:
+        assert done[1] == TransportError(no, False, done[1].at_ns)
+
+
+def test_who_follows_is_told_of_a_call_that_is_given_up() -> None:
+    clock = ManualClock(10**9, 0)
+    with nobody_accepts() as port:
+        transport = HttpTransport(f"http://127.0.0.1:{port}", clock, settings=QUICK)
+        transport.follower = following = Following()
+        transport.submit(1, POST)
+        clock.advance(round(QUICK.queue_s * 1e9))
+        ((number, result),) = transport.poll()
+        transport.close()
+    assert number == 1 and isinstance(result, TransportError) and not result.sent
+    assert following.told == [("waits", 1, True), ("wrote", 1, False)]
+
+
+def test_transports_of_several_hosts_and_of_a_sandbox_hand_it_on() -> None:
+    with nobody_accepts() as port:
+        api, other = (HttpTransport(f"http://127.0.0.1:{port}", CLOCK, settings=QUICK) for _ in range(2))
+        hosts = Hosts(api, [Host("other", other)], ("/order",), CLOCK.mono_ns)
+        hosts.follower = following = Following()
+        assert api.follower is other.follower is hosts.follower is following
+        hosts.close()
+        sandbox = SandboxTransport(api, None, CLOCK.mono_ns, str)  # type: ignore[arg-type]
+        sandbox.follower = another = Following()
+        assert api.follower is another and sandbox.follower is another

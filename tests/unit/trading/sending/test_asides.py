@@ -1,0 +1,169 @@
+"""Calls beside orders: deletions of triggers stand in one line with cancels and exits, not behind reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from gtt_tools import Gtts, entry, overnight
+from orders_world import PX, S, World, filled
+
+from kite_hft.layout import IntentFlag, IntentKind, Product, Side
+from kite_hft.trading.broker import HttpRequest, TransportError
+from kite_hft.trading.sending.asides import WAITING_MAX, Aside, Asides
+from kite_hft.trading.sending.budget import ReadKind, span_ns_of
+
+CANCEL: dict[str, Any] = {"kind": IntentKind.CANCEL}
+
+
+def read_storm(world: World, seconds: float = 1.0) -> None:
+    """The order book is read as often as it may be."""
+    for _ in range(round(seconds / 0.05)):
+        world.stage.reader.polls.orders_wanted = True
+        world.run(0.05)
+
+
+def calls(world: World) -> list[str]:
+    """What left but for reads: + an order, - a cancel, GTT method."""
+    short = {"POST": "+", "DELETE": "-"}
+    sent = [r for r in world.broker.sent if r.method != "GET"]
+    return [f"GTT {r.method}" if "/gtt/" in r.path else short[r.method] for r in sent]
+
+
+def fill_the_reads(world: World) -> None:
+    budget = world.stage.desk.egress.budget
+    while budget.read_free_ns(ReadKind.OTHER, world.clock.mono) <= world.clock.mono:
+        budget.read_left(world.clock.mono, ReadKind.OTHER)
+
+
+def test_a_deletion_does_not_wait_behind_reads() -> None:
+    world = World().start()
+    gtts = Gtts(world)
+    entry(world)
+    read_storm(world)
+    fill_the_reads(world)
+    world.send(2, target_seq=1, **CANCEL)
+    assert gtts.calls == ["POST", "DELETE"]
+    assert not world.stage.outbox.halted, "the second count agrees"
+
+
+def test_one_that_only_opens_waits_behind_reads_as_before() -> None:
+    world = World().start()
+    gtts = Gtts(world)
+    fill_the_reads(world)
+    world.send(1, kind=IntentKind.GTT, product=Product.CNC, px=PX - 95, trigger_px=PX - 100)
+    assert not gtts.calls
+    world.run(1.5)
+    assert gtts.calls == ["POST"]
+    fill_the_reads(world)
+    world.send(2, kind=IntentKind.MODIFY, target_seq=1, px=PX - 90, qty=0, order_type=0)
+    assert gtts.calls == ["POST"], "another price protects nothing"
+    world.run(1.5)
+    fill_the_reads(world)
+    world.send(3, kind=IntentKind.MODIFY, target_seq=1, qty=5, px=0, order_type=0)
+    assert gtts.calls == ["POST", "PUT", "PUT"], "a smaller quantity takes risk away"
+
+
+def test_the_stop_of_a_plan_at_the_broker_and_its_changes_wait_for_no_read() -> None:
+    world, gtts = overnight()
+    assert gtts.calls == ["POST"]
+    world.send(3, product=Product.CNC, qty=5)
+    fill_the_reads(world)
+    filled(world, 5)
+    world.step(2)
+    assert gtts.calls == ["POST", "PUT"]
+
+
+def storm(world: World, first: int, n: int) -> None:
+    """So many exits of one share each."""
+    for seq in range(first, first + n):
+        world.wish(seq, side=Side.SELL, qty=1, px=PX + 50, flags=IntentFlag.EXIT)
+    world.quote()
+    world.step()
+
+
+def held(quantity: int = 100) -> tuple[World, Gtts]:
+    """So many shares, and one trigger of the strategy's that would open something."""
+    world = World().start()
+    gtts = Gtts(world)
+    world.send(1, qty=quantity)
+    filled(world, quantity)
+    entry(world, 2)
+    world.run(2.0)
+    return world, gtts
+
+
+def test_it_leaves_in_its_turn_among_exits() -> None:
+    world, _ = held()
+    storm(world, 3, 20)
+    world.run(0.1)
+    world.send(23, target_seq=2, **CANCEL)
+    world.run(0.1)
+    storm(world, 24, 20)
+    world.run(8.0)
+    made = calls(world)[2:]
+    assert len(made) == 41 and 20 <= made.index("GTT DELETE") <= 30, made
+    assert not world.stage.outbox.halted
+
+
+def test_entries_leave_it_a_place_at_once() -> None:
+    world, gtts = held()
+    for seq in range(3, 33):
+        world.wish(seq, px=PX - 5 * seq)
+    world.quote()
+    world.step()
+    assert calls(world)[2:] == ["+"] * 8
+    world.send(33, target_seq=2, **CANCEL)
+    assert gtts.calls == ["POST", "DELETE"]
+
+
+def test_it_is_paid_as_a_cancel_is_and_counted_twice_over() -> None:
+    world, _ = held()
+    budget, now_ns = world.stage.desk.egress.budget, world.clock.mono
+    fill_the_reads(world)
+    world.send(3, target_seq=2, **CANCEL)
+    span_ns = span_ns_of(world.config.limits.all_windows[0])
+    assert budget.read_free_ns(ReadKind.OTHER, now_ns) >= now_ns + span_ns - S // 100
+    made: list[int] = []
+    while budget.urgent_free_ns <= now_ns:
+        budget.left(now_ns)
+        made.append(now_ns)
+    assert len(made) == 5, "four reads, the deletion, and five are ten"
+
+
+@pytest.mark.parametrize("kind", [ReadKind.OTHER, ReadKind.RELIEF])
+def test_a_read_that_was_kept_waiting_keeps_the_next_place(kind: ReadKind) -> None:
+    world, _ = held()
+    budget, now_ns = world.stage.desk.egress.budget, world.clock.mono
+    while budget.urgent_free_ns <= now_ns:
+        budget.left(now_ns)
+    budget.read_waits(now_ns, ReadKind.OTHER)
+    later_ns = budget.hold_ns
+    for _ in range(9):
+        budget.left(later_ns)
+    assert (budget.read_free_ns(kind, later_ns) <= later_ns) is (kind is ReadKind.OTHER)
+    budget.read_left(later_ns - 1, ReadKind.RELIEF)
+    assert budget.hold_ns == later_ns, "a deletion is no read: that one still waits"
+
+
+def test_both_lanes_are_bounded_and_neither_fills_the_other() -> None:
+    world = World().start()
+    asides: Asides = world.stage.keeper.asides
+    words = HttpRequest("GET", "/user/margins"), lambda result, now_ns: None
+    for urgent in (False, True):
+        assert all(asides.offer(Aside("X", *words, urgent=urgent), 0) for _ in range(WAITING_MAX))
+        assert asides.full(urgent=urgent) and not asides.offer(Aside("X", *words, urgent=urgent), 0)
+        assert asides.full(urgent=True) is urgent
+    assert len(asides) == 2 * WAITING_MAX
+
+
+def test_one_for_which_the_second_count_has_no_place_is_told_unsent() -> None:
+    world = World().start()
+    told: list[Any] = []
+    while not world.stage.desk.egress.gate.refuses_read(world.clock.mono):
+        pass
+    aside = Aside("X", HttpRequest("GET", "/x"), lambda result, now_ns: told.append(result), urgent=True)
+    world.stage.keeper.asides.offer(aside, world.clock.mono)
+    assert world.stage.keeper.asides.send(world.clock.mono) == 0
+    (result,) = told
+    assert isinstance(result, TransportError) and not result.sent and world.stage.outbox.halted
