@@ -1,11 +1,12 @@
 """An order, from the push of its INTENT to the return of the write call: ours, pycurl, a raw ssl socket.
 
-    python benchmarks/bench_order.py [--rounds 5] [--quick]
+    python benchmarks/bench_order.py [--broker kite|upstox] [--rounds 5] [--quick]
 
 Two processes. The far side (orders/far.py, last core) is strategy, feed and broker in one: it stamps an
 intent with CLOCK_MONOTONIC, pushes it into the queue in shared memory (writing the eventfd of a parked
-ORDERS), and answers the call over TLS 1.3 on loopback. The contender (first core) takes it and sends
-POST /orders/regular; the clock is read again when the write call has returned.
+ORDERS), and answers the call over TLS 1.3 on loopback. The contender (first core) takes it and sends the
+broker's placement (Kite: POST /orders/regular, a form; Upstox: POST /v3/order/place, JSON); the clock is read
+again when the write call has returned. Rivals send the request of the same broker. Without --broker: both.
 
 ours       the real ORDERS stage (orders/stage.py): risk over ten open positions, throttle, egress gate,
            journal on the disk with its fsync thread beside, request, TLS, write. Nothing is left out but
@@ -23,6 +24,7 @@ the bytes of the request's body; write: its head, TLS and the write call.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Mapping
 
 import kit
@@ -63,15 +65,19 @@ def contenders(
     return {OURS: ours, RAW: lambda: rival(RAW), CURL: lambda: rival(CURL)}
 
 
-def main() -> None:
-    parser = kit.options(__doc__, rounds=5)
-    words = parser.parse_args()
-    hot = Row("order, push to written: back to back, spinning", "us", "less", [Target(None, at_most=40)])
-    cold = Row("order, push to written: 10 a second, parked", "us", "less", [Target(RAW, at_most=1.3)])
+BROKERS = {"kite": "", "upstox": "upstox: "}
+"""Brokers, and how their rows begin."""
+
+
+def rows_of(broker: str, words: argparse.Namespace) -> list[Row]:
+    """All rows of one broker."""
+    name = f"{BROKERS[broker]}order, push to written"
+    hot = Row(f"{name}: back to back, spinning", "us", "less", [Target(None, at_most=40)])
+    cold = Row(f"{name}: 10 a second, parked", "us", "less", [Target(RAW, at_most=1.3)])
     rows = []
     many, few = (300, 15) if words.quick else (1500, 60)
     rounds = 1 if words.quick else words.rounds
-    with bench() as world:
+    with bench(broker) as world:
         for row, n, gap_s in ((hot, many, 0.0), (cold, few, 0.1)):
             parts = Row(f"{row.name}: parts of ours", "us", "less")
             runs = contenders(world, parts, n, gap_s, spin=not gap_s)
@@ -82,7 +88,16 @@ def main() -> None:
             for figures in parts.figures.values():
                 del figures[0]  # of the round that does not count
             rows += [row, parts]
-    kit.write("order", rows, words.json)
+    return rows
+
+
+def main() -> None:
+    parser = kit.options(__doc__, rounds=5)
+    parser.add_argument("--broker", choices=sorted(BROKERS), help="only this broker (default: one by one)")
+    words = parser.parse_args()
+    brokers = [words.broker] if words.broker else list(BROKERS)
+    rows = [row for broker in brokers for row in rows_of(broker, words)]
+    kit.write("order" if len(brokers) > 1 else f"order_{brokers[0]}", rows, words.json)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@
 #include "khft_layout.h"
 
 typedef struct {
-    khft_aux_t *records; /* NULL: nobody asked, what there would be is counted as dropped */
+    khft_aux_t *records; /* NULL: nowhere to put them; those that are wanted are counted as dropped */
     int room, n;
-    uint32_t kinds; /* bit k: records of AuxKind k are wanted */
+    uint32_t kinds; /* bit k: records of AuxKind k are wanted; 0: nobody asked for any */
 } aux_out_t;
 
 #endif

@@ -317,7 +317,7 @@ cdef class Plain(Gathered):
     cdef uint64_t _live(self) except? 0:
         """Beside and against the account's live orders."""
         cdef wish_t* wish = &self.wish
-        cdef int64_t promised = self.book.promised
+        cdef int64_t promised = self.book.promised, freeze = self.rows[wish.slot].freeze
         cdef bint frozen = PyDict_Size(self.apart) > 0, meets = False
         for order in self.live.values():
             if <int64_t> order.slot == wish.slot:
@@ -325,9 +325,9 @@ cdef class Plain(Gathered):
                     frozen = frozen or order.status is AMBIGUOUS
                 else:
                     meets = meets or self._meets(order)
-        return bit(FROZEN, not frozen) | bit(SELF_TRADE, not meets) | bit(
-            WORKING, PyDict_Size(self.live) + promised < self.most_working
-        )
+        cdef bint single = freeze < 0 or wish.qty <= freeze  # slices are the table's to count
+        cdef bint room = single and PyDict_Size(self.live) + promised < self.most_working
+        return bit(FROZEN, not frozen) | bit(SELF_TRADE, not meets) | bit(WORKING, room)
 
     cdef bint _meets(self, object order) except -1:
         """As checks_conduct.meets."""

@@ -83,13 +83,19 @@ WIRE_INLINE uint32_t upstox_deep_parts(const upstox_message_t *m)
     return (deep + UPSTOX_AUX_LEVELS - 1) / UPSTOX_AUX_LEVELS;
 }
 
-/* How many records the message is worth: what is dropped where nobody asked. */
-WIRE_INLINE uint32_t upstox_aux_count(const upstox_message_t *m)
+/* How many records of the kinds that are wanted the message is worth. */
+WIRE_INLINE uint32_t upstox_aux_count(uint32_t kinds, const upstox_message_t *m)
 {
-    uint32_t n = upstox_has_greeks(m) || m->iv != 0;
-    n += (uint32_t)upstox_has_auction(m);
-    n += !!(m->said & UPSTOX_SAID_DAY) + !!(m->said & UPSTOX_SAID_MINUTE);
-    return n + upstox_deep_parts(m);
+    uint32_t n = 0;
+    if (kinds >> AUX_KIND_GREEKS & 1)
+        n += upstox_has_greeks(m) || m->iv != 0;
+    if (kinds >> AUX_KIND_AUCTION & 1)
+        n += !!upstox_has_auction(m);
+    if (kinds >> AUX_KIND_BAR & 1)
+        n += !!(m->said & UPSTOX_SAID_DAY) + !!(m->said & UPSTOX_SAID_MINUTE);
+    if (kinds >> AUX_KIND_DEPTH & 1)
+        n += upstox_deep_parts(m);
+    return n;
 }
 
 WIRE_INLINE void upstox_put_greeks(aux_out_t *out, const upstox_message_t *m, uint32_t slot, int64_t recv_ns)
@@ -166,13 +172,13 @@ WIRE_INLINE void upstox_put_bars(aux_out_t *out, const upstox_message_t *m, uint
     }
 }
 
-/* All records of one message; the caller keeps room for UPSTOX_AUX_MAX. Returns how many are
- * dropped because nobody asked for any. */
+/* All records of one message; the caller keeps room for UPSTOX_AUX_MAX. Returns how many are wanted
+ * and dropped, because there is nowhere to put them. */
 WIRE_INLINE uint32_t upstox_put_aux(
     aux_out_t *out, const upstox_message_t *m, uint32_t slot, int64_t recv_ns)
 {
     if (!out->records)
-        return upstox_aux_count(m);
+        return upstox_aux_count(out->kinds, m);
     upstox_put_greeks(out, m, slot, recv_ns);
     upstox_put_deep(out, m, slot, recv_ns);
     upstox_put_auction(out, m, slot, recv_ns);
@@ -260,7 +266,7 @@ WIRE_RARE int upstox_market_info(upstox_markets_t *markets, const uint8_t *p, co
 }
 
 /* Records of what the frame said of the markets; the caller keeps room for all of them. Returns
- * how many are dropped because nobody asked for any. */
+ * how many are wanted and dropped, because there is nowhere to put them. */
 WIRE_RARE uint32_t upstox_put_markets(aux_out_t *out, upstox_markets_t *markets, int64_t recv_ns)
 {
     uint32_t dropped = 0;
@@ -271,7 +277,7 @@ WIRE_RARE uint32_t upstox_put_markets(aux_out_t *out, upstox_markets_t *markets,
                 continue;
             market->here = 0;
             if (!out->records) {
-                dropped++;
+                dropped += out->kinds >> AUX_KIND_MARKET & 1;
                 continue;
             }
             khft_aux_t *const record =

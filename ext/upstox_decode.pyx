@@ -207,8 +207,9 @@ cdef class UpstoxDecoder(Decoder):
     def aux_out(self, buffer: np.ndarray | None, kinds: tuple[int, ...] = ()) -> None:
         """From now on leave AUX records in `buffer` (AUX, contiguous), from its start; None: make none.
 
-        kinds: the values of AuxKind that are wanted; empty: all. Whoever gives the buffer empties
-        it between two calls (decode pauses where it is short of room).
+        kinds: the values of AuxKind that are wanted; empty: all of a buffer, and none without one. What is
+        wanted and has no buffer is counted as dropped. Whoever gives the buffer empties it between two calls
+        (decode pauses where it is short of room).
         Raises ValueError: no contiguous AUX array of AUX_ROOM_MIN records or more.
         """
         cdef Py_buffer view
@@ -220,7 +221,8 @@ cdef class UpstoxDecoder(Decoder):
             PyObject_GetBuffer(buffer, &view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
             aux.records, aux.room = <khft_aux_t*> view.buf, len(buffer)
             PyBuffer_Release(&view)
-        aux.kinds = sum(1 << int(kind) for kind in set(kinds)) if kinds else 0xFFFFFFFF
+        every = 0 if buffer is None else 0xFFFFFFFF
+        aux.kinds = sum(1 << int(kind) for kind in set(kinds)) if kinds else every
         self.aux_buffer = buffer
 
     def decode_frame(self, frame: bytes | memoryview, int64_t recv_ns=0, int capacity=0) -> np.ndarray:

@@ -1,9 +1,9 @@
 """The far side of the order benchmarks, one process: broker, feed and strategy.
 
-    python far.py FOLDER      FOLDER/cert.pem, FOLDER/key.pem, FOLDER/far.json (segments, wake fd)
+    python far.py FOLDER      FOLDER/cert.pem, FOLDER/key.pem, FOLDER/far.json (broker, segments, wake fd)
 
-Broker: a TLS server on loopback that answers the calls of Kite Connect which an order needs, and tells
-by an order update (TEXT queue) what became of an order. Feed: puts fresh ticks into the latest
+Broker: a TLS server on loopback that answers the calls of Kite Connect, or of Upstox, which an order needs,
+and tells by an order update (TEXT queue) what became of an order. Feed: puts fresh ticks into the latest
 table. Strategy: pushes INTENTs, each stamped (CLOCK_MONOTONIC) just before the push; to a rival it
 writes the stamp into a pipe instead. It is all one process so that on two cores nothing else runs
 beside the contender.
@@ -46,7 +46,9 @@ from kite_hft.layout import (
     Validity,
 )
 from kite_hft.memory.segment import attach
+from kite_hft.sim.market.keys import with_upstox_keys
 from kite_hft.sim.market.universe import default_instruments
+from kite_hft.trading.instruments import Instrument
 
 INSTRUMENTS: Final = 1000
 HELD: Final = 10
@@ -60,10 +62,13 @@ QUANTITY: Final = 1
 
 
 class Broker:
-    """Answers of one account: rows of orders, and what is held."""
+    """Answers of one account: rows of orders, and what is held. In Kite's words; others differ in some."""
+
+    orders, positions, funds = b"/orders", b"/portfolio/positions", b"/user/margins"
+    filled, cancelled = "COMPLETE", "CANCELLED"
 
     def __init__(self) -> None:
-        self.table, _ = default_instruments(INSTRUMENTS, 1)
+        self.table = with_upstox_keys(default_instruments(INSTRUMENTS, 1)[0])
         self.rows: list[dict[str, Any]] = []
         self.held: dict[int, dict[str, Any]] = {}
         self.number = 0
@@ -75,22 +80,22 @@ class Broker:
         if method == b"POST":
             self.number += 1
             order_id = f"2611210{self.number:08d}"
-            return _http({"order_id": order_id}), self._enter(order_id, body) if self.keep else None
-        if path == b"/orders":
+            return _http(self.placed(order_id)), self._enter(order_id, body) if self.keep else None
+        if path == self.orders:
             return _http([*self.rows[:HELD], *self.rows[HELD:][-ROWS_TOLD:]]), None
-        if path == b"/portfolio/positions":
-            return _http({"net": list(self.held.values()), "day": []}), None
-        return _http({"equity": {"net": 1e6}} if path == b"/user/margins" else []), None
+        if path == self.positions:
+            return _http(self.positions_of(list(self.held.values()))), None
+        return _http(self.funds_of() if path == self.funds else []), None
 
     def _enter(self, order_id: str, body: bytes) -> dict[str, Any]:
-        terms = {k: v[0] for k, v in parse_qs(body.decode()).items()}
-        found = self.table.by_key[f"{terms['exchange']}:{terms['tradingsymbol']}"]
+        terms = self.terms(body)
+        found = self.instrument(terms)
         fills = len(self.held) < HELD
         quantity, price = int(terms["quantity"]), float(terms["price"])
-        names = {k: terms[k] for k in ("exchange", "tradingsymbol", "product")}
+        names = self.names(found, terms)
         row: dict[str, Any] = names | {
-            "order_id": order_id, "status": "COMPLETE" if fills else "CANCELLED",
-            "instrument_token": found.token, "transaction_type": terms["transaction_type"],
+            "order_id": order_id, "status": self.filled if fills else self.cancelled,
+            "transaction_type": terms["transaction_type"],
             "order_type": terms["order_type"], "quantity": quantity, "price": price,
             "filled_quantity": quantity if fills else 0, "pending_quantity": 0,
             "cancelled_quantity": 0 if fills else quantity, "average_price": price if fills else 0,
@@ -99,10 +104,82 @@ class Broker:
         }  # fmt: skip
         self.rows.append(row)
         if fills:
-            self.held[found.token] = names | {
-                "instrument_token": found.token, "quantity": quantity, "average_price": price,
-            }  # fmt: skip
+            self.held[found.token] = names | {"quantity": quantity, "average_price": price}
         return row
+
+    def terms(self, body: bytes) -> dict[str, Any]:
+        """What a placement asks for."""
+        return {k: v[0] for k, v in parse_qs(body.decode()).items()}
+
+    def instrument(self, terms: dict[str, Any]) -> Instrument:
+        """Of which instrument."""
+        return self.table.by_key[f"{terms['exchange']}:{terms['tradingsymbol']}"]
+
+    def names(self, found: Instrument, terms: dict[str, Any]) -> dict[str, Any]:
+        """How its rows name it."""
+        return {k: terms[k] for k in ("exchange", "tradingsymbol", "product")} | {
+            "instrument_token": found.token
+        }
+
+    def placed(self, order_id: str) -> Any:
+        """`data` of the answer to a placement."""
+        return {"order_id": order_id}
+
+    def positions_of(self, held: list[dict[str, Any]]) -> Any:
+        """`data` of the positions."""
+        return {"net": held, "day": []}
+
+    def funds_of(self) -> Any:
+        """`data` of the funds."""
+        return {"equity": {"net": 1e6}}
+
+    def update(self, row: dict[str, Any]) -> bytes:
+        """The text that tells of an order."""
+        return json.dumps({"type": "order", "data": row}).encode()
+
+
+class Upstox(Broker):
+    """The same in Upstox's words."""
+
+    orders, positions = b"/v2/order/retrieve-all", b"/v2/portfolio/short-term-positions"
+    funds = b"/v3/user/get-funds-and-margin"
+    filled, cancelled = "complete", "cancelled"
+
+    def terms(self, body: bytes) -> dict[str, Any]:
+        """What a placement asks for."""
+        found: dict[str, Any] = json.loads(body)
+        return found
+
+    def instrument(self, terms: dict[str, Any]) -> Instrument:
+        """Of which instrument."""
+        return self.table.by_upstox_key[terms["instrument_token"]]
+
+    def names(self, found: Instrument, terms: dict[str, Any]) -> dict[str, Any]:
+        """How its rows name it."""
+        return {
+            "exchange": found.exchange, "trading_symbol": found.symbol, "product": terms["product"],
+            "instrument_token": found.upstox_key,
+        }  # fmt: skip
+
+    def placed(self, order_id: str) -> Any:
+        """`data` of the answer to a placement."""
+        return {"order_ids": [order_id]}
+
+    def positions_of(self, held: list[dict[str, Any]]) -> Any:
+        """`data` of the positions."""
+        more = {"day_sell_quantity": 0, "overnight_quantity": 0, "multiplier": 1.0}
+        return [row | more | {"day_buy_quantity": row["quantity"]} for row in held]
+
+    def funds_of(self) -> Any:
+        """`data` of the funds."""
+        return {"available_to_trade": {"total": 1e6}}
+
+    def update(self, row: dict[str, Any]) -> bytes:
+        """The text that tells of an order."""
+        return json.dumps(row | {"update_type": "order"}).encode()
+
+
+BROKERS: Final[dict[str, type[Broker]]] = {"kite": Broker, "upstox": Upstox}
 
 
 def _http(data: Any) -> bytes:
@@ -116,7 +193,7 @@ class Far:
 
     def __init__(self, folder: Path) -> None:
         words = json.loads((folder / "far.json").read_text())
-        self.broker = Broker()
+        self.broker = BROKERS[words["broker"]]()
         wake_fd, paths = words["wake_fd"], {k: Path(v) for k, v in words["segments"].items()}
         self._held = [
             attach(paths["intents"], SegmentKind.INTENT_QUEUE, writable=True, claim=True),
@@ -252,7 +329,7 @@ class Far:
                 self.fifo = -1
 
     def _tell(self, row: dict[str, Any]) -> None:
-        data = json.dumps({"type": "order", "data": row}).encode()
+        data = self.broker.update(row)
         text = np.zeros(1, TEXT)
         text["data"], text["length"] = data, len(data)
         self.texts.push(text)

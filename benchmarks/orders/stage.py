@@ -25,8 +25,9 @@ import kit
 from orders.far import INSTRUMENTS
 
 from kite_hft import _counters, _queue, _table
-from kite_hft.brokers.kite.rest import KITE, auth_headers
+from kite_hft.brokers.kite.rest import auth_headers
 from kite_hft.brokers.limits import limits_from_mapping
+from kite_hft.brokers.table import broker_of
 from kite_hft.clock import SystemClock
 from kite_hft.engine.orders.files import open_csv
 from kite_hft.engine.orders.latch import LatchWatch
@@ -40,6 +41,7 @@ from kite_hft.memory.journal_writer import JournalWriter, SyncBeside
 from kite_hft.memory.segment import create, make_directory
 from kite_hft.net.http import HttpTransport
 from kite_hft.settings import load_yaml
+from kite_hft.sim.market.keys import with_upstox_keys
 from kite_hft.sim.market.universe import default_instruments
 from kite_hft.stages.orders import Orders
 from kite_hft.trading.gate.limits import RiskLimits
@@ -50,7 +52,8 @@ from kite_hft.trading.records import ORDER_COLUMNS, TRADE_COLUMNS
 HERE: Final = Path(__file__).resolve().parent
 NO_ANSWERS: Final[Any] = None  # no supervisor is there to be told anything
 NAMES: Final = HISTOGRAMS["orders"]
-HEADERS: Final = auth_headers("benchkey", "b" * 32)
+TOKEN: Final = "b" * 32
+HEADERS: Final = auth_headers("benchkey", TOKEN)
 
 
 class Kept:
@@ -84,8 +87,8 @@ def certificate(folder: Path) -> None:
 class FarSide:
     """far.py as a process on the last core."""
 
-    def __init__(self, folder: Path, wake_fd: int, segments: dict[str, str]) -> None:
-        words = {"wake_fd": wake_fd, "segments": segments}
+    def __init__(self, folder: Path, wake_fd: int, segments: dict[str, str], broker: str) -> None:
+        words = {"wake_fd": wake_fd, "segments": segments, "broker": broker}
         (folder / "far.json").write_text(json.dumps(words))
         path = os.pathsep.join([str(kit.ROOT / "src"), str(kit.HERE)])
         self.process = subprocess.Popen(
@@ -122,13 +125,13 @@ _CORES: Final = sorted(os.sched_getaffinity(0))
 class Bench:
     """The stage, and the far side it works against."""
 
-    def __init__(self, folder: Path, memory: Path, held: contextlib.ExitStack) -> None:
+    def __init__(self, folder: Path, memory: Path, held: contextlib.ExitStack, broker: str = "kite") -> None:
         certificate(folder)
-        self.folder, self.clock = folder, SystemClock()
+        self.folder, self.clock, self.broker = folder, SystemClock(), broker
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
         held.callback(os.close, self.wake_fd)
         paths = _segments(memory)
-        self.far = FarSide(folder, self.wake_fd, paths)
+        self.far = FarSide(folder, self.wake_fd, paths, broker)
         held.callback(self.far.close)
         os.sched_setaffinity(0, {cores()[0]})
         held.callback(os.sched_setaffinity, 0, cores())
@@ -142,14 +145,17 @@ class Bench:
         intents, texts = (_queue.QueueConsumer(view) for view in views)
         events = _queue.QueueProducer(segments.own("events", SegmentKind.EVENT_QUEUE).view)
         self.kept = Kept(_counters.CounterWriter(segments.own("counters", SegmentKind.COUNTERS).view))
-        self.transport = HttpTransport(self.url, self.clock, HEADERS, context=self.context)
+        instruments = with_upstox_keys(default_instruments(INSTRUMENTS, 1)[0])
+        adapter = broker_of(broker, instruments)
+        headers = adapter.auth_headers("benchkey", TOKEN)
+        self.transport = HttpTransport(self.url, self.clock, headers, context=self.context)
         held.callback(self.transport.close)
         latch = LatchWatch(folder)
         held.callback(latch.close)
         journal = self._journal(held)
         ports = Ports(
-            instruments=default_instruments(INSTRUMENTS, 1)[0],
-            broker=KITE, transport=self.transport, clock=self.clock, journal=journal,
+            instruments=instruments,
+            broker=adapter, transport=self.transport, clock=self.clock, journal=journal,
             journal_state=journal.state, synced_seq=lambda: journal.synced_seq,
             killed=latch.killed, kill_flat=latch.flatten, killed_by=lambda: latch.by,
             counters=self.kept,
@@ -225,7 +231,7 @@ class Bench:
         self.far.ask(n=n, gap_s=gap_s, fifo=str(fifo))
         found = kit.peer(
             "orders", "orders_rivals.py", "send", name, self.url, self.folder / "cert.pem", n, fifo,
-            "spin" if spin else "park",
+            "spin" if spin else "park", self.broker,
         )  # fmt: skip
         self.far.done()
         return found
@@ -256,15 +262,15 @@ def _segments(memory: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def bench() -> Iterator[Bench]:
-    """The stage, ACTIVE, with its positions open; everything it made goes with the block."""
+def bench(broker: str = "kite") -> Iterator[Bench]:
+    """The stage, ACTIVE, with its positions open, and a broker; everything it made goes with the block."""
     build = kit.ROOT / "build"
     build.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-order-", dir=build))
     memory = make_directory(Path("/dev/shm"), f"bench-order-{os.getpid()}")
     try:
         with contextlib.ExitStack() as held:
-            yield Bench(folder, memory, held)
+            yield Bench(folder, memory, held, broker)
     finally:
         shutil.rmtree(folder)
         shutil.rmtree(memory)

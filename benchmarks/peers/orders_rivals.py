@@ -1,10 +1,11 @@
 """Rivals of the order benchmarks, run in the environment `orders`: one JSON object on the last line.
 
-    python orders_rivals.py send   raw|pycurl URL CAFILE N FIFO spin|park
+    python orders_rivals.py send   raw|pycurl URL CAFILE N FIFO spin|park [kite|upstox]
     python orders_rivals.py around kiteconnect|aiohttp|pycurl|raw URL CAFILE N
 
 send: from the stamp that comes through the pipe FIFO (8 bytes, CLOCK_MONOTONIC ns, written just before
-the pipe) to the return of the write call; spin reads the pipe without waiting, park sleeps in read.
+the pipe) to the return of the write call, of a request in the broker's form (Kite's, where none is named);
+spin reads the pipe without waiting, park sleeps in read.
 pycurl: the first `perform` after which libcurl says that the request has left. around: from the call to
 the answer in hand, one after the other. The request is the same, byte for byte, each time: it was built
 before; only kiteconnect builds its own. The process runs on the first core.
@@ -24,8 +25,8 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 BODY = (
-    b"variety=regular&exchange=NSE&tradingsymbol=RELIANCE&transaction_type=BUY&quantity=1&product=MIS"
-    b"&order_type=LIMIT&validity=DAY&price=1390.00&tag=abc000700000000001xy"
+    b"variety=regular&exchange=NSE&tradingsymbol=RELIANCE&transaction_type=BUY&product=MIS&order_type=LIMIT"
+    b"&validity=DAY&quantity=1&price=1390.00&tag=abc000700000000001xy"
 )
 HEADERS = [
     "User-Agent: kite_hft",
@@ -35,6 +36,20 @@ HEADERS = [
     "Content-Type: application/x-www-form-urlencoded",
 ]
 PATH = "/orders/regular"
+UPSTOX_BODY = (
+    b'{"instrument_token":"NSE_EQ|INE000288501","transaction_type":"BUY","order_type":"LIMIT","product":"I",'
+    b'"validity":"DAY","disclosed_quantity":0,"is_amo":false,"slice":false,"quantity":1,"price":1390.00,'
+    b'"trigger_price":0,"tag":"abc000700000000001xy"}'
+)
+UPSTOX_HEADERS = [
+    "User-Agent: kite_hft",
+    "Accept-Encoding: identity",
+    "Authorization: Bearer bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+    "Accept: application/json",
+    "Content-Type: application/json",
+]
+FORMS = {"kite": (PATH, HEADERS, BODY), "upstox": ("/v3/order/place", UPSTOX_HEADERS, UPSTOX_BODY)}
+"""Of each broker: path, headers and body of a placement, as ours sends them."""
 WARM = 20
 Call = Callable[[], object]
 
@@ -42,14 +57,14 @@ Call = Callable[[], object]
 class Raw:
     """One ssl socket and one request, built before."""
 
-    def __init__(self, url: str, cafile: str) -> None:
-        parts = urlsplit(url)
+    def __init__(self, url: str, cafile: str, broker: str = "kite") -> None:
+        parts, (path, headers, body) = urlsplit(url), FORMS[broker]
         plain = socket.create_connection((parts.hostname, parts.port))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         context = ssl.create_default_context(cafile=cafile)
         self.peer = context.wrap_socket(plain, server_hostname=parts.hostname)
-        lines = [f"POST {PATH} HTTP/1.1", f"Host: {parts.netloc}", *HEADERS, f"Content-Length: {len(BODY)}"]
-        self.request = "\r\n".join(lines).encode() + b"\r\n\r\n" + BODY
+        lines = [f"POST {path} HTTP/1.1", f"Host: {parts.netloc}", *headers, f"Content-Length: {len(body)}"]
+        self.request = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
         self.send()
         self.receive()
 
@@ -68,18 +83,19 @@ class Raw:
 class Curl:
     """libcurl: send by its multi interface, whole calls by an easy handle."""
 
-    def __init__(self, url: str, cafile: str) -> None:
+    def __init__(self, url: str, cafile: str, broker: str = "kite") -> None:
         import pycurl
 
+        path, headers, body = FORMS[broker]
         self.curl = pycurl
         self.multi, self.easy = pycurl.CurlMulti(), pycurl.Curl()
         self.body = io.BytesIO()
         easy = self.easy
-        easy.setopt(pycurl.URL, url + PATH)
+        easy.setopt(pycurl.URL, url + path)
         easy.setopt(pycurl.CAINFO, cafile)
         easy.setopt(pycurl.TCP_NODELAY, 1)
-        easy.setopt(pycurl.HTTPHEADER, [*HEADERS, "Expect:"])
-        easy.setopt(pycurl.POSTFIELDS, BODY)
+        easy.setopt(pycurl.HTTPHEADER, [*headers, "Expect:"])
+        easy.setopt(pycurl.POSTFIELDS, body)
         easy.setopt(pycurl.WRITEDATA, self.body)
 
     def send(self) -> None:
@@ -189,7 +205,8 @@ def main() -> None:
     if task == "around":
         took = around(name, url, cafile, int(n))
     else:
-        rival = Raw(url, cafile) if name == "raw" else Curl(url, cafile)
+        broker = sys.argv[8] if len(sys.argv) > 8 else "kite"
+        rival = Raw(url, cafile, broker) if name == "raw" else Curl(url, cafile, broker)
         took = sends(rival, int(n), sys.argv[6], sys.argv[7] == "spin")
     took.sort()
     at = {"median": 0.5, "p90": 0.9, "p99": 0.99}

@@ -590,7 +590,7 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
         "carried",  # ticks of partial messages: what they left out stands as before
         "market_infos",
         "aux_published",
-        "aux_dropped",  # no ring for them in this run
+        "aux_dropped",  # asked for, and there was no ring for them
         "checksum_decoded",
         "checksum_published",
         "connects",

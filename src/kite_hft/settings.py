@@ -165,6 +165,11 @@ class Settings(Section):
     def _replay(self) -> Settings:
         order = self.kite if self.broker == "kite" else self.upstox
         ours = self.mode == "sim" and not order.access_token  # the run starts the simulator itself
+        if self.simulator.replay is not None and ours and self.datafeed.is_polled:
+            raise ValueError(
+                "simulator.replay: a recording begins to play with the first subscription, and with "
+                "datafeed.primary_source http nobody subscribes: take one of the two out"
+            )
         if self.simulator.replay is not None and ours and self.broker not in self.data_brokers:
             raise ValueError(
                 f"simulator.replay: nobody subscribes to prices at {self.broker}, whose simulator would only "

@@ -85,6 +85,16 @@ def test_quotes_of_both_versions(sdk: Sdk) -> None:
     )  # fmt: skip
 
 
+def test_the_calls_that_a_feed_asks_for_prices_by(sdk: Sdk) -> None:
+    keys = f"{RELIANCE},{NIFTY}"
+    whole = sdk.answer("MarketQuoteV3Api", "get_full_market_quote_v3", instrument_key=keys)["data"]
+    last = sdk.answer("MarketQuoteV3Api", "get_ltp", instrument_key=keys)["data"]
+    assert set(whole) == set(last) == {NAME, "NSE_INDEX:Nifty 50"}
+    assert whole[NAME]["instrument_token"] == last[NAME]["instrument_token"] == RELIANCE
+    assert len(whole[NAME]["depth"]["buy"]) == 5 and whole[NAME]["timestamp"].startswith("2026-11-20T")
+    assert whole[NAME]["prev_close_price"] == last[NAME]["cp"] > 0 and whole[NAME]["volume"] > 0
+
+
 def test_options_search_and_trades(server: Upstox, sdk: Sdk) -> None:
     option = next(row for row in server.master() if row["instrument_type"] == "CE")
     key, name = option["underlying_key"], option["trading_symbol"]

@@ -206,7 +206,8 @@ def test_a_disk_that_fills_up_stops_trading_and_is_said(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
     # 66 MiB: above what a journal asks for at its start; then somebody else writes the disk full.
-    journal = f"until ls {state}/kite_hft/*/*/*/journal.bin >{os.devnull} 2>&1; do sleep 0.1; done"
+    found = f"ls {state}/kite_hft/*/*/*/journal.bin >{os.devnull} 2>&1"
+    journal = f"for _ in $(seq 900); do {found} && break; sleep 0.1; done"
     inner = (
         f"mount -t tmpfs -o size=66m tmpfs {state} && "
         f"({journal}; sleep 3; head -c 70m /dev/zero > {state}/filler) & "
@@ -214,7 +215,7 @@ def test_a_disk_that_fills_up_stops_trading_and_is_said(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", inner], env={**os.environ, "XDG_STATE_HOME": str(state)},
-        capture_output=True, text=True, timeout=90, check=False,
+        capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     told = done.stdout + done.stderr
     assert "Traceback" not in told and "Summary" in told, told

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kite_hft.settings import load_settings
+from kite_hft.sim.market.universe import default_instruments
 from kite_hft.verify.prices import busy, pool
 
 
@@ -22,6 +23,10 @@ def test_the_pools_configuration(broker: str, file: str, ticks_per_s: int) -> No
     assert settings.simulator.instruments == of.instruments and settings.datafeed.mode == "full"
     assert settings.broker == broker and settings.simulator.rate * of.instruments == ticks_per_s
     assert settings.strategies[0].copies == "per_connection"
+    table, _ = default_instruments(of.instruments, settings.simulator.seed)
+    lots = {row.lot_size for row in table if not row.is_index}
+    quantity = settings.strategies[0].params["quantity"]
+    assert 75 in lots and not any(quantity % lot for lot in lots), "orders of no whole lots are refused here"
 
 
 @pytest.mark.parametrize(("broker", "wanted"), [("kite", [3000] * 3), ("upstox", [2000] * 2)])

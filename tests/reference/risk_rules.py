@@ -3,7 +3,6 @@
 Standard library only; nothing of the product. `refusals(given, ask, instruments)` names every reason
 that speaks against an intent; an empty set lets it pass. Which of several reasons is told first is not
 its business. Money is counted in exact fractions of a rupee, times in seconds.
-
 given, ask: the words of the campaign `verify risk` (see its bench.py), enumerations as their numbers.
 instruments: slot -> plain words of an instrument. Numbers of the enumerations:
 
@@ -26,10 +25,9 @@ PLACE, MODIFY, CANCEL = 1, 2, 3
 LIVE, AT_BROKER = {1, 3, 4, 5, 6, 10}, {4, 5, 6}
 
 LIMITS = {
-    "max_position_size": 100_000, "max_exposure": 1_000_000, "max_positions": 20,
-    "max_order_quantity": 10_000,
-    "max_order_value": 200_000, "max_working_orders": 40, "price_collar_percent": 5, "stale_tick_s": 2,
-    "min_funds": 0, "band_age_s": 180, "btst": False,
+    "max_position_size": 100_000, "max_exposure": 1_000_000, "max_positions": 20, "min_funds": 0,
+    "max_order_quantity": 10_000, "max_order_value": 200_000, "max_working_orders": 40, "band_age_s": 180,
+    "price_collar_percent": 5, "stale_tick_s": 2, "btst": False,
 }  # fmt: skip
 
 
@@ -397,7 +395,9 @@ def _sizes(s: Situation) -> Iterator[str]:
     if s.kind == PLACE:
         if slot not in s.in_play() and len(s.in_play()) >= limits["max_positions"]:
             yield "MAX_POSITIONS"
-        if len(s.live()) >= limits["max_working_orders"]:
+        freeze = s.row["freeze"] or s.ask["qty"]  # a slice holds whole lots
+        orders = -(-s.ask["qty"] // (freeze - freeze % s.row["lot"])) if s.ask["qty"] > freeze else 1
+        if len(s.live()) + orders > limits["max_working_orders"]:
             yield "MAX_WORKING_ORDERS"
     if given["funds"] is not None and Fraction(given["funds"], 100) < Fraction(limits["min_funds"]):
         yield "CAPITAL"

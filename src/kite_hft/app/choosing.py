@@ -10,7 +10,7 @@ import typer
 
 from kite_hft.app import completing
 from kite_hft.engine.runs.run_folder import state_dir
-from kite_hft.engine.runs.runs import Account, accounts, choose
+from kite_hft.engine.runs.runs import FEED_ACCOUNTS, Account, accounts, choose
 
 AccountOption = Annotated[
     str | None,
@@ -48,6 +48,27 @@ def selected(
         NoRun: none or several; the message says how to go on.
     """
     return choose(accounts(root_of(state), elsewhere=state is None), account, broker, must_run=must_run)
+
+
+def meant_by_kill(state: Path | None, account: str | None, broker: str | None) -> list[Account]:
+    """The accounts that a kill means: the one that is named; else every one on which an engine runs or starts
+    (but for programs of prices, which cannot trade); else the only one there is.
+
+    Raises:
+        NoRun: none, or several and no engine on any of them.
+    """
+    found = accounts(root_of(state), elsewhere=state is None)
+    if account is None:
+        live = [
+            one
+            for one in found
+            if (one.running or one.starting_pid)
+            and one.name not in FEED_ACCOUNTS
+            and broker in (None, one.broker)
+        ]
+        if live:
+            return live
+    return [choose(found, account, broker)]
 
 
 def account_folder(account: Account) -> Path:

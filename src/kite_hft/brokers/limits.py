@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from kite_hft.trading.broker import Conduct, Limits, RateWindow
+from kite_hft.sessions import seconds_of_day
+from kite_hft.trading.broker import Conduct, Limits, ProofTimes, RateWindow
+from kite_hft.trading.polling import PollShare
 
 _REQUIRED: Final = (
     "name",
@@ -27,9 +29,12 @@ _SECONDS: Final = ("cooldown_after_429_s", "cooldown_urgent_gap_s", "read_wait_s
 _MORE_WINDOWS: Final = ("all_windows", "other_windows", "quote_windows", "historical_windows")
 _CONDUCT: Final = ("per_contract", "per_strategy")
 _KNOWN: Final = {
-    *_REQUIRED, *_COUNTS, *_SECONDS, *_MORE_WINDOWS, *_CONDUCT, "extras", "loopback_only"
+    *_REQUIRED, *_COUNTS, *_SECONDS, *_MORE_WINDOWS, *_CONDUCT, "extras", "loopback_only", "address_proof",
+    "polling",
 }  # fmt: skip
 _WINDOW_KEYS: Final = {"calls", "window_s", "reserved", "reads", "source"}
+_PROOF_KEYS: Final = frozenset(ProofTimes.__dataclass_fields__) - {"at_s"}
+_POLL_KEYS: Final = {"calls", "window_s", "every_s", "orders_s", "other_windows", "source"}
 _LEVEL_KEYS: Final = frozenset(Conduct.__dataclass_fields__)
 
 
@@ -62,6 +67,10 @@ def limits_from_mapping(mapping: Mapping[str, Any]) -> Limits:
     optional |= {key: _number(mapping, key) for key in _SECONDS if key in mapping}
     optional |= {key: _windows(mapping, key) for key in _MORE_WINDOWS if key in mapping}
     optional |= {key: _conduct(mapping, key) for key in _CONDUCT if key in mapping}
+    if "address_proof" in mapping:
+        optional["address_proof"] = _proof_times(mapping["address_proof"])
+    if "polling" in mapping:
+        optional["polling"] = _polling(mapping["polling"])
     loopback_only = mapping.get("loopback_only", False)
     if not isinstance(loopback_only, bool):
         raise LimitsError(f"loopback_only {loopback_only!r} is neither true nor false")
@@ -110,6 +119,41 @@ def _conduct(mapping: Mapping[str, Any], key: str) -> Conduct:
         modifications_warn=_count(row, "modifications_warn"),
         modifications_stop=_count(row, "modifications_stop"),
     )
+
+
+def _proof_times(row: Any) -> ProofTimes:
+    if not isinstance(row, Mapping) or not _PROOF_KEYS <= set(row) <= _PROOF_KEYS | {"at", "source"}:
+        raise LimitsError(f"address_proof needs {sorted(_PROOF_KEYS)}, may have at and source")
+    try:
+        at_s = None if row.get("at") is None else seconds_of_day(row["at"])
+    except (ValueError, TypeError, AttributeError) as error:
+        raise LimitsError(f"address_proof: at {row['at']!r} is no time of the day: {error}") from None
+    words = {name: _number(row, name) for name in ("wait_s", "pause_s", "pause_max_s")}
+    if not 0 < words["pause_s"] <= words["pause_max_s"]:
+        raise LimitsError("address_proof: pause_s must be above 0 and not above pause_max_s")
+    return ProofTimes(at_s=at_s, tries=_count(row, "tries"), **words)
+
+
+def _polling(row: Any) -> PollShare:
+    if not isinstance(row, Mapping) or not {"calls", "window_s"} <= set(row) <= _POLL_KEYS:
+        raise LimitsError(f"polling needs calls and window_s, may have {sorted(_POLL_KEYS)}")
+    window_s, left = _number(row, "window_s"), "other_windows"
+    if not window_s:
+        raise LimitsError("polling: window_s must be above 0")
+    turns = {key: _number(row, key) for key in ("every_s", "orders_s") if key in row}
+    if len(turns) == 1:
+        raise LimitsError("polling: every_s and orders_s go together")
+    try:
+        return PollShare(
+            _count(row, "calls"),
+            window_s,
+            **turns,
+            other_windows=_windows(row, left) if left in row else None,
+        )
+    except LimitsError:
+        raise
+    except ValueError as error:
+        raise LimitsError(f"polling: {error}") from None
 
 
 def _count(mapping: Mapping[str, Any], key: str) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kite_hft.trading.broker import Broker, HttpRequest
 from kite_hft.trading.feed_words import FeedWords
 from kite_hft.trading.instruments import Instrument, InstrumentTable
+from kite_hft.trading.quote_words import QuoteWords
 
 if TYPE_CHECKING:
     from kite_hft.brokers.charges import Executed
@@ -87,6 +88,17 @@ def updates_words(name: str, instruments: InstrumentTable) -> FeedWords:
 
         return PORTFOLIO_WORDS
     return words_of(name, instruments)
+
+
+def quotes_of(name: str) -> QuoteWords:
+    """What a feed must know of a broker's quote calls, where prices come by HTTP."""
+    if name == "upstox":
+        from kite_hft.brokers.upstox.quotes import UPSTOX_QUOTES
+
+        return UPSTOX_QUOTES
+    from kite_hft.brokers.kite.quotes import KITE_QUOTES
+
+    return KITE_QUOTES
 
 
 def market_door(name: str, url: str, api_key: str, access_token: str) -> Door:

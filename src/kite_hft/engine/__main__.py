@@ -44,6 +44,7 @@ from kite_hft.engine.orders.settings import limits_of, loss_limit_words, orders_
 from kite_hft.engine.plan.days import trading_day
 from kite_hft.engine.plan.master import day_instruments
 from kite_hft.engine.plan.plan import PlanError
+from kite_hft.engine.plan.rooms import polled_lines
 from kite_hft.engine.plan.session import SessionError, open_session, require_sources
 from kite_hft.engine.plan.simulator import SimulatorFailed
 from kite_hft.engine.runs.closing import summary
@@ -167,6 +168,8 @@ def run_engine(
         held.callback(release, run)
         runs.append(run)
         view.say(f"{len(instruments)} instruments, {run.plan}")
+        for line in polled_lines(settings, instruments):
+            view.say(line)
         code, result = supervise(run, duration)
     with contextlib.suppress(OSError):  # the terminal is gone; the report is written
         console.print(summary(result, str(folder.path)))

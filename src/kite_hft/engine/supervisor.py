@@ -31,6 +31,7 @@ from kite_hft.engine.alerts.upkeep import Upkeep
 from kite_hft.engine.orders.evidence import EVIDENCE
 from kite_hft.engine.plan.days import sessions_now
 from kite_hft.engine.plan.launch import SHM, Run, child_config, prepare, release, wanted_slots
+from kite_hft.engine.plan.rooms import answer_gap_s
 from kite_hft.engine.processes.control import SOCKET_NAME, ControlServer
 from kite_hft.engine.processes.family import RUNNING, Family, Member, StartFailed, StopAsked, last_words
 from kite_hft.engine.processes.steering import Steering
@@ -69,13 +70,15 @@ class Watch:
     next_show_ns: int = 0
     next_judge_ns: int = 0
     troubled: set[str] = field(default_factory=set)
+    gap_s: float = field(init=False)  # a feed that asks for prices is silent so long between two answers
     halts: HaltWatch = field(init=False)
     steps: StepLog = field(init=False)
     hours: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         settings = self.run.settings
-        self.halts = HaltWatch(round(settings.alerts.market_halt_s * 1e9))
+        self.gap_s = answer_gap_s(settings)
+        self.halts = HaltWatch(round((settings.alerts.market_halt_s + self.gap_s) * 1e9))
         self.steps = StepLog(self.run.view.say, len(self.run.plan.connections))
         if sessions := sessions_now(settings, self.run.instruments, self.run.clock.real_ns()):
             self.hours = int(sessions[0].min()), int(sessions[1].max())
@@ -198,7 +201,8 @@ class Watch:
             if not {"feed", "updates"} & set(member.plan.stages):
                 continue
             trouble = feed_trouble(
-                self.readings.one(f"counters-feed-{member.plan.connection}"), now_ns, silence_s,
+                self.readings.one(f"counters-feed-{member.plan.connection}"), now_ns,
+                silence_s + (self.gap_s if "feed" in member.plan.stages else 0.0),
                 alive_since_ns=member.since_ns, down=member.state != RUNNING,
             )  # fmt: skip
             if trouble:

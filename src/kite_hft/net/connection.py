@@ -113,6 +113,13 @@ class Connection(Line):
         self._events = 0
         self._parser = h11.Connection(h11.CLIENT)
 
+    def near(self) -> str:
+        """The address of this machine that it has; "": it is not connected."""
+        try:
+            return "" if self._socket is None else str(self._socket.getsockname()[0])
+        except OSError:
+            return ""
+
     # Opening
 
     def open(self, target: Target) -> None:

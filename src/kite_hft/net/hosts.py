@@ -60,6 +60,10 @@ class Hosts:
         """Becomes readable when one of the hosts has something to say."""
         return self._epoll.fileno()
 
+    def leaves_from(self) -> str:
+        """The address of this machine that order calls leave from; "": no connection stands."""
+        return next(filter(None, (host.transport.leaves_from() for host in self.orders)), "")
+
     def submit(self, request_id: int, request: HttpRequest) -> None:
         """Send a call to its host. Its one answer comes from `poll`."""
         if not request.path.startswith(self.order_paths):

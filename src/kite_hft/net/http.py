@@ -114,7 +114,7 @@ class HttpTransport(Caller):
         self._settings, self._mono_ns = settings or HttpSettings(), clock.mono_ns
         self._timeout_ns = round(self._settings.timeout_s * NS_PER_S)
         family = family_of(self._settings.bind_address, socket.AF_INET if self._settings.ipv4 else 0)
-        self._base, self._targets = _targets(url, context, self._settings.bind_address, family)
+        self._base, self._targets = targets_of(url, context, self._settings.bind_address, family)
         host = urlsplit(url).netloc.rpartition("@")[2]
         self._fixed = (("Host", host), ("User-Agent", "kite_hft"), ("Accept-Encoding", "identity"))
         self.use_headers(headers)
@@ -226,6 +226,11 @@ class HttpTransport(Caller):
         """True when every lane has a connection that stands."""
         return all(any(c.phase in (Phase.IDLE, Phase.BUSY) for c in lane.connections) for lane in self._lanes)
 
+    def leaves_from(self) -> str:
+        """The address of this machine that order calls leave from; "": no connection stands."""
+        found = (connection.near() for connection in self._orders.connections)
+        return self._settings.bind_address or next(filter(None, found), "")
+
     def takes_orders(self) -> bool:
         """True when a connection for order calls stands."""
         return any(c.phase in (Phase.IDLE, Phase.BUSY) for c in self._orders.connections)
@@ -285,9 +290,13 @@ class HttpTransport(Caller):
             self.follower.wrote(call.request_id, None)
 
 
-def _targets(
+def targets_of(
     url: str, context: ssl.SSLContext | None, bind: str, family: int = socket.AF_UNSPEC
 ) -> tuple[str, list[Target]]:
+    """The path that an address for calls begins with, and all that its host's name stands for (it blocks).
+
+    Raises: as HttpTransport.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
         raise TransportConfigError(f"{parts.scheme}://{parts.hostname}: not a plain http(s) base address")

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
-
-from kite_hft.layout import TEXT, OrderStatus, Reason
+from kite_hft.layout import OrderStatus, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpResponse, Refused, TransportError
@@ -35,6 +33,8 @@ from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.recovery.reconcile import Reconciler
 from kite_hft.trading.recovery.replay import Recovered, replay
 from kite_hft.trading.recovery.resuming import begin, recovery_report, take_up
+from kite_hft.trading.recovery.texts import Texts
+from kite_hft.trading.sending.address import AddressCheck
 from kite_hft.trading.sending.answers import Answers
 from kite_hft.trading.sending.asides import Aside
 from kite_hft.trading.sending.calls import Calls
@@ -49,7 +49,6 @@ from kite_hft.trading.sending.work import Work
 from kite_hft.trading.summary import report, show_pnl, show_states, what_stays_open
 from kite_hft.units import NS_PER_S
 
-TEXTS_PER_STEP: Final = 16
 GAUGE_PERIOD_NS: Final = 100_000_000
 UNPRICED_NS: Final = 10 * NS_PER_S
 """So long do limits on losses wait for the price of a fill."""
@@ -77,12 +76,14 @@ class Orders:
             self._calls.submit, self._regather, self._look_up,
         )  # fmt: skip
         self._answers = Answers(ports, self.outbox, self.states, self.desk)
+        self.address = AddressCheck(ports, config, self.desk, self.outbox, self.states, self._calls.submit)
         self._losses = DailyLoss(ports, config, self.outbox, self.states)
         horizon_ns = round(config.absence_horizon_s * NS_PER_S)
         self._reconciler = Reconciler(ports, self.book, self.outbox, self.states, horizon_ns, self.desk)
         self.reader = BookReader(
             ports, config, self.book, self.outbox, self._reconciler, self._calls.submit, self.desk.egress
         )
+        self._texts = Texts(ports, self.outbox, self._reconciler, self._look_up)
         self._teller = Teller(ports, self.book, self.outbox)
         self._watch = Watch(ports, config, self.book, self.outbox, self._age_ns)
         self.gate = Gate(ports, config, self.book, self.outbox, self.states, self)
@@ -92,10 +93,10 @@ class Orders:
             self._calls.submit, self.gate,
         )  # fmt: skip
         self.intake.express = self.express = express_of(self, ports, config, self._calls)
-        self._killing = Killing(ports, self.book, self.states, self.desk, self.keeper.triggers.drop_entries)
+        drop_entries = self.keeper.triggers.drop_entries
+        self._killing = Killing(ports, self.book, self.states, self.desk, drop_entries, self.keeper)
         self._found = Recovered()
         self._resumed: list[Intent] = []
-        self._text_rows = np.zeros(TEXTS_PER_STEP, TEXT)
         self._gauges_ns = -GAUGE_PERIOD_NS
         self._fills_seen = 0
         self.stop_policy = "cancel"
@@ -129,7 +130,7 @@ class Orders:
         self.desk.last_order_no = max(found.last_order_no, *ports.written.orders, 0)
         self.desk.throttle.placed_today = found.placed
         begin(found, ports, self._config, self.outbox)
-        self.states.restore(found.halted, found.reducing, {**ports.holds, **found.holds})
+        self.states.restore(found.halted, found.reducing, {**ports.holds, **found.holds}, found.address)
         self._losses.restore(found.loss_paise)
         self.gate.restore(found, now_ns)
         if ports.restarted:
@@ -148,7 +149,7 @@ class Orders:
             self.flattening = not self.states.token_dead
         elif killed and not self.states.killed and not self.stopping:
             self.flattening = False  # a person has ended the kill, and what it closes with it
-        work = express + self._take_answers(now_ns) + self._take_texts(now_ns)
+        work = express + self._take_answers(now_ns) + self._texts.take(now_ns)
         # After a restart they wait: a second of reading books is no reason to refuse them.
         waits = self._ports.restarted and not (self.active or self.states.token_dead or self.stopping)
         taken = [] if waits else self.intake.take(now_ns)
@@ -156,6 +157,7 @@ class Orders:
         if self.stopping and self._untold():
             self._look_up()
         work += self.keeper.send(now_ns, active=self.active)
+        work += self.address.look(now_ns, stopping=self.stopping)
         self.intake.commit(taken)
         work += sum(taken) + self.reader.send(now_ns)
         work += self._market.send(now_ns, self.desk.egress, self._calls.submit, self.states.token_dead)
@@ -181,7 +183,7 @@ class Orders:
         times = [self.reader.polls.next_ns(now_ns, live), self._killing.next_ns()]
         if not self.states.token_dead:
             times += [self.desk.next_ns(now_ns), self._market.next_ns(now_ns, self.desk.egress)]
-        times.append(self._watch.next_ns(self._calls.items(), now_ns))
+        times += [self._watch.next_ns(self._calls.items(), now_ns), self.address.next_ns()]
         times += self.keeper.next_ns(now_ns, active=self.active)
         return min((t for t in times if t is not None), default=None)
 
@@ -303,6 +305,7 @@ class Orders:
         if self.states.token_dead:
             self.reader.polls.paused = False
             self.reader.start_anew()
+        self.address.again(now_ns)
 
     def report(self) -> dict[str, Any]:
         """The orders, pnl_paise, positions, open and absence_horizon_s parts of report.json."""
@@ -313,6 +316,7 @@ class Orders:
             "open": what_stays_open(self.book, self._ports.instruments),
             "absence_horizon_s": self._config.absence_horizon_s,
             "recovery": self.recovery(),
+            "address_proof": self.address.report(),
         }
 
     def recovery(self) -> dict[str, Any]:
@@ -360,7 +364,8 @@ class Orders:
                 self.states.lose_token(outcome.message, len(self.keeper.flatten.open_positions()), call[1])
                 self._stand_still(now_ns)
         elif self.reader.reconciled and not was:
-            self._activate(now_ns)
+            first = self.address.asked == 0 and not self._ports.restarted
+            self.address.begin(self._activate, now_ns, hold=first)
 
     def _activate(self, now_ns: int) -> None:
         self.desk.throttle.seen_today(self.reader.orders_today)
@@ -377,29 +382,6 @@ class Orders:
         for intent in resumed:
             self.intake.consider(intent, now_ns, left_over=True)
         self._set_gauges()
-
-    def _take_texts(self, now_ns: int) -> int:
-        taken = 0
-        for source in self._ports.texts:
-            if n := source.drain(self._text_rows):
-                taken += n
-                for row in self._text_rows[:n]:
-                    self._take_text(bytes(row["data"])[: int(row["length"])], now_ns)
-        return taken
-
-    def _take_text(self, text: bytes, now_ns: int) -> None:
-        try:
-            update = self._ports.broker.parse_update(text)
-        except ValueError as error:
-            self.outbox.count("texts_unparsed")
-            self.outbox.alert("UPDATE_UNREADABLE", f"an order update cannot be read: {error}")
-            self._look_up()
-            return
-        if update is None:
-            return
-        self.outbox.count("updates")
-        if not self._reconciler.update(update, text, now_ns):
-            self._look_up()
 
     # For people
 

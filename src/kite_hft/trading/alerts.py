@@ -65,6 +65,10 @@ CODES: Final[dict[str, Code]] = {
     "EGRESS_REFUSED": Code(
         CRITICAL, "The broker refuses orders from this address: check the registered static IP."
     ),
+    "ADDRESS_UNPROVEN": Code(
+        WARNING,
+        "Whether orders are taken from this machine's address is not known: `kite-hft doctor --prove-ip`.",
+    ),
     # Orders
     "REJECT_STORM": Code(
         CRITICAL, "Orders are rejected one after another: REDUCING; find the cause, then `kite-hft resume`."

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
 from kite_hft.trading.instruments import Instrument
+from kite_hft.trading.polling import PollShare
 
 
 class HttpRequest(NamedTuple):
@@ -261,12 +262,29 @@ class Conduct:
 
 
 @dataclass(frozen=True, slots=True)
+class ProofTimes:
+    """When the broker is asked whether he takes order calls from here (sending/address.py).
+
+    at_s: seconds of the day in India, besides the start; None: at the start alone. wait_s: so long is the
+    start held up for the answer. tries: so often in a row, as long as answers prove nothing. pause_s,
+    pause_max_s: between two, doubled each time.
+    """
+
+    at_s: int | None
+    wait_s: float
+    tries: int
+    pause_s: float
+    pause_max_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """A broker's limits, loaded from config/rules (dated): never constants in code.
 
     order_windows, other_windows, quote_windows, historical_windows: by kind of call. all_windows: every
     call counts in them. orders_per_day: placements. read_wait_s: a read is kept waiting so long at most
-    while order calls take every place.
+    while order calls take every place. address_proof: None: the broker is never asked. polling: of a feed
+    that asks for prices by HTTP; None: there can be none.
     """
 
     name: str
@@ -287,6 +305,8 @@ class Limits:
     cooldown_urgent_gap_s: float = 1.0
     instruments_per_connection: int = 3000
     connections: int = 3
+    address_proof: ProofTimes | None = None
+    polling: PollShare | None = None
     loopback_only: bool = False  # no broker's limits: for load tests against this machine
     extras: dict[str, float] = field(default_factory=dict)
 
@@ -309,6 +329,8 @@ class Broker:
     lie elsewhere than its trigger price. order_paths: calls whose path begins so go to the broker's host
     for orders, where it has one. protection_percent: (least, most) that MARKET and SL-M orders may ask for.
     catch_all: business refusals (an order type that is not taken) come under a code that proves nothing.
+    no_order: the id of an order that cannot exist; "": nothing tells whether the address is taken.
+    register_at: where a person registers the address of this machine.
     """
 
     name: str
@@ -344,3 +366,5 @@ class Broker:
     order_paths: tuple[str, ...] = ()
     protection_percent: tuple[float, float] = (0.0, 100.0)
     catch_all: bool = False
+    no_order: str = ""
+    register_at: str = ""

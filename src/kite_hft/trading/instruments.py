@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ from kite_hft.plain import DATA_BYTES_MAX, plain_text
 from kite_hft.units import OFF_GRID_MAX, PriceError, px_from_price
 
 INDEX_SEGMENT: Final = 9
+DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+"""How a list writes the day on which a contract ends."""
 SCALE_DEFAULT: Final = 100
 SCALE_BY_SEGMENT: Final = {3: 10_000_000, 6: 10_000, 12: 10_000}
 """Low byte of a Kite token -> units per rupee: CDS, BCD, NCO; everything else paise."""
@@ -201,7 +204,7 @@ def _row(slot: int, cells: dict[str, str], where: str) -> Instrument:
             lot_size=int(float(cells["lot_size"] or 0)),
             scale=scale,
             name=sys.intern(cells["name"]),
-            expiry=sys.intern(cells["expiry"]),
+            expiry=_day(cells["expiry"]),
             strike_px=strike_units(float(cells["strike"] or 0), scale),
             multiplier=_optional(cells.get("multiplier")),
             freeze_quantity=_optional(cells.get("freeze_quantity")),
@@ -210,6 +213,12 @@ def _row(slot: int, cells: dict[str, str], where: str) -> Instrument:
         )
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise InstrumentError(f"{where}: {error}") from error
+
+
+def _day(text: str) -> str:
+    if text and not DAY.fullmatch(text):
+        raise ValueError(f"expiry {text!r} is no date YYYY-MM-DD")
+    return sys.intern(text)
 
 
 def _optional(text: str | None) -> int | None:

@@ -22,6 +22,7 @@ from kite_hft.trading.gate.facts import OPEN_FACTS, AlwaysFresh, Facts
 from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Tags
+from kite_hft.trading.polling import PollPace
 from kite_hft.trading.recovery.lookup import HORIZON_S_MIN
 from kite_hft.trading.sending.evidence import Left
 
@@ -108,7 +109,8 @@ class Ports:
     leaves. kill_flat, killed_by: what else the latch says. kill(reason, flatten) sets it, unkill(by) ends it.
     holds: strategies that an earlier run left held; keep_holds keeps them for the next one. synced_seq:
     the last record of the journal that is on the disk. journal_state: why it cannot be written, and why
-    its disk is nearly full, "": neither; asked in each step.
+    its disk is nearly full, "": neither; asked in each step. leaves_from: the address of this machine that
+    order calls leave from, "": not known.
     """
 
     instruments: InstrumentTable
@@ -152,6 +154,7 @@ class Ports:
     day_net_paise: int = 0  # of the day's runs that are over and not continued, for the loss limit
     synced_seq: Callable[[], int] = lambda: EVERY_SEQ
     journal_state: Callable[[], tuple[str, str]] = lambda: ("", "")
+    leaves_from: Callable[[], str] = lambda: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,7 @@ class OrdersConfig:
     slices_max: int = 10  # orders that one intent above the freeze quantity may become
     stop_gap_percent: float = 1.0  # an SL's limit price lies so far behind its trigger
     market_read_s: float | None = None  # circuit limits and holdings are read this often; None: not at all
+    quote_pace: PollPace | None = None  # whose turn it is, where a feed asks for quotes, too
     ddpi: bool = False  # holdings may be sold without an authorisation of the day
     stop_rest_s: float = 2.0  # a triggered stop that rests so long is priced anew, nearer to the circuit
     group_wait_s: float = 1.0  # legs of a group come within this time
@@ -187,6 +191,7 @@ class OrdersConfig:
     charges: Schedule | None = None  # of the day; None: nothing costs anything
     max_daily_loss_paise: int | None = None  # net; None: no limit
     fsync_before_send: bool = False  # an order leaves when its record is on the disk
+    prove_address: bool = False  # the broker is asked whether he takes order calls from here
     on_daily_loss: str = "reduce"  # or kill, or flatten (kill and close positions)
 
     def __post_init__(self) -> None:

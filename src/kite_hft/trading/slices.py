@@ -40,6 +40,12 @@ def slices(quantity: int, freeze: int, lot: int) -> list[int]:
     return [most] * whole + ([rest] if rest else [])
 
 
+def orders_of(quantity: int, freeze: int | None, lot: int) -> int:
+    """How many orders `quantity` becomes; freeze None or 0: no bound is known."""
+    most = freeze // lot * lot if freeze else 0
+    return -(-quantity // most) if most and quantity > most else 1
+
+
 def whole_of(members: Sequence[Order]) -> Order:
     """The slices as the one order that their strategy asked for."""
     first = members[0]

@@ -188,7 +188,7 @@ def test_what_says_nothing_makes_no_tick(pb: ModuleType) -> None:
         for kind in (SNAPSHOT, LIVE):
             assert len(decoder.decode_frame(frame(pb, {OPTION: body}, kind))) == 0
     assert len(decoder.decode_frame(b"")) == 0
-    assert counted(decoder) == {"aux_dropped": 2}
+    assert counted(decoder) == {}
 
 
 REFUSED: dict[str, tuple[str, Callable[[Any], Any]]] = {
@@ -316,9 +316,17 @@ def test_deep_levels_greeks_auction_and_bars(pb: ModuleType) -> None:
     assert aux[1]["values"][:4].tolist() == [5, 95, 10, 105] and aux[9]["part"] == 8
     assert np.isnan(aux[9]["values"][4:]).all()  # levels 31 and deeper are left out
     assert aux[10]["values"][:6].tolist() == [0, 219, 0, -12, 0, 1]
-    # Without a buffer they are dropped, counted alike.
+    # Nobody asks: nothing is made, and nothing missed. What is asked for without a buffer is counted.
+    decoder.decode_frame(sent)
+    assert "aux_dropped" not in counted(decoder)
+    decoder.aux_out(None, tuple(AuxKind))
     decoder.decode_frame(sent)
     assert counted(decoder)["aux_dropped"] == 13
+    for kind, records in ((AuxKind.DEPTH, 9), (AuxKind.BAR, 2), (AuxKind.GREEKS, 1), (AuxKind.AUCTION, 1)):
+        before = counted(decoder)["aux_dropped"]
+        decoder.aux_out(None, (kind,))
+        decoder.decode_frame(sent)
+        assert counted(decoder)["aux_dropped"] - before == records, kind
 
 
 def test_only_the_wanted_kinds(pb: ModuleType) -> None:
@@ -351,7 +359,10 @@ def test_market_status(pb: ModuleType) -> None:
         ("NSE_EQ", 1): (2, 0), ("MCX_FO", 1): (0, 0), ("NSE_EQ", 2): (2, 5), ("BSE_EQ", 3): (-1, 0),
     }  # fmt: skip
     decoder.decode_frame(bytes(message.SerializeToString()))
-    assert counted(decoder) == {"market_infos": 2, "aux_dropped": 4}
+    assert counted(decoder) == {"market_infos": 2}
+    decoder.aux_out(None, (AuxKind.MARKET,))
+    decoder.decode_frame(bytes(message.SerializeToString()))
+    assert counted(decoder) == {"market_infos": 3, "aux_dropped": 4}
 
 
 def test_frames_into_one_array_and_checksum(pb: ModuleType) -> None:

@@ -171,7 +171,7 @@ def test_slices_are_judged_as_the_one_order_that_they_are(leap: int, leaves: int
     """4,500 are 1,800, 1,800 and 900."""
     world = world_with(
         max_order_quantity=10_000, max_order_value=455_000.0, max_position_size=1e9, max_exposure=1e9,
-        max_working_orders=1, period_value=1e9, period_quantity=10**6, max_gross_notional=1e9,
+        max_working_orders=3, period_value=1e9, period_quantity=10**6, max_gross_notional=1e9,
     )  # fmt: skip
     hold_up(world)
     world.send(1, slot=3, qty=4_500, product=Product.NRML)

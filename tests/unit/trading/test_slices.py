@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from orders_world import PX, Answer, World, filled, instruments, limits
+from orders_world import PX, Answer, S, World, filled, instruments, limits
 
 from kite_hft.layout import EventKind, IntentKind, OrderStatus, OrderType, Product, Reason, Side
 from kite_hft.memory.journal import Kind
@@ -137,6 +137,48 @@ def test_more_than_the_broker_lets_be_sliced_is_refused_whole() -> None:
     world.send(2, slot=3, qty=3600, product=Product.NRML)
     world.step(2)
     assert len(world.broker.calls("POST")) == 2
+
+
+@pytest.mark.parametrize(("room", "passes"), [(4, True), (3, False)])
+def test_each_slice_takes_the_room_of_a_working_order(room: int, passes: bool) -> None:
+    world = World(config=OrdersConfig(limits(), replace(WIDE, max_working_orders=room))).start()
+    world.send(1, px=PX - 20)
+    world.send(2, slot=3, qty=4500, product=Product.NRML)
+    world.step(4)
+    if passes:
+        assert world.stage.book.live_count() == 4
+        world.send(3, slot=1)
+        assert world.reason(3) == "MAX_WORKING_ORDERS"
+    else:
+        assert world.reason(2) == "MAX_WORKING_ORDERS" and world.stage.book.live_count() == 1
+
+
+def test_an_exit_in_slices_passes_though_there_is_no_room() -> None:
+    world = World(config=OrdersConfig(limits(), replace(WIDE, max_working_orders=3))).start()
+    for seq in (1, 2):
+        world.send(seq, slot=3, qty=FREEZE, product=Product.NRML)
+        filled(world, FREEZE)
+    for seq in (3, 4, 5):
+        world.send(seq, px=PX - 20)
+    world.send(6, slot=3, side=Side.SELL, qty=2 * FREEZE, product=Product.NRML)
+    world.step(4)
+    assert world.stage.book.live_count() == 5 and len(world.stage.book.family(world.order(6))) == 2
+
+
+def test_slices_that_wait_are_judged_again_for_the_room_of_all_that_live() -> None:
+    world = World(config=OrdersConfig(limits(), replace(WIDE, max_working_orders=3), entry_wait_s=20)).start()
+    world.send(1, px=PX)
+    filled(world, 10)
+    world.stage.desk.throttle._cool_until_ns = world.clock.mono + 3 * S // 2
+    world.send(2, slot=3, qty=4500, product=Product.NRML)
+    world.send(3, side=Side.SELL, px=PX + 20)  # an exit needs no room, and takes some
+    for _ in range(40):
+        world.clock.advance(50_000_000)
+        world.quote()
+        world.step()
+    first, *others = world.stage.book.family(world.order(2))
+    assert first.status is OrderStatus.REFUSED and "1 live orders + 3 slices" in first.message
+    assert [order.quantity for order in others] == [1800, 900] and world.stage.book.live_count() == 3
 
 
 def test_slices_come_out_of_the_journal_as_one() -> None:

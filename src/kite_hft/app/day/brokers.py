@@ -6,14 +6,12 @@ exist: it takes the way of order calls, counts as one of them, and is sent only 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from kite_hft.addresses import is_loopback
 from kite_hft.app.day.asking import Asking, NoAnswer
-from kite_hft.app.day.facts import BrokerFacts, Proof
+from kite_hft.app.day.facts import BrokerFacts
 from kite_hft.brokers.login import LoginError, Person
 from kite_hft.brokers.table import broker_of, login_of
 from kite_hft.brokers.upstox.account import addresses, parse_addresses
@@ -24,27 +22,14 @@ from kite_hft.engine.plan.session import Access, configured, sandboxed
 from kite_hft.net.source import why_not_ours
 from kite_hft.net.unreachable import shown
 from kite_hft.settings import Settings
-from kite_hft.trading.broker import (
-    NO_SUCH_ORDER,
-    NOT_PERMITTED,
-    TOKEN_DEAD,
-    Ambiguous,
-    HttpRequest,
-    Outcome,
-    Refused,
-)
+from kite_hft.trading.broker import HttpRequest
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.sending.address import Proof, meaning
 
 READS: Final = 4
 """So many answers narrow the skew of the clocks: their Date headers have whole seconds."""
-NO_ORDER: Final[Mapping[str, str]] = {"kite": "100000000000000", "upstox": "100000000000000"}
-"""The id of an order of the year 1: both brokers' ids begin with the date."""
 NOTHING: Final = InstrumentTable(())
 NOBODY: Final = Person("", "")
-ABOUT_ADDRESS: Final = re.compile(r"\bIPs?\b|whitelist|static", re.I)
-ABOUT_ORDER: Final = re.compile(
-    r"order_id|(find|found|exist|invalid).*order|order.*(find|found|exist|invalid)", re.I
-)
 
 
 def accesses(settings: Settings) -> list[tuple[Access, bool]]:
@@ -141,37 +126,17 @@ def registered_addresses(asking: Asking) -> tuple[str, ...] | None:
 def prove_address(access: Access) -> Proof:
     """Cancel an order that cannot exist, on the host that order calls go to.
 
-    An answer that the order is not there has passed the check of the address; a refusal of the address
-    says so. What other answers mean is not known of either broker.
+    What answers prove: trading/sending/address.py, which does the same in a running engine.
     """
     broker = broker_of(access.broker, NOTHING, sandbox=access.sandbox, algo_name=access.algo_name)
     url = access.order_urls[0] if access.order_urls else access.api_url
     with Asking(access, broker, url) as asking:
         try:
-            outcome = broker.parse_outcome(asking.call(broker.cancel(NO_ORDER[access.broker])))
+            outcome = broker.parse_outcome(asking.call(broker.cancel(broker.no_order)))
         except NoAnswer as error:
             return Proof("unknown", str(error))
-        proof = meaning(access.broker, outcome)
+        proof = meaning(outcome)
         return Proof(proof.word, asking.words(proof.text))
-
-
-def meaning(broker: str, outcome: Outcome) -> Proof:
-    """What the answer to that cancel proves."""
-    if isinstance(outcome, Ambiguous):
-        return Proof("unknown", outcome.why)
-    if not isinstance(outcome, Refused):
-        return Proof("allowed", "the cancel was taken")
-    text = f"{outcome.error_type}: {outcome.message}"
-    if outcome.error_type == TOKEN_DEAD:
-        return Proof("token", text)
-    if ABOUT_ADDRESS.search(outcome.message):
-        return Proof("address", text)  # Kite's own words for it are not known: whatever speaks of an address
-    if outcome.error_type == NOT_PERMITTED:
-        return Proof("permission", text)
-    missing = outcome.error_type == "OrderException" and ABOUT_ORDER.search(outcome.message)
-    if outcome.error_type == NO_SUCH_ORDER or (broker == "kite" and missing):
-        return Proof("allowed", text)
-    return Proof("unknown", text)
 
 
 def may_ask_upstox(settings: Settings) -> bool:

@@ -15,15 +15,7 @@ from pathlib import Path
 from kite_hft.app.day.asking import Skew
 from kite_hft.configuring.layers import Origin
 from kite_hft.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What the cancel of an order that cannot exist told. word: allowed, address (this machine's is refused),
-    permission (the app or the account may not trade), token, or unknown."""
-
-    word: str
-    text: str
+from kite_hft.trading.sending.address import Proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +222,7 @@ class Facts:
     engine_pid: int = 0  # of an engine that holds the account
     engine_login_pid: int = 0  # of one that has the same login under another account name
     latched: str = ""  # why the account is killed
+    polled: tuple[str, ...] = ()  # what is to be said of prices by HTTP
     not_live: str = ""  # why mode live would refuse this configuration
 
     @property

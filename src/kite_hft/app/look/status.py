@@ -66,6 +66,15 @@ PROCESSES: Final = (
 )
 
 
+PROOFS: Final = {
+    "allowed": "proven, order calls are taken from this machine",
+    "address": "REFUSED, no order call is taken from this machine",
+    "permission": "not proven, the app or the account may not trade",
+    "token": "not proven, the token is not taken",
+    "unknown": "not proven",
+}
+
+
 def _link(row: Mapping[str, Any]) -> str:
     return "[green]up[/green]" if row["connected"] else "[bold red]down[/bold red]"
 
@@ -95,7 +104,7 @@ def engine_state(picture: Picture) -> dict[str, Any]:
     if picture.look is not None:
         found = picture.look.state()
     ledger = picture.ledger
-    reason = (ledger.halted or ledger.reducing) if ledger is not None else ""
+    reason = (ledger.halted or ledger.reducing or ledger.address) if ledger is not None else ""
     if picture.running and found["state"] == "ACTIVE":
         reason = ""
     held = {ledger.strategy(n): hold.words for n, hold in ledger.holds.items()} if ledger else {}
@@ -121,6 +130,7 @@ def look_at(picture: Picture, strategy: str | None = None) -> dict[str, Any]:
         "positions": by_strategy(rows, strategy, ledger) if ledger else [],
         "external": list(ledger.external.values()) if ledger else [],
         "recovery": ledger.recovery if ledger else {},
+        "address_proof": ledger.address_proof if ledger else {},
         "pnl_paise": pnl(ledger, picture.mark, strategy)["total"] if ledger else None,
     }
 
@@ -235,6 +245,8 @@ def show_status(out: Console, picture: Picture, found: Mapping[str, Any]) -> Non
         show_positions(out, "Positions, ₹", found["positions"])
     elif found["pnl_paise"]:
         out.print("flat")
+    if proof := found["address_proof"]:
+        out.print(f"\naddress: {escape(PROOFS[proof['word']])}: {escape(proof['text'])}", highlight=False)
     if found["recovery"]:
         out.print(f"\nat its start: {escape(recovery_words(found['recovery']))}", highlight=False)
     for line in found["external"]:

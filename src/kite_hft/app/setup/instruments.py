@@ -44,7 +44,10 @@ def refresh(
     config: ConfigOption = USUAL,
     environment: EnvironmentOption = None,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Also take a list that shrank or grew much since yesterday.")
+        bool,
+        typer.Option(
+            "--accept", help="Also take a list that is small, or shrank or grew much since yesterday."
+        ),
     ] = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Fetch only what is missing or no longer the day's.")

@@ -19,8 +19,8 @@ from kite_hft.app.choosing import (
     BrokerOption,
     StateOption,
     account_folder,
+    meant_by_kill,
     root_of,
-    selected,
 )
 from kite_hft.engine.orders.latch import set_latch
 from kite_hft.engine.runs.runs import Account, NoRun, accounts
@@ -32,7 +32,7 @@ def kill(
         bool, typer.Option("--flatten", help="Also cancel exits and close every position at the market.")
     ] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="Every account of this user, not only the one that is meant.")
+        bool, typer.Option("--all", help="Every account of this user, with an engine or without.")
     ] = False,
     wait: Annotated[
         float, typer.Option(min=0.0, help="Longest wait for the entries' cancels, in seconds.")
@@ -48,18 +48,26 @@ def kill(
     a dead feed, and when no engine runs. It outlives restarts and days: only kite-hft resume ends it.
     Stops and exits at the broker stay, unless --flatten.
 
+    Without --account every engine that runs is meant, on however many accounts: nobody looks up names in an
+    emergency. Where none runs, the only account is.
+
     The same without this command: touch KILL in the account's folder, or SIGUSR1 to the engine.
 
     Exit codes: 0 killed, 1 not killed, 3 killed, but a running engine has not confirmed it.
     """
     try:
-        chosen = accounts(root_of(state)) if everything else [selected(state, account, broker)]
+        chosen = accounts(root_of(state)) if everything else meant_by_kill(state, account, broker)
         if not chosen:
             raise NoRun("no account of this user has ever run: there is nothing to kill")
-        begun_ns = {one.title: latch(one, reason, flatten=flatten) for one in chosen}
+        if len(chosen) > 1 and not everything:
+            say(f"{len(chosen)} engines run, all are meant: {', '.join(one.title for one in chosen)}")
+        begun_ns, failed = latched(chosen, reason, flatten=flatten)
         from kite_hft.app.steer.kill_follow import follow  # only now: it loads much
 
+        chosen = [one for one in chosen if one.title in begun_ns]
         codes = [follow(one, begun_ns[one.title], wait, flatten=flatten) for one in chosen]
+        if failed:
+            raise NoRun("; ".join(failed))
     except (NoRun, OSError) as error:
         raise refuse("kill", error, NOT_SO) from None
     if as_json:
@@ -69,6 +77,17 @@ def kill(
         ]
         print_json({"state": "KILLED", "reason": reason, "accounts": rows, "exit_code": max(codes)})
     raise typer.Exit(max(codes))
+
+
+def latched(chosen: list[Account], reason: str, *, flatten: bool) -> tuple[dict[str, int], list[str]]:
+    """Set every latch that can be set: (account -> when, what failed)."""
+    begun_ns, failed = {}, []
+    for one in chosen:
+        try:
+            begun_ns[one.title] = latch(one, reason, flatten=flatten)
+        except NoRun as error:
+            failed.append(f"{one.title}: {error}")
+    return begun_ns, failed
 
 
 def latch(account: Account, reason: str, *, flatten: bool) -> int:

@@ -104,6 +104,8 @@ def what_is_latched(picture: Picture, strategy: str | None) -> list[str]:
         if ledger is not None:
             lines += [f"HALTED: {ledger.halted}"] * bool(ledger.halted)
             lines += [f"REDUCING: {ledger.reducing}"] * bool(ledger.reducing)
+            if lines and ledger.address:
+                lines.append(f"what stays, until the broker takes a call: {ledger.address}")
     held = engine_state(picture)["held"].items()
     return lines + [f"strategy {n} is {words}" for n, words in held if strategy in (None, n)]
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kite_hft.brokers.packed import unpacked
-from kite_hft.trading.instruments import CSV_COLUMNS, EXTRA_COLUMNS, InstrumentError
+from kite_hft.trading.instruments import CSV_COLUMNS, DAY, EXTRA_COLUMNS, InstrumentError
 from kite_hft.trading.lists.column_numbers import scales_of, units_of
 from kite_hft.trading.lists.columns import Columns, Words
 from kite_hft.trading.lists.list_checks import check_unique
@@ -153,7 +153,7 @@ def _days(texts: Words, where: str) -> npt.NDArray[np.int32]:
     known = np.zeros(len(texts.words), np.int32)
     for code, text in enumerate(texts.words):
         try:
-            if text and len(text) != 10:
+            if text and not DAY.fullmatch(text):  # numpy takes more: blanks, years of any length
                 raise ValueError
             known[code] = np.datetime64(text, "D").astype(np.int64) if text else 0
         except ValueError:

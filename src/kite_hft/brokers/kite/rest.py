@@ -397,5 +397,7 @@ KITE: Final = Broker(
     parse_holdings=market.parse_holdings,
     basket_margin=basket.margin,
     parse_basket_margin=basket.parse_margin,
+    no_order="100000000000000",  # ids begin with the date, and no month is 00
+    register_at="https://developers.kite.trade (profile, IP whitelist)",
 )
 """Kite Connect as the order stage sees it."""

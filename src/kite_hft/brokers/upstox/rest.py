@@ -58,5 +58,7 @@ def upstox(instruments: InstrumentTable, sandbox: bool = False, algo_name: str =
         trigger_limit_apart=False,
         order_paths=() if sandbox else calls.ORDER_PATHS,
         protection_percent=calls.PROTECTION_PERCENT,
+        no_order="100000000000000",  # ids begin with the date, and no month is 00
+        register_at="Upstox, My Apps (static IP; one change a week, and it ends all tokens)",
         catch_all=True,
     )

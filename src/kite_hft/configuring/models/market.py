@@ -12,6 +12,9 @@ from kite_hft.configuring.models.broker import FILES
 from kite_hft.configuring.models.promised import PromisedDatafeed, PromisedTrading
 from kite_hft.configuring.section import Section
 
+ONLY_STREAMED = frozenset({"option_greeks", "full_d30"})
+"""Modes that no quote call stands for."""
+
 
 class SimulatorSection(Section):
     """The simulator that `mode: sim` starts beside the engine."""
@@ -93,6 +96,23 @@ class DatafeedSection(PromisedDatafeed):
             raise ValueError("datafeed.universe and datafeed.instruments both say what is traded: keep one")
         return self
 
+    @model_validator(mode="after")
+    def _polled(self) -> DatafeedSection:
+        """What only a websocket brings."""
+        if not self.is_polled:
+            return self
+        by_http = "with datafeed.primary_source http"
+        if (self.connections or 1) > 1:
+            raise ValueError(f"datafeed.connections: {by_http} there is one; leave the key out")
+        if self.aux:
+            raise ValueError(f"datafeed.aux: {by_http} these values do not come; take it out")
+        if self.store_ticks and self.tick_storage_format != "binary":
+            raise ValueError(f"datafeed.tick_storage_format: {by_http} there are no frames; write binary")
+        modes = {self.mode, *self.modes.values(), self.equity_mode, self.futures_mode, self.options_mode}
+        if asked := ONLY_STREAMED & modes:
+            raise ValueError(f"mode {min(asked)} does not come {by_http}: choose full, or ltp (ltpc)")
+        return self
+
 
 class StrategySection(Section):
     name: str = Field(description="built in, package.module:Class, or with `path` what people see")
@@ -144,5 +164,11 @@ class TradingSection(PromisedTrading):
     positions_s: float = Field(15.0, gt=0, description="the broker's positions are compared this often")
     fsync_before_send: bool = Field(
         False, description="an order leaves only when its record in the journal is on the disk"
+    )
+    prove_address: bool = Field(
+        True,
+        description="the broker is asked, by the cancel of an order that cannot exist, whether he takes "
+        "order calls from this machine: at every start, and at the time in the rules. In mode live, and of a "
+        "simulator that was there before the run; never in paper or the sandbox",
     )
     watchdog: bool = Field(True, description="a process of its own alerts on unprotected positions")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from kite_hft.configuring.section import Section
@@ -97,7 +97,10 @@ class PromisedTrading(Section):
 
 
 class PromisedDatafeed(Section):
-    primary_source: Literal["websocket"] = Field("websocket", description="there is no other")
+    primary_source: Literal["websocket", "http"] = Field(
+        "websocket",
+        description="http (or polling): prices by the broker's quote calls, seconds old (docs/polling.md)",
+    )
     equity_mode: str | None = Field(None, description="of shares; default: datafeed.mode")
     futures_mode: str | None = Field(None, description="of futures; default: datafeed.mode")
     options_mode: str | None = Field(None, description="of options; default: datafeed.mode")
@@ -106,6 +109,16 @@ class PromisedDatafeed(Section):
     )
     subscription_batch_size: int = elsewhere(100, "subscriptions are cut as the broker takes them", ge=1)
     max_storage_days: int = elsewhere(7, "no recording is ever deleted by the engine", ge=0)
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether prices are asked for call by call."""
+        return self.primary_source == "http"
+
+    @field_validator("primary_source", mode="before")
+    @classmethod
+    def _in_other_words(cls, word: Any) -> Any:
+        return "http" if word == "polling" else word
 
 
 class PromisedRisk(Section):

@@ -48,7 +48,8 @@ def spans(first: dt.date, last: dt.date, days_max: int) -> list[tuple[dt.date, d
 
 
 class HistoryClient:
-    """The historical calls of one broker. url: its API host. say: told what is waited for."""
+    """The historical calls of one broker. url: its API host. say: told what is waited for. guard: asked
+    before each call, raises HistoryStopped where none may leave."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class HistoryClient:
         fetch: Fetch,
         pacing: Pacing,
         say: Callable[[str], None] = lambda text: None,
+        guard: Callable[[], None] = lambda: None,
     ) -> None:
         """Raises:
         HistoryStopped: the rules file lacks what this needs.
@@ -69,7 +71,7 @@ class HistoryClient:
         self._calls, self._url, self._headers = calls, url.rstrip("/"), headers
         self._span_days = int(span_days)
         self._cooldown_s = limits.cooldown_after_429_s
-        self._fetch, self.pacing, self._say = fetch, pacing, say
+        self._fetch, self.pacing, self._say, self._guard = fetch, pacing, say, guard
 
     def days(self, row: Instrument, first: dt.date, today: dt.date, *, open_today: bool) -> Array:
         """DAY[n] from `first` on, the day under way with them where it has a bar.
@@ -102,6 +104,7 @@ class HistoryClient:
         why, answered = "", False
         for attempt in range(TRIES):
             self.pacing.wait()
+            self._guard()
             answered = False
             try:
                 status, body = self._fetch(self._url + request.path, self._headers)

@@ -16,6 +16,7 @@ from typing import Any, Final
 from kite_hft.brokers.table import history_of
 from kite_hft.clock import Clock, SystemClock
 from kite_hft.engine.history import metadata
+from kite_hft.engine.history.beside import Beside
 from kite_hft.engine.history.client import Fetch, HistoryClient, HistoryStopped
 from kite_hft.engine.history.gathering import Gathering, Outcome
 from kite_hft.engine.history.metadata import Metadata
@@ -30,6 +31,10 @@ LOCK: Final = ".lock"
 INSTRUMENTS: Final = "instruments.csv"
 CALL_S: Final = 15.0
 """An answer that takes longer is none."""
+
+
+def nobody() -> None:
+    """No engine can be on a simulator that the job has started."""
 
 
 class FolderTaken(Exception):
@@ -82,6 +87,9 @@ class Job:
             self.fetch or partial(patient_fetch, bind=access.bind_address),
             self.pacing or pacing_of(limits, self.clock, self.sleep),
             self.say,
+            Beside(self.settings, access, limits, self.clock).check
+            if not self.session.own_simulator
+            else nobody,
         )
 
     def run(self) -> tuple[Outcome, Metadata, HistoryStopped | None]:

@@ -2,7 +2,7 @@
 
 The historical bucket is one of its own at Kite: an engine that trades at the same time is not slowed
 down by it, nor told of it. At Upstox candles count with books and positions of the same user: there the
-windows of these are kept as well, and what a running engine reads comes on top.
+windows of these are kept as well, and no engine of the account runs meanwhile (beside.py).
 """
 
 from __future__ import annotations

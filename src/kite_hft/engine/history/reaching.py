@@ -1,6 +1,7 @@
 """Layer 5, metadata job, cold: the broker that history comes from, without a run.
 
-Reading prices takes no account and no lock: a running engine is not disturbed. Only a configuration in mode
+Reading prices takes no account and no lock. Where the broker counts it with an engine's reads, none may run
+(beside.py). Only a configuration in mode
 sim without addresses of its own has to start a simulator for it.
 """
 

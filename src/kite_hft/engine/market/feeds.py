@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import uvloop
@@ -33,7 +34,6 @@ from kite_hft.engine.processes.segments import Segments
 from kite_hft.engine.processes.spinning import LoopSpinner
 from kite_hft.engine.processes.warm import instruments_of
 from kite_hft.layout import AuxKind, SegmentKind
-from kite_hft.net.ws import FeedLink
 from kite_hft.settings import Settings
 from kite_hft.stages.feed import OFF, Feed
 from kite_hft.trading.alerts import alert
@@ -41,19 +41,33 @@ from kite_hft.trading.feed_words import FeedWords
 from kite_hft.trading.instruments import InstrumentTable
 
 TIMER_S: Final = 0.1
+POLLED: Final = "polled"
+
+
+class Link(Protocol):
+    """The connection of a feed: a websocket's, or one that asks for quotes."""
+
+    def stop(self) -> None: ...
+
+    def send(self, messages: Sequence[bytes]) -> None: ...
+
+    async def run(self) -> None: ...
 
 
 @dataclass(slots=True)
 class MarketFeed:
-    """The feed of this process: its stage, its sink and its connection."""
+    """The feed of this process: its stage, its sink and its connection. renew: lets that use another token;
+    close: what else ends with it.
+    """
 
     feed: Feed
     sink: _feed.FeedSink
-    link: FeedLink
+    link: Link
     clock: Clock
     answers: Answers
-    door: str = MARKET
+    renew: Callable[[Mapping[str, Any]], None]
     greet: Callable[[], None] = lambda: None
+    close: Callable[[], None] = lambda: None
     is_token_dead: bool = False
 
     def obey(self, messages: Iterable[Mapping[str, Any]]) -> None:
@@ -71,7 +85,7 @@ class MarketFeed:
         elif message["do"] == "unsubscribe":
             self.link.send(self.feed.unsubscribe(message["tokens"], now_ns))
         elif message["do"] == "token" and message["feed"]["broker"] == self.feed.words.name:
-            renew(self.link, self.door, message["feed"])
+            self.renew(message["feed"])
 
     def token_dead(self, text: str) -> None:
         """Tell a person; the link waits for another token meanwhile."""
@@ -105,7 +119,11 @@ def run_market(config: dict[str, Any], answers: Answers) -> int:
 
 
 def make_decoder(broker: str, instruments: InstrumentTable, connection: int) -> Any:
-    """The compiled decoder of a broker's frames."""
+    """The compiled decoder of a broker's frames; POLLED: of rows that come from its quotes."""
+    if broker == POLLED:
+        from kite_hft import _tick_rows
+
+        return _tick_rows.TickRowDecoder(instruments.tokens(), connection)
     slots = np.arange(len(instruments), dtype=np.uint32)
     if broker == "kite":
         return _kite_decode.KiteDecoder(instruments.tokens(), slots, connection)
@@ -213,7 +231,7 @@ def make_feed(
         config["wake_fds"]["orders"],
         frames=f"frames-{number}" in config["segments"],
         aux=aux_kinds(settings) if f"aux-{number}" in config["segments"] else (),
-        broker=broker,
+        broker=POLLED if settings.datafeed.is_polled else broker,
     )
     tokens, slots = instruments.tokens(), config["connection"]["slots"]
     feed = Feed(
@@ -230,13 +248,34 @@ def make_feed(
     )
     feed.start(clock.mono_ns())
     sink.after_text = feed.on_text
-    link = link_of(feed, sink, MARKET, config["feed"], clock, answers.log, settings.datafeed.ping_s)
-    made = MarketFeed(feed, sink, link, clock, answers)
+    if settings.datafeed.is_polled:
+        made = _polled(settings, feed, sink, instruments, config["feed"], clock, answers)
+    else:
+        link = link_of(feed, sink, MARKET, config["feed"], clock, answers.log, settings.datafeed.ping_s)
+        made = MarketFeed(feed, sink, link, clock, answers, partial(renew, link, MARKET))
+        link.token_dead = made.token_dead
     feed.on_connected = made.connected
-    link.token_dead = made.token_dead
     if settings.console.classic:
         voice = classic_voice(settings, clock, answers.log, Path(config["folder"]))
         made.greet = classic_greeting(settings, instruments, voice)
+    return made
+
+
+def _polled(
+    settings: Settings,
+    feed: Feed,
+    sink: _feed.FeedSink,
+    instruments: InstrumentTable,
+    told: Mapping[str, Any],
+    clock: Clock,
+    answers: Answers,
+) -> MarketFeed:
+    """A feed that asks for its prices. What it needs is loaded here: not for every feed."""
+    from kite_hft.engine.market.polled import polled_link, renew_polled
+
+    link, polling = polled_link(settings, feed, sink, instruments, told, clock, answers.log)
+    made = MarketFeed(feed, sink, link, clock, answers, partial(renew_polled, link), close=polling.close)
+    polling.token_dead = made.token_dead
     return made
 
 
@@ -276,6 +315,7 @@ async def _run_loop(
     finally:
         timers.cancel()
         market.feed.close()
+        market.close()
     if failures:
         raise failures[0]
     return 0

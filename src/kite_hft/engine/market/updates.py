@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from kite_hft import _feed, _kite_decode
 from kite_hft.brokers.table import updates_words
 from kite_hft.clock import Clock, SystemClock
 from kite_hft.engine.market.feeds import MarketFeed, keep_time
-from kite_hft.engine.market.links import UPDATES, link_of
+from kite_hft.engine.market.links import UPDATES, link_of, renew
 from kite_hft.engine.processes.children import Answers
 from kite_hft.engine.processes.control import ControlPipe
 from kite_hft.engine.processes.segments import Segments
@@ -65,7 +66,7 @@ def make_updates(config: Mapping[str, Any], segments: Segments, clock: Clock, an
     feed.start(clock.mono_ns())
     sink.after_text = feed.on_text
     link = link_of(feed, sink, UPDATES, config["feed"], clock, answers.log, settings.datafeed.ping_s)
-    made = MarketFeed(feed, sink, link, clock, answers, UPDATES)
+    made = MarketFeed(feed, sink, link, clock, answers, partial(renew, link, UPDATES))
     feed.on_connected = made.connected
     link.token_dead = made.token_dead
     return made

@@ -48,6 +48,7 @@ from kite_hft.engine.orders.paper import PaperTransport
 from kite_hft.engine.orders.settings import charges_of_day, divergence_limits, orders_config
 from kite_hft.engine.orders.transports import (
     OVER_HTTP,
+    REGISTERED,
     SANDBOX,
     Transport,
     absent_hosts,
@@ -129,6 +130,7 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
                 settings,
                 loopback=api["mode"] in ("paper", SANDBOX) or is_loopback(api["url"]),
                 charges=charges_of_day(settings, instruments, clock.real_ns()),
+                registers=api["mode"] not in ("paper", SANDBOX) and not config.get("own_simulator"),
             ),
         )
         control = ControlPipe(config["control_fd"]) if "control_fd" in config else None
@@ -219,6 +221,7 @@ def _ports(
         on_book=shelf(Path(config["shm"]), clock.real_ns, wanted=settings.trading.watchdog),
         fresh=FreshOfAll(config["connections"], len(instruments), segments, config["segments"]),
         open_for=open_for(settings, instruments, clock),
+        leaves_from=transport.leaves_from if isinstance(transport, REGISTERED) else lambda: "",
         use_token=partial(_use_token, transport, broker, api.get("api_key", "")),
         workers={w["number"]: [n for n, _index, _slots in w["strategies"]] for w in config["workers"]},
     )
@@ -289,6 +292,8 @@ def _run(
         answers.log(f"orders: NOT ACTIVE, nothing is sent: {stage.unexplained}")
     else:
         answers.log(f"orders: recovered: {recovery_words(stage.recovery())}")
+    if words := stage.address.words():
+        answers.log(f"orders: {words}")
     for words in absent_hosts(api, transport):
         answers.log(f"orders: {words}")
     gc.collect()

@@ -5,11 +5,12 @@ The supervisor makes it once before anything starts, only to see whether it can 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from kite_hft.addresses import is_loopback
-from kite_hft.brokers.limits import limits_from_mapping
+from kite_hft.brokers.limits import LimitsError, limits_from_mapping
 from kite_hft.brokers.stricter import stricter
 from kite_hft.configuring.models.broker import rules_of
 from kite_hft.configuring.models.promised import PromisedRisk
@@ -20,6 +21,7 @@ from kite_hft.trading.costs import ChargesError, Schedule, schedule_from_mapping
 from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.gate.diverging import DivergenceLimits
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.polling import PollPace
 from kite_hft.trading.ports import OrdersConfig
 from kite_hft.units import NS_PER_S
 
@@ -35,10 +37,13 @@ NO_LIMITS: Final = {
 """Of the section `risk`: what is not among the limits of the table of checks."""
 
 
-def orders_config(settings: Settings, *, loopback: bool, charges: Schedule | None = None) -> OrdersConfig:
+def orders_config(
+    settings: Settings, *, loopback: bool, charges: Schedule | None = None, registers: bool = False
+) -> OrdersConfig:
     """Settings of the stage; the broker's limits come from the dated rules file.
 
-    charges: of the day (`charges_of_day`).
+    charges: of the day (`charges_of_day`). registers: orders go to a broker who may know this machine by a
+    registered address.
 
     Raises:
         SettingsError: the rules file or a value cannot be used.
@@ -47,6 +52,7 @@ def orders_config(settings: Settings, *, loopback: bool, charges: Schedule | Non
     try:
         return OrdersConfig(
             limits=limits_of(settings, settings.broker),
+            quote_pace=quote_pace(settings),
             risk=RiskLimits(**settings.risk.model_dump(exclude=NO_LIMITS)),
             max_daily_loss_paise=None if loss is None else round(loss * 100),
             on_daily_loss=settings.risk.on_daily_loss,
@@ -62,6 +68,7 @@ def orders_config(settings: Settings, *, loopback: bool, charges: Schedule | Non
             market_read_s=settings.risk.market_read_s,
             ddpi=settings.risk.ddpi,
             fsync_before_send=trading.fsync_before_send,
+            prove_address=registers and trading.prove_address,
         )
     except SettingsError:
         raise
@@ -78,6 +85,8 @@ def limits_of(settings: Settings, broker: str) -> Limits:
     path, kite = rules_of(broker, settings.broker, settings.trading.rules), settings.kite
     try:
         found = limits_from_mapping(load_yaml(path))
+        if settings.datafeed.is_polled and broker in settings.data_brokers:
+            found = beside_polling(found)
         if broker != "kite":
             return found
         sections = {"rate_limits": kite.rate_limits, "websocket": kite.websocket}
@@ -87,6 +96,33 @@ def limits_of(settings: Settings, broker: str) -> Limits:
         raise
     except (ValueError, TypeError) as error:
         raise SettingsError(f"{path}: {error}") from error
+
+
+def beside_polling(limits: Limits) -> Limits:
+    """The limits of everybody else, where a feed asks for prices by HTTP.
+
+    Raises:
+        LimitsError: the rules say nothing of such a feed.
+    """
+    if limits.polling is None:
+        raise LimitsError(
+            "the rules have no `polling`, so datafeed.primary_source http has no share of the calls: add it, "
+            "or take the websocket"
+        )
+    left = limits.polling.other_windows
+    return limits if left is None else replace(limits, other_windows=left)
+
+
+def quote_pace(settings: Settings) -> PollPace | None:
+    """Whose turn it is to ask for quotes; None: ORDERS asks the order broker alone.
+
+    Raises:
+        SettingsError: as limits_of.
+    """
+    if not settings.datafeed.is_polled or settings.broker not in settings.data_brokers:
+        return None
+    share = limits_of(settings, settings.broker).polling
+    return None if share is None else share.pace
 
 
 def loss_limit_words(settings: Settings) -> str:

@@ -35,6 +35,8 @@ from kite_hft.trading.instruments import InstrumentTable
 
 OVER_HTTP: Final = (HttpTransport, Hosts, SandboxTransport)
 """Transports that leave the process, with a token."""
+REGISTERED: Final = (HttpTransport, Hosts)
+"""Of these, what leads to a broker who may know this machine by a registered address."""
 SANDBOX: Final = "sandbox"
 
 

@@ -320,7 +320,9 @@ def child_config(run: Run, process: ProcessPlan, restarts: int = 0) -> dict[str,
     if "feed" in stages and process.connection is not None:
         connection = plan.connections[process.connection]
         config["connection"] = asdict(connection)
-        config["feed"] = run.session.data_of(connection.broker).feed_config()
+        access = run.session.data_of(connection.broker)
+        more = access.quotes_config() if run.settings.datafeed.is_polled else {}
+        config["feed"] = access.feed_config() | more
     if "updates" in stages and plan.updates is not None:
         config["connection"] = asdict(plan.updates)
         config["feed"] = run.session.orders.feed_config()

@@ -10,24 +10,26 @@ Lists of a server on this machine (a simulator) are a run's own: a run fetches t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from kite_hft.addresses import is_loopback
+from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.brokers.table import master_columns, master_rebuilt
+from kite_hft.configuring.models.broker import rules_of
 from kite_hft.engine.plan.days import trading_day
 from kite_hft.engine.plan.master_cache import Mark, MasterError, load, newest_before, path_of, save
 from kite_hft.engine.plan.master_fetch import fetched, list_url
 from kite_hft.engine.plan.session import Access, SessionError, configured
 from kite_hft.sessions import ist_date, ist_midnight_ns, seconds_of_day
-from kite_hft.settings import Settings, load_yaml
+from kite_hft.settings import Settings, SettingsError, load_yaml
 from kite_hft.trading.instruments import InstrumentError
 from kite_hft.trading.lists.columns import Columns
 from kite_hft.trading.lists.joining import index_names
-from kite_hft.trading.lists.list_checks import problems
+from kite_hft.trading.lists.list_checks import least_of, problems
 from kite_hft.trading.lists.masters import Masters
 from kite_hft.units import NS_PER_S
 
@@ -80,7 +82,10 @@ def load_masters(
     lists: dict[str, Columns] = {}
     for access in accesses:
         try:
-            lists[access.broker] = one_list(access, now_real_ns, cache, say, accept=accept, renew=renew)
+            least = least_of(_extras(settings, access.broker))
+            lists[access.broker] = one_list(
+                access, now_real_ns, cache, say, accept=accept, renew=renew, least=least
+            )
         except (SessionError, InstrumentError) as error:
             if access.broker in settings.brokers or not lists:
                 raise
@@ -134,6 +139,19 @@ def is_current(mark: Mark, now_real_ns: int) -> bool:
     return mark.fetched_real_ns >= made_ns or now_real_ns < made_ns
 
 
+def _extras(settings: Settings, broker: str) -> Mapping[str, float]:
+    """Of the broker's rules file.
+
+    Raises:
+        MasterError: it cannot be used.
+    """
+    path = rules_of(broker, settings.broker, settings.trading.rules)
+    try:
+        return limits_from_mapping(load_yaml(path)).extras
+    except (SettingsError, ValueError) as error:
+        raise MasterError(f"{path}: {error}") from None
+
+
 def one_list(
     access: Access,
     now_real_ns: int,
@@ -142,8 +160,9 @@ def one_list(
     *,
     accept: bool = False,
     renew: bool = False,
+    least: Mapping[str, int] | None = None,
 ) -> Columns:
-    """One broker's list of the day; see load_masters."""
+    """One broker's list of the day; see load_masters. least: instruments that each exchange has at least."""
     name, source, today = WORDS[access.broker], source_of(access), ist_date(now_real_ns)
     if cache is not None and not renew and path_of(cache, source, today).exists():
         try:
@@ -158,7 +177,8 @@ def one_list(
     digest = hashlib.sha256(body).hexdigest()
     before = None if cache is None else newest_before(cache, source, today)
     ours = is_loopback(list_url(access))
-    found = [] if ours else problems(columns, before and before[1], today, master_rebuilt(access.broker))
+    rebuilt = master_rebuilt(access.broker)
+    found = [] if ours else problems(columns, before and before[1], today, rebuilt, least)
     refused = [p.text for p in found if p.kind == "old" or not accept]
     if refused:
         raise MasterError(f"{name} is refused: {'; '.join(refused)}")

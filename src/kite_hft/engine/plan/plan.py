@@ -119,10 +119,12 @@ def power_of_two(n: int) -> int:
 
 def updates_apart(settings: Settings) -> bool:
     """Whether order updates need a connection of their own: Kite sends them beside its market data, Upstox
-    on a socket for that. A run that sends no order to a broker hears of none."""
+    on a socket for that, and where prices come by HTTP there is none to share. A run that sends no order to a
+    broker hears of none."""
     if settings.mode == "paper" or settings.upstox.sandbox:
         return False
-    return settings.broker == "upstox" or settings.broker not in settings.data_brokers
+    shares = settings.broker == "kite" and not settings.datafeed.is_polled
+    return not (shares and settings.broker in settings.data_brokers)
 
 
 def make_plan(

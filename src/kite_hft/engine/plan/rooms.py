@@ -12,6 +12,7 @@ from kite_hft.brokers.table import UpstoxKeys, upstox_keys
 from kite_hft.configuring.models.broker import mode_of, rules_of
 from kite_hft.engine.orders.settings import check_reach, limits_of
 from kite_hft.engine.plan.plan import Plan, PlanError, Room
+from kite_hft.engine.plan.polled import gap_s_of, polling_words, refuse_unpollable
 from kite_hft.engine.plan.session import Session
 from kite_hft.settings import Settings, SettingsError
 from kite_hft.trading.broker import Limits
@@ -23,7 +24,7 @@ def rooms_of(settings: Settings, session: Session, instruments: InstrumentTable)
 
     Raises:
         SettingsError: a rules file that cannot be used. InstrumentError: datafeed.modes names an instrument
-            that is not in the list.
+            that is not in the list. PlanError: more than can be asked for by HTTP.
     """
     found = []
     for broker in settings.data_brokers:
@@ -31,7 +32,10 @@ def rooms_of(settings: Settings, session: Session, instruments: InstrumentTable)
         path = rules_of(broker, settings.broker, settings.trading.rules)
         check_reach(limits, path, session.data_of(broker).feed_url)
         modes = slot_modes(settings, instruments, broker)
-        if broker == "kite" or limits.loopback_only:
+        if settings.datafeed.is_polled:
+            refuse_unpollable(settings, limits, instruments, broker, modes)
+            found.append(Room(len(instruments), 1))
+        elif broker == "kite" or limits.loopback_only:
             found.append(Room(limits.instruments_per_connection, limits.connections))
         else:
             found.append(Room(*_keys(settings, limits).room(set(modes.values()), len(instruments))))
@@ -41,13 +45,19 @@ def rooms_of(settings: Settings, session: Session, instruments: InstrumentTable)
 def refuse_excess(
     settings: Settings, instruments: InstrumentTable, plan: Plan, modes: Mapping[int, str] | None = None
 ) -> None:
-    """Look once more at what each connection of Upstox is to carry, mode by mode.
+    """Look once more at what each connection of Upstox is to carry, mode by mode; or at what is to be asked
+    for by HTTP.
 
-    modes: slot -> Upstox's mode, of all that would be subscribed; None: as at the start.
+    modes: slot -> mode (Upstox's word), of all that would be subscribed; None: as at the start.
 
     Raises:
-        PlanError: more than the broker streams; it says what to do.
+        PlanError: more than the broker streams, or lets us ask for; it says what to do.
     """
+    if settings.datafeed.is_polled:
+        for broker in settings.data_brokers:
+            asked = slot_modes(settings, instruments, broker) if modes is None else modes
+            refuse_unpollable(settings, limits_of(settings, broker), instruments, broker, asked)
+        return
     if "upstox" not in settings.data_brokers:
         return
     limits = limits_of(settings, "upstox")
@@ -66,6 +76,30 @@ def refuse_excess(
         _keys(settings, limits).check(connections)
     except ValueError as error:
         raise PlanError(str(error)) from None
+
+
+def polled_lines(settings: Settings, instruments: InstrumentTable) -> list[str]:
+    """What is said of prices by HTTP: how old they get, and what does not come with them; [] where a
+    websocket brings them. Raises as rooms_of.
+    """
+    if not settings.datafeed.is_polled:
+        return []
+    brokers = settings.data_brokers
+    limits: dict[str, Limits] = {broker: limits_of(settings, broker) for broker in brokers}
+    modes: dict[str, Mapping[int, str]] = {b: slot_modes(settings, instruments, b) for b in brokers}
+    return polling_words(settings, limits, instruments, modes)
+
+
+def answer_gap_s(settings: Settings) -> float:
+    """So long may a feed be silent although nothing is wrong: 0, but where it asks for prices by HTTP.
+
+    Raises:
+        SettingsError: as rooms_of.
+    """
+    if not settings.datafeed.is_polled:
+        return 0.0
+    shares = (limits_of(settings, broker).polling for broker in settings.data_brokers)
+    return max((gap_s_of(share.pace) for share in shares if share is not None), default=0.0)
 
 
 def _keys(settings: Settings, limits: Limits) -> UpstoxKeys:

@@ -61,6 +61,10 @@ class Access:
             "bind_address": self.bind_address,
         }
 
+    def quotes_config(self) -> dict[str, Any]:
+        """What it gets beside that where it asks for prices by HTTP: the host, for quotes alone."""
+        return {"quotes_url": self.api_url, "quotes_key": self.key_of(self.api_url)}
+
     def key_of(self, url: str) -> str:
         """The key of the configuration that an address for calls stands under."""
         if self.broker == "kite":
@@ -261,11 +265,13 @@ def _require_keys(settings: Settings, orders: Access, data: tuple[Access, ...]) 
 
 
 def _simulator(settings: Settings, broker: str) -> Simulator:
-    """The simulator of a broker. One that only takes orders is not subscribed to: its market runs at once."""
+    """The simulator of a broker. One that is not subscribed to (it only takes orders, or is asked for prices)
+    has a market that runs at once."""
     more = ["--plus"] if broker == "upstox" and settings.upstox.plus else []
     if broker == "upstox" and settings.upstox.algo_name:
         more += ["--algo-name", settings.upstox.algo_name]
-    return start_simulator(settings.simulator, broker, more, waits=broker in settings.data_brokers)
+    waits = broker in settings.data_brokers and not settings.datafeed.is_polled
+    return start_simulator(settings.simulator, broker, more, waits=waits)
 
 
 def _simulated(access: Access, simulator: Simulator) -> Access:

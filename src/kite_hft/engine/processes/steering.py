@@ -122,18 +122,19 @@ class Steering:
         return {"told": told}
 
     def _room(self, slots: list[int], mode: str) -> dict[int, str]:
-        """Slot -> mode at Upstox after a change of some slots ("": they end). One that he would answer with
-        silence is refused before anything is sent.
+        """Slot -> mode after a change of some slots ("": they end). One that Upstox would answer with
+        silence, or that makes a round of quotes too long, is refused before anything is sent.
         """
-        run = self.run
-        if "upstox" not in run.settings.data_brokers:
+        run, brokers = self.run, self.run.settings.data_brokers
+        if "upstox" not in brokers and not run.settings.datafeed.is_polled:
             return {}
-        known = slot_modes(run.settings, run.instruments, "upstox") if self._modes is None else self._modes
+        broker = "upstox" if "upstox" in brokers else brokers[0]
+        known = slot_modes(run.settings, run.instruments, broker) if self._modes is None else self._modes
         modes = dict(known)
         for slot in slots:
             modes.pop(slot, None)
             if mode:
-                modes[slot] = mode_of("upstox", mode)
+                modes[slot] = mode_of(broker, mode)
         if mode:
             try:
                 refuse_excess(run.settings, run.instruments, run.plan, modes)

@@ -52,11 +52,13 @@ class Ledger:
     active: bool = False
     halted: str = ""
     reducing: str = ""
+    address: str = ""  # why the broker takes no order call from this machine
     killed: str = ""
     holds: dict[int, Hold] = field(default_factory=dict)  # strategies that open nothing, by number
     warnings: list[str] = field(default_factory=list)
     marks: dict[int, int] = field(default_factory=dict)
     recovery: dict[str, Any] = field(default_factory=dict)  # what the last start did
+    address_proof: dict[str, Any] = field(default_factory=dict)  # {word, text} of the last; {}: none
     external: dict[tuple[str, ...], str] = field(default_factory=dict)  # (instrument, product) -> words
     times_ns: dict[int, int] = field(default_factory=dict)  # order number -> last record about it
 
@@ -140,11 +142,14 @@ def _tell(ledger: Ledger, records: tuple[Record, ...]) -> None:
             ledger.recovery = data.get("recovery", ledger.recovery)
             ledger.halted = str(data.get("halted", ledger.halted) or "")
             ledger.reducing = str(data.get("reducing", ledger.reducing) or "")
+            ledger.address = str(data.get("address", ledger.address) or "")
             ledger.killed = str(data.get("killed", ledger.killed) or "")
             if "strategy" in data:
                 ledger.holds.pop(data["strategy"], None)
                 if data["state"]:
                     ledger.holds[data["strategy"]] = Hold(data["state"], data["reason"])
+        elif record.kind is Kind.ANSWER and "proof" in data:
+            ledger.address_proof = {"word": data["proof"], "text": data.get("text", "")}
         number = data.get("no")
         if isinstance(number, int):
             ledger.times_ns[number] = record.time_ns

@@ -315,6 +315,7 @@ def make_report(
         "positions": told.get("positions", []),
         "open_at_end": told.get("open", {}),
         "recovery": told.get("recovery", {}),
+        "address_proof": told.get("address_proof", {"word": "off", "text": "", "asked": 0}),
         "state": state_part(orders, told.get("orders", {})),
         "latency_us": readings.latency_us(),
         "memory": {"by process": dict(memory), "shm": dict(shm_bytes)},

@@ -222,7 +222,9 @@ def choose(
         raise NoRun(f"no run of {wanted or 'any account'}{hint}")
     if len(fitting) > 1:
         names = ", ".join(f"{a.title}{' (running)' if a.running else ''}" for a in fitting)
-        raise NoRun(f"several accounts: {names}; say which with --account NAME")
+        brokers = len({a.broker for a in fitting}) > 1 and len({a.name for a in fitting}) < len(fitting)
+        hint = "--broker NAME --account NAME" if brokers else "--account NAME"
+        raise NoRun(f"several accounts: {names}; say which with {hint}")
     return fitting[0]
 
 

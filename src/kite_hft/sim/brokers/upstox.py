@@ -26,7 +26,7 @@ from kite_hft.sim.brokers.side import (
 )
 from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.exchange.orders import Order
-from kite_hft.sim.market.keys import with_upstox_keys
+from kite_hft.sim.market.keys import upstox_lot_of, with_upstox_keys
 from kite_hft.sim.market.source import Ticks
 from kite_hft.sim.rest import encode
 from kite_hft.sim.upstox.api import Terms, UpstoxApi
@@ -46,7 +46,6 @@ MASTER: Final = "/market-quote/instruments/exchange/complete.json.gz"
 _USER: Final = "SIM001"
 _KINDS: Final = {"place": PLACE, "modify": MODIFY, "cancel": CANCEL}
 _CASH: Final = frozenset({"NSE", "BSE"})
-_IN_LOTS: Final = frozenset({"MCX", "NCO", "CDS", "BCD"})
 
 
 def error(status: int, code: str, message: str) -> tuple[int, bytes]:
@@ -125,7 +124,7 @@ def read(request: HttpRequest, table: InstrumentTable) -> Call:
     return Call(
         kind, method, tag=body.get("tag", ""), slot=row.slot, side=SIDES[body["transaction_type"]],
         product=_product(body["product"], row), order_type=TYPES[body["order_type"]],
-        quantity=body["quantity"] * _lot(row), px=round(body["price"] * row.scale),
+        quantity=body["quantity"] * upstox_lot_of(row), px=round(body["price"] * row.scale),
         trigger_px=round(body["trigger_price"] * row.scale),
     )  # fmt: skip
 
@@ -136,10 +135,6 @@ def _product(word: str, row: Instrument) -> int:
     return int({"I": Product.MIS, "MTF": Product.MTF}[word])
 
 
-def _lot(row: Instrument) -> int:
-    return max(1, row.lot_size) if row.exchange in _IN_LOTS else 1
-
-
 def _trigger(method: str, body: dict[str, Any], table: InstrumentTable) -> Call:
     number = body.get("gtt_order_id", "")
     row = table.by_upstox_key.get(body.get("instrument_token", ""))
@@ -147,7 +142,7 @@ def _trigger(method: str, body: dict[str, Any], table: InstrumentTable) -> Call:
         return Call(TRIGGER, method, number)
     side = SIDES[body["transaction_type"]]
     px = [round(rule["trigger_price"] * row.scale) for rule in body["rules"]]
-    legs = tuple((side, body["quantity"] * _lot(row), one, one) for one in px)
+    legs = tuple((side, body["quantity"] * upstox_lot_of(row), one, one) for one in px)
     product = _product(body["product"], row)
     return Call(TRIGGER, method, number, slot=row.slot, product=product, legs=legs)
 

@@ -112,15 +112,17 @@ class Exchange:
 
     # -- requests
 
-    def place(self, request: NewOrder, now_ns: int) -> str:
+    def place(self, request: NewOrder, now_ns: int, *, taken_first: bool = False) -> str:
         """Take an order in; returns its id (of an iceberg: of the first leg; of a cover order: of
         the first leg). It will be REJECTED later if the risk system says so.
+
+        taken_first: so it is, too, when it comes at a wrong time: a broker who takes in what is well formed.
 
         Raises:
             Refusal: the request is wrong in itself, or comes at a wrong time; no order exists.
         """
         self.step(now_ns)
-        self._check(request)
+        self._check(request, taken_first)
         return self.varieties.begin(request, now_ns).order_id
 
     def place_sliced(self, request: NewOrder, now_ns: int) -> tuple[str, list[str | Refusal]]:
@@ -167,14 +169,14 @@ class Exchange:
             self.chain.cancel(order, now_ns)
         return order_id
 
-    def _check(self, request: NewOrder) -> None:
+    def _check(self, request: NewOrder, taken_first: bool = False) -> None:
         check_request(request, self.params.market)
         row = request.instrument
         if request.variety == o.CO and request.order_type in MARKETS:
             check_cover(request.side, int(self.latest[row.slot]["last_px"]), request.trigger_px)
         if request.variety == o.AUCTION:
             self._check_auction(request)
-        elif request.variety != o.AMO:
+        elif request.variety != o.AMO and not taken_first:
             if self.halted:
                 raise Refusal("OrderException", HALTED[0])
             if not self.conditions.takes(row.slot, request.order_type):

@@ -18,6 +18,9 @@ SEGMENTS: Final = {
 }  # fmt: skip
 """Kite's exchange -> Upstox's segment, of all but indices."""
 SHARES: Final = frozenset(("NSE_EQ", "BSE_EQ"))
+IN_LOTS: Final = frozenset({"MCX", "NCO", "CDS", "BCD"})
+"""Exchanges of whose contracts Upstox counts lots: commodities by his page on placing orders, currencies by
+his sample of a position (quantity 1, multiplier 1000)."""
 _INDEX_NAMES: Final = {"NIFTY 50": "Nifty 50", "NIFTY BANK": "Nifty Bank", "INDIA VIX": "India VIX"}
 _TOKEN_DIGITS: Final = 7
 
@@ -52,6 +55,11 @@ def upstox_symbol_of(row: Instrument) -> str:
     day = dt.date.fromisoformat(row.expiry).strftime("%d %b %y").upper() if row.expiry else ""
     strike = f"{row.strike_px / row.scale:g} " if row.kind in ("CE", "PE") else ""
     return f"{row.name or row.symbol} {strike}{row.kind} {day}".strip()
+
+
+def upstox_lot_of(row: Instrument) -> int:
+    """How many of our units are one of Upstox's wire: a lot, where he counts lots and the table does not."""
+    return max(1, row.lot_size) if row.exchange in IN_LOTS else 1
 
 
 def with_upstox_keys(table: InstrumentTable) -> InstrumentTable:

@@ -222,7 +222,7 @@ class Checker:
             self.break_(f"order {tag} was wished by nobody: {name}")
         placed = Placed(
             tag, record["no"], name, record["slot"], call.side, call.product, call.quantity, record["px"],
-            bool(record["opening"]), parent=record["parent"],
+            bool(record["opening"]), parent=record["parent"], left_ns=self.world.now_ns,
         )  # fmt: skip
         self.lasting.leaves(placed, wish)
         if wish is not None:

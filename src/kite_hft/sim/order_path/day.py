@@ -31,6 +31,8 @@ class Day:
     stop: str
     fsync: bool
     cooldown_s: float
+    entry_wait_s: float
+    burst_calls: int  # of the shortest window; 0: as the broker has it
     minute_calls: int
     day_orders: int
     group_next: str
@@ -57,6 +59,8 @@ class Day:
             stop=rng.choice(("keep", "cancel", "cancel", "flatten")),
             fsync=rng.random() < 0.3,
             cooldown_s=rng.choice((1.0, 3.0, 10.0)),
+            entry_wait_s=rng.choice((1.0, 1.0, 6.0)),
+            burst_calls=rng.choice((0, 0, 4)),
             minute_calls=rng.choice((380, 380, 30)),
             day_orders=rng.choice((5000, 5000, 5000, 5000, 25)),
             group_next=rng.choice(("filled", "filled", "accepted")),
@@ -78,6 +82,8 @@ class Day:
     def of_day(self, limits: Limits) -> Limits:
         """The broker's limits, with this day's numbers for what is too large to be reached in a minute."""
         second, minute, *longer = limits.order_windows
+        if self.burst_calls:  # entries wait, and come a few at a time
+            second = replace(second, calls=self.burst_calls, reserved=2)
         minute = replace(minute, calls=self.minute_calls, reserved=self.minute_calls // 6)
         return replace(
             limits,

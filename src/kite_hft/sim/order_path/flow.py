@@ -162,7 +162,9 @@ class Flow:
         part = self.rng.choice((1.0, 1.0, 0.5))
         lot = self.table[key[1]].lot_size
         wanted = max(lot, round(abs(quantity) * part) // lot * lot)
-        kind = self.rng.choice((OrderType.LIMIT, OrderType.MARKET))
+        kind = self.rng.choices((OrderType.LIMIT, OrderType.MARKET, OrderType.SL), (3, 3, 2))[0]
+        px, sign = self.market.px[key[1]], 1 if quantity > 0 else -1
+        trigger = px - sign * 5 * self.rng.randrange(2, 12) if kind is OrderType.SL else 0
         sure = sure and free * quantity > 0 and abs(free) >= wanted and wanted % lot == 0
         sure = sure and not self.intents.waiting()  # what stands before it may take what it closes
         self.wish(
@@ -176,7 +178,8 @@ class Flow:
             validity=Validity.DAY,
             flags=IntentFlag.EXIT,
             qty=wanted,
-            px=0 if kind is OrderType.MARKET else self.market.px[key[1]],
+            px=0 if kind is OrderType.MARKET else trigger - sign * 15 if trigger else px,
+            trigger_px=trigger,
         )
 
     def alive(self, strategy: int) -> list[Asked]:

@@ -9,6 +9,10 @@ from kite_hft.units import NS_PER_S
 
 if TYPE_CHECKING:
     from kite_hft.sim.order_path.checkers import Checker
+    from kite_hft.sim.order_path.flow import Wish
+
+Name = tuple[int, int]
+"""(strategy, number of its intent)."""
 
 
 def judged_again(checker: Checker, placed: Placed) -> None:
@@ -50,11 +54,7 @@ def _sizes(checker: Checker, placed: Placed, px: int) -> None:
     off = abs(placed.px - px) * 100
     if placed.px and px and off > (risk.price_collar_percent + 1) * px:
         checker.break_(f"order {placed.no}: {placed.px} is far off {px}")
-    whole = (placed.name[0], placed.parent or placed.name[1])  # slices are judged as one
-    live = [order for order in checker.ledger.mine() if order.remaining and order.no < placed.no
-            and (order.name[0], order.parent or order.name[1]) != whole]  # fmt: skip
-    if len(live) >= risk.max_working_orders:
-        checker.break_(f"order {placed.no} is one more beside {len(live)} live ones")
+    _room(checker, placed)
     if any(key[0] == placed.slot for key in checker.strangers):
         return
     worst = _worst(checker, placed)
@@ -64,6 +64,41 @@ def _sizes(checker: Checker, placed: Placed, px: int) -> None:
     told = checker.ledger.told
     if not (checker.strangers or any(told.cut_low.values()) or any(told.cut_high.values())):
         _exposure(checker, placed, worst * near)
+
+
+def _room(checker: Checker, placed: Placed) -> None:
+    """Every slice is an order, and so is every leg: the first of them leaves when there is room for all. Of
+    slices that waited the first may have been refused, which is room for the others. Exits that have left
+    while it waited have taken room from it.
+    """
+    now_ns = checker.world.now_ns
+    live = [order for order in checker.ledger.mine()
+            if order.remaining and (order.no < placed.no or 0 < order.left_ns < now_ns)]  # fmt: skip
+    known = {_intent(order) for order in checker.ledger.mine()}
+    wish = checker.wishes.get(_intent(placed))
+    beside: dict[Name, Wish] = {_intent(placed): wish} if wish is not None else {}
+    if wish is not None and wish.group:
+        strategy = placed.name[0]
+        beside = {name: leg for name, leg in checker.wishes.items()
+                  if name[0] == strategy and leg.group == wish.group}  # fmt: skip
+    follows = bool(placed.parent or known & beside.keys())
+    orders = 1 if follows else sum(_orders(checker, leg) for leg in beside.values()) or 1
+    if len(live) + orders > checker.world.day.risk.max_working_orders:
+        checker.break_(f"order {placed.no} is one of {orders} more beside {len(live)} live ones")
+
+
+def _intent(placed: Placed) -> Name:
+    """What its strategy asked for: slices are parts of one intent."""
+    return placed.name[0], placed.parent or placed.name[1]
+
+
+def _orders(checker: Checker, wish: Wish) -> int:
+    """The exchange takes no more than the freeze quantity at once, in whole lots."""
+    row = checker.world.exchange.instruments[wish.slot]
+    if not row.freeze_quantity or wish.quantity <= row.freeze_quantity:
+        return 1
+    most = row.freeze_quantity - row.freeze_quantity % row.lot_size
+    return (wish.quantity + most - 1) // most
 
 
 def _exposure(checker: Checker, placed: Placed, total: int) -> None:

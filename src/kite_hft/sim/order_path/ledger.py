@@ -53,6 +53,7 @@ class Placed:
     changes: list[int] = field(default_factory=list)
     changing: int = 0
     parent: int = 0
+    left_ns: int = 0  # 0: a trigger has placed it
     changed_ns: int = 0  # when the broker took a modification last
     grown: bool = False  # its strategy has enlarged it
     known: bool = True

@@ -80,7 +80,8 @@ def begin(world: OrdersWorld, *, restarted: bool) -> None:
         world.limits, world.day.risk, loopback=True, absence_horizon_s=world.day.horizon_s,
         poll_period_s=world.day.poll_s, positions_s=5 * world.day.poll_s, fsync_before_send=world.day.fsync,
         group_next=world.day.group_next, group_partial=world.day.group_partial,
-        group_leg_s=world.day.group_leg_s,
+        group_leg_s=world.day.group_leg_s, prove_address=world.seed % 2 == 1,
+        entry_wait_s=world.day.entry_wait_s,
     )  # fmt: skip
     world.stage = Orders(ports, config)
     world.stage.stop_policy = world.day.stop

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from kite_hft.layout import OrderStatus
 from kite_hft.sim.order_path.lasting import orders_of_triggers
-from kite_hft.sim.order_path.ledger import BUY, Placed
+from kite_hft.sim.order_path.ledger import BUY, ENGINE_SEQ, Placed
 from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.lifecycle import TERMINAL as TERMINAL_STATES
 from kite_hft.trading.recovery.replay import replay
@@ -46,6 +46,8 @@ def at_rest(checker: Checker, settled: bool) -> None:
     _strategies_know(checker, stage)
     _rows(checker, stage)
     _replayed(checker, stage)
+    if world.latch is not None and not stage.flattening:
+        _stops_fit(checker, stage)
     checker.lasting.at_rest()
 
 
@@ -274,6 +276,31 @@ def _replayed(checker: Checker, stage: Orders) -> None:
         )
 
 
+def _stops_fit(checker: Checker, stage: Orders) -> None:
+    """No stop that a strategy placed itself, and that waits for its trigger, would open a position."""
+    if stage.states.token_dead:
+        return  # nothing can be changed
+    ledger = checker.ledger
+    waiting: Counter[tuple[tuple[int, int, int], int]] = Counter()
+    for placed in ledger.mine():
+        own = placed.name[1] < ENGINE_SEQ or 0 < placed.parent < ENGINE_SEQ
+        truth = placed.order
+        if own and truth is not None and not truth.done and truth.now.status == "TRIGGER PENDING":
+            waiting[placed.key, placed.side] += placed.remaining
+    for (key, side), quantity in waiting.items():
+        held = ledger.held(key)[0] * (-1 if side == BUY else 1)
+        if quantity > max(0, held):
+            checker.break_(f"stops of {quantity} wait for their trigger on {key}, {held} is held")
+
+
+def _protects(checker: Checker, placed: Placed) -> bool:
+    """A stop that was to open waits for its trigger on the closing side of what is held; how large it may be
+    is looked at with the others.
+    """
+    held = checker.ledger.held(placed.key)[0] * (-1 if placed.side == BUY else 1)
+    return held > 0 and placed.order is not None and placed.order.now.status == "TRIGGER PENDING"
+
+
 def stopped(checker: Checker, idle: bool) -> None:
     """After the stop: openings are gone, and a flatten has left nothing that the market would take."""
     stage, world = checker.world.stage, checker.world
@@ -283,8 +310,14 @@ def stopped(checker: Checker, idle: bool) -> None:
         checker.break_(f"the stop does not end: {_unrest(checker)}")
     if world.day.stop in ("cancel", "flatten") and idle:
         for placed in checker.ledger.mine():
-            if placed.opening and placed.remaining and placed.order is not None:
+            if (
+                placed.opening
+                and placed.remaining
+                and placed.order is not None
+                and not _protects(checker, placed)
+            ):
                 checker.break_(f"order {placed.no} opens, and lives after the stop")
+        _stops_fit(checker, stage)
     if world.day.stop == "flatten" and idle and not stage.flattening:
         for placed in checker.ledger.mine():
             if placed.remaining:

@@ -108,7 +108,7 @@ class UpstoxApi:
         own_limits = REGISTERED_LIMITS if self.terms.algo_name else BROKER_LIMITS
         limits = own_limits if self.terms.limits is None else self.terms.limits
         self.quota = Quota(limits, self.terms.suspension_s)
-        self.session = SessionDesk(credentials, self.terms.allowed_ips)
+        self.session = SessionDesk(credentials, self.terms.allowed_ips, sandbox=self.terms.sandbox)
         self.segments = Segments(exchange.conditions)
         self.doors = FeedDoors(self.session, self.terms.redirect_code, self.terms.plus)
         cas = frozenset(row.slot for row in exchange.instruments if exchange.conditions.is_cas(row.slot))

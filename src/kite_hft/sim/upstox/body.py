@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from kite_hft.sim.market.keys import upstox_lot_of
 from kite_hft.sim.upstox.answers import refusal
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.units import PX_MAX
@@ -79,6 +80,11 @@ def whole(body: Body, name: str, default: int | None = None) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= QUANTITY_MAX:
         raise refusal(BAD_INPUT, f"Invalid input: {name}")
     return value
+
+
+def units(body: Body, name: str, row: Instrument, default: int | None = None) -> int:
+    """A quantity of the wire in units of the table: lots become units (upstox_lot_of). Raises Refusal."""
+    return whole(body, name, default) * upstox_lot_of(row)
 
 
 def flag(body: Body, name: str) -> bool:

@@ -8,9 +8,10 @@ from kite_hft.sessions import ist_date
 from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.kite.charges import DELIVERY, INTRADAY, kind_of, order_charges
 from kite_hft.sim.kite.margins import basket_margin, order_margin
+from kite_hft.sim.market.keys import upstox_lot_of
 from kite_hft.sim.rest import Call, Route
 from kite_hft.sim.upstox.answers import FUNDS_CLOSED, refusal
-from kite_hft.sim.upstox.body import choice, instrument_of, json_object, number, whole
+from kite_hft.sim.upstox.body import choice, instrument_of, json_object, number, units
 from kite_hft.sim.upstox.order_forms import SIDES, product_of
 from kite_hft.sim.upstox.orders import outside_service
 
@@ -105,9 +106,10 @@ class FundsDesk:
         product = product_of(query, row)
         side = choice(query, "transaction_type", SIDES, "UDAPI1057", "UDAPI1057")
         try:
-            quantity, price = int(query.get("quantity", "")), float(query.get("price", ""))
+            lots, price = int(query.get("quantity", "")), float(query.get("price", ""))
         except ValueError:
             raise refusal("UDAPI100036", "Invalid input: quantity and price are numbers.") from None
+        quantity = lots * upstox_lot_of(row)
         parts = order_charges(row, side, product, quantity, price, ist_date(call.now_ns))
         value = quantity * price * (row.multiplier or 1)
         kind = kind_of(row, product)
@@ -144,7 +146,8 @@ class FundsDesk:
             row = instrument_of(line, self._exchange.instruments, "instrument_key")
             side = choice(line, "transaction_type", SIDES, "UDAPI1057", "UDAPI1057")
             price = number(line, "price", 0.0) or margins.last(row)
-            legs.append(margins.leg(row, side, product_of(line, row), whole(line, "quantity"), price))
+            quantity = units(line, "quantity", row)
+            legs.append(margins.leg(row, side, product_of(line, row), quantity, price))
         rows = [order_margin(leg, day) for leg in legs]
         basket = basket_margin(legs, [], day)
         return {

@@ -6,10 +6,10 @@ from typing import Any
 
 from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.kite.rows import date_digits
-from kite_hft.sim.market.keys import segment_of, upstox_symbol_of
+from kite_hft.sim.market.keys import segment_of, upstox_lot_of, upstox_symbol_of
 from kite_hft.sim.rest import Call, Response, Route
 from kite_hft.sim.upstox.answers import refusal, success
-from kite_hft.sim.upstox.body import Body, choice, instrument_of, json_object, number, px_of, text_of, whole
+from kite_hft.sim.upstox.body import Body, choice, instrument_of, json_object, number, px_of, text_of, units
 from kite_hft.sim.upstox.gtt_book import (
     ABOVE,
     BELOW,
@@ -39,7 +39,7 @@ class GttDesk:
         self._exchange = exchange
         self._orders = orders
         self.book = GttBook(
-            exchange.place, lambda slot: int(exchange.latest[slot]["last_px"]) if exchange.seen[slot] else 0
+            orders.fired, lambda slot: int(exchange.latest[slot]["last_px"]) if exchange.seen[slot] else 0
         )
         exchange.desk.on_done.append(self.book.order_done)
 
@@ -95,7 +95,7 @@ def gtt_row(gtt: Gtt) -> dict[str, Any]:
     return {
         "type": gtt.kind,
         "exchange": segment_of(row),
-        "quantity": gtt.quantity,
+        "quantity": gtt.quantity // upstox_lot_of(row),
         "product": PRODUCT_WORDS[gtt.product],
         "rules": [
             {
@@ -124,7 +124,7 @@ def gtt_update(gtt: Gtt) -> dict[str, Any]:
 
 
 def _quantity(body: Body, row: Instrument) -> int:
-    quantity = whole(body, "quantity")
+    quantity = units(body, "quantity", row)
     if not quantity:
         raise refusal("UDAPI1052", "The quantity cannot be zero")
     if quantity % max(row.lot_size, 1):

@@ -81,7 +81,7 @@ class GttBook:
     def add(self, gtt: Gtt, now_ns: int) -> str:
         """Keep a new one; an immediate entry fires now. Raises Refusal."""
         check_rules(gtt.kind, gtt.rules)
-        self._check_gap(gtt)
+        self._check_gaps(gtt.instrument, gtt.rules)
         self._number += 1
         gtt.gtt_id = f"GTT-CU{gtt.gtt_id}{self._number:08d}"
         self.all[gtt.gtt_id] = gtt
@@ -92,10 +92,10 @@ class GttBook:
         return gtt.gtt_id
 
     def modify(self, gtt_id: str, kind: str, quantity: int, rules: Sequence[Rule]) -> str:
-        """New terms: all of them before the entry has fired, then exits alone.
+        """New terms: all of them before the entry has fired, then those of exits that still wait.
 
         Raises:
-            Refusal: unknown, over, or terms that do not fit.
+            Refusal: unknown, over, or terms that do not fit; then nothing has changed.
         """
         gtt = self._known(gtt_id)
         if not gtt.live:
@@ -109,17 +109,16 @@ class GttBook:
                 raise refusal("UDAPI1150", "Of an open GTT order only IMMEDIATE rules can be modified.")
             if quantity != gtt.quantity:
                 raise refusal("UDAPI1148", "The quantity of an open GTT order cannot be modified.")
+            check_distinct(rules)
+            stands = {rule.strategy: rule for rule in gtt.rules}
+            wanted = [rule for rule in rules if stands.get(rule.strategy, rule).status == PENDING]
+            check_rules(kind, [*(stands | {rule.strategy: rule for rule in wanted}).values()])
         else:
             check_rules(kind, rules)
-            gtt.quantity = quantity
-        for wanted in rules:
-            ours = gtt.rule(wanted.strategy)
-            if ours is None:
-                gtt.rules.append(wanted)
-            elif ours.status == PENDING:
-                ours.trigger_type, ours.trigger_px = wanted.trigger_type, wanted.trigger_px
-                ours.gap_px = wanted.gap_px
-        self._check_gap(gtt)
+            wanted, stands = list(rules), {}
+        self._check_gaps(gtt.instrument, wanted)
+        gtt.quantity = quantity
+        gtt.rules = list((stands | {rule.strategy: rule for rule in wanted}).values())
         self.changed[gtt_id] = gtt
         return gtt_id
 
@@ -136,14 +135,15 @@ class GttBook:
             raise refusal("UDAPI1129", "No such GTT order.", 404)
         return self.all[gtt_id]
 
-    def _check_gap(self, gtt: Gtt) -> None:
-        for rule in gtt.rules:
+    def _check_gaps(self, row: Instrument, rules: Sequence[Rule]) -> None:
+        """The gaps of stops that trail; before the first price the distance to it is not known."""
+        for rule in rules:
             if not rule.gap_px:
                 continue
             if rule.strategy != STOPLOSS:
                 raise refusal("UDAPI1146", "A trailing gap is for STOPLOSS alone.")
-            last = self.last_px(gtt.instrument.slot)
-            if rule.gap_px * GAP_SHARE < abs(last - rule.trigger_px):
+            last = self.last_px(row.slot)
+            if last and rule.gap_px * GAP_SHARE < abs(last - rule.trigger_px):
                 raise refusal("UDAPI1151", "The trailing gap is too small.")
 
     # -- what happens to them
@@ -159,8 +159,7 @@ class GttBook:
             if now_ns >= gtt.expires_ns:
                 self._end(gtt, CANCELLED, "expired")
             elif entry is not None and entry.status == PENDING:
-                up = entry.trigger_type == ABOVE
-                if gtt.fired is None and (px >= entry.trigger_px if up else px <= entry.trigger_px):
+                if gtt.fired is None and _reached(entry, px):
                     self._enter(gtt, entry, now_ns)
             elif gtt.best_px:
                 self._watch_exits(gtt, px, now_ns)
@@ -221,6 +220,19 @@ class GttBook:
         self.changed[gtt.gtt_id] = gtt
 
 
+def _reached(entry: Rule, px: int) -> bool:
+    """Whether an entry fires at this price; one that was changed to IMMEDIATE does at any."""
+    if entry.trigger_type == IMMEDIATE:
+        return True
+    return px >= entry.trigger_px if entry.trigger_type == ABOVE else px <= entry.trigger_px
+
+
+def check_distinct(rules: Sequence[Rule]) -> None:
+    """No strategy twice. Raises Refusal."""
+    if len({rule.strategy for rule in rules}) < len(rules):
+        raise refusal("UDAPI1142", "A strategy is there twice.")
+
+
 def check_rules(kind: str, rules: Sequence[Rule]) -> None:
     """Number and kinds of a GTT's rules. Raises Refusal."""
     if kind not in (SINGLE, MULTIPLE):
@@ -232,7 +244,6 @@ def check_rules(kind: str, rules: Sequence[Rule]) -> None:
     strategies = [rule.strategy for rule in rules]
     if ENTRY not in strategies:
         raise refusal("UDAPI1141", "The ENTRY rule is missing.")
-    if len(set(strategies)) < len(strategies):
-        raise refusal("UDAPI1142", "A strategy is there twice.")
+    check_distinct(rules)
     if any(r.strategy != ENTRY and r.trigger_type != IMMEDIATE for r in rules):
         raise refusal("UDAPI1143", "TARGET and STOPLOSS rules are IMMEDIATE.")

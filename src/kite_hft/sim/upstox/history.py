@@ -7,7 +7,7 @@ from typing import Any, Final
 from kite_hft.sessions import ist_date
 from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.exchange.orders import Trade
-from kite_hft.sim.market.keys import isin_of, segment_of, upstox_symbol_of
+from kite_hft.sim.market.keys import isin_of, segment_of, upstox_lot_of, upstox_symbol_of
 from kite_hft.sim.rest import JSON, Call, Response, Route, encode
 from kite_hft.sim.upstox.answers import refusal
 from kite_hft.sim.upstox.body import date_of
@@ -63,7 +63,7 @@ def _row(trade: Trade) -> dict[str, Any]:
         "exchange": exchange_word(row),
         "segment": next(word for word, names in SEGMENTS.items() if segment in names),
         "option_type": row.kind if option else "",
-        "quantity": trade.quantity,
+        "quantity": trade.quantity // upstox_lot_of(row),
         "amount": round(price * trade.quantity * (row.multiplier or 1), 2),
         "trade_id": trade.trade_id,
         "trade_date": ist_date(trade.at_ns).isoformat(),

@@ -14,7 +14,14 @@ import zlib
 from typing import Any, Final
 
 from kite_hft.sessions import DAY_S, ist_midnight_ns
-from kite_hft.sim.market.keys import SEGMENTS, SHARES, isin_of, segment_of, upstox_symbol_of
+from kite_hft.sim.market.keys import (
+    SEGMENTS,
+    SHARES,
+    isin_of,
+    segment_of,
+    upstox_lot_of,
+    upstox_symbol_of,
+)
 from kite_hft.sim.rest import Call, Response, Route, encode
 from kite_hft.sim.upstox.answers import refusal
 from kite_hft.sim.upstox.quota import FREE
@@ -80,11 +87,12 @@ def master_row(
     }
     if row.is_index:
         return found
-    multiplier = row.multiplier or 1
+    lot = upstox_lot_of(row)
+    multiplier = (row.multiplier or 1) * lot
     found |= {
         # A commodity's lot is said in units of the goods; orders are in lots.
-        "lot_size": multiplier if row.exchange == "MCX" else row.lot_size,
-        "freeze_quantity": float(rules.freeze(row)) or FREEZE_OF_SHARES,
+        "lot_size": multiplier if row.exchange == "MCX" else row.lot_size // lot,
+        "freeze_quantity": float(rules.freeze(row) // lot) or FREEZE_OF_SHARES,
         "tick_size": row.tick_px * 100 / row.scale,
         "qty_multiplier": float(multiplier),
     }
@@ -105,7 +113,7 @@ def master_row(
         "underlying_type": asset,
     }
     if row.exchange not in _COMMODITIES:
-        found |= {"minimum_lot": row.lot_size, "weekly": False}
+        found |= {"minimum_lot": row.lot_size // lot, "weekly": False}
     key = _underlying_key(row, instruments)
     return found | ({"asset_key": key, "underlying_key": key} if key else {})
 

@@ -23,6 +23,7 @@ from kite_hft.sim.upstox.body import (
     number,
     px_of,
     text_of,
+    units,
     whole,
 )
 from kite_hft.trading.instruments import Instrument, InstrumentTable
@@ -55,12 +56,12 @@ def wish(body: Body, instruments: InstrumentTable) -> Wish:
     side = choice(body, "transaction_type", SIDES, "UDAPI1057", "UDAPI1057")
     validity = choice(body, "validity", VALIDITIES, "UDAPI1007", "UDAPI1055")
     product = product_of(body, row)
-    quantity = whole(body, "quantity")
+    quantity = units(body, "quantity", row)
     if not quantity:
         raise refusal("UDAPI1052", "The quantity cannot be zero")
     px, trigger_px = px_of(body, "price", row), px_of(body, "trigger_price", row)
     check_prices(order_type, side, px, trigger_px)
-    disclosed = whole(body, "disclosed_quantity", 0)
+    disclosed = units(body, "disclosed_quantity", row, 0)
     if disclosed and disclosed * 10 < quantity:
         raise refusal("UDAPI1039", "Disclosed quantity should be 10 % of the quantity at least.")
     tag = text_of(body, "tag")
@@ -83,12 +84,12 @@ def change(body: Body, row: Instrument, order_type_now: OrderType, side: Side) -
     became_market = order_type in MARKETS and order_type_now not in MARKETS
     return Change(
         order_type=order_type,
-        quantity=whole(body, "quantity", 0) or None,
+        quantity=units(body, "quantity", row, 0) or None,
         px=px or None,
         trigger_px=trigger_px or None,
         validity=validity,
         protection_percent=protection(body, order_type) if became_market else 0.0,
-        disclosed_quantity=whole(body, "disclosed_quantity", 0) or None,
+        disclosed_quantity=units(body, "disclosed_quantity", row, 0) or None,
     )
 
 

@@ -15,7 +15,7 @@ from kite_hft.sessions import ist_text
 from kite_hft.sim.exchange import orders as o
 from kite_hft.sim.exchange.orders import Order, OrderState, Trade
 from kite_hft.sim.kite.rows import ORDER_TYPES, VALIDITIES
-from kite_hft.sim.market.keys import upstox_symbol_of
+from kite_hft.sim.market.keys import upstox_lot_of, upstox_symbol_of
 from kite_hft.trading.instruments import Instrument
 
 PRODUCT_WORDS: Final = {Product.CNC: "D", Product.NRML: "D", Product.MIS: "I", Product.MTF: "MTF"}
@@ -88,13 +88,13 @@ def book_row(order: Order, user_id: str) -> dict[str, Any]:
 def order_row(order: Order, word: str, state: OrderState, user_id: str) -> dict[str, Any]:
     """One state of an order (OrderBookData)."""
     request, row = order.request, order.request.instrument
-    symbol = upstox_symbol_of(row)
+    symbol, lot = upstox_symbol_of(row), upstox_lot_of(row)
     average = state.filled_units / (state.filled * row.scale) if state.filled else 0.0
     return {
         "exchange": exchange_word(row),
         "product": PRODUCT_WORDS[request.product],
         "price": state.px / row.scale,
-        "quantity": state.quantity,
+        "quantity": state.quantity // lot,
         "status": word,
         "guid": None,
         "tag": order.tag,
@@ -105,11 +105,11 @@ def order_row(order: Order, word: str, state: OrderState, user_id: str) -> dict[
         "order_type": ORDER_TYPES[state.order_type],
         "validity": VALIDITIES[state.validity],
         "trigger_price": state.trigger_px / row.scale,
-        "disclosed_quantity": state.disclosed,
+        "disclosed_quantity": state.disclosed // lot,
         "transaction_type": request.side.name,
         "average_price": average,
-        "filled_quantity": state.filled,
-        "pending_quantity": state.quantity - state.filled,
+        "filled_quantity": state.filled // lot,
+        "pending_quantity": (state.quantity - state.filled) // lot,
         "status_message": state.message or "",
         "status_message_raw": state.message_raw,
         "exchange_order_id": state.exchange_order_id or "",
@@ -161,7 +161,7 @@ def trade_row(trade: Trade, order: Order) -> dict[str, Any]:
         "instrument_token": row.upstox_key,
         "order_type": ORDER_TYPES[order.request.order_type],
         "transaction_type": trade.side.name,
-        "quantity": trade.quantity,
+        "quantity": trade.quantity // upstox_lot_of(row),
         "exchange_order_id": trade.exchange_order_id,
         "order_id": trade.order_id,
         "exchange_timestamp": stamp,

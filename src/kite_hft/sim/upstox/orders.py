@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from kite_hft.sessions import ist_date, ist_midnight_ns
+from kite_hft.sessions import CLOSED, ist_date, ist_midnight_ns
 from kite_hft.sim.exchange import orders as o
 from kite_hft.sim.exchange.chain import NOT_FOUND
 from kite_hft.sim.exchange.exchange import Exchange
@@ -93,19 +93,27 @@ class OrdersDesk:
             return [self.exchange.desk.new_id(now_ns) for _ in self._parts(wish)]
         self._blocked(wish.order)
         order = wish.order
-        conditions = self.exchange.conditions
-        # Outside the hours it becomes an after-market order, whatever the request says.
-        if not conditions.takes(order.instrument.slot, order.order_type) and not self.exchange.halted:
+        # Outside the day's session it becomes an after-market order, whatever the request says. Within it,
+        # what the phase does not take (a stop in an auction, anything in its pause) is rejected later: the
+        # answer to a placement says that it was received.
+        phase = self.exchange.conditions.phase(order.instrument.slot)
+        if phase is not None and phase.name == CLOSED and not self.exchange.halted:
             order = replace(order, variety=o.AMO)
         ids: list[str] = []
         for quantity in [order.quantity] if order.variety == o.AMO else self._parts(wish):
             try:
-                ids.append(self.exchange.place(replace(order, quantity=quantity), now_ns))
+                part = replace(order, quantity=quantity)
+                ids.append(self.exchange.place(part, now_ns, taken_first=True))
             except Refusal:
                 if not ids:
                     raise
                 break  # the day's last orders; what was taken stands
         return ids
+
+    def fired(self, order: NewOrder, now_ns: int) -> str:
+        """The order of a trigger; a kill switch holds it too. Raises Refusal."""
+        self._blocked(order)
+        return self.exchange.place(order, now_ns, taken_first=True)
 
     def _parts(self, wish: Wish) -> list[int]:
         """Quantities of the orders that a wish becomes; for some of them the money may fail later."""

@@ -9,10 +9,10 @@ from kite_hft.sim.exchange.account import Account, Holding, Position
 from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.exchange.portfolio import DAY, OVERNIGHT
 from kite_hft.sim.kite.rows import position_row as sums_of
-from kite_hft.sim.market.keys import isin_of, upstox_symbol_of
+from kite_hft.sim.market.keys import isin_of, upstox_lot_of, upstox_symbol_of
 from kite_hft.sim.rest import Call, Route
 from kite_hft.sim.upstox.answers import refusal
-from kite_hft.sim.upstox.body import choice, instrument_of, json_object, whole
+from kite_hft.sim.upstox.body import choice, instrument_of, json_object, units
 from kite_hft.sim.upstox.order_forms import SIDES, product_of
 from kite_hft.sim.upstox.order_rows import PRODUCT_WORDS, exchange_word
 
@@ -24,11 +24,12 @@ _TOLD: Final = (
 )  # fmt: skip
 """Fields of a position that the portfolio feed tells: neither profit nor last price."""
 _SAME: Final = (
-    "quantity", "overnight_quantity", "average_price", "close_price", "last_price", "value", "pnl",
-    "buy_value", "sell_value", "buy_price", "sell_price", "day_buy_quantity", "day_buy_price",
-    "day_buy_value", "day_sell_quantity", "day_sell_price", "day_sell_value",
+    "average_price", "close_price", "last_price", "value", "pnl", "buy_value", "sell_value", "buy_price",
+    "sell_price", "day_buy_price", "day_buy_value", "day_sell_price", "day_sell_value",
 )  # fmt: skip
 """Sums that are called alike at both brokers."""
+_COUNTS: Final = ("quantity", "overnight_quantity", "day_buy_quantity", "day_sell_quantity")
+"""Counts that are called alike; some are of lots here."""
 
 
 class PortfolioDesk:
@@ -70,7 +71,7 @@ class PortfolioDesk:
             raise refusal("UDAPI100500", "No position to convert.")
         sign = 1 if side == Side.BUY else -1
         kind = OVERNIGHT if sign * position.overnight_quantity > 0 else DAY
-        self._exchange.convert(row.key, old, new, side, kind, whole(body, "quantity"), call.now_ns)
+        self._exchange.convert(row.key, old, new, side, kind, units(body, "quantity", row), call.now_ns)
         return {"status": "complete"}
 
 
@@ -82,19 +83,20 @@ def position_row(exchange: Exchange, position: Position) -> dict[str, Any]:
     realised = (sums["sell_price"] - sums["buy_price"]) * closed * sums["multiplier"]
     carried = abs(position.overnight_paise) / 100
     long, short = max(position.overnight_quantity, 0), max(-position.overnight_quantity, 0)
-    symbol = upstox_symbol_of(row)
+    symbol, lot = upstox_symbol_of(row), upstox_lot_of(row)
     return {name: sums[name] for name in _SAME} | {
+        **{name: sums[name] // lot for name in _COUNTS},
         "exchange": exchange_word(row),
-        "multiplier": float(sums["multiplier"]),
+        "multiplier": float(sums["multiplier"] * lot),
         "product": PRODUCT_WORDS[position.product],
         "instrument_token": row.upstox_key,
         "tradingsymbol": symbol,
         "trading_symbol": symbol,
         "unrealised": sums["pnl"] - realised,
         "realised": realised,
-        "overnight_buy_quantity": long,
+        "overnight_buy_quantity": long // lot,
         "overnight_buy_amount": carried if long else 0.0,
-        "overnight_sell_quantity": short,
+        "overnight_sell_quantity": short // lot,
         "overnight_sell_amount": carried if short else 0.0,
     }
 

@@ -1,9 +1,10 @@
 """Layer 4, simulator, cold: Upstox's tokens and their end, one-time feed addresses, static IPs.
 
-A login turns a code (one use) into an access token, which dies at 03:30 IST by the exchange's
-clock, with a logout, with the next login, and with a change of static IPs or of the kill switch: order
-calls with a token from before a change of addresses go on failing with UDAPI1154. The analytics token lives
-for a year and reads alone. A feed address carries a code of one use, and lives as long as its token.
+A login turns a code (one use) into an access token, which dies at 03:30 IST by the exchange's clock (a
+sandbox's after thirty days), with a logout, with the next login, and with a change of static IPs or of the
+kill switch: order calls with a token from before a change of addresses go on failing with UDAPI1154. The
+analytics token lives for a year and reads alone. A feed address carries a code of one use, and lives as long
+as its token.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ MARKET_FEED: Final = "/market-data-feeder/v3/upstox-developer-api/feeds"
 PORTFOLIO_FEED: Final = "/portfolio-feed/v2/upstox-developer-api/feeds"
 _DAY_NS: Final = 86_400 * NS_PER_S
 _DIES_NS: Final = (3 * 3600 + 30 * 60) * NS_PER_S
+_SANDBOX_NS: Final = 30 * _DAY_NS
+"""Life of a sandbox app's token, from the page that makes it."""
 
 
 @dataclass(slots=True)
@@ -67,8 +70,15 @@ def next_half_past_three_ns(now_ns: int) -> int:
 class SessionDesk:
     """Tokens of the one app, and the calls about them."""
 
-    def __init__(self, credentials: Credentials, allowed_ips: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        allowed_ips: Collection[str] | None = None,
+        *,
+        sandbox: bool = False,
+    ) -> None:
         self.credentials = credentials
+        self._sandbox = sandbox
         self.token_dies_at_ns = 0
         self.logins = 0
         self.ips = StaticIps(allowed_ips is not None, given=frozenset(allowed_ips or ()))
@@ -94,9 +104,9 @@ class SessionDesk:
     # -- tokens
 
     def step(self, now_ns: int) -> None:
-        """Time passes: at 03:30 IST the token dies."""
+        """Time passes: at 03:30 IST the token dies, a sandbox's after thirty days."""
         if not self.token_dies_at_ns:
-            self.token_dies_at_ns = next_half_past_three_ns(now_ns)
+            self.token_dies_at_ns = self._end_ns(now_ns)
         elif now_ns >= self.token_dies_at_ns:
             self.kill(now_ns)
 
@@ -121,7 +131,11 @@ class SessionDesk:
     def kill(self, now_ns: int) -> None:
         """The token is dead until the next login."""
         self.credentials.access_token = ""
-        self.token_dies_at_ns = next_half_past_three_ns(now_ns)
+        self.token_dies_at_ns = self._end_ns(now_ns)
+
+    def _end_ns(self, now_ns: int) -> int:
+        """When a token of this moment dies by itself."""
+        return now_ns + _SANDBOX_NS if self._sandbox else next_half_past_three_ns(now_ns)
 
     def renew(self, now_ns: int) -> str:
         """A new access token; the one before it is dead."""
@@ -129,7 +143,7 @@ class SessionDesk:
         ours = self.credentials
         ours.access_token = _digest(f"{ours.api_key}{ours.api_secret}{self.logins}access")
         self._feeds.clear()  # addresses that were asked for with the one before
-        self.token_dies_at_ns = next_half_past_three_ns(now_ns)
+        self.token_dies_at_ns = self._end_ns(now_ns)
         return ours.access_token
 
     def app(self, now_ns: int) -> dict[str, str]:

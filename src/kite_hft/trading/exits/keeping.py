@@ -12,6 +12,7 @@ from kite_hft.trading.exits.at_circuit import AtCircuit
 from kite_hft.trading.exits.closing import Closer
 from kite_hft.trading.exits.flatten import Flatten
 from kite_hft.trading.exits.groups import Groups
+from kite_hft.trading.exits.own_stops import OwnStops
 from kite_hft.trading.exits.plans import Plans
 from kite_hft.trading.exits.prices import Market
 from kite_hft.trading.exits.settling import Settling
@@ -53,6 +54,7 @@ class Keeper:
         gate: Gate,
     ) -> None:
         hands, market = Hands(book, desk, intake), Market(ports)
+        self._own_stops = OwnStops(ports, config, book, outbox, hands)
         self._desk = desk
         self.asides = Asides(desk.egress, submit)
         self.triggers = Triggers(
@@ -112,6 +114,16 @@ class Keeper:
         """Something is under way that must end before the stage may."""
         closing = self.flatten.alive or (self.square_off.alive and self.square_off.busy)
         return closing or self.groups.alive or len(self.asides) > 0
+
+    def fit_stops(self, now_ns: int) -> None:
+        """Nothing may be opened any more, by no stop either. Where all is closed its exits are cancelled."""
+        if not (self.flatten.alive or self.square_off.alive):
+            self._own_stops.fit(now_ns)
+
+    @property
+    def stops_fitted(self) -> bool:
+        """No stop of a strategy's own is larger than what it closes."""
+        return self.flatten.alive or self.square_off.alive or self._own_stops.fitted
 
     def leave(self, now_ns: int) -> None:
         """The engine stops without closing positions: what protects them stays behind at the broker."""

@@ -146,6 +146,10 @@ class Hands:
         """The broker has it, and no change or cancel of it is under way, or unproven."""
         return self._desk.settled(order)
 
+    def cancels(self, order: Order) -> bool:
+        """A cancel of it is under way, or is seen through."""
+        return order.order_no in self._desk.cancelling
+
     def judged(self, order: Order) -> bool:
         """Broker or exchange rejected the order itself: not a call too many, not a token."""
         return order.status is OrderStatus.REJECTED and order.order_no not in self._desk.unjudged

@@ -22,6 +22,7 @@ from kite_hft.trading.gate.checks import (
 )
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import LIVE
+from kite_hft.trading.slices import orders_of
 from kite_hft.units import rupees_text
 
 
@@ -85,12 +86,22 @@ def positions(intent: Intent, context: Context, limits: RiskLimits) -> str | Non
 
 
 def working(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
-    live = context.book.live_count() + context.book.promised
-    if context.counted is not None:
-        live -= sum(order.status in LIVE for order in context.book.family(context.counted))
-    if live < limits.max_working_orders:
+    """Each slice above the freeze quantity is an order. The legs of a group come one by one: those before it
+    stand in the book.
+    """
+    row = context.instrument
+    assert row is not None
+    live, most = context.book.live_count() + context.book.promised, limits.max_working_orders
+    if context.counted is None:
+        parts = orders_of(intent.qty, row.freeze_quantity, row.lot_size)
+    else:
+        parts = sum(order.status in LIVE for order in context.book.family(context.counted))
+        live -= parts
+    if live + parts <= most:
         return None
-    return f"{live} live orders >= max_working_orders {limits.max_working_orders}"
+    if parts == 1:
+        return f"{live} live orders >= max_working_orders {most}"
+    return f"{live} live orders + {parts} slices > max_working_orders {most}"
 
 
 def period(intent: Intent, context: Context, limits: RiskLimits) -> str | None:

@@ -6,6 +6,7 @@
     KILLED     the same, and every order that opens is cancelled: somebody pulled the latch (killing.py)
     TOKEN DEAD nothing at all: the broker takes our token no more
     MARKET HALT no openings: the whole market is silent
+    ADDRESS    no openings, told as REDUCING: the broker takes no order calls from this machine (address.py)
 
 The global HALTED stands in the outbox (a journal that fails latches it), KILLED in a file outside
 (Ports.killed). REDUCING and HALTED exist for each strategy, too (`hold`). All of it is journalled (STATE,
@@ -33,7 +34,9 @@ class States:
 
     def __init__(self, outbox: Outbox, reject_storm: int) -> None:
         self._outbox, self._reject_storm = outbox, reject_storm
-        self.reducing = ""
+        self.reducing = ""  # what the gate goes by: the latch, or else `address`
+        self.reduced = ""  # latched, until a person ends it
+        self.address = ""  # why the broker takes no order call from this machine; until he does
         self.killed = ""
         self.holds: dict[int, Hold] = {}  # by strategy
         self.token_dead = ""
@@ -41,12 +44,16 @@ class States:
         self.market_halted = False
         self._rejected = 0
 
-    def restore(self, halted: str, reducing: str, holds: Mapping[int, Hold] | None = None) -> None:
+    def restore(
+        self, halted: str, reducing: str, holds: Mapping[int, Hold] | None = None, address: str = ""
+    ) -> None:
         """What an earlier process of this run, or a run that this one continues, had latched."""
         if halted:
             self._outbox.halt(halted)
         if reducing:
             self.reduce(reducing, "")
+        if address:
+            self.refuse_address(address)
         for strategy, held in (holds or {}).items():
             self.hold(strategy, held.reason, held.level)
 
@@ -54,12 +61,30 @@ class States:
 
     def reduce(self, reason: str, code: str = "REJECT_STORM") -> None:
         """Latch: only what shrinks a position passes, until `resume`. code: of the alert, "": none."""
-        if self.reducing:
+        if self.reduced:
             return
-        self.reducing = reason
+        self.reducing = self.reduced = reason
         if code:
             self._outbox.alert(code, f"REDUCING: {reason}")
         self._write(reducing=reason)
+
+    def refuse_address(self, text: str) -> None:
+        """The broker refuses order calls from this machine: nothing opens until `accept_address`. No person
+        ends that: `resume` leaves it.
+        """
+        if self.address == text:
+            return
+        self.address = text
+        self.reducing = self.reduced or text
+        self._outbox.alert("EGRESS_REFUSED", text)
+        self._write(address=text)
+
+    def accept_address(self) -> None:
+        """The broker takes them."""
+        if self.address:
+            self.address, self.reducing = "", self.reduced
+            self._outbox.clear("EGRESS_REFUSED")
+            self._write(address="")
 
     def hold(self, strategy: int, reason: str, level: str = REDUCING) -> bool:
         """The same for one strategy. level: "reducing" or "halted"; the first reason stands, and a halt
@@ -109,7 +134,7 @@ class States:
         """
         if strategy is not None and strategy not in self.holds:
             return False
-        what = {"halted": self._outbox.halted, "reducing": self.reducing,
+        what = {"halted": self._outbox.halted, "reducing": self.reduced,
                 "held": {str(n): held.words for n, held in self.holds.items()}}  # fmt: skip
         if not self._outbox.journal(
             Kind.COMMAND, {"do": "resume", "by": by, "strategy": strategy, "was": what}
@@ -122,7 +147,7 @@ class States:
         self._outbox.gauge("strategies_held", len(self.holds))
         self._outbox.keep_holds(self.holds)
         if strategy is None:
-            self.reducing, self._rejected = "", 0
+            self.reducing, self.reduced, self._rejected = self.address, "", 0
             self._outbox.go_on()
             for code in ("REJECT_STORM", "DAILY_LOSS"):
                 self._outbox.clear(code)

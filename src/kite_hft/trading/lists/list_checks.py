@@ -1,7 +1,8 @@
 """Layer 2, supervisor and verbs, cold: may an instrument list be used: whole, of today, and itself once.
 
 A list that is old, half or doubled does not look wrong: every row in it is well formed. It shows in what
-the list of the day before had and this one has not, and in contracts that are over. `problems` says each
+the list of the day before had and this one has not, and in contracts that are over; where there is no such
+list, in exchanges that have fewer instruments than any whole list (data). `problems` says each
 with its cause and its fix; an operator may accept what shrank or grew, by name, never a list that is old.
 """
 
@@ -23,6 +24,7 @@ GROWN: Final = 1.5
 """So many times yesterday's count a list may have."""
 SMALL: Final = 50
 """Exchanges with fewer instruments are not compared: one row is a large part of them."""
+LEAST: Final = "list_least_"
 OVER: Final = 0.01
 """More than this part of all contracts expired: the list is an earlier day's."""
 
@@ -58,14 +60,23 @@ class Problem:
     text: str
 
 
-def problems(now: Columns, before: Columns | None, day: dt.date, rebuilt: str) -> list[Problem]:
+def problems(
+    now: Columns, before: Columns | None, day: dt.date, rebuilt: str, least: Mapping[str, int] | None = None
+) -> list[Problem]:
     """What speaks against a list of `day`. before: the newest list of an earlier day, None: there is none.
-    rebuilt: when the broker makes the day's list, for the words.
+    rebuilt: when the broker makes the day's list, for the words. least: instruments that an exchange has at
+    least (`least_of`); looked at where there is no list to compare with.
     """
     found = [text for text in (_old(now, day, rebuilt),) if text]
-    if before is not None:
-        found += _sizes(now, before, day)
-    return found
+    return found + (_few(now, least or {}) if before is None else _sizes(now, before, day))
+
+
+def least_of(extras: Mapping[str, float]) -> dict[str, int]:
+    """Exchange -> how many instruments a whole list has at least; extras: of the broker's rules file, where
+    it stands as list_least_NSE and so on."""
+    return {
+        name.removeprefix(LEAST): int(number) for name, number in extras.items() if name.startswith(LEAST)
+    }
 
 
 def _old(now: Columns, day: dt.date, rebuilt: str) -> Problem | None:
@@ -80,6 +91,20 @@ def _old(now: Columns, day: dt.date, rebuilt: str) -> Problem | None:
         "day. "
         f"The broker makes the day's list at about {rebuilt} IST: fetch it after that",
     )
+
+
+def _few(now: Columns, least: Mapping[str, int]) -> list[Problem]:
+    here = counts(now)
+    return [
+        Problem(
+            "size",
+            f"{exchange}: {here.get(exchange, 0):,} instruments, and a whole list has at least {n:,} (there "
+            "is no list of an earlier day to compare with): the list is cut short: fetch it again, or accept "
+            "it (--accept)",
+        )
+        for exchange, n in least.items()
+        if here.get(exchange, 0) < n
+    ]
 
 
 def _sizes(now: Columns, before: Columns, day: dt.date) -> list[Problem]:

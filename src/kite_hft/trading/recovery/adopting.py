@@ -53,14 +53,24 @@ def adopt(
 
 def opens(book: Book, order: Order) -> bool:
     """Were it to fill it would add risk: an order of ours as it was judged, and an exit as soon as what it
-    was to close is gone; an adopted one by what the account holds now.
+    was to close is gone; an adopted one by what the account holds now. A stop that was to open (one of two
+    around the price, say) protects what its strategy holds by now.
     """
     if order.strategy != EXTERNAL:
         held = book.standing(order.strategy, order.slot, order.product)
-        return order.opening or not _closes(book, order, (held,), known=True)
+        if order.opening:
+            return not protects_by_now(book, order)
+        return not _closes(book, order, (held,), known=True)
     here = (order.slot, order.product)
     positions = [p for p in book.positions.values() if (p.slot, p.product) == here]
     return not _closes(book, order, positions, known=book.account_known)
+
+
+def protects_by_now(book: Book, order: Order) -> bool:
+    """It waits for its trigger on the closing side of what its strategy holds."""
+    held = book.standing(order.strategy, order.slot, order.product).quantity
+    waits = order.order_type in STOPS and order.status is not OrderStatus.OPEN
+    return waits and (held > 0 if order.side == Side.SELL else held < 0)
 
 
 def closes_others(book: Book, order: Order) -> bool:

@@ -16,6 +16,7 @@ from typing import Final
 
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.gate.facts import Holding
+from kite_hft.trading.polling import PollPace
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.sending.asides import Aside
 from kite_hft.trading.sending.budget import ReadKind
@@ -33,6 +34,7 @@ class MarketReads:
     def __init__(self, ports: Ports, config: OrdersConfig) -> None:
         self._instruments, self._broker, self._now_ns = ports.instruments, ports.broker, ports.clock.mono_ns
         self._on, self._ddpi = config.market_read_s is not None, config.ddpi
+        self._pace = config.quote_pace or PollPace(0)
         self._period_ns = round((config.market_read_s or 0.0) * NS_PER_S)
         instruments = ports.instruments
         slots = [row.slot for row in instruments if not row.is_index]
@@ -68,7 +70,8 @@ class MarketReads:
         if not self._on or token_dead:
             return 0
         at = self._chunk_due(now_ns)
-        if at is not None and self._leaves(ReadKind.QUOTE, now_ns, egress):
+        ours = at is not None and self._pace.orders_at_ns(now_ns) <= now_ns
+        if at is not None and ours and self._leaves(ReadKind.QUOTE, now_ns, egress):
             self._due_ns[at] = now_ns + self._period_ns
             slots = self._chunks[at]
             request = self._broker.quotes([self._instruments[slot].key for slot in slots])
@@ -88,7 +91,8 @@ class MarketReads:
             return None
         times = []
         if QUOTE not in self._in_flight and self._due_ns:
-            times.append(max(min(self._due_ns), egress.budget.read_free_ns(ReadKind.QUOTE, now_ns)))
+            free_ns = max(now_ns, min(self._due_ns), egress.budget.read_free_ns(ReadKind.QUOTE, now_ns))
+            times.append(self._pace.orders_at_ns(free_ns))
         if HOLDINGS not in self._in_flight:
             times.append(max(self._holdings_ns, egress.budget.read_free_ns(ReadKind.OTHER, now_ns)))
         return max(now_ns, min(times)) if times else None

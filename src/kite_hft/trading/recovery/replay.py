@@ -63,6 +63,7 @@ class Recovered:
     placed: int = 0
     halted: str = ""
     reducing: str = ""
+    address: str = ""  # why the broker takes no order call from this machine
     market_halted: bool = False
     killed: str = ""
     holds: dict[int, Hold] = field(default_factory=dict)  # by strategy
@@ -227,7 +228,9 @@ def _withdrawn(data: dict[str, Any], book: Book, instruments: InstrumentTable, s
 
 def _call(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     number = data["no"]
-    order_id = book.orders[number].order_id if number in book.orders else state.id_of_adopted(number)
+    order_id = data.get("order_id") or (
+        book.orders[number].order_id if number in book.orders else state.id_of_adopted(number)
+    )
     state.calls.append(Journalled(data["time_ns"], data["call"] == "cancel", order_id, number))
     if data["strategy"] == EXTERNAL:
         return
@@ -321,6 +324,7 @@ def _state(data: dict[str, Any], book: Book, instruments: InstrumentTable, state
         cast_doubt(state.waiting.values())
     state.halted = data.get("halted", "")
     state.reducing = data.get("reducing", state.reducing)
+    state.address = data.get("address", state.address)
     state.market_halted = data.get("market_halted", state.market_halted)
     state.killed = data.get("killed", state.killed)
     if "strategy" in data:
@@ -387,7 +391,7 @@ def _gtt(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: 
 
 def _end(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     """A person ended the run in order: what was latched globally ends with it; a strategy stays held."""
-    state.ended, state.market_halted = True, False
+    state.ended, state.market_halted, state.address = True, False, ""  # the next start asks by itself
     if not data.get("alone"):  # else it ended by itself: its supervisor was gone
         state.halted = state.reducing = ""
     state.waiting.clear()

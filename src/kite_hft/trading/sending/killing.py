@@ -5,13 +5,15 @@ At once: entries that wait are dropped, and every live order that opens is cance
 stands: orders that turn up later (an ambiguous one that is found, one of an earlier run) are cancelled as
 well; their cancels go before the exits that wait (cancelling.py). Exits stay, as long as there is something
 that they close, or stops, that an entry under way may come to need. Where the latch asks for it, all
-positions are closed (exits/flatten.py). The desk asks for the latch itself before each call that leaves.
+positions are closed (exits/flatten.py). A strategy's own stop that is larger than what is left of its
+position is made smaller (exits/own_stops.py), as long as the books are known to be right. The desk asks
+for the latch itself before each call that leaves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from kite_hft.layout import Reason
 from kite_hft.trading.book import Book
@@ -24,22 +26,33 @@ from kite_hft.units import NS_PER_S
 SWEEP_NS: Final = NS_PER_S // 10
 
 
+class Stops(Protocol):
+    """Who makes stops fit that strategies placed themselves."""
+
+    def fit_stops(self, now_ns: int) -> None: ...
+
+    @property
+    def stops_fitted(self) -> bool: ...
+
+
 class Killing:
     """One per order stage; `look` is called in each step. drop_triggers(now_ns): those that lie at the broker
     and would open something."""
 
     def __init__(
-        self, ports: Ports, book: Book, states: States, desk: Desk, drop_triggers: Callable[[int], None]
-    ) -> None:
+        self, ports: Ports, book: Book, states: States, desk: Desk, drop_triggers: Callable[[int], None],
+        stops: Stops,
+    ) -> None:  # fmt: skip
         self._ports, self._book, self._states, self._desk = ports, book, states, desk
-        self._drop_triggers = drop_triggers
+        self._drop_triggers, self._stops = drop_triggers, stops
+        self._active = False
         self._sweep_ns = 0
         self._flattening = False
         self.stopping = False  # the engine ends, and cancels what opens
 
     def look(self, now_ns: int, *, active: bool) -> bool:
         """Act on the latch; True: closing all positions must begin now (once for each kill)."""
-        reason = self._ports.killed()
+        reason, self._active = self._ports.killed(), active
         if not reason:
             if self._states.killed:
                 self._states.unkill()
@@ -68,13 +81,18 @@ class Killing:
     @property
     def done(self) -> bool:
         """A stop that cancels what opens has asked for all of it."""
-        return not self.stopping or not any(opens(self._book, order) for order in self._book.live())
+        if not self.stopping:
+            return True
+        opening = any(opens(self._book, order) for order in self._book.live())
+        return not opening and (self._stops.stops_fitted or not self._active)
 
     def cancel_openings(self, now_ns: int) -> None:
-        """Every live order that opens; exits among them whose position has gone."""
+        """Every live order that opens; exits among them whose position has gone, or a part of it."""
         for order in self._book.live():
             if opens(self._book, order) and order.order_no not in self._desk.cancelling:
                 self._desk.cancel(order, None, now_ns)
+        if self._active:
+            self._stops.fit_stops(now_ns)
 
     def _sweep(self, now_ns: int) -> None:
         self._drop_triggers(now_ns)

@@ -146,6 +146,10 @@ class Throttle(ThrottleState, Generic[T]):
             self.leaves(now_ns)
         return waiting
 
+    def quiet(self, now_ns: int) -> bool:
+        """No call waits, and an entry might leave."""
+        return not (self._urgent or self._entries) and self._free_at(now_ns, False) <= now_ns
+
     def pop(self, now_ns: int) -> Waiting[T] | None:
         """The same, not counted yet: what is dropped after all keeps no place from a cancel behind it."""
         if self._urgent and self._free_at(now_ns, True) <= now_ns:

@@ -29,6 +29,7 @@ _KINDS: Final = (
     ("NFO", "NFO-FUT", 2, "FUT", 1990, 5, 50, 1), ("NFO", "NFO-OPT", 2, "CE", 234, 5, 75, 1),
     ("BFO", "BFO-FUT", 5, "FUT", 81_000, 5, 20, 1), ("CDS", "CDS-FUT", 3, "FUT", 84, 25_000, 1, 1000),
     ("BCD", "BCD-FUT", 6, "FUT", 85, 25, 1, 1000), ("MCX", "MCX-FUT", 7, "FUT", 6_200, 100, 1, 100),
+    ("NCO", "NCO-FUT", 12, "FUT", 510, 100, 100, 1),  # a table of units, where the wire may count lots
 )  # fmt: skip
 EXPIRY: Final = "2026-12-29"
 DEEP: Final = 10**6

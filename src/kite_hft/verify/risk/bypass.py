@@ -6,11 +6,13 @@ below Python, uvloop and every library. Then
 
 - no process but ORDERS has connected to the API's port, except the supervisor, which fetches the
   list of instruments before there is an ORDERS, by GET, and, where the API's host gives the feeds' one-time
-  addresses (Upstox), the keepers of feeds, by GET of these alone;
+  addresses (Upstox), the keepers of feeds, by GET of these alone; with --http, where prices come by HTTP, a
+  feed asks there for quotes, by GET of these alone;
 - the requests that left ORDERS' sockets, the simulator's own log, the calls that the engine counted
   (evidence.csv) and the orders of its report are the same;
 - by the source: only net/, the simulator's servers and the control socket import a socket library,
-  and only ORDERS makes a transport of order calls.
+  only ORDERS makes a transport of order calls, and the connection below that one is taken by it and by the
+  line for quotes alone, which a feed that asks for prices holds.
 """
 
 from __future__ import annotations
@@ -56,6 +58,11 @@ SOCKETS: Final = frozenset(
 )
 MAY_OPEN: Final = ("net/", "sim/server/", "engine/processes/control.py", "verify/")
 """engine/processes/control.py: the unix socket of a person's command line."""
+MAY_TAKE: Final[Mapping[str, frozenset[str]]] = {
+    "kite_hft.net.connection.Connection": frozenset({"net/http.py", "net/quotes.py"}),
+    "kite_hft.net.quotes": frozenset({"engine/market/polled.py"}),
+}
+"""Who holds a bare connection, and the line that sends quotes alone."""
 MAY_CALL: Final = frozenset(
     {"engine/orders/transports.py", "net/hosts.py", "net/sandboxed.py", "app/day/asking.py"}
 )
@@ -68,22 +75,26 @@ class Manner:
 
     fetched: paths that the supervisor may GET. doors: paths at which the keepers of feeds ask for the address
     of a websocket. streams: how the path of a websocket's own request begins: it is none of the API's.
+    quotes: how a request for prices begins, where a feed asks for them.
     """
 
     fetched: tuple[str, ...]
     streams: tuple[str, ...]
     doors: tuple[str, ...] = ()
+    quotes: tuple[str, ...] = ()
 
 
 MANNERS: Final = {
-    "kite": Manner(("/instruments", "/_sim/"), ("/?",)),
+    "kite": Manner(("/instruments", "/_sim/"), ("/?",), quotes=("/quote?", "/quote/ltp?")),
     "upstox": Manner(
         ("/market-quote/instruments/", "/_sim/"),
         ("/market-data-feeder/", "/portfolio-feed/"),
         ("/v3/feed/market-data-feed/authorize", "/v2/feed/portfolio-stream-feed/authorize"),
+        ("/v3/market-quote/quotes?", "/v3/market-quote/ltp?"),
     ),
 }
-KEEPERS: Final = ("market-", "feed-", "updates")
+FEEDS: Final = ("market-", "feed-")
+KEEPERS: Final = (*FEEDS, "updates")
 """How the names of processes begin that keep a websocket."""
 
 
@@ -95,20 +106,26 @@ def judge(
     evidence: Sequence[Mapping[str, str]],
     report: Mapping[str, Any],
     side: BrokerSide = KITE_SIDE,
+    *,
+    http: bool = False,
 ) -> list[str]:
     """What is wrong with a run. port: of the API. names: pid -> process, of the engine. server: the
-    simulator's log of requests (no GETs). evidence: rows of evidence.csv.
+    simulator's log of requests (no GETs). evidence: rows of evidence.csv. http: prices come by HTTP.
     """
     wrong, manner = [], MANNERS[side.name]
     for pid, to in seen.connects:
         name = names.get(pid, f"an unknown process ({pid})")
-        if to == port and name not in (ORDERS, SUPERVISOR) and not _keeps(name, manner):
+        asks = http and name.startswith(FEEDS)
+        if to == port and name not in (ORDERS, SUPERVISOR) and not asks and not _keeps(name, manner):
             wrong.append(f"{name} connected to the API's port")
     asked = [(names.get(pid, str(pid)), verb, path) for pid, verb, path in seen.requests]
     api = [(name, verb, path) for name, verb, path in asked if not path.startswith(manner.streams)]
+    quotes = 0
     for name, verb, path in api:
         if name == SUPERVISOR and (verb != "GET" or not path.startswith(manner.fetched)):
             wrong.append(f"the supervisor sent {verb} {path}")
+        elif http and name.startswith(FEEDS) and verb == "GET" and path.startswith(manner.quotes):
+            quotes += 1
         elif _keeps(name, manner) and verb == "GET" and path.startswith(manner.doors):
             continue
         elif name not in (ORDERS, SUPERVISOR):
@@ -128,6 +145,8 @@ def judge(
         wrong.append(f"the report has {report['orders']['sent']} orders sent, {at_socket['PLACE']} left")
     if not at_socket["PLACE"]:
         wrong.append("no order left: nothing was tried")
+    if http and not quotes:
+        wrong.append("no feed asked for a quote: nothing was tried")
     return wrong
 
 
@@ -157,6 +176,9 @@ def source_faults(package: Path = PACKAGE) -> list[str]:
         calls = "kite_hft.net.http.HttpTransport" in found and not name.startswith("verify/")
         if calls and name not in MAY_CALL:
             wrong.append(f"{name} can make a transport of order calls")
+        for module, may in MAY_TAKE.items():
+            if module in found and name not in may and not name.startswith("verify/"):
+                wrong.append(f"{name} takes {module}")
     return wrong
 
 
@@ -196,7 +218,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         port = int(told["api"].rsplit(":", 1)[1])
         own_eyes(environment, port, log)
         config, report = folder / "config.yaml", folder / "report.json"
-        config.write_text(json.dumps(configuration(told, side)))  # JSON is YAML
+        config.write_text(json.dumps(configuration(told, side, http=options.http)))  # JSON is YAML
         words = [sys.executable, "-m", "kite_hft.engine", "--plain", "--config", str(config)]
         with (folder / "engine.out").open("wb") as out:
             engine = subprocess.Popen(
@@ -217,7 +239,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     seen = seen_in(log.read_text())
     rows = [row for path in folder.glob("kite_hft/*/*/*/evidence.csv") for row in _csv(path)]
     wrong = [] if code == 0 else [f"the engine ended with exit code {code}"]
-    wrong += judge(seen, port, names, server, rows, json.loads(report.read_text()), side)
+    wrong += judge(seen, port, names, server, rows, json.loads(report.read_text()), side, http=options.http)
     return {
         "wrong": wrong,
         "processes": sorted(set(names.values())),
@@ -267,9 +289,11 @@ def processes(folder: Path) -> list[Mapping[str, Any]]:
     return rows
 
 
-def configuration(told: Mapping[str, str], side: BrokerSide) -> dict[str, Any]:
-    """An engine that trades much."""
+def configuration(told: Mapping[str, str], side: BrokerSide, *, http: bool = False) -> dict[str, Any]:
+    """An engine that trades much. http: with prices that are asked for."""
+    by_http = {"datafeed": {"primary_source": "http"}, "risk": {"stale_tick_s": 4.0}} if http else {}
     return {
+        **by_http,
         "mode": "sim",
         "account": f"{ACCOUNT}_{os.getpid()}",
         **addressed(side.name, told),
@@ -286,6 +310,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--duration", type=float, default=30.0, help="seconds of trading (default 30)")
     made.add_argument("--instruments", type=int, default=60)
     made.add_argument("--seed", type=int, default=7)
+    made.add_argument("--http", action="store_true", help="prices by HTTP instead of a websocket")
     made.add_argument("--keep", type=Path, help="folder that gets the run")
     return made
 
@@ -303,7 +328,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found = {"wrong": [str(error)]}
     found["wrong"] = [*faults, *found["wrong"]]
     ok = not found["wrong"]
-    words = f"{words_of(side_of(options.broker))} --seed {options.seed}"
+    words = f"{words_of(side_of(options.broker))} --seed {options.seed}{' --http' * options.http}"
     replay = {} if ok else {"again": f"python -m kite_hft.verify bypass{words} --keep FOLDER"}
     print(json.dumps({"campaign": "bypass", "broker": options.broker, "ok": ok, **found, **replay}))
     return int(not ok)

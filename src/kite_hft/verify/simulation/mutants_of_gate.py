@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from kite_hft.layout import IntentFlag, Reason
 from kite_hft.stages.orders import Orders
+from kite_hft.trading import slices
 from kite_hft.trading.book import Book
+from kite_hft.trading.gate import checks_size as size
 from kite_hft.trading.gate import risk
 from kite_hft.trading.gate.judging import Gate
 from kite_hft.trading.gate.states import States
@@ -88,6 +90,21 @@ def _not_judged_again(p: Patches) -> None:
     p.set(Desk, "_verdict", lambda self, work, now_ns: None)
 
 
+_ROOM: Final = (size.position_size, size.exposure, size.positions, size.working)
+
+
+def _room_not_judged_again(p: Patches) -> None:
+    lines = {
+        asked: tuple(row for row in rows if not (asked[2] and row[0] in _ROOM))
+        for asked, rows in risk._APPLYING.items()
+    }
+    p.set(risk, "_APPLYING", lines)
+
+
+def _slices_count_as_one(p: Patches) -> None:
+    p.everywhere(slices.orders_of, lambda quantity, freeze, lot: 1)
+
+
 GATE: Final = (
     Mutant("halt_ignored", "HALTED binds nobody", gate_without(R.HALTED)),
     Mutant("halt_not_latched", "a restart forgets the halt", _halt_not_latched),
@@ -103,6 +120,9 @@ GATE: Final = (
            gate_without(R.MAX_ORDER_QUANTITY, R.MAX_ORDER_VALUE, R.MAX_EXPOSURE)),
     Mutant("position_ignored", "no limit of a position", gate_without(R.MAX_EXPOSURE)),
     Mutant("working_orders_ignored", "no limit of live orders", gate_without(R.MAX_WORKING_ORDERS)),
+    Mutant("slices_count_as_one", "an order in slices takes the room of one", _slices_count_as_one),
+    Mutant("room_not_judged_again", "an entry that waited is not asked for its room once more",
+           _room_not_judged_again),
     Mutant("collar_ignored", "prices far off pass", gate_without(R.PRICE_COLLAR)),
     Mutant("tick_ignored", "prices off the grid pass", gate_without(R.TICK_SIZE)),
     Mutant("duplicates_pass", "the same intent is taken twice", gate_without(R.DUPLICATE_INTENT)),

@@ -8,13 +8,14 @@ import pytest
 
 from kite_hft.app.day import brokers
 from kite_hft.app.day.asking import Asking, narrowed
-from kite_hft.app.day.brokers import ask_broker, meaning
+from kite_hft.app.day.brokers import ask_broker
 from kite_hft.brokers.kite.rest import KITE
 from kite_hft.brokers.login import Person
 from kite_hft.brokers.upstox.answers import parse_outcome
 from kite_hft.engine.plan.session import Access
 from kite_hft.settings import Settings
 from kite_hft.trading.broker import HttpRequest, HttpResponse
+from kite_hft.trading.sending.address import meaning
 
 IP = "IP (203.0.113.9) is not allowed to place orders for this app."
 KITES = [
@@ -41,13 +42,13 @@ S = 10**9
 @pytest.mark.parametrize(("status", "kind", "message", "word"), KITES)
 def test_kite(status: int, kind: str, message: str, word: str) -> None:
     body = f'{{"status":"error","error_type":"{kind}","message":"{message}"}}'.encode()
-    assert meaning("kite", KITE.parse_outcome(HttpResponse(status, body))).word == word
+    assert meaning(KITE.parse_outcome(HttpResponse(status, body))).word == word
 
 
 @pytest.mark.parametrize(("status", "code", "message", "word"), UPSTOX)
 def test_upstox(status: int, code: str, message: str, word: str) -> None:
     body = f'{{"status":"error","errors":[{{"errorCode":"{code}","message":"{message}"}}]}}'.encode()
-    assert meaning("upstox", parse_outcome(HttpResponse(status, body))).word == word
+    assert meaning(parse_outcome(HttpResponse(status, body))).word == word
 
 
 def test_dates_narrow_the_skew_from_both_sides() -> None:

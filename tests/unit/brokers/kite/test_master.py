@@ -95,6 +95,7 @@ def test_a_torn_last_line() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 400), st.binary(min_size=1, max_size=3))
 @example(303, b"\x80")
+@example(307, b"\t")
 def test_any_damage_is_read_as_the_slow_reader_does_or_refused(at: int, put: bytes) -> None:
     data = bytearray(text(ROW, OTHER, ROW.replace("14866434", "14866690").replace("58072", "58073")))
     at %= len(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from kite_hft.brokers.kite.wire import KITE_WORDS, MODES
 from kite_hft.clock import ManualClock
 from kite_hft.engine.market.feeds import MarketFeed, aux_kinds, modes_at_start
+from kite_hft.engine.market.links import MARKET, renew
 from kite_hft.layout import AuxKind
 from kite_hft.settings import DatafeedSection, Settings
 from kite_hft.sim.market.universe import default_instruments
@@ -81,7 +83,7 @@ def market() -> SimpleNamespace:
         settings(mode="full", modes={KEYS[2]: "off"}), INSTRUMENTS, range(3), sink, KITE_WORDS
     )
     feed = Feed(sink, KITE_WORDS, modes, slots, lambda now_ns: None, 1, log=answers.log, name="feed-1")
-    made = MarketFeed(feed, sink, link, ManualClock(5, 5), answers)
+    made = MarketFeed(feed, sink, link, ManualClock(5, 5), answers, partial(renew, link, MARKET))
     feed.on_connected = made.connected
     feed.start(1)
     return SimpleNamespace(market=made, sink=sink, link=link, answers=answers, feed=feed)

@@ -43,9 +43,24 @@ def at(clock: str, day: dt.date = DAY) -> int:
 NOON = at("12:00")
 
 
-def settings(**sections: Any) -> Settings:
+class Places:
+    """rules: the brokers' own, but for the least size of a list: those of these tests are small."""
+
+    rules = RULES
+
+
+@pytest.fixture(autouse=True)
+def small_lists(tmp_path_factory: pytest.TempPathFactory) -> None:
+    Places.rules = tmp_path_factory.mktemp("rules")
+    for name in ("kite_2026-04-01.yaml", "upstox_2026-04-01.yaml"):
+        lines = (RULES / name).read_text().splitlines(keepends=True)
+        (Places.rules / name).write_text("".join(line for line in lines if "list_least" not in line))
+
+
+def settings(rules: Path | None = None, **sections: Any) -> Settings:
     made = Settings.model_validate(sections)
-    files = {"indices": RULES / made.trading.indices.name}
+    name = made.trading.rules.name
+    files = {"indices": RULES / made.trading.indices.name, "rules": (rules or Places.rules) / name}
     return made.model_copy(update={"trading": made.trading.model_copy(update=files)})
 
 
@@ -271,3 +286,19 @@ def test_all_of_a_whole_list_is_refused(
     monkeypatch.setattr(run_master, "WHOLE_MAX", 10)
     with pytest.raises(InstrumentError, match=r"the list has 36 instruments: .* datafeed\.universe"):
         run(tmp_path, monkeypatch)
+
+
+def test_a_first_list_that_was_cut_at_a_row_is_refused_and_accepted_by_name_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no list of yesterday: what a whole one has at least stands in the broker's rules."""
+    monkeypatch.setattr(subject, "fetched", lambda access: dump(market()))
+    made = settings(RULES)
+    (kite,) = [access for access in accesses_of(made) if access.broker == "kite"]
+    with pytest.raises(
+        MasterError, match=r"NSE: 3 instruments, and a whole list has at least 4,000.*--accept"
+    ):
+        load_masters(made, [kite], NOON, tmp_path)
+    said: list[str] = []
+    load_masters(made, [kite], NOON, tmp_path, said.append, accept=True)
+    assert any("accepted: NSE: 3 instruments" in text for text in said)

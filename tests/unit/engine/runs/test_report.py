@@ -148,6 +148,7 @@ SCHEMA = {
     "positions": list,
     "open_at_end": dict,
     "recovery": dict,
+    "address_proof": {"word": str, "text": str, "asked": int},
     "state": {"killed": str, "held": dict, "halted": str, "reducing": str, "market_halted": bool,
               "token_dead": bool},
     "latency_us": {name: LATENCY for names in HISTOGRAMS.values() for name in names},

@@ -14,6 +14,7 @@ from kite_hft.brokers.upstox.account import parse_holdings
 from kite_hft.brokers.upstox.keys import Names
 from kite_hft.sim.exchange.account import Holding
 from kite_hft.sim.upstox.order_rows import STATUSES
+from kite_hft.trading.instruments import Instrument, InstrumentTable
 
 FEED = "/v3/feed/market-data-feed/authorize"
 
@@ -40,6 +41,15 @@ def test_the_token_dies_at_half_past_three() -> None:
     assert bench.code("GET", "/v2/user/profile") == (401, "UDAPI100050")
     token = bench.api.new_token(bench.now)
     assert bench.ask("GET", "/v2/user/profile", token=token)[0] == 200
+
+
+def test_a_sandbox_token_lives_for_thirty_days() -> None:
+    bench = Bench(ELEVEN, sandbox=True)
+    assert bench.ask("POST", "/v3/order/place", order())[0] == 200
+    bench.now += 30 * 24 * HOUR - 1
+    assert bench.ask("POST", "/v3/order/place", order())[0] == 200
+    bench.now += 1
+    assert bench.code("POST", "/v3/order/place", order()) == (401, "UDAPI100050")
 
 
 def test_the_analytics_token_reads_for_longer_than_a_day_and_does_nothing_else() -> None:
@@ -129,6 +139,59 @@ def test_service_hours() -> None:
     assert night.code("GET", "/v3/user/get-funds-and-margin") == (423, "UDAPI100072")
     night.now = DAY + 5 * HOUR + HOUR // 2
     assert night.ask("GET", "/v3/user/get-funds-and-margin", token=night.api.new_token(night.now))[0] == 200
+
+
+CAS = InstrumentTable(
+    (
+        KEYED[0],
+        Instrument(1, 41_000 * 256 + 2, 41_000, "SBINFUT", "NFO", "NFO-FUT", "FUT", 5, 750, name="SBIN",
+                   expiry="2026-11-24", multiplier=1, freeze_quantity=7500, upstox_key="NSE_FO|41000"),
+    )
+)  # fmt: skip
+"""A share whose future makes it one of the closing auction, and the future."""
+STOP = {"order_type": "SL", "price": 106.0, "trigger_price": 105.0}
+
+
+@pytest.mark.parametrize(
+    ("hour", "changed", "became"),
+    [
+        (8.5, {}, "amo"),
+        (9.05, {}, "regular"),  # pre-open
+        (9.05, STOP, "rejected"),
+        (9.2, {}, "rejected"),  # between pre-open and open
+        (11, STOP, "regular"),
+        (15.3, {}, "rejected"),  # before the closing auction
+        (15.4, {}, "regular"),
+        (15.4, STOP, "rejected"),
+        (15.45, {"order_type": "MARKET", "price": 0.0}, "rejected"),  # its second part
+        (15.45, {}, "regular"),
+        (15.6, {}, "amo"),
+        (20, STOP, "amo"),
+    ],
+)
+def test_what_becomes_of_an_order_by_the_hour(hour: float, changed: dict[str, Any], became: str) -> None:
+    """After-market orders are of the time outside the session: a stop in the closing auction is none of
+    the next morning. What the exchange refuses was received first."""
+    bench = Bench(DAY + int(hour * HOUR), "exchange", CAS)
+    order_id = bench.place(**changed)
+    bench.pass_time()
+    row = bench.data("GET", f"/v2/order/details?order_id={order_id}")
+    assert row["is_amo"] is (became == "amo") and (row["variety"] == "AMO") is row["is_amo"]
+    assert (row["status"] == "rejected") is (became == "rejected")
+    if became == "rejected":
+        assert "put order req received" in bench.words(order_id) and "closed" in row["status_message"]
+
+
+def test_derivatives_trade_on_until_twenty_to_four() -> None:
+    late = Bench(DAY + int(15.65 * HOUR), "exchange", CAS)
+    share, future = ({"instrument_token": row.upstox_key} for row in CAS)
+    assert late.data("GET", f"/v2/order/details?order_id={late.place(**share)}")["is_amo"] is True
+    order_id = late.place(**future, quantity=750)
+    assert late.data("GET", f"/v2/order/details?order_id={order_id}")["is_amo"] is False
+    assert (
+        Bench(DAY + int(15.7 * HOUR), "exchange", CAS).api.segments.status("NSE_FO", DAY + int(15.7 * HOUR))
+        == 3
+    )
 
 
 @pytest.mark.parametrize(

@@ -170,3 +170,85 @@ def test_a_gap_has_a_least_size() -> None:
     with pytest.raises(Refusal) as refused:
         bench.add(MULTIPLE, Rule(ENTRY, ABOVE, 10_300), Rule(STOPLOSS, IMMEDIATE, 9_000, gap_px=50))
     assert refused.value.error_type == "UDAPI1151"
+
+
+def test_an_entry_changed_to_immediate_fires_at_any_price() -> None:
+    bench = Bench()
+    gtt = bench.add(SINGLE, Rule(ENTRY, ABOVE, 10_500))
+    bench.book.modify(gtt.gtt_id, SINGLE, 5, [Rule(ENTRY, IMMEDIATE, 9_800)])
+    bench.price(10_000)  # neither above nor below the new price
+    assert fates(gtt) == {ENTRY: "COMPLETED"}
+
+
+def test_new_terms_are_all_of_them_until_the_entry_has_fired() -> None:
+    bench = Bench()
+    rules = [Rule(ENTRY, ABOVE, 10_500), Rule(TARGET, IMMEDIATE, 11_000), Rule(STOPLOSS, IMMEDIATE, 9_000)]
+    gtt = bench.add(MULTIPLE, *rules)
+    bench.book.modify(gtt.gtt_id, MULTIPLE, 5, [Rule(ENTRY, ABOVE, 10_500), Rule(TARGET, IMMEDIATE, 11_500)])
+    assert {rule.strategy: rule.trigger_px for rule in gtt.rules} == {ENTRY: 10_500, TARGET: 11_500}
+
+
+@pytest.mark.parametrize(
+    ("kind", "quantity", "rules", "code"),
+    [
+        (SINGLE, 5, [Rule(STOPLOSS, IMMEDIATE, 9_800)], "UDAPI1126"),
+        (MULTIPLE, 6, [Rule(STOPLOSS, IMMEDIATE, 9_800)], "UDAPI1148"),
+        (MULTIPLE, 5, [Rule(STOPLOSS, BELOW, 9_800)], "UDAPI1150"),
+        (MULTIPLE, 5, [Rule(STOPLOSS, IMMEDIATE, 9_800), Rule(STOPLOSS, IMMEDIATE, 9_900)], "UDAPI1142"),
+        (MULTIPLE, 5, [Rule(STOPLOSS, IMMEDIATE, 8_000, gap_px=5)], "UDAPI1151"),
+        (MULTIPLE, 5, [Rule(TARGET, IMMEDIATE, 10_900, gap_px=500)], "UDAPI1146"),
+    ],
+)
+def test_an_open_gtt_refuses_and_stays_as_it_was(
+    kind: str, quantity: int, rules: list[Rule], code: str
+) -> None:
+    bench = Bench()
+    gtt = bench.add(MULTIPLE, Rule(ENTRY, IMMEDIATE, 10_100), Rule(STOPLOSS, IMMEDIATE, 9_500))
+    bench.price(10_000)
+    with pytest.raises(Refusal) as refused:
+        bench.book.modify(gtt.gtt_id, kind, quantity, rules)
+    assert refused.value.error_type == code
+    stop = gtt.rule(STOPLOSS)
+    assert stop is not None and (stop.trigger_px, stop.gap_px) == (9_500, 0)
+    assert (gtt.quantity, len(gtt.rules)) == (5, 2)
+
+
+def test_a_single_gtt_gets_no_exits_behind_its_entry() -> None:
+    bench = Bench()
+    gtt = bench.add(SINGLE, Rule(ENTRY, ABOVE, 10_500), side=Side.BUY)
+    with pytest.raises(Refusal) as refused:
+        bench.book.modify(
+            gtt.gtt_id, SINGLE, 5, [Rule(ENTRY, ABOVE, 10_500), Rule(TARGET, IMMEDIATE, 11_000)]
+        )
+    assert refused.value.error_type == "UDAPI1136" and len(gtt.rules) == 1
+
+
+def test_an_open_gtt_takes_another_exit() -> None:
+    bench = Bench()
+    gtt = bench.add(MULTIPLE, Rule(ENTRY, IMMEDIATE, 10_100), Rule(STOPLOSS, IMMEDIATE, 9_500))
+    bench.price(10_000)
+    bench.book.modify(gtt.gtt_id, MULTIPLE, 5, [Rule(TARGET, IMMEDIATE, 10_300)])
+    assert fates(gtt) == {ENTRY: "COMPLETED", STOPLOSS: "PENDING", TARGET: "PENDING"}
+    bench.price(10_300)
+    assert fates(gtt) == {ENTRY: "COMPLETED", STOPLOSS: "CANCELLED", TARGET: "COMPLETED"}
+
+
+def test_a_gap_is_not_judged_before_the_first_price() -> None:
+    bench = Bench()
+    row = KEYED[1]
+    assert not bench.exchange.seen[row.slot]
+    rules = [Rule(ENTRY, ABOVE, 10_300), Rule(STOPLOSS, IMMEDIATE, 9_000, gap_px=50)]
+    gtt = Gtt("261120", MULTIPLE, row, Side.BUY, Product.MIS, 75, rules, bench.now, bench.now + VALID_NS)
+    assert bench.book.add(gtt, bench.now).startswith("GTT-CU261120")
+
+
+def test_the_kill_switch_holds_what_a_trigger_fires() -> None:
+    bench = Bench()
+    gtt = bench.add(SINGLE, Rule(ENTRY, ABOVE, 10_200))
+    headers = {"authorization": "Bearer t"}
+    body = b'[{"segment": "NSE_EQ", "action": "DISABLE"}]'
+    assert bench.api.handle("POST", "/v2/user/kill-switch", [], headers, body, bench.now).status == 200
+    bench.api.new_token(bench.now)
+    bench.price(10_300)
+    assert fates(gtt) == {ENTRY: "FAILED"} and "kill switch" in gtt.rules[0].message
+    assert not bench.exchange.orders

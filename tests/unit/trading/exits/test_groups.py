@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from group_tools import again, fill, group_world, legs, margins, posts, reject
+from group_tools import WIDE, again, fill, group_world, legs, margins, posts, reject
 from journal_tools import after, of_kind, takes_no
 from orders_world import PX, Answer, S, World, error, filled, limits, ok
 
@@ -17,6 +18,7 @@ from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.exits.group import Group, Leg, Stage
 from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.lifecycle import LIVE
 from kite_hft.trading.ports import OrdersConfig
 
 
@@ -367,3 +369,19 @@ def test_no_leg_opens_beside_an_order_whose_fate_became_unknown_with_the_same_an
     world.run(0.1)
     assert world.status(1) is OrderStatus.AMBIGUOUS
     assert world.reason(3) == "FROZEN" and len(posts(world)) == 1
+
+
+@pytest.mark.parametrize(("room", "passes"), [(5, True), (4, False)])
+def test_legs_and_their_slices_take_the_room_of_as_many_orders(room: int, passes: bool) -> None:
+    world = World(config=OrdersConfig(limits(), replace(WIDE, max_working_orders=room))).start()
+    margins(world, 500.0)
+    world.send(1, slot=1, px=PX - 20)
+    legs(world, 2, qty=3675)
+    world.run(0.5)
+    orders = [order for seq in (2, 3) if (first := world.stage.book.by_strategy(1, seq))
+              for order in world.stage.book.family(first)]  # fmt: skip
+    if passes:
+        assert sum(order.status in LIVE for order in orders) == 4
+    else:
+        assert world.reason(2) == "MAX_WORKING_ORDERS" and world.reason(3) == "GROUP"
+        assert world.stage.book.live_count() == 1

@@ -150,6 +150,33 @@ def test_orders_that_are_promised_count_as_live() -> None:
 
 
 @pytest.mark.parametrize(
+    ("freeze", "lot", "quantity", "orders"),
+    [
+        (1800, 75, 4500, 3),
+        (1800, 75, 3600, 2),
+        (1800, 75, 1800, 1),
+        (1850, 75, 3675, 3),
+        (0, 75, 75_000, 1),
+        (None, 75, 75_000, 1),
+    ],
+)
+def test_an_order_in_slices_takes_the_room_of_each(
+    freeze: int | None, lot: int, quantity: int, orders: int
+) -> None:
+    def told(room: int) -> str | None:
+        bench = Bench()
+        wish = intent(1, qty=quantity)
+        context = bench.stage.gate.context(wish, 0, bench.clock.mono)
+        assert context.instrument is not None
+        context.instrument = replace(context.instrument, freeze_quantity=freeze, lot_size=lot)
+        return size.working(wish, context, RiskLimits(max_working_orders=room))
+
+    text = f"0 live orders + {orders} slices > max_working_orders {orders - 1}"
+    assert told(orders) is None
+    assert told(orders - 1) == (text if orders > 1 else "0 live orders >= max_working_orders 0")
+
+
+@pytest.mark.parametrize(
     ("seen", "text"),
     [
         ((1, 10, 0), None),

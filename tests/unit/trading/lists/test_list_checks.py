@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import lzma
+from pathlib import Path
 
 import pytest
 from master_tools import DAY, MONTH, WEEK, columns, future, share
 
+from kite_hft.brokers.limits import limits_from_mapping
+from kite_hft.brokers.table import master_columns
+from kite_hft.settings import load_yaml
 from kite_hft.trading.instruments import Instrument, InstrumentError
 from kite_hft.trading.lists.columns import Columns
-from kite_hft.trading.lists.list_checks import check_unique, counts, problems
+from kite_hft.trading.lists.list_checks import check_unique, counts, least_of, problems
 
 REBUILT = "08:30"
 
@@ -73,3 +78,31 @@ def test_nothing_stands_twice() -> None:
 def test_counts_by_exchange() -> None:
     made = listed(3, 1, 1)
     assert counts(made) == {"NSE": 3, "NFO": 2} and counts(made, made.expiry == 0) == {"NSE": 3, "NFO": 0}
+
+
+def least(broker: str) -> dict[str, int]:
+    return least_of(limits_from_mapping(load_yaml(Path(f"config/rules/{broker}_2026-04-01.yaml"))).extras)
+
+
+def test_without_an_earlier_list_each_exchange_has_its_least(data_dir: Path) -> None:
+    """Real lists, whole and cut at the end of a row: of Kite's only the derivatives are at hand."""
+    body = lzma.decompress((data_dir / "instruments/kite_nfo_bfo_2026-08.csv.xz").read_bytes())
+    day = dt.date(2026, 8, 1)
+    whole = problems(master_columns("kite", body, "list"), None, day, REBUILT, least("kite"))
+    assert [text.text.split(" instruments")[0] for text in whole] == ["NSE: 0", "BSE: 0"]
+    cut = body[: body.rfind(b"\n", 0, len(body) // 3) + 1]
+    found = problems(master_columns("kite", cut, "list"), None, day, REBUILT, least("kite"))
+    assert {text.text.split(":")[0] for text in found} > {"NSE", "BSE"}
+    assert all(text.kind == "size" and "--accept" in text.text for text in found)
+
+    body = lzma.decompress((data_dir / "instruments/upstox_complete_2025-06.json.xz").read_bytes())
+    day = dt.date(2025, 6, 1)
+    assert problems(master_columns("upstox", body, "list"), None, day, REBUILT, least("upstox")) == []
+    cut = body[: body.rfind(b"},", 0, len(body) // 3) + 1] + b"]"
+    assert problems(master_columns("upstox", cut, "list"), None, day, REBUILT, least("upstox"))
+
+
+def test_with_an_earlier_list_only_that_is_compared() -> None:
+    assert problems(listed(60, 0, 0), listed(60, 0, 0), DAY, REBUILT, {"NSE": 4000}) == []
+    (found,) = problems(listed(60, 0, 0), None, DAY, REBUILT, {"NSE": 61, "NFO": 0})
+    assert found.text.startswith("NSE: 60 instruments, and a whole list has at least 61 (there is no list")

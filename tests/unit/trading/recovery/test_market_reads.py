@@ -15,6 +15,7 @@ from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.gate.facts import Holding
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.lifecycle import WORKING
+from kite_hft.trading.polling import PollPace
 from kite_hft.trading.ports import OrdersConfig
 
 BANDS = {f"NSE:SHARE{slot}": {"lower_circuit_limit": 90.0, "upper_circuit_limit": 110.0} for slot in (0, 1)}
@@ -72,6 +73,24 @@ def test_limits_are_read_at_the_start_and_every_minute() -> None:
     world.run(2.0)
     assert reading.count("/quote") == 2 and reading.count("/portfolio/holdings") == 2
     assert world.stage.gate.facts.band(0)[2] < 3 * S  # type: ignore[misc]
+
+
+def test_beside_a_feed_that_asks_for_quotes_they_are_read_in_turn_alone() -> None:
+    pace = PollPace(1_250_000_000, 10_500_000_000, 1_500_000_000)
+    reading = Reading(quote_pace=pace, market_read_s=1.0).start()
+    asked_at: list[int] = []
+    before = reading._read
+
+    def read(request: HttpRequest) -> HttpResponse | TransportError:
+        if request.path.startswith("/quote?"):
+            asked_at.append(reading.world.clock.mono_ns())
+        return before(request)
+
+    reading.world.broker.on_read = read
+    reading.world.run(65.0, step_s=0.05)
+    assert 5 <= len(asked_at) <= 7, asked_at  # one in a turn, though they are due every second
+    phases = [at % pace.every_ns / 1e9 for at in asked_at]
+    assert all(9.0 <= phase <= 9.35 for phase in phases), phases  # on their way to the broker for a moment
 
 
 def test_what_is_not_known_opens_nothing_and_closes() -> None:

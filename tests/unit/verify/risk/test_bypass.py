@@ -52,6 +52,34 @@ def test_a_module_that_opens_a_socket_or_makes_a_transport_is_named(tmp_path: Pa
     ]
 
 
+def test_who_takes_a_bare_connection_or_the_line_for_quotes_is_named(tmp_path: Path) -> None:
+    market = tmp_path / "engine" / "market"
+    market.mkdir(parents=True)
+    (market / "workers.py").write_text("from kite_hft.net.connection import Connection\n")
+    (market / "polled.py").write_text("from kite_hft.net.quotes import QuoteLink\n")
+    (market / "recorder.py").write_text("from kite_hft.net.quotes import QuoteLine\n")
+    assert source_faults(tmp_path) == [
+        "engine/market/recorder.py takes kite_hft.net.quotes",
+        "engine/market/workers.py takes kite_hft.net.connection.Connection",
+    ]
+
+
+QUOTES = "C 3 9 127.0.0.1 900\nS 3 9 GET /quote?i=NSE:INFY HTTP/1.1\n"
+
+
+def by_http(log: str, http: bool = True) -> list[str]:
+    return judge(seen_in(log), 900, NAMES, SERVER, EVIDENCE, {"orders": {"sent": 1}}, http=http)
+
+
+def test_a_feed_that_asks_for_prices_asks_for_quotes_and_nothing_else() -> None:
+    assert by_http(LOG + QUOTES) == []
+    assert by_http(LOG) == ["no feed asked for a quote: nothing was tried"]
+    assert len(by_http(LOG + QUOTES, http=False)) == 2  # with a websocket it has nothing to ask there
+    for line in ("GET /orders", "POST /quote?i=A", "GET /quote/../orders", "DELETE /orders/regular/1"):
+        found = by_http(LOG + QUOTES + f"S 3 9 {line} HTTP/1.1\n")
+        assert found == [f"market-0 sent {line}"]
+
+
 def test_a_run_in_which_all_agree() -> None:
     assert wrong() == []
 

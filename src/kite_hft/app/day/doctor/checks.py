@@ -10,6 +10,7 @@ from typing import Final
 from kite_hft.app.day.doctor import checks_brokers as brokers
 from kite_hft.app.day.doctor import checks_day as day
 from kite_hft.app.day.doctor import checks_machine as machine
+from kite_hft.app.day.doctor import checks_polling as polling
 from kite_hft.app.day.facts import Facts
 from kite_hft.app.day.finding import Check, Finding
 
@@ -25,7 +26,7 @@ TABLE: Final[tuple[tuple[str, tuple[Check, ...]], ...]] = (
         "Day",
         (
             day.mode, day.trades_today, day.calendar, day.masters, day.lists, day.limits, day.loss_limit,
-            day.sinks,
+            day.sinks, polling.prices,
         ),
     ),
     (

@@ -36,7 +36,7 @@ from kite_hft.engine.orders.settings import charges_of_day
 from kite_hft.engine.plan.launch import SNAPSHOT_ROOM, wanted_slots
 from kite_hft.engine.plan.placing import is_hot
 from kite_hft.engine.plan.plan import Plan, PlanError, make_plan
-from kite_hft.engine.plan.rooms import rooms_of
+from kite_hft.engine.plan.rooms import polled_lines, rooms_of
 from kite_hft.engine.plan.session import Session, configured
 from kite_hft.engine.runs.run_folder import account_tag, login_of
 from kite_hft.engine.runs.runs import lock_holder, shared_home
@@ -84,6 +84,7 @@ def gather(opened: Opened, *, prove: bool, test_alerts: bool) -> Facts:
         engine_login_pid=lock_holder(home / login) if login else 0,
         latched=latch.reason if latch else "",
         not_live=not_live(settings, now_ns),
+        polled=polled_said(opened),
     )
 
 
@@ -94,6 +95,16 @@ def not_live(settings: Settings, now_ns: int) -> str:
     except SettingsError as error:
         return str(error)
     return ""
+
+
+def polled_said(opened: Opened) -> tuple[str, ...]:
+    """What the engine will say of prices by HTTP; (): nothing, or why not is told by the plan."""
+    if opened.no_masters or (opened.masters is None and not len(opened.chosen)):
+        return ()
+    try:
+        return tuple(polled_lines(opened.settings, opened.chosen))
+    except (PlanError, SettingsError, InstrumentError):
+        return ()
 
 
 def login_lock(settings: Settings) -> str:
