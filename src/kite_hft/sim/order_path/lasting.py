@@ -34,8 +34,8 @@ class Lasting:
         self._checker, self._world, self._ledger = checker, checker.world, checker.ledger
         self.groups = WholeGroups(checker)
         self.families: dict[tuple[int, int], list[Placed]] = {}  # intent -> its slices
-        self.excused: set[tuple[str, str]] = set()  # positions whose exits people know to be refused, or to
-        # give way
+        self.excused: set[tuple[str, str]] = set()  # what people know: exits refused or given way, by
+        # position; triggers of which nobody knows
         self.flattened = False
         self._calls: dict[int, tuple[HttpRequest, Trigger]] = {}
         self._ends_seen = self._began = 0
@@ -47,7 +47,7 @@ class Lasting:
 
     def alerted(self, fields: dict[str, Any]) -> None:
         """What people are told."""
-        if fields["code"] in ("EXIT_REFUSED", "STOP_GAVE_WAY"):
+        if fields["code"] in ("EXIT_REFUSED", "STOP_GAVE_WAY", "TRIGGER_UNKNOWN"):
             known = (str(fields["code"]), str(fields["key"]))
             (self.excused.discard if fields.get("cleared") else self.excused.add)(known)
         elif fields["code"] == "GROUP_BROKEN":
@@ -226,12 +226,19 @@ class Lasting:
             return
         after = self._ledger.held(placed.key)[0]
         turned = after > 0 if placed.side == BUY else after < 0
-        entries = any(
-            order.opening and order.side == placed.side and order.key == placed.key and order is not placed
+        beside = [
+            order
             for order in self._ledger.placed.values()
-        )
-        if turned and not entries:
+            if (order.key, order.side) == (placed.key, placed.side) and order is not placed
+        ]
+        entries = any(order.opening or order.grown for order in beside)
+        if turned and not entries and not self._unknown_trigger(placed.key):
             self._checker.break_(f"order {placed.no} closed more than was held of {placed.key}: {after} now")
+
+    def _unknown_trigger(self, key: Key) -> bool:
+        """People know that a trigger there may lie at the broker or not; another one protects by now."""
+        names = {str(trigger.name) for trigger in self._ledger.triggers if trigger.key == key}
+        return any(code == "TRIGGER_UNKNOWN" and name in names for code, name in self.excused)
 
     def told_of(self, key: Key) -> bool:
         """People know that its exits are refused, or give way to a stranger's order."""
