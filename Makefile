@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DURATION ?= 40
-# Bytecode is kept (a run starts eight processes), but not among the sources.
-export PYTHONPYCACHEPREFIX := $(CURDIR)/build/bytecode
+# Bytecode is kept: a run starts eight processes, and each would compile all of it again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run build test check lint types tidy bench instructions locks clean
 

@@ -15,6 +15,8 @@ from kite_hft.engine.runs.runs import NOTE, read_note
 from kite_hft.trading.instruments import read_csv
 from kite_hft.verify.prices import chain
 
+WITH_SPARES = True
+
 
 def control_socket(folder: Path) -> Path:
     """Where the engine of this run folder listens."""

@@ -12,6 +12,8 @@ from kite_hft.settings import load_settings
 from kite_hft.sim.market.universe import default_instruments
 from kite_hft.verify.prices import busy, pool
 
+WITH_SPARES = True
+
 
 @pytest.mark.parametrize(
     ("broker", "file", "ticks_per_s"), [("kite", "pool.yaml", 18_000), ("upstox", "pool_upstox.yaml", 8_000)]

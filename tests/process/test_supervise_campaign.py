@@ -10,6 +10,8 @@ import pytest
 from kite_hft.verify.engine import supervise
 from kite_hft.verify.engine.supervise_meter import compare
 
+WITH_SPARES = True
+
 
 def test_the_campaign(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--instruments", "60", "--rate", "10", "--kills", "4", "--supervisor-kills", "1"]

@@ -19,6 +19,8 @@ from process.test_engine import ENGINE, demo, latest, segments_of
 from kite_hft.engine.processes.control import ControlError, ask
 from kite_hft.engine.runs.runs import running
 
+WITH_SPARES = True
+
 STARTED: list[subprocess.Popen[str]] = []
 
 

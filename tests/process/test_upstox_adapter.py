@@ -164,7 +164,8 @@ def test_calculators_bulk_calls_and_the_rest(session: Session) -> None:
     for order_id in ids:
         session.until(order_id, lambda row: row.status is OrderStatus.OPEN)
     assert set(bulk.parse_many(session.call(bulk.cancel_all(tag="bulk")))[0]) == ids
-    assert not any(kill_switch.parse_states(session.call(kill_switch.states()).body).values())
+    switches = kill_switch.parse_segments(session.call(kill_switch.states()).body)
+    assert switches and not any(row.shut for row in switches.values())
     assert wire.parse_authorized(session.call(wire.market_authorize()).body).startswith("ws://127.0.0.1:")
     assert wire.parse_authorized(session.call(wire.portfolio_authorize()).body).startswith("ws://127.0.0.1:")
     assert broker.parse_holdings(session.call(broker.holdings()).body) == []

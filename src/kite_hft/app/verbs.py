@@ -121,6 +121,12 @@ VERBS: Final = (
         "Steer a running engine",
     ),
     Verb(
+        "kill-switch",
+        "steer.kill_switch:kill_switch",
+        "Lock the account at the broker, as the last resort: Upstox's own kill switch, by segment.",
+        "Steer a running engine",
+    ),
+    Verb(
         "halt",
         "steer.halt:halt",
         "Halt trading at once, without asking: no opening order any more until `kite-hft resume`.",

@@ -121,13 +121,14 @@ def _report(names: Names, row: Mapping[str, Any]) -> TriggerReport:
     return TriggerReport(
         trigger_id=text(row, "gtt_order_id", required=True),
         status=" ".join(text(rule, "status", required=True) for rule in rules),
-        active=any(_waits(rule) for rule in rules),
+        active=any(waits(rule) for rule in rules),
         token=named.token,
         legs=tuple(legs),
     )
 
 
-def _waits(rule: Mapping[str, Any]) -> bool:
+def waits(rule: Mapping[str, Any]) -> bool:
+    """Whether a rule of a trigger has neither fired nor ended."""
     return not rule.get("order_id") and text(rule, "status").upper() not in _ENDED
 
 

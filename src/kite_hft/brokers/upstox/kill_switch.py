@@ -9,7 +9,7 @@ Source: official kill switch page (2026-04-10).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -21,10 +21,12 @@ from kite_hft.trading.broker import Ambiguous, HttpRequest, HttpResponse, Refuse
 _PATH: Final = "/v2/user/kill-switch"
 SEGMENTS: Final = ("NSE_EQ", "BSE_EQ", "NSE_FO", "BSE_FO", "NCD_FO", "BCD_FO", "MCX_FO", "NSE_COM")
 
-_TABLE: Final[Mapping[str, Proof]] = {
+INACTIVE: Final = "INACTIVE"
+
+TABLE: Final[Mapping[str, Proof]] = {
     **GATEWAY,
     "UDAPI1181": Proof(fix=f"segments are {', '.join(SEGMENTS)}"),
-    "UDAPI1184": Proof(fix="close every open position first"),
+    "UDAPI1184": Proof(fix='close every open position first (kite-hft kill --flatten "WHY")'),
     "UDAPI1185": Proof(fix="it was thrown less than 12 hours ago: wait"),
     "UDAPI1186": Proof(fix=f"segments are {', '.join(SEGMENTS)}"),
     "UDAPI1187": Proof(fix="cancel the open orders first"),
@@ -32,18 +34,42 @@ _TABLE: Final[Mapping[str, Proof]] = {
 }
 
 
+class Segment(NamedTuple):
+    """One segment of the account. active: the broker says it may be traded; shut: the switch is thrown."""
+
+    active: bool
+    shut: bool
+
+
+class Change(NamedTuple):
+    """What an answer proves. done: True all of it, False nothing of it, None: nobody knows. why: in words."""
+
+    done: bool | None
+    why: str = ""
+
+
 def states() -> HttpRequest:
     """GET /v2/user/kill-switch."""
     return HttpRequest("GET", _PATH)
 
 
-def parse_states(body: bytes) -> dict[str, bool]:
-    """Segment -> True: the switch is thrown, nothing can be traded. Raises AnswerError."""
+def parse_segments(body: bytes) -> dict[str, Segment]:
+    """The rows of the states, and of a change that was done, by name.
+
+    Raises:
+        AnswerError: unreadable; whether a switch is thrown is never guessed.
+    """
     try:
-        rows = rows_of(data_of(body))
-        return {text(row, "segment", required=True): bool(row["kill_switch_enabled"]) for row in rows}
+        return {text(row, "segment", required=True): _segment(row) for row in rows_of(data_of(body))}
     except (KeyError, ValueError) as error:
         raise AnswerError(f"kill switch: {type(error).__name__}: {error}") from error
+
+
+def _segment(row: Mapping[str, object]) -> Segment:
+    shut = row["kill_switch_enabled"]
+    if not isinstance(shut, bool):
+        raise ValueError(f"kill_switch_enabled {shut!r} is no yes or no")
+    return Segment(row.get("segment_status") != INACTIVE, shut)
 
 
 def change(actions: Mapping[str, bool]) -> HttpRequest:
@@ -59,13 +85,12 @@ def change(actions: Mapping[str, bool]) -> HttpRequest:
     return HttpRequest("POST", _PATH, msgspec.json.encode(rows), JSON)
 
 
-def parse_change(response: HttpResponse) -> str:
-    """ "" when it was done (all or nothing), else why not, or that nobody knows."""
+def parse_change(response: HttpResponse) -> Change:
+    """What became of a change; the broker does all of it or nothing."""
     if 200 <= response.status < 300 and envelope_of(response.body).get("status") == "success":
-        return ""
-    found = outcome(response, _TABLE, ())
+        return Change(True)
+    found = outcome(response, TABLE, ())
     if isinstance(found, Refused):
-        return found.message
+        return Change(False, found.message)
     told = "; ".join(f"{code} {message}" for code, message in errors_of(envelope_of(response.body)))
-    why = found.why if isinstance(found, Ambiguous) else told
-    return f"not known whether it was done ({why}): read the states"
+    return Change(None, found.why if isinstance(found, Ambiguous) else told)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from kite_hft.sim.order_path.checkers import Checker
 
 SELL: Final = 2
+UNTOLD_NS: Final = 3_000_000_000
+"""A cancel is answered, an update arrives, or the book is read until then."""
 _PRODUCTS: Final = {1: "CNC", 2: "NRML", 3: "MIS", 4: "MTF"}
 
 
@@ -142,7 +144,17 @@ class Lasting:
             for row in told.triggers.values()
         )
         kept = key in told.plans or told.planned.get(key, -1) > since or self.guards(key) > 0
-        return reason == "FROZEN" and (kept or lies)
+        return reason == "FROZEN" and (kept or lies or self._just_gone(key))
+
+    def _just_gone(self, key: Key) -> bool:
+        """An order of exits there has ended so lately that the engine need not know of it."""
+        network = self._world.network
+        since_ns = self._world.now_ns - UNTOLD_NS + network.start_real_ns + network.skew_ns
+        return any(
+            order.order is not None and order.order.done and order.order.now.at_ns >= since_ns
+            for order in self._ledger.mine()
+            if order.key == key and self._of_exits(order)
+        )
 
     def _closed_for_it(self, key: Key, wish: Wish) -> bool:
         """The engine itself has closed something there: a flatten, the end of the day."""

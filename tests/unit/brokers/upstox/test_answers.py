@@ -141,7 +141,7 @@ def test_codes_mean_what_they_mean_to_their_call() -> None:
     assert isinstance(parse_trigger_outcome(problem(400, ("UDAPI1136", "one rule"))), Refused)
     assert isinstance(parse_trigger_outcome(problem(404, ("UDAPI100010", "none"))), Ambiguous)
     assert isinstance(parse_outcome(problem(400, ("UDAPI1184", "open positions"))), Ambiguous)
-    assert "close every open position" in kill_switch.parse_change(problem(400, ("UDAPI1184", "open")))
+    assert "close every open position" in kill_switch.parse_change(problem(400, ("UDAPI1184", "open"))).why
     assert set(GATEWAY) < set(ORDER) and set(GATEWAY) < set(TRIGGER)
 
 

@@ -6,6 +6,7 @@ import pytest
 from upstox_rows import answer, model, problem, same_call, sdk
 
 from kite_hft.brokers.upstox import kill_switch
+from kite_hft.brokers.upstox.kill_switch import Change, Segment
 from kite_hft.brokers.values import AnswerError
 from kite_hft.trading.broker import HttpResponse
 
@@ -29,18 +30,25 @@ def test_as_the_sdk() -> None:
 
 
 def test_states() -> None:
-    assert kill_switch.parse_states(answer(ROWS).body) == {"NSE_EQ": False, "NSE_FO": True}
-    for body in (b"", answer([{}]).body, answer([{"segment": "NSE_FO"}]).body):
+    assert kill_switch.parse_segments(answer(ROWS).body) == {
+        "NSE_EQ": Segment(active=True, shut=False), "NSE_FO": Segment(active=False, shut=True),
+    }  # fmt: skip
+    unsaid = {"segment": "NSE_FO", "segment_status": "ACTIVE", "kill_switch_enabled": "false"}
+    for body in (b"", answer([{}]).body, answer([{"segment": "NSE_FO"}]).body, answer([unsaid]).body):
         with pytest.raises(AnswerError):
-            kill_switch.parse_states(body)
+            kill_switch.parse_segments(body)
 
 
 def test_what_became_of_a_change() -> None:
-    assert kill_switch.parse_change(answer(ROWS)) == ""
-    assert "12 hours" in kill_switch.parse_change(problem(400, ("UDAPI1185", "cooling off")))
-    assert "not known whether it was done" in kill_switch.parse_change(HttpResponse(502, b"<html>"))
-    assert "not known whether it was done" in kill_switch.parse_change(problem(400, ("UDAPI1136", "a rule")))
-    assert "not known" in kill_switch.parse_change(HttpResponse(200, b""))
+    assert kill_switch.parse_change(answer(ROWS)) == Change(True)
+    refused = kill_switch.parse_change(problem(400, ("UDAPI1185", "cooling off")))
+    assert refused.done is False and "12 hours" in refused.why
+    for unclear in (
+        HttpResponse(502, b"<html>"),
+        problem(400, ("UDAPI1136", "a rule")),
+        HttpResponse(200, b""),
+    ):
+        assert kill_switch.parse_change(unclear).done is None
 
 
 @pytest.mark.parametrize("actions", [{}, {"NSE": True}])
