@@ -137,6 +137,9 @@ class Lasting:
         """Exits were kept there since the wish (record `since`) and did not give way, or have closed it."""
         key = (strategy, wish.slot, wish.product)
         told, held = self._ledger.told, self._ledger.held(key)[0]
+        for order in self._ledger.mine():  # what those have filled of which nobody knows yet is not held
+            if order.key == key and order.no in told.ambiguous:
+                held -= order.filled * (1 if order.side == BUY else -1)
         if (held if wish.side == SELL else -held) < wish.quantity:
             return key in told.planned or self._closed_for_it(key, wish)
         lies = any(  # in a trigger that may stand, as far as the engine knows

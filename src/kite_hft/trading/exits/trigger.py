@@ -64,6 +64,7 @@ class Trigger:
     wanted: tuple[Leg, ...] | None = ()
     changed_ns: int = 0
     misses: int = 0
+    late_misses: int = 0  # of them past the absence horizon
     failures: int = 0  # changes in a row that came to nothing
     again_ns: int = 0
     seen_ns: int = 0  # a read of the list asked for then has shown it waiting
@@ -81,9 +82,21 @@ class Trigger:
         """It was sent, and whole reads of the list do not show it: it may still be on its way."""
         return self.unsure and not self.trigger_id and self.misses >= MISSES
 
-    def gone(self, asked_ns: int, horizon_ns: int) -> bool:
-        """By a read of the list, asked for at `asked_ns`. What was sent `horizon_ns` ago has come by now."""
-        return self.misses >= MISSES and (bool(self.trigger_id) or asked_ns - self.changed_ns >= horizon_ns)
+    def missed(self, asked_ns: int, horizon_ns: int) -> None:
+        """A read of the list, asked for at `asked_ns`, does not show it: what left `horizon_ns` before that
+        had come by then.
+        """
+        self.misses += 1
+        self.late_misses += asked_ns - self.changed_ns >= horizon_ns
+
+    def shown(self) -> None:
+        """A read of the list shows it, or what may be it."""
+        self.misses = self.late_misses = 0
+
+    @property
+    def gone(self) -> bool:
+        """Two reads agree: of one that has a name at once, of any other past the absence horizon."""
+        return (self.misses if self.trigger_id else self.late_misses) >= MISSES
 
     def untold(self, asked_ns: int) -> bool:
         """A read of the list, asked for at `asked_ns`, does not say how it stands: it may have fired."""

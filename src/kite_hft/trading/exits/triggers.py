@@ -3,8 +3,7 @@
 A trigger is sent once, when its record is on the disk: it bears no tag, and after a power cut nothing else
 would tell that it is ours (that of a plan: at_broker.py). One whose answer proves nothing is looked for in
 the broker's list, never sent again. The order that it places is known by the list alone: until that was read
-an order that one of ours may have placed is nobody's. What has become of each stands in the journal; the list
-is read at each start.
+an order that one of ours may have placed is nobody's. The journal tells what has become of each.
 """
 
 from __future__ import annotations
@@ -321,7 +320,7 @@ class Triggers:
             if row is None:
                 self._missed(trigger, [] if named else trigger.alike(token, rows, known), asked_ns, now_ns)
                 continue
-            trigger.misses = 0
+            trigger.shown()
             if trigger.unsure or not trigger.trigger_id:
                 self._found(trigger, row, now_ns)
             if row.active:
@@ -342,10 +341,11 @@ class Triggers:
             self._tell(trigger, EventKind.ACCEPTED, OrderStatus.TRIGGER_PENDING, Reason.NONE, now_ns)
 
     def _missed(self, trigger: Trigger, found: Sequence[str], asked_ns: int, now_ns: int) -> None:
-        trigger.misses = 0 if found else trigger.misses + 1
+        trigger.missed(asked_ns, self._horizon_ns)
         if found:
+            trigger.shown()
             self._outbox.alert("TRIGGER_UNKNOWN", trigger.could_be(found), str(trigger.name))
-        if trigger.gone(asked_ns, self._horizon_ns):
+        if trigger.gone:
             self._end(trigger, "absent", Reason.ABSENT, "it is not in the broker's list", now_ns)
         self._outbox.stirred += 1
 

@@ -43,6 +43,23 @@ def test_how_long_the_closing_of_its_position_waits(more: dict[str, Any], longes
     assert made.holds_up(SINCE, SINCE + longest_ns - 1)
 
 
+def test_two_reads_past_the_horizon_prove_that_it_never_came() -> None:
+    """One before it proves nothing, nor does one of each: what left may arrive until then."""
+    horizon_ns = 180_000_000_000
+    made = trigger(trigger_id="", unsure=True, changed_ns=SINCE)
+    for after_s, gone in ((5, False), (179, False), (181, False), (183, True)):
+        made.missed(SINCE + after_s * 1_000_000_000, horizon_ns)
+        assert made.gone is gone
+    made.shown()
+    made.missed(SINCE + 200_000_000_000, horizon_ns)
+    assert not made.gone
+    named = trigger(changed_ns=SINCE)
+    named.missed(SINCE + 1, horizon_ns)
+    assert not named.gone
+    named.missed(SINCE + 2, horizon_ns)
+    assert named.gone
+
+
 def test_it_holds_up_its_own_position_alone() -> None:
     standing = [trigger(unsure=True)]
     key = standing[0].key
