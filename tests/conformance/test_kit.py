@@ -144,8 +144,9 @@ def test_limits_without_a_source_are_seen() -> None:
 
 
 @pytest.mark.parametrize("name", BROKERS)
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", [1])
 def test_the_kit_sees_every_mistake_that_is_planted(name: str, part: int) -> None:
+    """A quarter of them; all by `verify conformance --mutants`."""
     quick = [row for row in ROWS if row.check.__module__ != days.__name__]
     found = hunting.hunt(side_of(name), quick, slice(part, None, 4))
     assert len(found) >= 35 and [row["mutant"] for row in found if not row["row"]] == []

@@ -152,12 +152,12 @@ def test_a_running_engine_answers_programs(tmp_path: Path) -> None:
         assert len(json.loads(done.stdout)["records"]) > 3
 
 
-def waits_by(pid: int, deadline: float) -> None:
+def waits_or_ends(process: subprocess.Popen[str], deadline: float) -> None:
     """Until it sleeps for half a second on end: the interpreter itself, while it starts, knows no Ctrl-C."""
     asleep = 0
-    while asleep < 5 and time.monotonic() < deadline:
+    while asleep < 5 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
         asleep = asleep + 1 if state == "S" else 0
 
 
@@ -169,7 +169,7 @@ def test_ctrl_c_ends_in_a_line(tmp_path: Path, words: list[str]) -> None:
         [*CONSOLE, *words, "--json"], cwd=tmp_path, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    waits_by(process.pid, time.monotonic() + 60)
+    waits_or_ends(process, time.monotonic() + 60)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode in (3, 130) and "Traceback" not in err, (process.returncode, err)
