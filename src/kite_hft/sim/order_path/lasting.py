@@ -228,7 +228,8 @@ class Lasting:
         if quantity <= known:
             return False
         others, free = self._beside(placed)
-        return placed.opening or quantity - placed.filled + others > free
+        beyond = quantity - placed.filled + others > free  # one that was to open may close by now
+        return beyond and (placed.opening or not self.meddled(placed.key))
 
     def traded(self, trade: Any, placed: Placed | None) -> None:
         """What closes must not open the position the other way round."""
