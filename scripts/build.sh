@@ -49,7 +49,7 @@ chmod +x "$venv/bin/kite-hft"
 
 # Compiled modules: rebuilt when a source, the layout, the Python or picows changed.
 tag=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))')
-sources=$(cat setup.py src/kite_hft/layout.py ext/* locks/runtime.txt | sha256sum | cut -c1-16)
+sources=$(cat setup.py src/kite_hft/layout.py ext/*.* locks/runtime.txt | sha256sum | cut -c1-16)
 stamp=build/.compiled_$tag
 if [ "$(cat "$stamp" 2>/dev/null)" != "$sources" ] || ! ls src/kite_hft/_ring.*"$tag"*.so >/dev/null 2>&1; then
   echo "build: compiling"
