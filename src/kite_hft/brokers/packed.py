@@ -7,7 +7,7 @@ from typing import Final
 
 from kite_hft.trading.instruments import InstrumentError
 
-FILE_BYTES_MAX: Final = 1 << 29
+FILE_BYTES_MAX: Final = 1 << 28
 """Of an unpacked file: Upstox's complete.json has 44 MB."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
 

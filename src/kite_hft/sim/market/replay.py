@@ -270,7 +270,7 @@ def messages(lines: Iterable[str], where: str) -> list[Message]:
     for line_no, line in enumerate(lines, 1):
         try:
             found.append(decode(line))
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise ReplayError(f"{where}, line {line_no}: {error}") from error
     return found
 

@@ -34,6 +34,8 @@ _KEY: Final = ("instrumentkey", "upstoxkey", "key")
 _TOKEN: Final = ("instrumenttoken", "token")
 _KINDS: Final = frozenset({"EQ", "FUT", "CE", "PE", "INDEX"})
 _PLAIN: Final = frozenset({"", "EQ"})
+_IN_NO_NAME: Final = frozenset("()[]{}<>\"'=;\\`$")
+"""No exchange writes these in a symbol: the line is of another file."""
 
 
 def parse_universe(data: Any, where: str, names_of: NamesOf) -> Universe:
@@ -121,8 +123,10 @@ def _name(entry: Any, where: str) -> Mapping[str, str | int]:
         found = {str(column): _plain(name) for column, name in entry.items()}
         if found and all(name != "" for name in found.values()):
             return found
-    elif isinstance(entry, str | int) and not isinstance(entry, bool) and (name := _plain(entry)) != "":
-        return {"instrument": name}
+    elif isinstance(entry, str | int) and not isinstance(entry, bool):
+        name = _plain(entry)
+        if name != "" and not _IN_NO_NAME & set(str(name)):
+            return {"instrument": name}
     raise InstrumentError(
         f"{where}: {entry!r} names no instrument: EXCHANGE:SYMBOL, an Upstox key or a token"
     )

@@ -111,6 +111,7 @@ def test_strikes(written: Any, around: dict[str, float]) -> None:
         ({"rules": [5]}, "a rule is a mapping of keys, not 5"),
         ({"instruments": [None]}, "None names no instrument"),
         ({"instruments": [True]}, "True names no instrument"),
+        ({"instruments": ["os.mkdir(1)"]}, "names no instrument"),
         ({"instruments": [{"token": ""}]}, "names no instrument"),
         ({"largest": "many", "instruments": ["A"]}, "largest: 'many' is no int"),
         ({}, "picks nothing: it needs instruments, lists or rules"),
