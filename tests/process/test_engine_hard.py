@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+WITH_SPARES = True
 ENGINE = [sys.executable, "-m", "kite_hft.engine", "--plain"]
 RULES, CALENDAR = Path("config/rules/kite_2026-04-01.yaml"), Path("config/calendar/india.yaml")
 TOKEN = "topsecrettoken99"

@@ -129,7 +129,8 @@ def test_a_run_without_a_verdict_is_neither_good_nor_bad(
 
 
 def test_a_late_simulators_memory_is_not_judged() -> None:
-    options = pool.parser().parse_args([])
+    """Nor that of one that has not settled."""
+    options = pool.parser().parse_args(["--duration", "120", "--rate", "1"])
     both = {"simulator": (70_000_000, 70_000_000), "orders": (50_000_000, 50_000_000)}
     memory = pool.Memory(
         60, early=both, last={name: (a + 3_000_000, b + 3_000_000) for name, (a, b) in both.items()}
@@ -137,6 +138,8 @@ def test_a_late_simulators_memory_is_not_judged() -> None:
     assert len(pool.misses(options, done(), memory)) == 2
     (only,) = pool.misses(options, done(), memory, busy=True)
     assert "orders grew" in only
+    short = pool.parser().parse_args([])
+    assert ["orders grew" in word for word in pool.misses(short, done(), memory)] == [True]
     unseen = pool.Memory(60, early=both)
     assert pool.misses(options, done(), unseen) and not pool.misses(options, done(), unseen, busy=True)
 

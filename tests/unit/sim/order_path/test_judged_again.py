@@ -37,7 +37,7 @@ def breaks_of(shown_px: int, *lost: Placed, exposure: float = 1e9) -> list[str]:
     )  # fmt: skip
     checker: Any = SimpleNamespace(
         world=world, halt_told=False, cool_until_ns=0, market_halted=False, strangers=set(),
-        break_=found.append,
+        break_=found.append, wishes={},
         ledger=SimpleNamespace(
             told=Told(), mine=lambda: [beside, other, placed], placed=dict(enumerate(lost))
         ),
