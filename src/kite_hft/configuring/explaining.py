@@ -17,8 +17,6 @@ CLOSE: Final = 0.85
 FAR: Final = 0.5
 """How alike two names are, of 1."""
 SHOWN: Final = 3
-
-
 SHOWN_MAX: Final = 50
 """Of a file with more than so many faults nobody reads the rest: it is none of ours."""
 
@@ -30,9 +28,9 @@ def explain_all(
 
     path: the file, for what stands nowhere.
     """
-    rows, more = kinds_together(errors)[:SHOWN_MAX], len(kinds_together(errors)) - SHOWN_MAX
-    said = [_explain(model, path, origins, row) for row in rows]
-    return [*said, f"{path}: and {more:,} more"] if more > 0 else said
+    rows = kinds_together(errors)
+    said = [_explain(model, path, origins, row) for row in rows[:SHOWN_MAX]]
+    return [*said, f"{path}: and {len(rows) - SHOWN_MAX:,} more"] if len(rows) > SHOWN_MAX else said
 
 
 def _explain(model: type[BaseModel], path: str, origins: Mapping[Key, Origin], errors: Sequence[Any]) -> str:

@@ -6,7 +6,7 @@ key; a list is taken whole from the last source that has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,21 +110,25 @@ def merged(layers: Sequence[Layer]) -> Layer:
     """All of them, the last one counts."""
     data: dict[str, Any] = {}
     origins: dict[Key, Origin] = {}
-
-    def put(rows: Mapping[str, Any], layer: Layer, target: dict[str, Any], at: Key) -> None:
-        for name, value in rows.items():
-            here = (*at, name)
-            if isinstance(value, Mapping) and isinstance(target.get(name), dict):
-                put(value, layer, target[name], here)
-                continue
-            for key in [key for key in origins if key[: len(here)] == here]:
-                del origins[key]
-            target[name] = _copied(value) if isinstance(value, Mapping) else value
-            origins.update({k: o for k, o in layer.origins.items() if k[: len(here)] == here})
-
     for layer in layers:
-        put(layer.data, layer, data, ())
+        replaced = set(_put_over(data, layer.data, ()))
+        origins = {key: origin for key, origin in origins.items() if not _is_under(key, replaced)}
+        origins.update((key, origin) for key, origin in layer.origins.items() if _is_under(key, replaced))
     return Layer("all", data, origins)
+
+
+def _put_over(target: dict[str, Any], rows: Mapping[str, Any], at: Key) -> Iterator[Key]:
+    """Put `rows` over what is there, section by section; the keys that have a new value."""
+    for name, value in rows.items():
+        if isinstance(value, Mapping) and isinstance(target.get(name), dict):
+            yield from _put_over(target[name], value, (*at, name))
+            continue
+        target[name] = _copied(value) if isinstance(value, Mapping) else value
+        yield (*at, name)
+
+
+def _is_under(key: Key, tops: Container[Key]) -> bool:
+    return any(key[:n] in tops for n in range(1, len(key) + 1))
 
 
 def origin_of(origins: Mapping[Key, Origin], key: Key) -> Origin | None:
