@@ -19,7 +19,7 @@ build:           ## virtual environment, locked packages, compiled modules
 
 test:            ## build and run all tests
 	@bash scripts/build.sh $(PYTHON) $(VENV) test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: lint types tidy   ## all standing checks but the tests
 

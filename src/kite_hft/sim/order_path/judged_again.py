@@ -102,9 +102,12 @@ def _orders(checker: Checker, wish: Wish) -> int:
 
 
 def _exposure(checker: Checker, placed: Placed, total: int) -> None:
-    """The worst case of every other instrument comes on top of `total` paise."""
+    """The worst case of every other instrument comes on top of `total` paise. Exits that were asked for later
+    and have left while this order waited count with what they have closed.
+    """
     world = checker.world
-    orders = [order for order in checker.ledger.mine() if order.no < placed.no]
+    orders = [order for order in checker.ledger.mine()
+              if order.no < placed.no or 0 < order.left_ns < world.now_ns]  # fmt: skip
     for slot in {order.slot for order in orders} - {placed.slot}:
         here = [order for order in orders if order.slot == slot]
         held = sum(order.filled if order.side == BUY else -order.filled for order in here)

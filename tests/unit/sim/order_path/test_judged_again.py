@@ -17,9 +17,9 @@ FUTURE, OTHER = 2, 0
 NOW_NS = 100 * NS_PER_S
 
 
-def breaks_of(shown_px: int, *lost: Placed, exposure: float = 1e9) -> list[str]:
+def breaks_of(shown_px: int, *lost: Placed, exposure: float = 1e9, left: tuple[Placed, ...] = ()) -> list[str]:
     """Of a sale of 25 in MIS beside 50 sold in NRML: 75 at worst, of at most 9,000 rupees, and 10 of another
-    instrument at 100 rupees. lost: orders whose records a power cut took.
+    instrument at 100 rupees. lost: orders whose records a power cut took. left: more that have left.
     """
     prices, found = Prices(), list[str]()
     prices.put(FUTURE, shown_px, 1, NOW_NS - NS_PER_S // 2)
@@ -39,7 +39,7 @@ def breaks_of(shown_px: int, *lost: Placed, exposure: float = 1e9) -> list[str]:
         world=world, halt_told=False, cool_until_ns=0, market_halted=False, strangers=set(),
         break_=found.append, wishes={},
         ledger=SimpleNamespace(
-            told=Told(), mine=lambda: [beside, other, placed], placed=dict(enumerate(lost))
+            told=Told(), mine=lambda: [beside, other, placed, *left], placed=dict(enumerate(lost))
         ),
     )  # fmt: skip
     judged_again(checker, placed)
@@ -54,6 +54,16 @@ def test_a_price_that_leapt_while_an_order_waited_is_what_it_is_judged_by() -> N
 def test_all_instruments_together_count() -> None:
     assert not breaks_of(11_940, exposure=9_955.0)
     assert breaks_of(11_940, exposure=9_954.0) == ["order 38: worst case of all instruments 995500"]
+
+
+def test_an_exit_that_has_left_while_the_order_waited_counts_with_what_it_closed() -> None:
+    def exit_of(filled: int, left_ns: int) -> Placed:
+        return Placed("e", 41, (2, 9), OTHER, int(Side.SELL), int(Product.MIS), 10, 10_000, False, filled=filled,
+                      left_ns=left_ns, under_way=False)  # fmt: skip
+
+    assert not breaks_of(11_940, exposure=8_955.0, left=(exit_of(10, NOW_NS - 1),))
+    assert breaks_of(11_940, exposure=9_954.0, left=(exit_of(0, NOW_NS - 1),))
+    assert breaks_of(11_940, exposure=9_954.0, left=(exit_of(0, 0),))
 
 
 def test_what_an_adopted_order_has_filled_counts() -> None:
