@@ -17,7 +17,9 @@ FUTURE, OTHER = 2, 0
 NOW_NS = 100 * NS_PER_S
 
 
-def breaks_of(shown_px: int, *lost: Placed, exposure: float = 1e9, left: tuple[Placed, ...] = ()) -> list[str]:
+def breaks_of(
+    shown_px: int, *lost: Placed, exposure: float = 1e9, left: tuple[Placed, ...] = ()
+) -> list[str]:
     """Of a sale of 25 in MIS beside 50 sold in NRML: 75 at worst, of at most 9,000 rupees, and 10 of another
     instrument at 100 rupees. lost: orders whose records a power cut took. left: more that have left.
     """
@@ -58,8 +60,8 @@ def test_all_instruments_together_count() -> None:
 
 def test_an_exit_that_has_left_while_the_order_waited_counts_with_what_it_closed() -> None:
     def exit_of(filled: int, left_ns: int) -> Placed:
-        return Placed("e", 41, (2, 9), OTHER, int(Side.SELL), int(Product.MIS), 10, 10_000, False, filled=filled,
-                      left_ns=left_ns, under_way=False)  # fmt: skip
+        return Placed("e", 41, (2, 9), OTHER, int(Side.SELL), int(Product.MIS), 10, 10_000, False,
+                      filled=filled, left_ns=left_ns, under_way=False)  # fmt: skip
 
     assert not breaks_of(11_940, exposure=8_955.0, left=(exit_of(10, NOW_NS - 1),))
     assert breaks_of(11_940, exposure=9_954.0, left=(exit_of(0, NOW_NS - 1),))
