@@ -379,6 +379,8 @@ class Checker:
             if alike and owner is not None and mine is not None and mine.order is None:
                 ledger.taken_over(owner, mine)
                 owner = mine
+            if owner is None and mine is not None and ledger.taken_for(order_id, mine):
+                owner = mine
             if owner is None or owner.tag != tag:
                 self.break_(f"the broker's order {order_id} was taken for order {no}")
             elif filled > owner.filled:

@@ -140,6 +140,8 @@ class Lasting:
         for order in self._ledger.mine():  # what those have filled of which nobody knows yet is not held
             if order.key == key and order.no in told.ambiguous:
                 held -= order.filled * (1 if order.side == BUY else -1)
+            if order.key == key and order.side == wish.side and not self._of_exits(order):
+                held -= order.remaining * (1 if wish.side == SELL else -1)  # asked for before, it comes first
         if (held if wish.side == SELL else -held) < wish.quantity:
             return key in told.planned or self._closed_for_it(key, wish)
         lies = any(  # in a trigger that may stand, as far as the engine knows
@@ -160,10 +162,11 @@ class Lasting:
         )
 
     def _closed_for_it(self, key: Key, wish: Wish) -> bool:
-        """The engine itself has closed something there: a flatten, the end of the day."""
+        """Something else has closed there: a flatten, the end of the day, a trigger at the broker."""
         return any(
-            placed.key == key and placed.side == wish.side and placed.filled and placed.name[1] >= ENGINE_SEQ
+            placed.filled and (placed.name[1] >= ENGINE_SEQ or placed.trigger is not None)
             for placed in self._ledger.mine()
+            if placed.key == key and placed.side == wish.side
         )
 
     def anew(self) -> None:

@@ -347,6 +347,27 @@ class Ledger:
         lost.filled = lost.units = 0
         self.by_id[lost.order.order_id] = by
 
+    def taken_for(self, order_id: str, by: Placed) -> bool:
+        """Nobody can tell them apart: an order that a person placed at the broker, of the terms of one that
+        never arrived and whose refusal a power cut took. Then it stands for that one from now on.
+        """
+        order = self.exchange.orders.get(order_id)
+        if order is None or order.tag or order.placed_by or by.order is not None or by.under_way:
+            return False
+        asked = order.request
+        if (order.slot, asked.side, asked.product, asked.quantity) != (
+            by.slot,
+            by.side,
+            by.product,
+            by.quantity,
+        ):
+            return False
+        trades = [trade for trade in self.exchange.account.trades if trade.order_id == order_id]
+        by.order, by.filled = order, sum(trade.quantity for trade in trades)
+        by.units = sum(trade.px * trade.quantity for trade in trades)
+        self.by_id[order_id] = by
+        return True
+
     def mine(self) -> list[Placed]:
         """Orders that the journal knows."""
         return [order for order in self.placed.values() if order.known and not order.lost]

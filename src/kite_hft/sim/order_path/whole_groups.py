@@ -113,15 +113,31 @@ class WholeGroups:
         ):  # fmt: skip
             self._checker.break_(f"group {name} is over, {left} of intent {seq} is not undone: {held}")
 
-    def capped(self) -> bool:
-        """Groups are being undone, and the day's cap lets nothing of them be closed any more."""
+    def stuck(self) -> bool:
+        """Groups are being undone, and nothing of them can be closed: the day's cap lets nothing through any
+        more, or an exit that the strategy itself has at work there, as a limit, takes all that is held.
+        """
         told = self._ledger.told
         refused = {(d["strategy"], d["seq"]) for d in told.refused if d["reason"] == "DAY_CAP"}
         newest = {
             name: {(name[0], numbers[-1]) for _seq, numbers in self._closings(data) if numbers}
             for name, data in told.groups.items()
         }
-        return bool(newest) and all(closings & refused for closings in newest.values())
+        taken = {
+            name: any(self._taken(name[0], seq) for seq, _ in self._closings(told.groups[name]))
+            for name in newest
+        }
+        return bool(newest) and all(closings & refused or taken[name] for name, closings in newest.items())
+
+    def _taken(self, strategy: int, seq: int) -> bool:
+        """Exits of the strategy are at work for all that a leg would be closed from."""
+        wish = self._checker.wishes.get((strategy, seq))
+        if wish is None:
+            return False
+        key, sign = (strategy, wish.slot, wish.product), 1 if wish.side == BUY else -1
+        held = self._ledger.held(key)[0] * sign
+        orders = [o for o in self._ledger.mine() if o.key == key and o.side != wish.side and not o.opening]
+        return 0 < held <= sum(order.remaining for order in orders)
 
     def _closings(self, data: dict[str, Any]) -> list[tuple[int, list[int]]]:
         """(intent of a leg, intents that close it) of a GROUP record."""
@@ -145,7 +161,7 @@ class WholeGroups:
         lost = any(order.lost for order in placed)
         if day.group_next != "filled" or day.group_partial != "unwind" or lost:
             return
-        if self._given_up or lasting.flattened or checker.journal_failed or self.capped():
+        if self._given_up or lasting.flattened or checker.journal_failed or self.stuck():
             return
         traded: Counter[Key] = Counter()
         for order in placed:

@@ -278,7 +278,7 @@ class OrdersWorld:
         self.note(f"! stop {self.day.stop}")
         stage.begin_stop(self.clock.mono)
         self.until(lambda: stage.idle or self.now_ns >= until_ns)
-        idle = stage.idle or self._cannot_flatten() or self._group_capped()
+        idle = stage.idle or self._cannot_flatten() or self._group_stuck()
         stage.close()
         stopped(self.checker, idle=idle)
 
@@ -293,11 +293,11 @@ class OrdersWorld:
         waits = stage is None or stage.book.live_orders or len(stage.desk.throttle)
         return not waits and stage is not None and stage.flattening
 
-    def _group_capped(self) -> bool:
-        """Nothing but a broken group is under way, and the day's cap does not let it be closed."""
+    def _group_stuck(self) -> bool:
+        """Nothing but a broken group is under way, and it cannot be closed now."""
         stage = self.stage
         waits = stage is None or len(stage.desk.throttle) or stage.desk.cancelling
-        return not waits and self.checker.lasting.groups.capped()
+        return not waits and self.checker.lasting.groups.stuck()
 
     def _at_rest(self) -> bool:
         """Nothing is under way anywhere."""
@@ -306,7 +306,7 @@ class OrdersWorld:
             return False
         unproven = {OrderStatus.SENT, OrderStatus.AMBIGUOUS, OrderStatus.NEW}
         return (
-            (stage.idle or self._group_capped())
+            (stage.idle or self._group_stuck())
             and not any(order.status in unproven for order in stage.book.live_orders.values())
             and not stage.reader.polls.check_wanted
             and stage.reader.polls.checking is None
