@@ -59,3 +59,10 @@ def plain_text(path: Path, encoding: str = "utf-8", most: int = TEXT_BYTES_MAX) 
         OSError: as `plain_bytes`. UnicodeDecodeError: no text.
     """
     return plain_bytes(path, most).decode(encoding)
+
+
+def words_of(error: BaseException) -> str:
+    """An error for people: of the system's, the file and what is wrong with it, without its number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)

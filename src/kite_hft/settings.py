@@ -2,8 +2,8 @@
 
 A YAML file, over it the file of an environment (config.yaml, config.live.yaml), over both the variables
 KITE_*; below all a profile. Every key has a default and a type; an unknown key is an error that names the
-file and line, or the variable, and the nearest known key. The only module that imports yaml. Limits and
-market rules are not here: they are dated files under config/rules and config/calendar.
+file and line, or the variable, and the nearest known key. Limits and market rules are not here: they are
+dated files under config/rules and config/calendar.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from kite_hft.addresses import is_loopback
@@ -59,24 +58,25 @@ from kite_hft.configuring.models.run import (
     SupervisionSection,
 )
 from kite_hft.configuring.models.safety import AlertSection, ExitsSection, RiskSection
-from kite_hft.configuring.nodes import key_lines, values_of
+from kite_hft.configuring.nodes import key_lines
 from kite_hft.configuring.profiles import PROFILES
 from kite_hft.configuring.remarks import aliases, idle_keys, relied_upon
 from kite_hft.configuring.section import Section
 from kite_hft.configuring.variables import VariableError, dotenv, variables_layer, without_keys
+from kite_hft.configuring.yaml_files import SettingsError, load_yaml, read_yaml, yaml_value
+from kite_hft.plain import plain_text
+
+__all__ = [
+    "Loaded", "Settings", "SettingsError", "load_settings", "load_yaml", "overlay_of", "read_settings",
+    "yaml_value",
+]  # fmt: skip
 
 HORIZON_S_MIN = 180.0
 """Of TradingSection."""
-FILE_BYTES_MAX, VALUES_MAX = 4 << 20, 500_000
-"""Of a YAML file: its length, and its values once every alias is what it stands for."""
-OCTAL = re.compile(r"[-+]?0[0-9_]+")
 ENVIRONMENT = re.compile(r"[A-Za-z0-9_-]{1,32}")
+NO_BREAK = "\u00a0"
 DOTENV = Path(".env")
 """In the folder where the program is started: variables that the environment does not have."""
-
-
-class SettingsError(ValueError):
-    """A configuration that cannot be used; the message names file, line, cause and fix."""
 
 
 class Settings(Section):
@@ -220,55 +220,6 @@ class Settings(Section):
         ]
 
 
-def load_yaml(path: Path) -> Any:
-    """The parsed YAML of a file (rules, calendars).
-
-    Raises:
-        SettingsError: missing, unreadable, or no YAML; names file and line.
-    """
-    return _read_yaml(path)[0]
-
-
-def _read_yaml(path: Path) -> tuple[Any, yaml.Node | None]:
-    """What a file says, and where. An alias is taken where what it stands for has an end."""
-    try:
-        if path.exists() and not path.is_file():
-            raise SettingsError(f"{path}: no file, so it cannot be read")
-        with path.open("rb") as file:
-            raw = file.read(FILE_BYTES_MAX + 1)
-        if len(raw) > FILE_BYTES_MAX:
-            raise SettingsError(f"{path}: longer than {FILE_BYTES_MAX >> 20} MiB: this is no such file")
-        loader = _Loader(raw.decode("utf-8"))
-        node = loader.get_single_node()
-        if node is not None and values_of(node, VALUES_MAX) > VALUES_MAX:
-            raise SettingsError(f"{path}: its aliases (*name) stand for more than {VALUES_MAX:,} values")
-        return None if node is None else loader.construct_document(node), node
-    except FileNotFoundError:
-        said = "relative paths count from the folder of the file that names them"
-        raise SettingsError(f"{path}: no such file; {said}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read: {error}") from error
-    except RecursionError:
-        raise SettingsError(f"{path}: nested too deeply") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise SettingsError(f"{path}{line}: {getattr(error, 'problem', None) or error}") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses what YAML 1.1 reads otherwise than it looks, with its line."""
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        problem = "it begins with 0, which YAML takes for base 8; write it without, or in quotes"
-        if not (node.tag.endswith(":int") and OCTAL.fullmatch(node.value)):
-            try:
-                return super().construct_object(node, deep)
-            except ValueError as error:  # 2026-02-30
-                problem = f"{node.value}: {error}"
-        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-
-
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A configuration and how it came about.
@@ -372,35 +323,27 @@ def overlay_of(path: Path, environment: str) -> Path:
     return found
 
 
-def yaml_value(text: str) -> Any:
-    """A value as it would stand in the file.
-
-    Raises:
-        ValueError: no YAML.
-    """
-    try:
-        return yaml.load(text, _Loader)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(str(error)) from None
-
-
 def _environment() -> tuple[Mapping[str, str], frozenset[str]]:
     """The process's variables with those of .env, and which of them are from there."""
     try:
-        found = dotenv(DOTENV.read_text("utf-8"), str(DOTENV))
+        found = dotenv(plain_text(DOTENV), str(DOTENV))
     except FileNotFoundError:
         return os.environ, frozenset()
     except (OSError, UnicodeDecodeError) as error:
-        raise VariableError(f"{DOTENV}: cannot be read: {error}") from None
+        why = "no UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise VariableError(f"{DOTENV}: cannot be read: {why}; mend it, or move it away") from None
     return {**found, **os.environ}, frozenset(found) - frozenset(os.environ)
 
 
 def _file_layer(path: Path) -> Layer:
-    data, node = _read_yaml(path)
+    data, node = read_yaml(path)
     if data is None:
         data = {}
     if not isinstance(data, dict):
-        raise SettingsError(f"{path}: expected keys and values, found {type(data).__name__}")
+        hint = "; a blank in it is none (U+00A0, as web pages have them)" if NO_BREAK in str(data) else ""
+        raise SettingsError(
+            f"{path}: expected keys and values, as `mode: paper`, found {type(data).__name__}{hint}"
+        )
     lines: dict[Key, int] = {}
     if twice := key_lines(node, lines):
         raise SettingsError(f"{path}: {twice}")

@@ -171,6 +171,23 @@ def test_it_comes_back_after_an_end_and_asks_again(server: Upstox, sdk: Sdk, kin
     assert "type" not in message
 
 
+def test_a_server_that_accepts_and_ends_is_hammered_without_end(server: Upstox, sdk: Sdk) -> None:
+    """The counter-example to our table: each connection that opens lets its count of tries begin anew, and
+    the next try comes at once. What ours does: tests/unit/net/test_ws_addresses.py."""
+    tries = 5
+    words = {"instrumentKeys": [RELIANCE], "mode": "ltpc"}
+    sdk.tell("stream", "m", "MarketDataStreamerV3", words, [True, 1, tries])
+    sdk.until("open")
+    opened, began = 0, time.monotonic()
+    while time.monotonic() - began < 3.0:
+        server.inject("close", code=1011)
+        sdk.until("open")
+        opened += 1
+    assert opened > 2 * tries, "one a second, and five of them, is what it was told"
+    assert not [h for h in sdk.heard if h[0] == "autoReconnectStopped"]
+    sdk.until("message", lambda _, m: entry(m, RELIANCE))
+
+
 def test_close_1000_leaves_it_silent_for_good(server: Upstox, sdk: Sdk) -> None:
     sdk.tell("stream", "m", "MarketDataStreamerV3", {"instrumentKeys": [RELIANCE], "mode": "ltpc"}, None)
     sdk.until("message", lambda _, m: entry(m, RELIANCE))

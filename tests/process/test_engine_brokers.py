@@ -158,6 +158,7 @@ def test_the_updates_process_is_started_again(tmp_path: Path) -> None:
         )
         assert rows(back)["market-0"]["restarts"] == rows(back)["orders"]["restarts"] == 0
         assert back["connections"][-1]["restarts"] == 1
+        status(lambda _found: "orders: no order updates were heard for" in (tmp_path / "out").read_text())
 
 
 @DECODER

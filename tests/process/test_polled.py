@@ -21,6 +21,7 @@ from sim_tools import Running, simulator
 from kite_hft.verify.brokers.running import addressed, facts_of
 
 PROBE = "kite_hft.verify.engine.supervise_probe:Probe"
+COOLDOWN_S = 5
 SIM = ("--rate", "5", "--seed", "7", "--exchange-time", "2026-11-20T10:00:00", "--latency-us", "2000")
 
 
@@ -39,6 +40,12 @@ def configured(folder: Path, broker: str, running: Running) -> Path:
     path = folder / "engine.json"
     path.write_text(json.dumps(made))
     return path
+
+
+def ticks_of(said: str) -> int:
+    """How many have come, by the newest line of the live view."""
+    found = re.findall(r"\| ([\d,]+) ticks", said)
+    return int(found[-1].replace(",", "")) if found else 0
 
 
 class Run:
@@ -107,6 +114,41 @@ def test_prices_by_http_are_ticks_and_faults_are_survived(broker: str, tmp_path:
     assert "FEED_DEAD" not in said and "MARKET_HALT" not in said  # the gaps between answers are no silence
     assert "prices of" in said and "What happens between two looks is not seen" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("broker", ["kite", "upstox"])
+def test_too_many_calls_are_waited_out_as_the_rules_say(broker: str, tmp_path: Path) -> None:
+    """HTTP 429 to quotes: one pause of the rules' length, then prices again, and no call meanwhile."""
+    with simulator("--broker", broker, "--instruments", "10", *SIM) as running:
+        path = configured(tmp_path, broker, running)
+        told = json.loads(path.read_text())
+        rules = Path(told["trading"]["rules"])
+        short = re.sub(r"cooldown_after_429_s: \d+", f"cooldown_after_429_s: {COOLDOWN_S}", rules.read_text())
+        (tmp_path / rules.name).write_text(short)
+        told["trading"]["rules"] = str(tmp_path / rules.name)
+        told["strategies"][0]["params"]["every"] = 10**9  # no orders: the books are left alone
+        told["trading"] |= {"poll_s": 600.0, "positions_s": 600.0}
+        path.write_text(json.dumps(told))
+        run = Run(tmp_path, path)
+        try:
+            run.until(lambda said: "asking call by call" in said and "orders: recovered" in said)
+            time.sleep(3)  # the books that a start reads are read
+            running.post("/_sim/inject", {"kind": "http_429", "request": "read", "count": 2})
+            run.until(lambda said: "refused quotes with HTTP 429" in said, 40)
+            refused_s = time.monotonic()
+            time.sleep(2.2)  # what came before stands in the live view
+            ticks = ticks_of(run.said())
+            run.until(lambda said: ticks_of(said) > ticks, 60)
+            paused_s = time.monotonic() - refused_s
+        finally:
+            report = run.end()
+        struck = [row for row in running.faults() if row["kind"] == "http_429"]
+    (feed, _updates), said = report["ticks"]["by_connection"], run.said()
+    pauses = [float(s) for s in re.findall(r"refused quotes with HTTP 429.*next try in ([\d.]+) s", said)]
+    assert pauses and 0.8 * COOLDOWN_S <= pauses[0] <= 1.2 * COOLDOWN_S, said
+    assert 1 <= feed["refused_429"] <= len(struck) <= 2 and feed["restarts"] == 0, (feed, struck)
+    assert paused_s > 0.7 * COOLDOWN_S and "waits for a new access token" not in said
+    assert report["ticks"]["lost"] == 0 and "Traceback" not in said
 
 
 def test_more_than_can_be_asked_about_is_refused_before_anything_connects(tmp_path: Path) -> None:

@@ -48,10 +48,8 @@ class Situation:
         price = given["price"].get(ask["slot"])
         self.last, self.age_s = price if price is not None else (0, -1)
 
-    # Of the order as it would be
-
     @property
-    def side(self) -> int:
+    def side(self) -> int:  # these are of the order as it would be
         return int(self.target["side"] if self.target else self.ask["side"])
 
     @property
@@ -188,7 +186,7 @@ def _form(s: Situation) -> Iterator[str]:
     if s.kind == PLACE or (s.target and ask["order_type"]):
         priced = s.type not in (LIMIT, STOP) or s.px != 0
         triggered = s.type not in (STOP, STOP_MARKET) or s.trigger != 0
-        if not (priced and triggered):
+        if not (priced and triggered and (s.kind == PLACE or ask["order_type"] in (1, 2, 3, 4))):
             yield "BAD_INTENT"
     if ask["px"] < 0 or ask["trigger_px"] < 0 or not math.isfinite(ask["signal"]):
         yield "BAD_INTENT"
@@ -245,9 +243,11 @@ def _always(s: Situation) -> Iterator[str]:
     shares = row["exchange"] in ("NSE", "BSE")
     if (shares and s.product == NRML) or (not shares and s.product in (CNC, MTF)):
         yield "PRODUCT_NOT_ALLOWED"
-    for px in (ask["px"], ask["trigger_px"]):
-        known = s.last > 0 and 0 <= s.age_s <= s.limits["stale_tick_s"]
-        if px and known and abs(px - s.last) * 100 > Fraction(s.limits["price_collar_percent"]) * s.last:
+    anew = s.target and ask["order_type"] not in (0, s.target["order_type"])  # all of it meets the market
+    own = s.px * (s.type in (LIMIT, STOP)), s.trigger * (s.type in (STOP, STOP_MARKET))
+    for px, stands in zip((ask["px"], ask["trigger_px"]), own, strict=True):
+        near, known = stands if anew else px, s.last > 0 and 0 <= s.age_s <= s.limits["stale_tick_s"]
+        if near and known and abs(near - s.last) * 100 > Fraction(s.limits["price_collar_percent"]) * s.last:
             yield "PRICE_COLLAR"
         band = (s.given["band"] or {}).get(ask["slot"])
         if px and band and band[2] <= s.limits["band_age_s"] and not band[0] <= px <= band[1]:
@@ -367,7 +367,7 @@ def _data(s: Situation) -> Iterator[str]:
         yield "NO_REFERENCE_PRICE"
     if not 0 <= s.age_s <= s.limits["stale_tick_s"]:
         yield "STALE_TICK"
-    if s.kind == PLACE and s.ask["flags"] & 1:
+    if s.ask["flags"] & 1:
         yield "FROZEN"
     bands = s.given["band"]
     if bands is not None and (slot not in bands or bands[slot][2] > s.limits["band_age_s"]):
@@ -380,7 +380,7 @@ def _sizes(s: Situation) -> Iterator[str]:
         yield "MAX_ORDER_QUANTITY"
     if s.value(slot, max(s.px, s.last), s.quantity) > Fraction(limits["max_order_value"]):
         yield "MAX_ORDER_VALUE"
-    own = s.value(slot, max(s.ask["px"], s.last), s.worst(slot, s.side, s.added))
+    own = s.value(slot, max(s.px, s.last), s.worst(slot, s.side, s.added))
     if own > Fraction(limits["max_position_size"]):
         yield "MAX_EXPOSURE"
     total = own

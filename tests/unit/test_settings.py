@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from kite_hft.addresses import is_loopback
 from kite_hft.brokers.table import broker_of
 from kite_hft.configuring.models.broker import PROTECTION_PERCENT
-from kite_hft.settings import Settings, SettingsError, load_settings
+from kite_hft.settings import Settings, SettingsError, load_settings, load_yaml
 from kite_hft.trading.instruments import InstrumentTable
 
 NINE = "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in itertools.pairwise("abcdefghi"))
@@ -212,8 +213,40 @@ def test_what_yaml_reads_otherwise_than_it_looks_is_refused(
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(fifo := tmp_path / "pipe.yaml")
     for path in (tmp_path, fifo, Path("/dev/zero")):
-        with pytest.raises(SettingsError, match="no file"):
+        with pytest.raises(SettingsError, match=r"(a folder|no plain file), so it cannot"):
             load_settings(path)
     long = write(tmp_path, "#" * (5 << 20))
     with pytest.raises(SettingsError, match="longer than 4 MiB"):
         load_settings(long)
+
+
+def test_text_of_another_editor(tmp_path: Path) -> None:
+    """As a Windows editor saves it, and as a web page shows it."""
+    path = tmp_path / "c.yaml"
+    path.write_bytes("\ufeffaccount: AB1234\r\nbroker: upstox\r\n".encode())
+    assert load_settings(path).account == "AB1234"
+    path.write_bytes("account: AB1234\n".encode("utf-16"))
+    with pytest.raises(SettingsError, match=r"no UTF-8 text \(byte 1 is 0xff\): save it as UTF-8"):
+        load_settings(path)
+    path.write_text("account:\u00a0AB1234\n")
+    with pytest.raises(SettingsError, match=r"as `mode: paper`, found str; .*U\+00A0"):
+        load_settings(path)
+
+
+def test_rules_that_lie_in_the_project_are_named(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, "account: AB1234\n"))
+    with pytest.raises(SettingsError, match=r"it is /.*/config/rules/market_.*config init"):
+        load_yaml(settings.trading.market)
+    with pytest.raises(SettingsError, match="relative paths count"):
+        load_yaml(tmp_path / "rules/market_2001-01-01.yaml")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_dotenv_that_is_no_file_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[str], None]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(".env")
+    path = write(tmp_path, "account: AB1234\n")
+    with pytest.raises(SettingsError, match=r"\.env: cannot be read: no plain file"):
+        load_settings(path)

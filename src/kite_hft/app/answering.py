@@ -30,10 +30,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instea
 
 @dataclass(slots=True)
 class _Answer:
-    """How the running verb answers, and whether it has."""
+    """How the running verb answers, and whether it has. refused: it has said why it does not."""
 
     as_json: bool = False
     told: bool = False
+    refused: bool = False
 
 
 _now: Final = _Answer()
@@ -42,7 +43,7 @@ _now: Final = _Answer()
 def begin(words: Sequence[str] = ()) -> None:
     """A verb begins, with these words of the command line behind it; without any: it is over."""
     options = words[: words.index("--")] if "--" in words else words
-    _now.as_json, _now.told = "--json" in options, False
+    _now.as_json, _now.told, _now.refused = "--json" in options, False, False
 
 
 def wanted() -> bool:
@@ -64,7 +65,15 @@ def say(text: str) -> None:
 def refuse(verb: str, text: object, code: int) -> typer.Exit:
     """What is wrong: a line on standard error, and the object where none was given. Raise the result."""
     print(f"kite-hft {verb}: {text}", file=sys.stderr)
+    _now.refused = True
     return exit_with(str(text), code)
+
+
+def broken_off() -> None:
+    """Ctrl-C: said once, on a line of its own behind the prompt that nobody has answered."""
+    if not _now.refused:
+        print("\n" * sys.stderr.isatty() + "kite-hft: broken off", file=sys.stderr)
+    exit_with("broken off", INTERRUPTED)
 
 
 def exit_with(text: str, code: int, **more: Any) -> typer.Exit:

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import MutableMapping
+
+from kite_hft.app.output import take_streams
 
 INTERRUPTED = 130
+COLUMNS_MIN = 40
 
 
 def main() -> None:
     """The console command."""
-    if sys.stdin is None:  # whoever started us has closed it: there is nobody to ask
-        sys.stdin = open(os.devnull)  # noqa: SIM115
+    take_streams()
+    _use_sane_columns(os.environ)
     try:
         from kite_hft.app.verbs import app
 
         app(prog_name="kite-hft")
     except KeyboardInterrupt:  # while something loads
         sys.exit(INTERRUPTED)
+
+
+def _use_sane_columns(environ: MutableMapping[str, str]) -> None:
+    """COLUMNS as a width in which words can be read: a terminal of no size says 0."""
+    told = environ.get("COLUMNS", "")
+    if told and not (told.isascii() and told.isdecimal() and int(told) > 0):
+        del environ["COLUMNS"]
+    elif told and int(told) < COLUMNS_MIN:
+        environ["COLUMNS"] = str(COLUMNS_MIN)
 
 
 if __name__ == "__main__":

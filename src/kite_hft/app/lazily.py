@@ -18,7 +18,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from kite_hft.app.answering import FAILED, INTERRUPTED, NOT_SO, USAGE, begin, exit_with
+from kite_hft.app.answering import FAILED, INTERRUPTED, NOT_READY, NOT_SO, USAGE, begin, broken_off, exit_with
+from kite_hft.app.output import Unwritten, give_up_output, lost_output
 
 MARKUP: Final = "rich"
 WrongLine: Final = typer.BadParameter.__mro__[2]
@@ -70,13 +71,36 @@ def _has_form(paragraph: str) -> bool:
 
 
 def run_to_end(main: Callable[[], Any]) -> int:
-    """Run a command; its exit code. What goes wrong is said as text, and with --json as the object."""
+    """Run a command; its exit code. What goes wrong is said as text, and with --json as the object.
+
+    A reader that has seen enough (`| head`) is no failure; an answer that could not be written is one.
+    """
+    code = 0
+    try:
+        code = _ended(main)
+        sys.stdout.flush()
+    except (BrokenPipeError, Unwritten):
+        give_up_output()
+    if why := lost_output():
+        give_up_output()
+        print(f"kite-hft: the answer could not be written to standard output: {why}", file=sys.stderr)
+        return NOT_READY
+    return code
+
+
+def _ended(main: Callable[[], Any]) -> int:
     try:
         code = main()
         if code == INTERRUPTED:
-            exit_with("broken off", code)
+            broken_off()
     except typer.Abort:
         code = _unsaid("broken off; nothing was done", NOT_SO)
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        code = 0  # so end typer and rich when the reader has left
+    except (BrokenPipeError, Unwritten):
+        raise
     except Exception as error:
         found: Any = error
         if isinstance(error, WrongLine):  # what is wrong with the command line

@@ -25,11 +25,13 @@ from kite_hft.app.choosing import (
     selected,
 )
 from kite_hft.app.completing import strategies
+from kite_hft.app.output import Unwritten
 from kite_hft.engine.processes.control import ControlError
 from kite_hft.engine.runs.ledger import Ledger, read_ledger
 from kite_hft.engine.runs.look import Look
 from kite_hft.engine.runs.runs import Account, NoRun, RunNote, newest_folder, read_note
 from kite_hft.memory.segment import SegmentError
+from kite_hft.plain import words_of
 from kite_hft.sessions import ist_text
 
 __all__ = [
@@ -175,8 +177,10 @@ def told(verb: str) -> Iterator[None]:
         yield
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
+    except Unwritten:
+        raise
     except (NoRun, ControlError, SegmentError, OSError) as error:
-        raise refuse(verb, error, NOT_SO) from None
+        raise refuse(verb, words_of(error), NOT_SO) from None
     except KeyboardInterrupt:
         raise exit_with("broken off", INTERRUPTED) from None
 

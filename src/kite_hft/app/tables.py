@@ -19,6 +19,8 @@ from kite_hft.units import rupees_text
 GAP: Final = 2  # cells between columns
 WIDE: Final = 400
 """Columns of a console that is no terminal: a pipe has no edge."""
+NARROW: Final = 40
+"""Columns of the narrowest terminal that is drawn for; one that is narrower wraps the lines itself."""
 
 
 def console(*, plain: bool = False) -> Console:
@@ -27,6 +29,7 @@ def console(*, plain: bool = False) -> Console:
     found = Terminal(no_color=plain or None, stderr=wanted())
     if not found.is_terminal and not os.environ.get("COLUMNS"):
         found.width = WIDE
+    found.width = max(found.width, NARROW)
     return found
 
 

@@ -133,6 +133,12 @@ VERBS: Final = (
         "Steer a running engine",
     ),
     Verb(
+        "cancel-all",
+        "steer.cancel_all:cancel_all",
+        "Cancel every order that would open something, at once, without asking; the engine trades on.",
+        "Steer a running engine",
+    ),
+    Verb(
         "resume",
         "steer.resume:resume",
         "Let trading go on after a kill, a halt, a limit or a guard: shows what is latched, then asks.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ def absolute_paths(settings: Any, folder: Path) -> dict[str, Any]:
     vault = settings.credentials.file
     return {
         "credentials": settings.credentials.model_copy(
-            update={"file": None if vault is None else folder / vault.expanduser()}
+            update={"file": None if vault is None else folder / _at_home(vault)}
         ),
         "strategies": [s.model_copy(update=_of_strategy(s, folder)) for s in settings.strategies],
         "trading": trading.model_copy(update={name: folder / getattr(trading, name) for name in FILE_KEYS}),
@@ -30,11 +31,16 @@ def absolute_paths(settings: Any, folder: Path) -> dict[str, Any]:
     }
 
 
+def _at_home(path: Path | str) -> Path:
+    """With the home that ~ stands for; of a user that there is none of: as it stands."""
+    return Path(os.path.expanduser(path))
+
+
 def _of_strategy(section: Any, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if section.path is not None:
-        found["path"] = folder / section.path.expanduser()
+        found["path"] = folder / _at_home(section.path)
     history = section.params.get(HISTORY)
     if isinstance(history, str) and history not in ("", HISTORY_KEPT):
-        found["params"] = {**section.params, HISTORY: str(folder / Path(history).expanduser())}
+        found["params"] = {**section.params, HISTORY: str(folder / _at_home(history))}
     return found

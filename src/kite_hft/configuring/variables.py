@@ -55,7 +55,9 @@ ELSEWHERE: Final[Mapping[str, str]] = {
 OWN: Final = ("KITE_ENVIRONMENT", "KITE_CONFIG_PATH", "KITE_MASTER_PASSWORD")
 """Read where the file is chosen and where the vault is opened."""
 OURS: Final = "KITE_HFT_"
-"""Names of the program that set no key of the configuration."""
+"""Names of the program that set no key of the configuration begin so."""
+VAULT: Final = "KITE_HFT_VAULT"
+"""The one of them that a person sets."""
 KEY_WORDS: Final = ("api_key", "access_token", "sandbox_token")
 """Not taken in mode sim, whose simulators give keys of their own."""
 _LINE: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
@@ -127,7 +129,10 @@ def variables_layer(
             if path == ("mode",) and value == "live":
                 raise VariableError(f"variable {name}: mode live is set in a configuration file only")
             _set(name + IN_DOTENV * (name in from_file), path, value, data, origins)
-        elif name.startswith(PREFIX) and name not in known and name not in OWN and not name.startswith(OURS):
+        elif name.startswith(OURS):
+            if name != VAULT and difflib.get_close_matches(name, [VAULT], cutoff=0.8):
+                said.append(f"variable {name} does nothing; did you mean {VAULT}?")
+        elif name.startswith(PREFIX) and name not in OWN:
             said += _unknown(name, known)
     return Layer("variables", data, origins), said
 

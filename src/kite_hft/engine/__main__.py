@@ -62,6 +62,7 @@ from kite_hft.engine.runs.run_folder import (
 from kite_hft.engine.runs.verdicts import NoGo, require_go
 from kite_hft.engine.supervisor import SHM, prepare, release, signals, supervise, write_report
 from kite_hft.memory.segment import SegmentError, make_directory
+from kite_hft.plain import words_of
 from kite_hft.sessions import CalendarError
 from kite_hft.settings import Loaded, Settings, SettingsError, read_settings
 from kite_hft.trading.instruments import InstrumentError, InstrumentTable
@@ -133,7 +134,7 @@ def run_engine(
     files = list(loaded.files) if loaded else [config]
     copies = [*files, trading.rules, trading.charges, trading.market, trading.calendar]
     home = make_directory(SHM, f"kite_hft-{os.getuid()}")
-    root = state_dir(os.environ)
+    root = writable(state_dir(os.environ))
     with signals() as runs, contextlib.ExitStack() as held:
         held.callback(remove_empty, home)
         if is_first_run(root):
@@ -173,9 +174,49 @@ def run_engine(
         code, result = supervise(run, duration)
     with contextlib.suppress(OSError):  # the terminal is gone; the report is written
         console.print(summary(result, str(folder.path)))
-    if report is not None:
-        write_report(report, result)
-    return code
+    return code if copied(report, result, folder.path, console) else code or EXIT_NOT_READY
+
+
+def copied(report: Path | None, result: dict[str, Any], folder: Path, console: Terminal) -> bool:
+    """The report to where --report wants it; that it could not be is said."""
+    try:
+        if report is not None:
+            write_report(report, result)
+    except OSError as error:
+        there = f"it is {folder / 'report.json'}"
+        console.print(f"--report {report}: not written: {error.strerror}; {there}", soft_wrap=True)
+        return False
+    return True
+
+
+def writable(root: Path) -> Path:
+    """The state directory, made where it is not there.
+
+    Raises:
+        OSError: it cannot be; the message says what to do.
+    """
+    why = "it may not be written"
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        why = error.strerror or why
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise OSError(f"the state directory {root}: {why}; set XDG_STATE_HOME to a folder that you can write")
+    return root
+
+
+def require_place(report: Path | None) -> None:
+    """Refuse --report before a day is run for it.
+
+    Raises:
+        SettingsError: no file can be there.
+    """
+    if report is None:
+        return
+    if report.is_dir():
+        raise SettingsError(f"--report {report}: a folder; name a file in it")
+    if not os.access(report.parent, os.W_OK | os.X_OK):
+        raise SettingsError(f"--report {report}: nothing can be written into {report.parent}")
 
 
 def say_configuration(loaded: Loaded | None, folder: Path, say: Callable[[str], None]) -> None:
@@ -275,6 +316,7 @@ def started(
         loaded = read_settings(config, environment)
         settings, now_ns = loaded.settings, SystemClock().real_ns()
         check_word(settings, live)
+        require_place(report)
         check_strategies(settings)
         orders_config(settings, loopback=settings.mode != "live")
         loss_limit_words(settings)
@@ -290,7 +332,7 @@ def started(
     except NotConfirmed as error:
         return EXIT_REFUSED, f"not confirmed: {error}"
     except NOT_READY as error:
-        return EXIT_NOT_READY, f"not ready: {error}"
+        return EXIT_NOT_READY, f"not ready: {words_of(error)}"
     except KeyboardInterrupt:
         return 0, "stopped before the start"
 

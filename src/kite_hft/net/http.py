@@ -56,7 +56,7 @@ class HttpSettings:
     ipv4: bool = False  # for a broker that knows the machine by a registered IPv4 address
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     request_id: int
     method: str
@@ -75,6 +75,9 @@ class Follower(Protocol):
 
     def waits(self, request_id: int) -> None:
         """The call that is being submitted waits for a connection."""
+
+    def urgent(self, request_id: int) -> bool:
+        """Asked of those that wait, the oldest first, when a connection is free: it goes before others."""
 
     def stops(self, request_id: int) -> str:
         """Asked right before one that has waited is written: why it must not leave any more; "": it may."""
@@ -276,13 +279,20 @@ class HttpTransport(Caller):
             free = next((c for c in lane.connections if c.fresh()), None)
             if free is None:
                 return
-            call = lane.waiting.popleft()
+            call = self._next(lane.waiting)
             if self.follower is not None and (why := self.follower.stops(call.request_id)):
                 self._give_up(call, why, now_ns)
                 continue
             free.start(call.request_id, call.method, call.data, now_ns + self._timeout_ns)
             if self.follower is not None:
                 self.follower.wrote(call.request_id, self._mono_ns())
+
+    def _next(self, waiting: deque[_Waiting]) -> _Waiting:
+        """The one that goes next leaves the line."""
+        urgent = self.follower.urgent if self.follower is not None else lambda request_id: False
+        call = next((waits for waits in waiting if urgent(waits.request_id)), waiting[0])
+        waiting.remove(call)
+        return call
 
     def _give_up(self, call: _Waiting, text: str, now_ns: int) -> None:
         self._done.append((call.request_id, TransportError(text, False, now_ns)))

@@ -27,6 +27,7 @@ from kite_hft.trading.intents import Intent
 from kite_hft.trading.pnl import CostBook
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.recovery.adopting import closes_others
+from kite_hft.trading.recovery.interruptions import Interruptions
 from kite_hft.trading.recovery.market_reads import market_reads
 from kite_hft.trading.recovery.polls import Read
 from kite_hft.trading.recovery.reader import BookReader
@@ -51,7 +52,7 @@ from kite_hft.units import NS_PER_S
 
 GAUGE_PERIOD_NS: Final = 100_000_000
 UNPRICED_NS: Final = 10 * NS_PER_S
-"""So long do limits on losses wait for the price of a fill."""
+"""So long do limits on losses wait for the prices of fills."""
 UNTOLD: Final = frozenset({OrderStatus.SENT, OrderStatus.PENDING, OrderStatus.AMBIGUOUS})
 STOP_POLICIES: Final = ("keep", "cancel", "flatten")
 
@@ -84,6 +85,7 @@ class Orders:
             ports, config, self.book, self.outbox, self._reconciler, self._calls.submit, self.desk.egress
         )
         self._texts = Texts(ports, self.outbox, self._reconciler, self._look_up)
+        self._interruptions = Interruptions(ports, self.outbox, self._look_up)
         self._teller = Teller(ports, self.book, self.outbox)
         self._watch = Watch(ports, config, self.book, self.outbox, self._age_ns)
         self.gate = Gate(ports, config, self.book, self.outbox, self.states, self)
@@ -97,7 +99,7 @@ class Orders:
         self._killing = Killing(ports, self.book, self.states, self.desk, drop_entries, self.keeper)
         self._found = Recovered()
         self._resumed: list[Intent] = []
-        self._gauges_ns = -GAUGE_PERIOD_NS
+        self._gauges_ns = self._judged_ns = -GAUGE_PERIOD_NS
         self._fills_seen = 0
         self.stop_policy = "cancel"
         self.active = self.stopping = self._stop_begun = self._alone = False
@@ -170,6 +172,7 @@ class Orders:
             self._gauges_ns = now_ns
             self._set_gauges()
             self.gate.look_at_feeds(now_ns)
+            self._interruptions.look(now_ns)
             self._watch.look(self._calls.items(), now_ns)
             if self.outbox.hung:
                 self._teller.revive(now_ns)
@@ -266,6 +269,9 @@ class Orders:
             self.states.halt_market(bool(message["on"]))
         elif do == "worker_restarted":
             self._teller.whole(self._ports.workers.get(int(message["worker"]), ()), now_ns)
+        elif do == "cancel_all":
+            meant = self._killing.cancel_all(self.desk.last_order_no, now_ns)
+            self.outbox.journal(Kind.COMMAND, {**message, "orders": meant})
         elif do == "resolve":
             self._reconciler.doubts.say(message, now_ns)
         elif do == "alert":
@@ -396,7 +402,10 @@ class Orders:
         mark = self._ports.latest.last_px
         pnl = show_pnl(self.outbox, self.book, self._ports.instruments, self.costs, mark)
         now_ns = self._ports.clock.mono_ns()
-        if not any(now_ns - ns < UNPRICED_NS for ns in self.book.unpriced.values()):
+        waits = any(now_ns - ns < UNPRICED_NS for ns in self.book.unpriced.values())
+        # Of many fills one may always lack its price: then they are judged with what is known.
+        if not waits or now_ns - self._judged_ns >= UNPRICED_NS:
+            self._judged_ns = now_ns
             self._losses.look(pnl.net)
             self.gate.look(pnl.net, now_ns)
         show_states(self.outbox, self.states, active=self.active and not self.stopping)

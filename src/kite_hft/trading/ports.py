@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +82,20 @@ class Transport(Protocol):
     def poll(self) -> list[tuple[int, HttpResponse | TransportError]]: ...
 
 
+class UpdateLink(NamedTuple):
+    """What the process of a connection that brings order updates has counted.
+
+    connects, disconnects: how often it was made, and lost. dropped: texts that could not be handed on.
+    alive_ns: its last sign of life (CLOCK_MONOTONIC).
+    """
+
+    up: bool
+    connects: int
+    disconnects: int
+    dropped: int
+    alive_ns: int
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What orders.csv and trades.csv hold already: of this run, and of those that it continues.
@@ -110,7 +124,8 @@ class Ports:
     holds: strategies that an earlier run left held; keep_holds keeps them for the next one. synced_seq:
     the last record of the journal that is on the disk. journal_state: why it cannot be written, and why
     its disk is nearly full, "": neither; asked in each step. leaves_from: the address of this machine that
-    order calls leave from, "": not known.
+    order calls leave from, "": not known. update_links: the connections that bring order updates, in an order
+    that stays; none: nobody knows of any. log: one line for people.
     """
 
     instruments: InstrumentTable
@@ -155,6 +170,8 @@ class Ports:
     synced_seq: Callable[[], int] = lambda: EVERY_SEQ
     journal_state: Callable[[], tuple[str, str]] = lambda: ("", "")
     leaves_from: Callable[[], str] = lambda: ""
+    update_links: Callable[[], Sequence[UpdateLink]] = lambda: ()
+    log: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,13 @@ def test_empty_ones_and_others_do_nothing() -> None:
     assert variables_layer(environ, Settings, yaml_value)[1] == []
 
 
+@pytest.mark.parametrize("name", ["KITE_HFT_VALUT", "KITE_HFT_VAULTS", "KITE_HFT_VAULT_"])
+def test_another_vault_that_was_not_chosen_is_told(name: str) -> None:
+    (said,) = variables_layer({name: "/canary"}, Settings, yaml_value)[1]
+    assert said == f"variable {name} does nothing; did you mean KITE_HFT_VAULT?"
+    assert variables_layer({"KITE_HFT_CODE": "x"}, Settings, yaml_value)[1] == []
+
+
 def test_a_name_that_is_nobodys_is_told_with_the_nearest_one() -> None:
     layer, said = variables_layer({"KITE_ACESS_TOKEN": "canary"}, Settings, yaml_value)
     assert layer.data == {}

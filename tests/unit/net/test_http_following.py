@@ -22,13 +22,16 @@ POST = HttpRequest("POST", "/orders/regular", b"a=1&b=2", "application/x-www-for
 
 
 class Following:
-    """Notes what it is told; `no`: why a call may not leave."""
+    """Notes what it is told; `no`: why a call may not leave. first: calls that go before others."""
 
-    def __init__(self, no: str = "") -> None:
-        self.no, self.told = no, list[tuple[str, int, bool]]()
+    def __init__(self, no: str = "", first: tuple[int, ...] = ()) -> None:
+        self.no, self.first, self.told = no, first, list[tuple[str, int, bool]]()
 
     def waits(self, request_id: int) -> None:
         self.told.append(("waits", request_id, True))
+
+    def urgent(self, request_id: int) -> bool:
+        return request_id in self.first
 
     def stops(self, request_id: int) -> str:
         self.told.append(("stops", request_id, True))
@@ -72,6 +75,36 @@ def test_who_follows_is_told_of_calls_that_wait_and_may_stop_them(no: str) -> No
     assert len(seen) == (1 if no else 2)
     if no:
         assert done[1] == TransportError(no, False, done[1].at_ns)
+
+
+def test_urgent_calls_go_before_those_that_wait_longer() -> None:
+    """A broker that answers slowly holds all connections: what takes risk away has the next free one."""
+    seen: list[bytes] = []
+    release = threading.Event()
+
+    def script(peer: socket.socket) -> None:
+        while request := read_request(peer):
+            seen.append(request.rpartition(b"\r\n")[2])
+            release.wait(10)
+            peer.sendall(answer(b"ok"))
+
+    with serve(script) as port:
+        settings = replace(PATIENT, order_connections=1)
+        transport = HttpTransport(f"http://127.0.0.1:{port}", CLOCK, settings=settings)
+        pause = threading.Event()
+        while not transport.takes_orders():
+            transport.poll()
+            pause.wait(0.001)
+        transport.follower = Following(first=(3, 5))
+        for number in range(6):
+            transport.submit(number, POST._replace(body=b"n=%d" % number))
+        release.set()
+        done: dict[int, HttpResponse | TransportError] = {}
+        while len(done) < 6:
+            done |= dict(transport.poll())
+            pause.wait(0.001)
+        transport.close()
+    assert seen == [b"n=0", b"n=3", b"n=5", b"n=1", b"n=2", b"n=4"]
 
 
 def test_who_follows_is_told_of_a_call_that_is_given_up() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from orders_world import PX, Handler, World, error, filled, form
 
-from kite_hft.layout import Side
+from kite_hft.layout import IntentKind, Side
 from kite_hft.trading.broker import HttpRequest, TransportError
 from kite_hft.trading.sending import throttle
 
@@ -130,3 +130,22 @@ def test_an_intent_that_comes_twice_is_nothing_but_that() -> None:
     world.send(1)
     assert world.stage.outbox.refused["DUPLICATE_INTENT"] == 1
     assert [e for e in world.told[told:] if e["strategy_seq"] == 1] == []
+
+
+def test_a_modification_to_no_order_type_leaves_no_record_of_a_call() -> None:
+    """A compiled strategy may write any byte there, and each later process reads what a record says."""
+    world = World().start()
+    world.send(1)
+    for seq, kind in enumerate((5, 77, 255), 2):
+        world.send(seq, kind=IntentKind.MODIFY, target_seq=1, order_type=kind, qty=0, px=0)
+        assert world.reason(seq) == "BAD_INTENT"
+    assert not world.broker.calls("PUT") and "CALL" not in world.journal.kinds()
+
+
+def test_only_a_modification_changes_a_trigger() -> None:
+    world = World().start()
+    asked: list[int] = []
+    world.stage.intake.change_trigger = lambda intent, now_ns: bool(asked.append(intent.kind))
+    for seq, kind in enumerate((1, 2, 3, 9, 77), 1):
+        world.send(seq, kind=kind, target_seq=1)
+    assert asked == [IntentKind.MODIFY, IntentKind.CANCEL]

@@ -336,3 +336,22 @@ def test_stop_market_orders_keep_their_own_price_over_a_restart() -> None:
     world.row().update(order_type="LIMIT", price=101.0)
     again = restarted(world).start()
     assert again.order(1).px == 0 and again.order(1).product == Product.CNC
+
+
+def test_a_number_of_the_engines_that_a_strategy_has_used_is_none_for_the_next_process() -> None:
+    """It numbers on from its own: from a stranger's it might have none left for what it has to close."""
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    for seq in (2**64 - 1, 2**63, 2**62):
+        world.send(seq)
+    assert world.stage.outbox.refused["BAD_INTENT"] == 3 and len(world.broker.calls("POST")) == 1
+    again = World(
+        broker=world.broker, clock=world.clock, history=list(world.journal.records), more={"restarted": True}
+    ).start()  # fmt: skip
+    again.stage.begin_stop(again.clock.mono, "flatten")
+    again.run(0.5)
+    (closing,) = [order for order in again.stage.book.orders.values() if order.side == Side.SELL]
+    assert closing.quantity == 10 and 2**62 <= closing.strategy_seq < 2**62 + 10
+    again.send(2)
+    assert again.reason(2) == "HALTED", "its own numbers go on"

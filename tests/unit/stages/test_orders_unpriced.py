@@ -51,6 +51,28 @@ def test_it_waits_so_long_and_no_longer() -> None:
     assert "net loss of the day" in world.stage.states.reducing
 
 
+def test_fills_that_follow_one_another_put_the_limit_off_no_longer_than_one_does() -> None:
+    """Each has its price after seconds, and the next one has none yet."""
+    world = sold()
+    world.stage.book.position_of(1, 0, Product.MIS).cost_units -= 100_000
+    unpriced, began_ns = world.stage.book.unpriced, world.clock.mono
+    while not world.stage.states.reducing and world.clock.mono - began_ns < 3 * UNPRICED_NS:
+        unpriced.clear()
+        unpriced[2] = world.clock.mono  # the price of the one before has come
+        world.run(0.5)
+    assert world.clock.mono - began_ns <= UNPRICED_NS + NS_PER_S
+    assert "net loss of the day" in world.stage.states.reducing
+
+
+def test_one_whose_price_never_comes_puts_off_nothing_more() -> None:
+    world = sold()
+    world.run(UNPRICED_NS / NS_PER_S + 0.5)
+    assert world.stage.book.unpriced
+    world.stage.book.position_of(1, 0, Product.MIS).cost_units -= 100_000
+    world.run(0.2)
+    assert "net loss of the day" in world.stage.states.reducing
+
+
 def test_executions_set_the_price_as_well() -> None:
     world = sold()
     trade = {"exchange": "NSE", "tradingsymbol": "SHARE0", "instrument_token": 1000 * 256 + 1}

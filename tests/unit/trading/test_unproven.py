@@ -199,3 +199,23 @@ def test_one_that_the_book_shows_to_be_a_stop_again_is_one_after_a_restart_too()
     book = Book(world.table)
     replay(world.journal.records, book, world.table, 0)
     assert book.orders[world.order(1).order_no].status is OrderStatus.TRIGGER_PENDING
+
+
+def test_a_stop_that_the_book_has_shown_at_rest_is_one_again_after_a_restart_too() -> None:
+    """The answer to its change into a limit order was lost; the one to the change back came."""
+    world = World().start()
+    world.send(1, order_type=SL, px=PX + 20, trigger_px=PX + 10)
+    world.row()["status"] = "TRIGGER PENDING"
+    world.run(2.5)
+    (late,) = lose(world, order_type=OrderType.LIMIT, px=PX - 20)
+    world.broker.accept(late)
+    world.row()["status"] = "OPEN"
+    world.run(3.0)
+    assert (world.order(1).status, world.order(1).order_type) == (OrderStatus.OPEN, OrderType.LIMIT)
+    world.broker.on_call = None
+    world.send(9, kind=IntentKind.MODIFY, target_seq=1, order_type=SL, qty=0, px=PX + 20, trigger_px=PX + 10)
+    book = Book(world.table)
+    replay(world.journal.records, book, world.table, 0)
+    told, alive = book.orders[world.order(1).order_no], world.order(1)
+    assert (alive.status, alive.order_type) == (OrderStatus.TRIGGER_PENDING, SL)
+    assert (told.status, told.order_type) == (OrderStatus.TRIGGER_PENDING, SL)

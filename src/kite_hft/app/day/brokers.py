@@ -14,6 +14,7 @@ from kite_hft.app.day.asking import Asking, NoAnswer
 from kite_hft.app.day.facts import BrokerFacts
 from kite_hft.brokers.login import LoginError, Person
 from kite_hft.brokers.table import broker_of, login_of
+from kite_hft.brokers.upstox import kill_switch
 from kite_hft.brokers.upstox.account import addresses, parse_addresses
 from kite_hft.brokers.values import AnswerError
 from kite_hft.engine.keys.contents import Contents
@@ -86,11 +87,12 @@ def ask_broker(
         status, error, person = (0, "", NOBODY) if access.sandbox else harmless_read(asking)
         who, user_id = (asking.words(text) for text in (person.user_name or person.user_id, person.user_id))
         registered = registered_addresses(asking) if orders and status == 200 else None
+        stopped = stopped_segments(asking) if orders and status == 200 else None
         skew_ns = asking.skew_ns
     proof = prove_address(access) if prove and orders else None
     return replace(
         found, status=status, error=error, who=who, user_id=user_id, wanted=values.get("user_id", ""),
-        skew_ns=skew_ns, registered=registered, proof=proof,
+        skew_ns=skew_ns, registered=registered, proof=proof, stopped=stopped,
     )  # fmt: skip
 
 
@@ -121,6 +123,20 @@ def registered_addresses(asking: Asking) -> tuple[str, ...] | None:
         return parse_addresses(answer.body) if answer.status == 200 else None
     except (NoAnswer, AnswerError):
         return None
+
+
+def stopped_segments(asking: Asking) -> tuple[str, ...] | None:
+    """What the account's kill switch has shut; None: the broker does not tell."""
+    if asking.access.broker != "upstox" or asking.access.sandbox:
+        return None
+    try:
+        answer = asking.call(kill_switch.states())
+        if answer.status != 200:
+            return None
+        rows = kill_switch.parse_segments(answer.body)
+    except (NoAnswer, AnswerError):
+        return None
+    return tuple(asking.words(name) for name, row in rows.items() if row.shut)
 
 
 def prove_address(access: Access) -> Proof:

@@ -29,7 +29,8 @@ class BrokerFacts:
     be, by the vault, "": it does not say.
     skew_ns: of the machine's wall clock. registered: addresses that order calls may come from, None: the
     broker does not tell them. source: the configured address that connections leave from, "": the system
-    chooses; source_error: why none can.
+    chooses; source_error: why none can. stopped: segments that the account's kill switch at the broker has
+    shut, None: he does not tell.
     """
 
     name: str
@@ -51,6 +52,7 @@ class BrokerFacts:
     proof: Proof | None = None
     source: str = ""
     source_error: str = ""
+    stopped: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,7 @@ class Facts:
     engine_login_pid: int = 0  # of one that has the same login under another account name
     latched: str = ""  # why the account is killed
     polled: tuple[str, ...] = ()  # what is to be said of prices by HTTP
+    segments: tuple[str, ...] = ()  # that the run's instruments trade in, by Upstox's names
     not_live: str = ""  # why mode live would refuse this configuration
 
     @property

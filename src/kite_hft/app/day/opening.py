@@ -118,7 +118,8 @@ def unlocked(
         return KeyFacts(path, exists, inline=inline), {}
     try:
         status(path)  # before anybody is asked for a password
-        contents = read(path, find_password(fd=fd, prompt=prompt, environ=environ, say=say))
+        password = find_password(fd=fd, prompt=prompt, environ=environ, say=lambda t: say(f"warning: {t}"))
+        contents = read(path, password)
     except VaultMissing:
         return KeyFacts(path, False, needed, inline=inline), {}
     except VaultError as error:

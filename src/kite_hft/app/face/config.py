@@ -31,7 +31,7 @@ def find_config(environ: Mapping[str, str]) -> Path | None:
     """
     named = environ.get(VARIABLE, "")
     if named:
-        path = Path(named).expanduser()
+        path = Path(os.path.expanduser(named))
         if not path.is_file():
             raise SettingsError(f"${VARIABLE} names {path}, and there is no such file: correct or unset it")
         return path

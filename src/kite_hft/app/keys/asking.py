@@ -24,9 +24,11 @@ _LINE: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]{0,39})=")
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """lines: NAME=VALUE as standard input gave them; None: a person sits at a terminal."""
+    """lines: NAME=VALUE as standard input gave them; None: a person sits at a terminal. unread: its other
+    lines, by number: one of them may hold a secret."""
 
     lines: Mapping[str, str] | None = None
+    unread: tuple[str, ...] = ()
 
     @property
     def person(self) -> bool:
@@ -85,7 +87,16 @@ def asking(value_of: str = "") -> Asking:
         named = tuple(f"{name}=" for name in (MASTER, NEW_MASTER, OLD_MASTER))
         bare = (line.strip() for line in text.splitlines() if not line.startswith(named))
         lines[value_of] = next((line for line in bare if line), "")
-    return Asking(lines)
+    return Asking(lines, () if value_of else tuple(unread_lines(text)))
+
+
+def unread_lines(text: str) -> list[str]:
+    """The lines that say something and are no NAME=VALUE, without what they say."""
+    return [
+        f"line {number} of standard input is no NAME=VALUE (without blanks before the =)"
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.strip() and not line.lstrip().startswith("#") and _LINE.match(line) is None
+    ]
 
 
 def literal_lines(text: str) -> dict[str, str]:

@@ -24,12 +24,19 @@ from kite_hft.app.keys.asking import NEW_MASTER, OLD_MASTER, Asking, asking
 from kite_hft.app.keys.vault_options import PasswordFdOption, ProfileOption, VaultFileOption
 from kite_hft.engine.keys.contents import PLACES, Contents, VaultError, VaultMissing
 from kite_hft.engine.keys.kdf import DEFAULTS
-from kite_hft.engine.keys.password import find_password, hidden_prompt, require_good
+from kite_hft.engine.keys.password import (
+    NoPassword,
+    as_bytes,
+    find_password,
+    hidden_prompt,
+    require_good,
+)
 from kite_hft.engine.keys.private import harden_process
 from kite_hft.engine.keys.vault import create, default_path, read, remove, rotate, status, update
 
 OPEN: Final = "master password of the vault"
 NEW: Final = "new master password"
+LINE: Final = "line master_password=... on standard input"
 
 
 class WrongOptions(Exception):
@@ -67,7 +74,14 @@ class Vault:
         return self._good(find_password(fd=None, prompt=typed, environ={}, keyring=False))
 
     def _found(self, prompt: Callable[[], str]) -> bytes:
-        return self.given or find_password(fd=None, prompt=prompt, environ=os.environ, say=warn)
+        """A line that was handed over for this counts before what the machine or the environment holds."""
+        line = "" if self.asking.person else prompt()
+        if self.given or line:
+            return self.given or as_bytes(line)
+        try:
+            return find_password(fd=None, prompt=prompt, environ=os.environ, say=warn)
+        except NoPassword as error:
+            raise error if self.asking.person else NoPassword(f"{error}; or begin with a {LINE}") from None
 
     @staticmethod
     def _good(password: bytes) -> bytes:
@@ -110,11 +124,11 @@ def credentials(
     Scripts give lines on standard input, with the names of the vault or of
     a .env file:  master_password=...  api_key=...  UPSTOX_API_SECRET=...
 
-    The master password comes from --password-fd, a systemd credential
-    (kite_hft-master), the kernel keyring (user key kite_hft:master), the
-    prompt or the line master_password, and at last, with a warning, from
-    KITE_MASTER_PASSWORD. It is stored nowhere: without it the keys are
-    lost, and are made anew at the broker.
+    The master password comes from --password-fd, the line master_password,
+    a systemd credential (kite_hft-master), the kernel keyring (user key
+    kite_hft:master), with a warning from KITE_MASTER_PASSWORD, and else
+    from the prompt. It is stored nowhere: without it the keys are lost,
+    and are made anew at the broker.
 
     --login-secrets: neither your login's password nor the secret of its
     one-time codes is needed here; together they are both its factors.
@@ -296,7 +310,7 @@ def bring_in(vault: Vault, source: Path, salt: Path | None, profile: str, *, log
 def from_lines(vault: Vault, broker: str, profile: str, *, login_secrets: bool) -> None:
     """Values that standard input gave."""
     changes, left = fields.take_lines(vault.asking.lines or {}, broker, profile, login_secrets=login_secrets)
-    for line in left:
+    for line in (*left, *vault.asking.unread):
         say(f"left out: {line}")
     if not changes:
         raise WrongOptions("standard input gave no value; lines NAME=VALUE are expected, as api_key=...")

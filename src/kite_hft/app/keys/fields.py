@@ -105,6 +105,9 @@ def require_name(broker: str, name: str, *, login_secrets: bool) -> None:
         raise NotTaken(f"{name} {WHY_NOT}")
 
 
+QUOTES: Final = ("'", '"', "`")
+
+
 def require_value(name: str, value: str) -> None:
     """Refuse what cannot be the value of this name.
 
@@ -125,6 +128,8 @@ def require_value(name: str, value: str) -> None:
             raise NotTaken(str(error)) from None
     elif name != "password" and (not value.isascii() or any(c.isspace() for c in value)):
         raise NotTaken(f"{name}: one word of plain characters is expected; was more pasted than it?")
+    elif name != "password" and value[0] in QUOTES and value[-1] == value[0]:
+        raise NotTaken(f"{name}: the quotes round it would become a part of it: give it without")
 
 
 def take_lines(

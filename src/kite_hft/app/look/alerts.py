@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from kite_hft.app.answering import USAGE, refuse, say
 from kite_hft.app.picture import (
     AccountOption,
     BrokerOption,
@@ -27,7 +28,7 @@ from kite_hft.engine.alerts.files import acknowledge_file, open_alerts, read_ale
 from kite_hft.engine.alerts.sinks.trials import try_sinks
 from kite_hft.engine.processes.control import ask
 from kite_hft.engine.runs.runs import NoRun, newest_folder
-from kite_hft.settings import load_settings
+from kite_hft.settings import SettingsError, load_settings
 
 TEST_S: Final = 20.0
 WAITING: Final = "waiting"
@@ -108,8 +109,9 @@ def alerts(
         folder, _ = newest_folder(chosen)
         if ack and words:
             control = Path(chosen.running.control) if chosen.running else None
-            if not _acknowledge(folder, control, _which(words)):
+            if not (seen := _acknowledge(folder, control, _which(words))):
                 raise NoRun(f"no open alert {' '.join(words)}" if words != ["all"] else "no alert is open")
+            say(f"acknowledged: {seen} alert{'' if seen == 1 else 's'}")
         rows = read_alerts(folder)
         shown = rows if every else open_alerts(rows)
         if as_json:
@@ -138,7 +140,11 @@ def _test(
 ) -> None:
     """A test through every sink: of the running engine, or of a configuration file."""
     if config is not None:
-        found = try_sinks(load_settings(config))
+        try:
+            settings = load_settings(config)
+        except SettingsError as error:
+            raise refuse("alerts", f"configuration: {error}", USAGE) from None
+        found = try_sinks(settings)
     else:
         control = Path(running_note(state, account, broker).control)
         number = ask(control, {"do": "test_alert"})["number"]

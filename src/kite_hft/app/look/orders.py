@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from kite_hft.app import tables
 from kite_hft.app.picture import (
@@ -46,25 +47,28 @@ def _price(row: Mapping[str, Any]) -> str:
 
 COLUMNS: Final = (
     tables.Column("no", tables.field("order_no"), right=True),
-    tables.Column("sent", lambda row: ist_text(row["sent_ns"])[11:] if row["sent_ns"] else "", drop=4),
-    tables.Column("strategy", tables.field("strategy"), drop=5),
+    tables.Column("sent", lambda row: ist_text(row["sent_ns"])[11:] if row["sent_ns"] else "", drop=3),
+    tables.Column("strategy", tables.field("strategy"), drop=1),
     tables.Column("instrument", tables.field("instrument")),
     tables.Column("side", tables.field("side")),
-    tables.Column("type", tables.field("type"), drop=6),
-    tables.Column("product", tables.field("product"), drop=3),
+    tables.Column("type", tables.field("type"), drop=4),
+    tables.Column("product", tables.field("product"), drop=2),
     tables.Column("filled", lambda row: f"{row['filled']}/{row['quantity']}", right=True),
-    tables.Column("price", _price, right=True, drop=8),
-    tables.Column("average", tables.field("average_price"), right=True, drop=7),
+    tables.Column("price", _price, right=True, drop=6),
+    tables.Column("average", tables.field("average_price"), right=True, drop=5),
     tables.Column("status", _status),
-    tables.Column("order id", tables.field("order_id"), drop=2),
-    tables.Column("message", tables.field("message"), drop=1),
+    tables.Column("order id", tables.field("order_id"), drop=7),
 )
+MESSAGE: Final = tables.Column("message", tables.field("message"), drop=1)
 
 
 def show_orders(out: Console, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The table of orders; the broker's message only where one stands."""
-    columns = COLUMNS if any(row["message"] for row in rows) else COLUMNS[:-1]
-    tables.show(out, title, columns, rows)
+    """The table of orders; what the broker or the gate said stands behind, where there is no room below."""
+    said = [row for row in rows if row["message"]]
+    _, dropped = tables.fitting((*COLUMNS, MESSAGE), rows, out.width)
+    tables.show(out, title, COLUMNS if dropped or not said else (*COLUMNS, MESSAGE), rows)
+    for row in said if dropped else ():
+        out.print(f"{row['order_no']}: {escape(row['message'])}", highlight=False)
 
 
 def orders(

@@ -37,15 +37,15 @@ def _protected(row: Mapping[str, Any]) -> str:
 
 COLUMNS: Final = (
     tables.Column("instrument", tables.field("instrument")),
-    tables.Column("strategy", tables.field("strategy"), drop=2),
-    tables.Column("product", tables.field("product"), drop=5),
+    tables.Column("strategy", tables.field("strategy"), drop=1),
+    tables.Column("product", tables.field("product"), drop=4),
     tables.Column("quantity", lambda row: f"{row['quantity']:+,}" if row["quantity"] else "flat", right=True),
-    tables.Column("average", tables.field("average_price"), right=True, drop=6),
+    tables.Column("average", tables.field("average_price"), right=True, drop=5),
     tables.Column("last", tables.field("last_price"), right=True),
-    tables.Column("stop", _protected, drop=1),
-    tables.Column("realised", tables.money("realised_paise"), right=True, drop=3),
+    tables.Column("stop", _protected, drop=6),
+    tables.Column("realised", tables.money("realised_paise"), right=True, drop=2),
     tables.Column("gross", tables.money("gross_paise"), right=True),
-    tables.Column("charges", tables.money_plain("charges_paise"), right=True, drop=7),
+    tables.Column("charges", tables.money_plain("charges_paise"), right=True, drop=3),
     tables.Column("net", tables.money("net_paise"), right=True),
 )
 

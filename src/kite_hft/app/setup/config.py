@@ -128,6 +128,8 @@ def show(
         for row in shown(loaded.settings, loaded.given)
         if row.key.startswith(section or "") and not (changed and row.source in ("default", "by broker"))
     ]
+    if section and not rows and not changed:
+        raise typer.BadParameter(f"no key begins with {section!r}", param_hint="--section")
     if as_json:
         keys = {row.key: {"value": row.value, "source": row.source} for row in rows}
         print_json({"file": str(path), "keys": keys})

@@ -24,7 +24,6 @@ from kite_hft.app.answering import (
     NOT_SO,
     USAGE,
     JsonOption,
-    exit_with,
     print_json,
     refuse,
     say,
@@ -415,4 +414,5 @@ def telling() -> Iterator[None]:
     except (CannotAsk, LoginError, VaultError, NoRun, OSError) as error:
         raise refuse("kill-switch", error, NOT_SO) from None
     except KeyboardInterrupt:
-        raise exit_with("broken off: kite-hft kill-switch --status tells what stands", INTERRUPTED) from None
+        text = "broken off: kite-hft kill-switch --status tells what stands"
+        raise refuse("kill-switch", text, INTERRUPTED) from None

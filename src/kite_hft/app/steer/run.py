@@ -13,6 +13,7 @@ import typer
 
 from kite_hft.app.answering import JsonOption, print_json, refuse
 from kite_hft.app.keys.vault_options import PasswordFdOption
+from kite_hft.app.output import forgive_lost_output
 from kite_hft.app.setup.options import EnvironmentOption
 
 LiveOption = Annotated[
@@ -57,7 +58,10 @@ def run(
     from kite_hft.engine.__main__ import main, started  # loads all of the engine
 
     if not as_json:
-        return main(config, duration, report, plain, password_fd, environment, live)
+        try:
+            return main(config, duration, report, plain, password_fd, environment, live)
+        finally:
+            forgive_lost_output()  # the run's log has all that was said
     with tempfile.TemporaryDirectory(prefix="kite-hft-") as folder, redirect_stdout(sys.stderr):
         kept = report or Path(folder) / "report.json"
         code, wrong = started(config, duration, kept, True, password_fd, environment, live)

@@ -9,8 +9,9 @@ ambiguous, because there is no idempotency key. What is proof, and why:
     4xx + code     every code of the answer stands in a table of codes that are given before the order system
                    is asked (form, instrument, account, address, hours), or that name an order there is not
     anything else  no proof: 5xx, 408, an empty body, HTML (a gateway's page, whatever its status), an unknown
-                   code, UDAPI100500 (a catch-all under which business refusals come, and faults), a message
-                   that speaks of a time-out
+                   code, UDAPI100500 (a catch-all under which business refusals come, and faults: also what
+                   the account's kill switch refuses, in words that no page gives), a message that speaks of
+                   a time-out
 
 Codes are used again by other calls with other meanings: each kind of call has a table of its own. Sources:
 official error pages and SDK 2.30.0; hours and address rules as of 2026-11.
@@ -117,6 +118,10 @@ TRIGGER: Final[Mapping[str, Proof]] = {
 
 _UNSURE: Final = re.compile(r"tim(?:ed?|ing)[\s-]*out|before placing again|check the order book", re.I)
 """Words of a refusal that takes it back: the order system did not answer in time."""
+CATCH_ALL: Final = "UDAPI100500"
+_MAY_BE_SHUT: Final = (
+    "(Upstox says so for many causes, its own kill switch among them: kite-hft kill-switch --status shows it)"
+)
 _REQUEST_TIMEOUT: Final = 408
 _TOO_MANY: Final = 429
 _LIMITED: Final = frozenset({"UDAPI10005", "UDAPI100099"})
@@ -209,9 +214,18 @@ def _page(body: bytes) -> str:
 
 def parse_outcome(response: HttpResponse) -> Outcome:
     """What the answer to a place, modify or cancel call proves."""
-    return outcome(response, ORDER, ("order_ids", "order_id"))
+    return _with_cause(outcome(response, ORDER, ("order_ids", "order_id")), response.status)
 
 
 def parse_trigger_outcome(response: HttpResponse) -> Outcome:
     """The same of a GTT call, whose number it confirms."""
-    return outcome(response, TRIGGER, ("gtt_order_ids",))
+    return _with_cause(outcome(response, TRIGGER, ("gtt_order_ids",)), response.status)
+
+
+def _with_cause(found: Outcome, status: int) -> Outcome:
+    """A catch-all that refuses, if it does: it proves nothing, and a person is told where to look."""
+    if not isinstance(found, Ambiguous) or not 400 <= status < 500:
+        return found
+    if CATCH_ALL not in found.why or _UNSURE.search(found.why):
+        return found
+    return Ambiguous(f"{found.why} {_MAY_BE_SHUT}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -50,7 +51,7 @@ def refresh(
 def _text(source: str, fetch: Callable[[str], tuple[int, bytes]]) -> str:
     try:
         if "://" not in source:
-            return plain_text(Path(source).expanduser(), "utf-8-sig")
+            return plain_text(Path(os.path.expanduser(source)), "utf-8-sig")
         status, body = fetch(source)
         if status != 200:
             raise MarketCapError(f"{_shown(source)}: HTTP {status}; look at the address")

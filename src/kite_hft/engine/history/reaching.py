@@ -8,6 +8,7 @@ sim without addresses of its own has to start a simulator for it.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -35,7 +36,7 @@ def history_settings(settings: Settings, broker: str | None, which: list[str] | 
         raise SettingsError(f"--broker {chosen}: there is {' and '.join(get_args(BrokerName))}")
     feed: dict[str, Any] = {}
     if isinstance(which, Path):
-        feed = {"universe": which.expanduser(), "instruments": "all"}
+        feed = {"universe": Path(os.path.expanduser(which)), "instruments": "all"}
     elif which:
         feed = {"universe": None, "instruments": which}
     update: dict[str, Any] = {

@@ -2,8 +2,9 @@
 
 In this order: a descriptor that was handed over; a credential of systemd (LoadCredential= or
 LoadCredentialEncrypted=, as kite_hft-master); the kernel's keyring (a key of type user, kite_hft:master);
-a hidden prompt; and, with a warning, KITE_MASTER_PASSWORD: an environment is inherited by every program
-that is started from it, and stands in /proc.
+with a warning, KITE_MASTER_PASSWORD: an environment is inherited by every program that is started from it,
+and stands in /proc; and a hidden prompt. The prompt is last: whoever has set up one of the others wants to
+be asked no more, at a terminal as little as from a script.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ def find_password(
 ) -> bytes:
     """The master password from the first source that has one.
 
-    fd: its first line; nothing behind it is read. prompt: asks a person; None where there is none; what it
-    returns empty is passed over. say: gets the warning; default: standard error. keyring: False passes over
-    the kernel's keyring.
+    fd: its first line; nothing behind it is read. prompt: asks a person, and may return nothing; None where
+    there is nobody. say: gets the warning; default: standard error. keyring: False passes over the kernel's
+    keyring.
 
     Raises:
         NoPassword: no source has one, or the descriptor is empty.
@@ -58,14 +59,14 @@ def find_password(
         return _from_fd(fd)
     if found := from_systemd(environ) or (from_keyring() if keyring else b""):
         return found
-    if prompt is not None and (typed := prompt()):
-        return as_bytes(typed)
     if held := environ.get(VARIABLE):
         (say or _warn)(
-            f"the master password comes from {VARIABLE}: every program that is started from here inherits "
-            f"it; better: --password-fd, a systemd credential or the kernel keyring (docs/security.md)"
+            f"the master password comes from {VARIABLE}, which every program started from here inherits; "
+            f"`unset {VARIABLE}` to be asked instead (docs/security.md)"
         )
         return as_bytes(held)
+    if prompt is not None and (typed := prompt()):
+        return as_bytes(typed)
     raise NoPassword(
         f"the vault needs its master password: type it at the prompt of a terminal, hand over a descriptor "
         f"(--password-fd N), a systemd credential ({SYSTEMD_NAME}) or a key of the kernel keyring "
@@ -122,13 +123,17 @@ def _from_fd(fd: int) -> bytes:
     try:
         while len(found) <= BYTES_MAX and (byte := os.read(fd, 1)) not in (b"", b"\n"):
             found += byte
-    except OSError as error:
-        if error.errno == errno.EBADF:
+    except (OSError, OverflowError) as error:
+        if isinstance(error, OverflowError) or error.errno == errno.EBADF:
             raise NoPassword(
                 f"descriptor {fd} is not open; hand it over as in: kite-hft run CONFIG --password-fd 3 "
                 "3< <(systemd-ask-password)"
             ) from None
         raise NoPassword(f"descriptor {fd} cannot be read: {error.strerror}") from None
+    if len(found) > BYTES_MAX:
+        raise NoPassword(
+            f"the first line of descriptor {fd} is longer than {BYTES_MAX:,} bytes: no master password"
+        )
     if not (password := clean(bytes(found))):
         raise NoPassword(f"descriptor {fd} gave no master password: its first line is empty")
     return password
@@ -152,8 +157,10 @@ def require_good(password: bytes) -> None:
     """Refuse a new master password that is guessed soon.
 
     Raises:
-        NoPassword: too short, or one character again and again.
+        NoPassword: too short, one character again and again, or too long for every way of handing it over.
     """
+    if len(password) > BYTES_MAX:
+        raise NoPassword(f"a master password has at most {BYTES_MAX:,} bytes")
     text = password.decode("utf-8", "replace")
     if len(text) < CHARACTERS_MIN or len(set(text)) < CHARACTERS_MIN // 2:
         raise NoPassword(

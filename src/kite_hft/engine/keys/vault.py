@@ -72,7 +72,7 @@ class VaultStatus:
 def default_path(environ: Mapping[str, str]) -> Path:
     """$KITE_HFT_VAULT, else credentials.vault in $XDG_CONFIG_HOME/kite_hft (~/.config/kite_hft)."""
     if named := environ.get("KITE_HFT_VAULT"):
-        return Path(named).expanduser().absolute()
+        return Path(os.path.expanduser(named)).absolute()  # of a user that there is none of: as it stands
     base = Path(environ.get("XDG_CONFIG_HOME") or "")
     return (base if base.is_absolute() else Path.home() / ".config") / "kite_hft" / FILE_NAME
 
@@ -200,10 +200,21 @@ def _folder(path: Path) -> Iterator[int]:
             ) from None
         raise VaultError(f"{where}: cannot be opened: {error.strerror}") from None
     try:
-        _require_ours(os.fstat(fd), where, 0o700)
+        found = os.fstat(fd)
+        if found.st_mode & 0o077 and (found.st_mode & stat.S_ISVTX or _is_shared(where)):
+            raise VaultError(
+                f"{where}: a folder that is not for the vault alone, and others may enter it: give the vault "
+                f"one of its own, as KITE_HFT_VAULT={shlex.quote(str(where / 'kite_hft' / path.name))}"
+            )
+        _require_ours(found, where, 0o700)
         yield fd
     finally:
         os.close(fd)
+
+
+def _is_shared(folder: Path) -> bool:
+    """Whether closing the folder to others would harm more than the vault: `/`, `/etc`, a home."""
+    return len(folder.parts) <= 2 or folder == Path(os.path.expanduser("~"))
 
 
 @contextlib.contextmanager

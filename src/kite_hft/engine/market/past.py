@@ -46,7 +46,7 @@ def source_of(settings: Settings, section: StrategySection) -> Path | None:
         return None
     if named == HISTORY_KEPT:
         return metadata_folder(settings.data_brokers[0]) / "metadata.json"
-    path = Path(str(named)).expanduser()
+    path = Path(os.path.expanduser(str(named)))
     if not path.is_absolute():
         raise StrategyError(
             f"strategy {section.name!r}: history {str(named)!r} is no absolute path; give one, or "

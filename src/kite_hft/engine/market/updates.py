@@ -2,7 +2,7 @@
 
 Upstox sends them on a socket of their own; Kite on any, so a run with prices from elsewhere keeps one
 without subscriptions. Text frames go to ORDERS by its queue, as a feed's do. What is missed while
-the connection is down comes from the broker's books: ORDERS reads them in any case.
+the connection is down comes from the broker's books: ORDERS reads them when it stands again.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ new journal names it (START, `continues`), and so on through the day.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,9 @@ from typing import Any, Final
 from kite_hft.layout import LAYOUT_FINGERPRINT
 from kite_hft.memory.journal import HEADER_BYTES, Header, JournalError, Kind, Record, Scan, scan
 from kite_hft.trading.book import Book
+from kite_hft.trading.costs import Schedule
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.pnl import CostBook, account
 from kite_hft.trading.recovery.numbering import next_seqs
 from kite_hft.trading.recovery.replay import RecoveryError, replay
 
@@ -101,23 +103,41 @@ def day_records(folder: Path) -> tuple[Record, ...]:
     )
 
 
-def day_net_paise(folder: Path, broker: str, chain: Sequence[str]) -> int:
-    """Net result, by their reports, of the day's runs on this broker that are over and that the run in
-    `folder` does not go on from (`chain`: names of those that it does). A run that ended without a
-    report is one that is gone on from, as a rule; else nothing is known of it."""
+def day_net_paise(
+    folder: Path,
+    broker: str,
+    chain: Sequence[str],
+    instruments: InstrumentTable,
+    charges: Callable[[], Schedule | None] = lambda: None,
+) -> int:
+    """Net result of the day's runs on this broker that the run in `folder` does not go on from (`chain`:
+    names of those that it does): by their reports, and of one that was killed before it could write one by
+    its journal, what it still held at cost. Of one that does not fit today's instruments nothing is known.
+
+    charges(): what orders cost on this day.
+    """
     nets: dict[str, int] = {}
     told_by_later: set[str] = {folder.name, *chain}
     for path in folder.parent.glob(f"*/{JOURNAL}"):
         try:
             with path.open("rb") as file:
                 start = _start(scan(file.read(START_BYTES)).records) or {}
-            told = json.loads((path.parent / REPORT).read_text("utf-8"))
-            if start.get("broker") == broker:
-                nets[path.parent.name] = int(told["pnl_paise"]["net"])
-                told_by_later.update(str(name) for name in start.get("continues", ()))
-        except (JournalError, OSError, ValueError, KeyError, TypeError):
+            if start.get("broker") != broker or path.parent.name in (folder.name, *chain):
+                continue
+            nets[path.parent.name] = _net_paise(path.parent, instruments, charges)
+            told_by_later.update(str(name) for name in start.get("continues", ()))
+        except (JournalError, OSError, ValueError, RecoveryError):
             continue
     return sum(net for name, net in nets.items() if name not in told_by_later)
+
+
+def _net_paise(folder: Path, instruments: InstrumentTable, charges: Callable[[], Schedule | None]) -> int:
+    try:
+        return int(json.loads((folder / REPORT).read_text("utf-8"))["pnl_paise"]["net"])
+    except (OSError, ValueError, KeyError, TypeError):
+        book = Book(instruments)
+        replay(day_records(folder), book, instruments, 0)
+        return account(book, instruments, CostBook(book, instruments, charges()), lambda slot: 0).net
 
 
 def _newest_first(folder: Path) -> list[tuple[Path, Scan | str]]:

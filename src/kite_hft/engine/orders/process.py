@@ -56,6 +56,7 @@ from kite_hft.engine.orders.transports import (
     no_answer,
     order_broker,
 )
+from kite_hft.engine.orders.update_links import hearing_ports
 from kite_hft.engine.orders.waiting import Waiting
 from kite_hft.engine.orders.warmth import warmth_of
 from kite_hft.engine.plan.days import open_for
@@ -177,11 +178,7 @@ def _ports(
     own = api["mode"] == "paper" or bool(config.get("own_simulator"))
     named_broker = broker_name(settings.mode, api.get("url", ""), folder.name, own=own)
     restarted = restarted and bool(journal.records)
-    if restarted:
-        earlier = Earlier(chain_of(folder), day_records(folder))
-    else:
-        same = {"build": config["build"], "rules_hash": config.get("rules_hash", 0)}
-        earlier = find_earlier(folder, config["config_hash"], named_broker, instruments, **same)
+    earlier = _earlier(config, folder, named_broker, instruments, restarted=restarted)
     latest = LatestOfAll(config["connections"], len(instruments), segments)
     counters = segments.own("counters-orders", SegmentKind.COUNTERS)
     counted = _counters.CounterReader(counters.view).values() if restarted else np.zeros(0, np.int64)
@@ -189,10 +186,11 @@ def _ports(
     def alarm(code: str, key: str, text: str) -> None:
         tell(alert(code, text, key).fields())
 
+    charged = partial(charges_of_day, settings, instruments, clock.real_ns())
     names = {n: settings.strategies[i].name for w in config["workers"] for n, i, _slots in w["strategies"]}
     return Ports(
         **latch_ports(folder.parent.parent, latch, "" if own else named_broker, names, clock, alarm),
-        day_net_paise=day_net_paise(folder, named_broker, earlier.names),
+        day_net_paise=day_net_paise(folder, named_broker, earlier.names, instruments, charged),
         instruments=instruments,
         broker=broker,
         transport=transport,
@@ -223,8 +221,19 @@ def _ports(
         open_for=open_for(settings, instruments, clock),
         leaves_from=transport.leaves_from if isinstance(transport, REGISTERED) else lambda: "",
         use_token=partial(_use_token, transport, broker, api.get("api_key", "")),
+        **hearing_ports(config, settings.broker, segments, answers.log),
         workers={w["number"]: [n for n, _index, _slots in w["strategies"]] for w in config["workers"]},
     )
+
+
+def _earlier(
+    config: Mapping[str, Any], folder: Path, broker: str, instruments: InstrumentTable, *, restarted: bool
+) -> Earlier:
+    """What processes before this one left: of its own run, or of runs of the day that it continues."""
+    if restarted:
+        return Earlier(chain_of(folder), day_records(folder))
+    same = {"build": config["build"], "rules_hash": config.get("rules_hash", 0)}
+    return find_earlier(folder, config["config_hash"], broker, instruments, **same)
 
 
 def _use_token(transport: Transport, broker: Broker, api_key: str, access_token: str) -> None:

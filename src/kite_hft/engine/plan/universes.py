@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ def read_universe(path: Path) -> tuple[Universe, Path | None]:
     if caps is not None and not isinstance(caps, str):
         raise InstrumentError(f"{path}: {CAPS_KEY}: {caps!r} is no file")
     found = parse_universe(data, str(path), lambda name: _names(path.parent / name))
-    return found, None if caps is None else path.parent / Path(caps).expanduser()
+    return found, None if caps is None else path.parent / os.path.expanduser(caps)
 
 
 def _names(path: Path) -> Names:

@@ -7,6 +7,7 @@
                                                              with "api_key", "api_url": if they are its own
     {"do": "same_login", "broker": .., "api_key": .., "api_url": ..}   whether that token would be for it
     {"do": "halt", "reason": ".."}                           nothing opens any more
+    {"do": "cancel_all", "ask": "..", "reason": "..", "by": ".."}   every order that opens; nothing is stopped
     {"do": "resume", "strategy": "..", "by": ".."}           it may again (null: everything, the kill too)
     {"do": "resolve", "name": "7", "how": "absent", ..}      a person's word on an order of unknown fate
     {"do": "acknowledge", "number": 3}                       an alert was seen (null: all), or "code", "key"
@@ -59,6 +60,7 @@ class Steering:
             "token": self._token,
             "same_login": self._same_login,
             "halt": self._halt,
+            "cancel_all": self._cancel_all,
             "resume": self._resume,
             "resolve": self._resolve,
             "acknowledge": self._acknowledge,
@@ -173,6 +175,15 @@ class Steering:
     def _halt(self, request: Request) -> dict[str, Any]:
         reason = str(request.get("reason") or "asked by the command line")
         if not self.family.tell("orders", {"do": "halt", "reason": reason}):
+            raise ControlError("the order process is not running")
+        return {}
+
+    def _cancel_all(self, request: Request) -> dict[str, Any]:
+        """ORDERS journals its answer (COMMAND) under the number `ask`: the orders that it cancels."""
+        words = {key: str(request.get(key) or "")[:200] for key in ("ask", "reason", "by")}
+        if not (words["ask"] and words["reason"]):
+            raise ControlError("cancel_all needs ask and reason")
+        if not self.family.tell("orders", {"do": "cancel_all", **words}):
             raise ControlError("the order process is not running")
         return {}
 

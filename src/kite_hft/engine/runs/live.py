@@ -123,11 +123,18 @@ class Terminal(Console):
                 stream.reconfigure(errors=OTHER)
         super().__init__(**options)
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich's; on a full disk nothing is shown any more."""
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            self.on_broken_pipe()
+
     def on_broken_pipe(self) -> None:
         """The reader has left: be quiet from now on, instead of rich's way of ending the process."""
         self.quiet = True
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
+        os.dup2(null, self.file.fileno())
         os.close(null)
 
 

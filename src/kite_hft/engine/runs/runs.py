@@ -193,13 +193,15 @@ def choose(
 ) -> Account:
     """The one account that is meant: the only one, or the only one with an engine on it.
 
+    account: its name, or as everything shows it, with the broker's in front.
+
     An engine that a program of prices has started is never meant beside one that trades: a notebook must not
     stand between a person and `kite-hft kill`.
 
     Raises:
         NoRun: none, or several; the message names them and the option that tells them apart.
     """
-    fitting = [a for a in found if account in (None, a.name) and broker in (None, a.broker)]
+    fitting = [a for a in found if account in (None, a.name, a.title) and broker in (None, a.broker)]
     if account is None:
         fitting = _without_feeds(fitting, must_run=must_run)
     live = [a for a in fitting if a.running is not None]
@@ -219,7 +221,9 @@ def choose(
         hint = (
             f"; there are {known}" if known else "; nothing has run with this state directory (--state DIR)"
         )
-        raise NoRun(f"no run of {wanted or 'any account'}{hint}")
+        near = next((a.name for a in found if a.name.lower() == (account or "").lower()), None)
+        meant = f"; did you mean --account {near}?" if near and near != account else ""
+        raise NoRun(f"no run of {wanted or 'any account'}{hint}{meant}")
     if len(fitting) > 1:
         names = ", ".join(f"{a.title}{' (running)' if a.running else ''}" for a in fitting)
         brokers = len({a.broker for a in fitting}) > 1 and len({a.name for a in fitting}) < len(fitting)

@@ -37,7 +37,7 @@ def start_steps(feeds: Sequence[Counters], compute: Counters, orders: Counters) 
         (subscribed > 0, f"{subscribed:,} instruments are subscribed"),
         (compute["computed"] > 0, f"the Kalman filters have taken in {compute['computed']:,} ticks"),
         (compute["signals"] > 0, f"{compute['signals']:,} signals"),
-        (orders["sent"] > 0, f"orders: {state}, {orders['sent']:,} sent, {orders['filled']:,} filled"),
+        (orders["sent"] > 0, f"{state}, {orders['sent']:,} sent, {orders['filled']:,} filled"),
         (orders["filled"] > 0 and (plans > 0 or fired > 0 or positions == 0), ways),
     )
     return [

@@ -225,6 +225,8 @@ class Checker:
             bool(record["opening"]), parent=record["parent"], left_ns=self.world.now_ns,
         )  # fmt: skip
         self.lasting.leaves(placed, wish)
+        if placed.opening and (waits := self._urgent_waits()):
+            self.break_(f"order {placed.no} opens, and {waits} waits for a connection")
         if wish is not None:
             self._as_wished(placed, call, wish)
         if self.world.day.fsync and record["_end"] > self.world.journals[-1].durable:
@@ -242,6 +244,15 @@ class Checker:
         before = sum(number < placed.no for number in ours)
         if placed.opening and before >= limits.orders_per_day * limits.entry_share_of_day:
             self.break_(f"an opening was order {before + 1} of the day: the rest is for exits")
+
+    def _urgent_waits(self) -> str:
+        """A cancel, or an exit, that has not found a connection yet; "": there is none."""
+        for waiting in self.world.network.lines.waiting:
+            call = self.world.network.read(waiting.request)
+            record = self.ledger.told.by_tag.get(call.tag) if call.kind == wire.PLACE else None
+            if call.kind == wire.CANCEL or (record is not None and not record["opening"]):
+                return f"the {call.kind} of {call.order_id or call.tag}"
+        return ""
 
     def _as_wished(self, placed: Placed, call: Call, wish: Wish) -> None:
         row = self.world.exchange.instruments[placed.slot]
@@ -357,6 +368,8 @@ class Checker:
         ledger, told = self.ledger, self.ledger.told
         for data in told.refused[refused:]:
             wish = self.wishes.get((data["strategy"], data["seq"]))
+            if wish is not None and wish.group:
+                self.lasting.groups.refused(data, wish)
             if wish is not None and wish.sure and data["reason"] in NOT_FOR_EXITS:
                 if data["reason"] == "FROZEN" and self._doubtful_exit(wish):
                     continue  # market.md 4: first two reads of the positions have to agree

@@ -40,6 +40,7 @@ class Day:
     group_leg_s: float
     late_ns: int  # so long may the process sleep on when its time has come
     moment_ns: int  # what arrives within is taken in at once
+    connections: int  # for order calls
     risk: RiskLimits
 
     @classmethod
@@ -68,6 +69,7 @@ class Day:
             group_leg_s=rng.choice((1.0, 3.0, 6.0)),
             late_ns=rng.choice((1, 100, 200, 300, 400, 400)) * 1_000_000,
             moment_ns=rng.choice((1, 20_000_000, 100_000_000)),
+            connections=rng.choice((1, 2, 2, 20)),
             risk=RiskLimits(
                 max_position_size=rng.choice((9_000.0, 24_000.0)),
                 max_exposure=rng.choice((25_000.0, 120_000.0)),

@@ -26,6 +26,8 @@ STRATEGIES: Final = (1, 2, 3)
 GROUPER: Final = 4
 """The strategy that trades in groups alone: what it holds is the sum of its whole groups."""
 PRODUCTS: Final = (Product.MIS, Product.NRML)
+NO_TYPE: Final = 77
+"""An order type that does not exist."""
 _HEARD: Final = (
     "strategy", "strategy_seq", "kind", "status", "filled_qty", "slot", "product", "position"
 )  # fmt: skip
@@ -90,6 +92,7 @@ class Flow:
         self._last: Records | None = None
         self.doubled: Counter[tuple[int, int]] = Counter()  # intents that were pushed once more
         self.products = PRODUCTS
+        self.patience_ns = 0  # so long may a new order that is no exit take to leave; 0: for ever
         self.limit_apart = True  # the limit of a trigger may lie elsewhere than its trigger price
 
     def forget(self, next_seq: dict[int, int]) -> None:
@@ -201,9 +204,14 @@ class Flow:
         rng, lot = self.rng, self.table[target.slot].lot_size
         px = self.market.px[target.slot] + 5 * rng.randrange(-5, 6) if rng.random() < 0.7 else 0
         quantity = lot * rng.randrange(1, 25 if lot == 1 else 4) if not px or rng.random() < 0.5 else 0
+        kind = rng.choice((*OrderType, NO_TYPE)) if rng.random() < 0.15 else 0
+        away = 10 if target.side == Side.BUY else -10
+        stops = kind in (OrderType.SL, OrderType.SLM)
+        trigger = self.market.px[target.slot] + away if stops else 0
         self.wish(
             strategy, kind=IntentKind.MODIFY, slot=target.slot, product=target.product, target_seq=target.seq,
-            qty=quantity, px=px,
+            qty=quantity, px=trigger + away if kind is OrderType.SL else px, order_type=kind,
+            trigger_px=trigger,
         )  # fmt: skip
 
     def _cancel(self, strategy: int) -> None:
@@ -260,6 +268,8 @@ class Flow:
         """Push one intent with these words, and tell of it."""
         seq = self.next_seq[strategy]
         now_ns = self.mono_ns()
+        if self.patience_ns and words["kind"] == IntentKind.PLACE and not words.get("flags"):
+            words |= {"deadline_ns": now_ns + self.patience_ns}  # as the worker stamps it
         row = row_of(words | {"strategy": strategy, "strategy_seq": seq, "created_ns": now_ns})
         if not self.intents.push(row):
             return

@@ -38,10 +38,22 @@ def judged_again(checker: Checker, placed: Placed) -> None:
     if placed.slot in world.stale:
         checker.break_(f"order {placed.no} opens before a tick has come since the reconnect")
     _sizes(checker, placed, price[0] if price else 0)
+    _in_time(checker, placed)
     for no in told.ambiguous:
         other = told.by_no.get(no)
         if other and (other["slot"], other["side"]) == (placed.slot, placed.side):
             checker.break_(f"order {placed.no} opens beside the ambiguous order {no}")
+
+
+def _in_time(checker: Checker, placed: Placed) -> None:
+    """No entry leaves past the deadline of its intent; that of a group is for the first of its legs."""
+    wish, world = checker.wishes.get(_intent(placed)), checker.world
+    if wish is None:
+        return
+    group = checker.lasting.groups.legs.get((placed.name[0], wish.group), {}) if wish.group else {}
+    late_ns = world.clock.mono - wish.at_ns - world.flow.patience_ns
+    if late_ns >= 0 and len(group) < 2:
+        checker.break_(f"order {placed.no} opens {late_ns / NS_PER_S:.3f} s past its deadline")
 
 
 def _sizes(checker: Checker, placed: Placed, px: int) -> None:

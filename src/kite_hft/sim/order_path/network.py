@@ -29,8 +29,10 @@ from kite_hft.sim.order_path.faults import (
     UPDATE_FAULTS,
     Faults,
 )
+from kite_hft.sim.order_path.lines import QUEUE_NS, Lines
 from kite_hft.sim.rest import OTHER
 from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.sending.egress import Egress
 from kite_hft.units import NS_PER_S
 
 MS: Final = 1_000_000
@@ -45,12 +47,13 @@ _UNDONE: Final = {"http_429", "http_500", "http_503", "http_403", "http_400_time
 
 @dataclass(slots=True)
 class Link:
-    """How the seed's network is made: ns each way, how far an order may lag behind in all books, and how
-    long a moment is in which what arrives is one arrival."""
+    """How the seed's network is made: ns each way, how far an order may lag behind in all books, how long a
+    moment is in which what arrives is one arrival, and how many connections there are for order calls."""
 
     delay_ns: tuple[int, int]
     lag_ns: int
     moment_ns: int = 1
+    connections: int = 1000
 
 
 @dataclass(slots=True)
@@ -104,6 +107,7 @@ class Network:
         self._missed: set[str] = set()
         self._read: dict[int, tuple[HttpRequest, Call]] = {}
         self.in_flight = 0
+        self.lines = Lines(link.connections, now, self._leave, self._give_up)
         self._telling = 0  # order updates on their way
 
     def server_ns(self) -> int:
@@ -155,18 +159,39 @@ class Network:
 
     def busy(self) -> bool:
         """Something is under way that is not of the agenda's making."""
-        return bool(self.in_flight or self._ready or self.texts.frames or self._held_back or self._telling)
+        calls = self.in_flight or self.lines.waiting or self._ready
+        return bool(calls or self.texts.frames or self._held_back or self._telling)
 
     def reborn(self) -> None:
         """The process is another one: its connections are new, the old ones' answers find nobody."""
         self._process += 1
         self._ready.clear()
+        self.lines.cut()
         self.in_flight = 0
 
     # The transport's face
 
+    @property
+    def follower(self) -> Egress | None:
+        """Who is told of calls that wait for a connection."""
+        return self.lines.follower
+
+    @follower.setter
+    def follower(self, told: Egress) -> None:
+        self.lines.follower = told
+
     def submit(self, request_id: int, request: HttpRequest) -> None:
         self.tick()
+        if request.method == "GET":
+            self._leave(request_id, request)
+        elif not self.lines.submit(request_id, request):
+            self.at(self.now() + QUEUE_NS, lambda: None)
+        self.tick()
+
+    def _give_up(self, request_id: int, request: HttpRequest, why: str) -> None:
+        self._ready.append((request_id, request, TransportError(why, sent=False)))
+
+    def _leave(self, request_id: int, request: HttpRequest) -> None:
         call = self.read(request)
         read = not call.kind
         self.on_submit(request)
@@ -180,7 +205,6 @@ class Network:
             order_id, tag = (TRIGGER, "") if call.kind == OF_TRIGGER else (call.order_id, call.tag)
             self.faults.struck(kind, self.states(order_id, tag))
         self._send(request_id, request, kind)
-        self.tick()
 
     def read(self, request: HttpRequest) -> Call:
         """What it asks for. The world and its checkers ask several times on the way of one request."""
@@ -190,6 +214,7 @@ class Network:
         return known[1]
 
     def poll(self) -> list[tuple[int, HttpResponse | TransportError]]:
+        self.lines.serve()
         if not self._ready:
             return []
         ready, self._ready = self._ready, []
@@ -204,6 +229,8 @@ class Network:
             def arrive() -> None:
                 if process == self._process:
                     self.in_flight -= 1
+                    if request.method != "GET":
+                        self.lines.answered()
                     self._ready.append((request_id, request, result))
 
             self._arrive(after_ns, arrive)

@@ -73,6 +73,26 @@ class WholeGroups:
                 self._checker.break_(f"leg {wish.leg} of group {name} leaves, leg {leg} is not filled yet")
         legs.setdefault(wish.leg, []).append(placed)
 
+    def refused(self, data: dict[str, Any], wish: Wish) -> None:
+        """A leg that follows others has its time from when they let it go, not from when it was asked for."""
+        name, day, network = (data["strategy"], wish.group), self._world.day, self._world.network
+        before = [
+            order for leg, orders in self.legs.get(name, {}).items() if leg != wish.leg for order in orders
+        ]
+        if data["reason"] != "THROTTLE_DEADLINE" or not before:
+            return
+        moved_ns = [order.left_ns for order in before]
+        if day.group_next == "filled":
+            ids = {order.order.order_id for order in before if order.order is not None}
+            trades = self._world.exchange.account.trades
+            start_ns = network.start_real_ns + network.skew_ns
+            moved_ns += [trade.at_ns - start_ns for trade in trades if trade.order_id in ids]
+        waited_ns = self._world.now_ns - max(moved_ns)
+        if waited_ns < self._world.flow.patience_ns:
+            self._checker.break_(
+                f"leg {wish.leg} of group {name} had {waited_ns / 1e9:.3f} s, and was too late"
+            )
+
     def _wishes(self, name: Name) -> dict[int, Wish]:
         return {
             wish.leg: wish

@@ -135,7 +135,8 @@ class Groups:
         """All at once: what one adds counts when the next is looked at."""
         legs = sorted(group.intents, key=lambda i: (i.side != Side.BUY, i.leg))
         turn = self._intake.at_market
-        ordered = [turn(i) if turn is not None and i.order_type == OrderType.MARKET else i for i in legs]
+        turned = [turn(i) if turn is not None and i.order_type == OrderType.MARKET else i for i in legs]
+        ordered = _one_by_one(turned)
         entered: list[tuple[Intent, Leg]] = []
         reducing = True
         for intent in ordered:
@@ -348,6 +349,13 @@ class Groups:
 
     def _journal(self, group: Group, **more: Any) -> None:
         self._outbox.journal_last(("group", *group.name), Kind.GROUP, group.payload(**more))
+
+
+def _one_by_one(legs: list[Intent]) -> list[Intent]:
+    """The strategy's deadline is for the first leg: the others wait for those before them to fill, which may
+    rest for longer (group_leg_s), and have their own time in the throttle from then on.
+    """
+    return [*legs[:1], *(leg._replace(deadline_ns=0) for leg in legs[1:])]
 
 
 def _waits(group: Group) -> bool:

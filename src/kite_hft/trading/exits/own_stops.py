@@ -5,7 +5,8 @@ larger than what is left of it would, once triggered, open the other way round. 
 any more each is made as small as what it closes, oldest first. One that cannot be made smaller (modifications
 spent, refused, not shown) is cancelled, and a person is told what is left without a stop. What a strategy
 closes by other orders beside its stops gives way to them: a stop is not taken away for a limit that may never
-fill. Stops of plans are not looked at: the engine fits them itself (fitting.py).
+fill. Stops of plans are not looked at: the engine fits them itself (fitting.py). An adopted stop stays as it
+is, for no intent of this run has asked for it: a person is told of one that is larger than what is held.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class OwnStops:
     def fit(self, now_ns: int) -> None:
         """Ask for what is due."""
         self._forget()
+        self._tell_adopted()
         for order, keeps in list(self._too_large()):
             if not keeps or not _stop(order):
                 if not keeps and _stop(order) and self._held(order):
@@ -113,6 +115,19 @@ class OwnStops:
         self._outbox.alert("EXIT_REFUSED", text, name)
         self._told[name] = key
         self._hands.cancel(order, now_ns)
+
+    def _tell_adopted(self) -> None:
+        """Stops of earlier runs that close more than the account holds: what is too much would open."""
+        live = self._book.live() if self._book.account_known else ()
+        for order in (o for o in live if o.strategy == EXTERNAL and _stop(o) and not self._hands.cancels(o)):
+            here = [
+                p for p in self._book.positions.values() if (p.slot, p.product) == (order.slot, order.product)
+            ]
+            held = -order.sign * sum(position.quantity for position in here)
+            if 0 < held < order.open_quantity:
+                name = f"order {order.order_id} in {self._ports.instruments[order.slot].key}"
+                text = f"{name}, a stop of an earlier run, closes {order.open_quantity}, held are {held}"
+                self._outbox.alert("EXIT_REFUSED", f"{text}: make it smaller in the broker's app", name)
 
     def _forget(self) -> None:
         """What is over needs no memory, and a position that is gone no stop."""

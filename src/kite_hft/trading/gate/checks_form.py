@@ -82,6 +82,8 @@ def numbers(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
             return "a trigger price is missing"
     elif context.target is not None and intent.order_type:  # it becomes another type
         kind, target = intent.order_type, context.target
+        if kind not in _ORDER_TYPES:
+            return f"order type {kind} does not exist"
         if kind in PRICED and resulting(intent, target)[1] == 0:
             return f"{OrderType(kind).name} needs a limit price"
         if kind in TRIGGERED and not (intent.trigger_px or target.trigger_px):

@@ -7,7 +7,9 @@ from typing import Final
 from kite_hft.layout import OrderType, Product, Validity
 from kite_hft.trading.gate.checks import (
     AT_MARKET,
+    PRICED,
     SELL,
+    TRIGGERED,
     Context,
     RiskLimits,
     type_of,
@@ -60,12 +62,23 @@ def collar(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
         return None  # a reduction without a usable price; openings were refused before
     if context.reducing and intent.strategy_seq >= ENGINE_SEQ:
         return None  # exits that we keep: a stop may lie far from the price, a late one has to
-    for px in (intent.px, intent.trigger_px):
+    for px in _becomes(intent, context):
         off = abs(px - context.ref_px)
         if px and off * 100 > limits.price_collar_percent * context.ref_px:
             percent = 100 * off / context.ref_px
             return f"price {px} is {percent:.2f} % off {context.ref_px} > {limits.price_collar_percent} %"
     return None
+
+
+def _becomes(intent: Intent, context: Context) -> tuple[int, int]:
+    """Price and trigger that the intent gives an order. One that becomes of another type comes to stand
+    elsewhere in the market, also at the prices that it had: a stop's limit is reached at once.
+    """
+    target, kind = context.target, intent.order_type
+    if target is None or kind in (0, target.order_type):
+        return intent.px, intent.trigger_px
+    px, trigger_px = intent.px or target.px, intent.trigger_px or target.trigger_px
+    return px if kind in PRICED else 0, trigger_px if kind in TRIGGERED else 0
 
 
 def band_known(intent: Intent, context: Context, limits: RiskLimits) -> str | None:

@@ -40,7 +40,7 @@ def order_value(intent: Intent, context: Context, limits: RiskLimits) -> str | N
 def position_size(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     assert context.instrument is not None
     worst = context.book.worst_case(intent.slot, *uncounted(intent, context))
-    value = value_of(max(intent.px, context.ref_px), worst, context.instrument)
+    value = value_of(max(resulting(intent, context.target)[1], context.ref_px), worst, context.instrument)
     if value <= limits.max_position_size * 100:
         return None
     return (
@@ -52,7 +52,7 @@ def position_size(intent: Intent, context: Context, limits: RiskLimits) -> str |
 def exposure(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     assert context.instrument is not None
     worst = context.book.worst_case(intent.slot, *uncounted(intent, context))
-    total = value_of(max(intent.px, context.ref_px), worst, context.instrument)
+    total = value_of(max(resulting(intent, context.target)[1], context.ref_px), worst, context.instrument)
     rows, mark = context.instruments.rows, context.mark
     for slot, (_held, _buys, _sells, other) in context.book.in_play().items():
         if slot == intent.slot:

@@ -269,6 +269,7 @@ def _answer(data: dict[str, Any], book: Book, instruments: InstrumentTable, stat
         state.count(book.enter(order, PLACE_INPUT[data["outcome"]], 0))
     elif data["call"] == "modify" and data["outcome"] != "ambiguous":
         confirmed = data["outcome"] == "confirmed"
+        order.order_type = data.get("was", order.order_type)
         stood = (order.quantity, order.px, order.trigger_px, order.order_type)
         quantity, px, trigger_px, kind = data["terms"] if confirmed else stood
         state.count(book.set_terms(order, quantity, px, trigger_px, 0, kind, shown=not confirmed))

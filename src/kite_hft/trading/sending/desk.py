@@ -63,10 +63,11 @@ class Desk:
         self._states = states
         self.enter_intent = Entering(Order, book, ports.tags.prefix, EXTERNAL).enter
         self._submit, self._regather, self.look_up = submit, regather, look_up
-        self.egress = Egress(ports, config.limits, outbox)
-        self.throttle: Throttle[Work] = Throttle(config.limits, self.egress.budget)
-        self.staging = Staging(ports.synced_seq, self.egress.budget)
         self._entry_wait_ns = round(config.entry_wait_s * NS_PER_S)
+        self.egress = Egress(ports, config.limits, outbox, self._entry_wait_ns, self._doubt)
+        self.throttle: Throttle[Work] = Throttle(config.limits, self.egress.budget)
+        self.egress.cooling = self.throttle.cooling
+        self.staging = Staging(ports.synced_seq, self.egress.budget)
         self._protection, self._fsync_first = config.risk.market_protection, config.fsync_before_send
         self._mono_ns, self._killed, self._rows = ports.clock.mono_ns, ports.killed, ports.instruments.rows
         self.last_order_no = 0

@@ -4,35 +4,68 @@ It holds the account's budget, the independent gate, and what is kept of a call 
 evidence, the day's counters, the conduct of its contract and strategy, and its times.
 
 A call counts where its bytes leave. Nearly all are written while they are handed over. One that finds no
-connection free waits in the transport (net/http.py tells: `waits`, `stops`, `wrote`): it keeps its place
-meanwhile, is put where it was written when it is, and given up before that place is free again.
+connection free waits in the transport (net/http.py tells: `waits`, `urgent`, `stops`, `wrote`): it keeps its
+place meanwhile, is put where it was written when it is, and given up before that place is free again. There,
+too, cancels and exits go first, and orders are judged once more before they leave.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from kite_hft.layout import IntentKind
+from kite_hft.layout import IntentKind, Reason
 from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import Limits
 from kite_hft.trading.ports import Ports
-from kite_hft.trading.sending.budget import Budget, ReadKind
+from kite_hft.trading.sending.budget import NEVER_NS, Budget, ReadKind
 from kite_hft.trading.sending.evidence import ENTRY, PLACE, READ, URGENT, Left
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.trading.sending.throttle import EgressGate
 from kite_hft.trading.sending.work import Work
 
+TRIGGER = "GTT"
+"""Name of calls about triggers at the broker in the evidence."""
+
+
+class _Held(NamedTuple):
+    """A call that waits in the transport: an order call (`work`), or one of the kind of a read."""
+
+    row: Left
+    kind: ReadKind | None
+    work: Work | None
+
+    @property
+    def urgent(self) -> bool:
+        return self.row.part == URGENT or self.kind is ReadKind.RELIEF
+
+    @property
+    def opens(self) -> bool:
+        """It may open something: an entry, or a trigger at the broker that takes no risk away."""
+        return self.row.part == ENTRY or (self.row.call == TRIGGER and not self.urgent)
+
 
 class Egress:
-    """One per order stage."""
+    """One per order stage. entry_wait_ns: so long at most does a call that opens wait, from its offer on.
+    doubt(work, opens, waited, now_ns): why a call whose turn it is does not leave, (reason, text).
+    """
 
-    def __init__(self, ports: Ports, limits: Limits, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        limits: Limits,
+        outbox: Outbox,
+        entry_wait_ns: int = NEVER_NS,
+        doubt: Callable[[Work, bool, bool, int], tuple[Reason, str] | None] = lambda *words: None,
+    ) -> None:
         self._ports, self._limits, self._outbox = ports, limits, outbox
+        self._entry_wait_ns, self._doubt = entry_wait_ns, doubt
+        self.cooling: Callable[[int], bool] = lambda now_ns: False  # entries wait out the broker's cool-down
         self.budget = Budget(limits)
         self.gate = EgressGate(limits.order_windows, limits.all_windows)
         self.last_order_ns = 0  # CLOCK_MONOTONIC
         self._waits = 0  # number of a request that waits in the transport, and has no row in `_held` yet
-        self._held: dict[int, tuple[Left, ReadKind | None]] = {}
+        self._held: dict[int, _Held] = {}
         if hasattr(ports.transport, "follower"):  # in others nothing waits
             ports.transport.follower = self
 
@@ -75,7 +108,8 @@ class Egress:
         urgent = work.context is None or work.context.reducing
         name = order.tag if work.kind is IntentKind.PLACE else order.order_id
         part = URGENT if urgent else ENTRY
-        self._handed_over(Left(after_ns, self._ports.clock.real_ns(), work.kind.name, part, name))
+        row = Left(after_ns, self._ports.clock.real_ns(), work.kind.name, part, name)
+        self._handed_over(row, None, work)
         outbox.count("calls_today")
         if order.strategy == EXTERNAL:
             return  # what a person or another program makes of the account is not ours to judge
@@ -99,9 +133,9 @@ class Egress:
         self._handed_over(Left(after_ns, clock.real_ns(), name, READ, ""), self.budget.last_read)
         self._outbox.count("calls_today")
 
-    def _handed_over(self, row: Left, kind: ReadKind | None = None) -> None:
+    def _handed_over(self, row: Left, kind: ReadKind | None, work: Work | None = None) -> None:
         if self._waits:
-            self._held[self._waits], self._waits = (row, kind), 0
+            self._held[self._waits], self._waits = _Held(row, kind, work), 0
         else:
             self._ports.on_call(row)
 
@@ -111,24 +145,44 @@ class Egress:
         """The call that is being handed over waits for a connection."""
         self._waits = request_id
 
+    def urgent(self, request_id: int) -> bool:
+        """Whether a call that waits goes before the others: a cancel, an exit, what takes risk away."""
+        held = self._held.get(request_id)
+        return held is not None and held.urgent
+
     def stops(self, request_id: int) -> str:
         """Why a call that has waited must not leave any more; empty: it may."""
-        row, _ = self._held.get(request_id, (None, None))
-        if row is None:
+        held, now_ns = self._held.get(request_id), self._ports.clock.mono_ns()
+        if held is None:
             return ""
-        if self._ports.clock.mono_ns() - row.mono_ns >= self.budget.shortest_ns:
+        if now_ns - held.row.mono_ns >= self.budget.shortest_ns:
             return "no connection was free for as long as its place in the broker's windows was its own"
-        if row.part != ENTRY:
-            return ""
-        if killed := self._ports.killed():
-            return f"killed: {killed}"
-        return self._outbox.halted
+        if held.opens:
+            if killed := self._ports.killed():
+                return f"killed: {killed}"
+            if self._outbox.halted:
+                return self._outbox.halted
+        work = held.work
+        return self._too_late(work, held.opens, now_ns) if work is not None and work.context else ""
+
+    def _too_late(self, work: Work, opens: bool, now_ns: int) -> str:
+        """Why an order or a modification does not leave. Neither deadline nor cool-down binds exits."""
+        until_ns, intent = work.offered_ns + self._entry_wait_ns, work.intent
+        if intent is not None and intent.deadline_ns:
+            until_ns = min(until_ns, intent.deadline_ns)
+        if opens and now_ns >= until_ns:
+            return "no connection was free before its deadline"
+        if opens and self.cooling(now_ns):
+            return "the broker's cool-down has begun meanwhile"
+        verdict = self._doubt(work, opens, True, now_ns)
+        return verdict[1] if verdict is not None else ""
 
     def wrote(self, request_id: int, at_ns: int | None) -> None:
         """A call that had waited has left, at `at_ns`; None: it never will, and keeps its place."""
-        row, kind = self._held.pop(request_id, (None, None))
-        if row is None:
+        held = self._held.pop(request_id, None)
+        if held is None:
             return
+        row, kind = held.row, held.kind
         if at_ns is not None:
             if kind is None:
                 self.budget.moved(row.mono_ns, at_ns)

@@ -116,7 +116,8 @@ class Intake:
                 if intent.strategy_seq >= ENGINE_SEQ:
                     self._outbox.count("intents")
                     text = f"strategy_seq {intent.strategy_seq} is a number of the engine's"
-                    self._outbox.refuse(intent, Reason.BAD_INTENT, text, now_ns)
+                    unnamed = intent._replace(strategy_seq=0)  # else the next process numbers on from there
+                    self._outbox.refuse(unnamed, Reason.BAD_INTENT, text, now_ns)
                     continue
                 refusals.fresh = None if old else (intent.strategy, intent.strategy_seq)
                 self.consider(intent, now_ns, left_over=old)
@@ -203,7 +204,8 @@ class Intake:
     def _waits(self, intent: Intent, now_ns: int) -> bool:
         """It is about a trigger, or exits have to give way first."""
         kind = intent.kind
-        if kind != PLACE and self.change_trigger is not None and self.change_trigger(intent, now_ns):
+        change = self.change_trigger if kind in (MODIFY, CANCEL) else None
+        if change is not None and change(intent, now_ns):
             return True
         return kind != CANCEL and self.make_room is not None and self.make_room(intent, now_ns)
 

@@ -1,5 +1,5 @@
-"""Layer 2, orders process, hot where nothing is killed: what follows when the kill latch is set, or when the
-engine stops and cancels what opens.
+"""Layer 2, orders process, hot where nothing is killed: what follows when the kill latch is set, when the
+engine stops and cancels what opens, or when a person has that cancelled and nothing stopped.
 
 At once: entries that wait are dropped, and every live order that opens is cancelled. As long as the latch
 stands: orders that turn up later (an ambiguous one that is found, one of an earlier run) are cancelled as
@@ -8,6 +8,9 @@ that they close, or stops, that an entry under way may come to need. Where the l
 positions are closed (exits/flatten.py). A strategy's own stop that is larger than what is left of its
 position is made smaller (exits/own_stops.py), as long as the books are known to be right. The desk asks
 for the latch itself before each call that leaves.
+
+A person who only wants what opens gone (`cancel_all`) latches nothing: it concerns the orders that there were
+at that moment, until none of them lives that opens. A strategy's own stops are its own then.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ class Killing:
         self._sweep_ns = 0
         self._flattening = False
         self.stopping = False  # the engine ends, and cancels what opens
+        self._clear_to = 0  # a person wants gone what opens, of the orders up to this number; 0: nothing
 
     def look(self, now_ns: int, *, active: bool) -> bool:
         """Act on the latch; True: closing all positions must begin now (once for each kill)."""
@@ -58,9 +62,11 @@ class Killing:
                 self._states.unkill()
                 self._desk.cancels_first.forget()
                 self._flattening = False
-            if self.stopping and now_ns >= self._sweep_ns:
+            if (self.stopping or self._clear_to) and now_ns >= self._sweep_ns:
                 self._sweep_ns = now_ns + SWEEP_NS
-                self.cancel_openings(now_ns)
+                if self.stopping:
+                    self.cancel_openings(now_ns)
+                self._clear(now_ns)
             return False
         if not self._states.killed:
             self._states.kill(reason, self._ports.killed_by(), flatten=self._ports.kill_flat())
@@ -76,7 +82,7 @@ class Killing:
 
     def next_ns(self) -> int | None:
         """When `look` must run next although nothing arrives; None: nothing is killed."""
-        return self._sweep_ns if self._states.killed or self.stopping else None
+        return self._sweep_ns if self._states.killed or self.stopping or self._clear_to else None
 
     @property
     def done(self) -> bool:
@@ -93,6 +99,21 @@ class Killing:
                 self._desk.cancel(order, None, now_ns)
         if self._active:
             self._stops.fit_stops(now_ns)
+
+    def cancel_all(self, last_no: int, now_ns: int) -> list[int]:
+        """Have what opens cancelled, of the orders up to `last_no`; the numbers of those that do so now."""
+        self._clear_to = last_no
+        self._drop_triggers(now_ns)
+        return self._clear(now_ns)
+
+    def _clear(self, now_ns: int) -> list[int]:
+        meant = [o for o in self._book.live() if o.order_no <= self._clear_to and opens(self._book, o)]
+        for order in meant:
+            if order.order_no not in self._desk.cancelling:
+                self._desk.cancel(order, None, now_ns)
+        if not meant:
+            self._clear_to = 0
+        return [order.order_no for order in meant]
 
     def _sweep(self, now_ns: int) -> None:
         self._drop_triggers(now_ns)

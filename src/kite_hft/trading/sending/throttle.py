@@ -193,6 +193,10 @@ class Throttle(ThrottleState, Generic[T]):
         """The broker answered 429: entries wait out the cool-down, urgent calls pass singly."""
         self._cool_until_ns = now_ns + round(self._limits.cooldown_after_429_s * NS_PER_S)
 
+    def cooling(self, now_ns: int) -> bool:
+        """Entries wait out a cool-down of the broker's."""
+        return now_ns < self._cool_until_ns
+
     def passes(self, urgent: bool, now_ns: int) -> bool:
         """Whether a call that was let out, and was held back since, may leave now: in a cool-down that has
         begun meanwhile entries wait, and urgent calls pass singly. One that may is the last that left.

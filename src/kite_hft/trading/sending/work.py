@@ -151,7 +151,9 @@ def answer_payload(work: Work, outcome: Outcome | None, text: str) -> dict[str, 
     if outcome is None:
         return record | {"outcome": "unsent", "text": text}
     if isinstance(outcome, Confirmed):
-        return record | {"outcome": "confirmed", "order_id": outcome.order_id, "terms": work.terms}
+        record |= {"outcome": "confirmed", "order_id": outcome.order_id, "terms": work.terms}
+        # A read of the book may have told what type it was, and such terms are in no record.
+        return record | ({"was": int(work.order.order_type)} if work.kind is IntentKind.MODIFY else {})
     if isinstance(outcome, Refused):
         words = f"{outcome.http_status} {outcome.error_type}: {outcome.message}"
         return record | {"outcome": "refused", "text": words, "http": outcome.http_status}

@@ -122,11 +122,11 @@ class Draw:
             return words
         chosen = chance.choice(self.given["live"])
         words |= {"target_seq": chosen["number"], "slot": chosen["slot"], "side": 0}
-        words["order_type"] = chance.choice([0, 0, 0, 1, 2])
+        words["order_type"] = chance.choice([0, 0, 0, 1, 2, 3, 4])
         words |= {
             "qty": chance.choice([0, self.lots()]),
             "px": chance.choice([0, self.near()]),
-            "trigger_px": 0,
+            "trigger_px": chance.choice([0, 0, self.near()]),
         }
         return words
 
@@ -167,7 +167,7 @@ def _state(name: str, *values: Any) -> Callable[[Draw], None]:
 
 def _asked(name: str, *values: Any) -> Callable[[Draw], None]:
     def odd(draw: Draw) -> None:
-        if name not in ("side", "order_type", "validity", "product") or draw.ask["kind"] == 1:
+        if name not in ("side", "validity", "product") or draw.ask["kind"] == 1:
             draw.ask[name] = draw.chance.choice(values)
 
     return odd

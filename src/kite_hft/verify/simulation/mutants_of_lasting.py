@@ -143,6 +143,10 @@ def _legs_missing(p: Patches) -> None:
     p.around(groups.Groups, "take", make)
 
 
+def _legs_of_one_deadline(p: Patches) -> None:
+    p.set(groups, "_one_by_one", lambda legs: legs)
+
+
 def _one_slice_more(p: Patches) -> None:
     p.set(intake, "slices", lambda quantity, freeze, lot: [*slices(quantity, freeze, lot), lot])
 
@@ -171,6 +175,8 @@ LASTING: Final = (
            _with_config(groups.Groups, group_next="accepted")),
     Mutant("sales_first", "the legs of a group that sell go first", _sales_first),
     Mutant("legs_missing", "a group goes with a leg missing", _legs_missing),
+    Mutant("legs_of_one_deadline", "a leg that waits for others keeps the deadline of its intent",
+           _legs_of_one_deadline),
     Mutant("group_not_undone", "what a broken group has filled stays",
            _with_config(Unwinder, group_partial="keep")),
     Mutant("one_slice_more", "an intent above the freeze quantity gets a slice too many", _one_slice_more),

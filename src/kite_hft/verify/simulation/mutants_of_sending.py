@@ -14,6 +14,7 @@ from kite_hft.trading.recovery import lookup, replay
 from kite_hft.trading.sending import budget, egress
 from kite_hft.trading.sending.answers import Answers
 from kite_hft.trading.sending.desk import Desk
+from kite_hft.trading.sending.egress import Egress
 from kite_hft.trading.sending.staging import Staging
 from kite_hft.trading.sending.throttle import EgressGate, Throttle
 from kite_hft.trading.sending.work import Work, request_of
@@ -182,6 +183,18 @@ def _exits_in_the_slow_lane(p: Patches) -> None:
     p.around(Throttle, "offer", make)
 
 
+def _deadline_ignored(p: Patches) -> None:
+    p.set(Throttle, "expired", lambda self, now_ns: [])
+
+
+def _connections_in_turn(p: Patches) -> None:
+    p.set(Egress, "urgent", lambda self, request_id: False)
+
+
+def _judged_before_the_wait(p: Patches) -> None:
+    p.set(Egress, "_too_late", lambda self, work, opens, now_ns: "")
+
+
 def _cancel_not_retried(p: Patches) -> None:
     p.set(Desk, "retry_cancel", lambda self, order, shown, asked_ns, now_ns: None)
 
@@ -246,6 +259,10 @@ SENDING: Final = (
     Mutant("cooldown_ignored", "after a 429 entries go on", _cooldown_ignored),
     Mutant("exits_wait_as_entries", "exits stand in the lane of entries, with its deadline",
            _exits_in_the_slow_lane),
+    Mutant("deadline_ignored", "an entry waits on past its deadline", _deadline_ignored),
+    Mutant("connections_in_turn", "an exit without a connection waits behind entries", _connections_in_turn),
+    Mutant("judged_before_the_wait", "what has waited for a connection is not judged again",
+           _judged_before_the_wait),
     Mutant("cancel_not_retried", "a cancel whose answer was lost is not sent again", _cancel_not_retried),
     Mutant("early_cancel_forgotten", "a cancel of an order without a name is forgotten",
            _cancel_of_unnamed_forgotten),

@@ -63,6 +63,40 @@ def test_dates_narrow_the_skew_from_both_sides() -> None:
     assert narrowed(one, b"yesterday", 0, 0) == one
 
 
+ADDRESSES = {"primary_ip": "203.0.113.9", "secondary_ip": None}
+
+
+def switches(**thrown: object) -> list[dict[str, object]]:
+    """Rows of the kill switch's states."""
+    return [
+        {"segment": name, "segment_status": "ACTIVE", "kill_switch_enabled": shut}
+        for name, shut in thrown.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        (switches(NSE_EQ=False, NSE_FO=True, MCX_FO=True), ("NSE_FO", "MCX_FO")),
+        (switches(NSE_EQ=False), ()),
+        (switches(NSE_EQ="perhaps"), None),  # never guessed
+        (None, None),
+    ],
+)
+def test_what_the_kill_switch_has_shut(
+    monkeypatch: pytest.MonkeyPatch, rows: object, found: tuple[str, ...] | None
+) -> None:
+    def call(asking: Asking, request: HttpRequest) -> HttpResponse:
+        data, status = (rows, 200 if rows else 404) if "kill" in request.path else (ADDRESSES, 200)
+        return HttpResponse(status, json.dumps({"status": "success", "data": data}).encode())
+
+    monkeypatch.setattr(Asking, "call", call)
+    monkeypatch.setattr(brokers, "harmless_read", lambda asking: (200, "", Person("AB1234", "A")))
+    access = Access("upstox", "ws://127.0.0.1:1", "http://127.0.0.1:1", "key1", "token1")
+    assert ask_broker(Settings(), access, {}, 0, orders=True, prove=False).stopped == found
+    assert ask_broker(Settings(), access, {}, 0, orders=False, prove=False).stopped is None
+
+
 @pytest.mark.parametrize(
     ("broker", "orders", "status", "found"),
     [
@@ -79,7 +113,7 @@ def test_registered_addresses_are_asked_of_who_gets_the_orders_and_tells(
 
     def call(asking: Asking, request: HttpRequest) -> HttpResponse:
         paths.append(request.path)
-        body = {"status": "success", "data": {"primary_ip": "203.0.113.9", "secondary_ip": None}}
+        body = {"status": "success", "data": [] if "kill" in request.path else ADDRESSES}
         return HttpResponse(200, json.dumps(body).encode())
 
     monkeypatch.setattr(Asking, "call", call)
@@ -89,4 +123,4 @@ def test_registered_addresses_are_asked_of_who_gets_the_orders_and_tells(
     told = ask_broker(Settings(), access, contents, 0, orders=orders, prove=False)
     assert (told.user_id, told.wanted) == ("AB1234", "ZZ9999")
     assert told.registered == found and (told.status, told.who, told.orders) == (status, "A", orders)
-    assert paths == (["/v2/user/ip"] if found else [])
+    assert paths == (["/v2/user/ip", "/v2/user/kill-switch"] if found else [])

@@ -89,7 +89,10 @@ def test_one_value(path: Path) -> None:
         (["--set", "api_key"], f"{MASTER}two words\n", 2, "one word"),
         (["--set", "totp_secret"], f"{MASTER}X\n", 2, "--login-secrets"),
         (["--set", "api_key"], "master_password=not the right one\nx\n", 1, "password is wrong"),
-        (["--set", "api_key"], "x\n", 1, "needs its master password"),
+        (["--set", "api_key"], "x\n", 1, "or begin with a line master_password="),
+        (["--set", "api_key"], f'{MASTER}"key"\n', 2, "the quotes round it"),
+        ([], f"{MASTER}api_secret='secret'\n", 2, "the quotes round it"),
+        ([], f"{MASTER}api_key: key-0001\n", 2, "line 2 of standard input is no NAME=VALUE"),
         (["--status", "--reset"], "", 2, "one at a time"),
         (["--names"], "", 2, "--names goes with --status"),
         (["--json"], "", 2, "gave no value"),
@@ -113,6 +116,23 @@ def test_what_is_refused_changes_nothing(
 def test_a_vault_is_not_made_with_a_weak_password(path: Path) -> None:
     assert "at least 10" in run(stdin="master_password=short\napi_key=key-0001\n", code=1)
     assert not path.exists()
+
+
+def test_the_line_that_is_given_counts_before_the_environment(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(path)
+    monkeypatch.setenv("KITE_MASTER_PASSWORD", "of some other vault")
+    told = run("--set", "user_id", stdin=f"{MASTER}AB1234\n")
+    assert "user_id is in" in told and "KITE_MASTER_PASSWORD" not in told
+    assert "KITE_MASTER_PASSWORD" in run("--set", "user_id", stdin="CD5678\n", code=1)
+    assert read(path, PASSWORD)["kite/default"]["user_id"] == "AB1234"
+
+
+def test_a_line_that_is_not_understood_is_told_by_its_number(path: Path) -> None:
+    told = run("--kdf", "pbkdf2", stdin=f"{MASTER}# keys\napi_key=key-0001\n\napi_secret = secret-0002\n")
+    assert "left out: line 5 of standard input is no NAME=VALUE (without blanks before the =)" in told
+    assert set(read(path, PASSWORD)["kite/default"]) == {"api_key"}
 
 
 def test_another_master_password(path: Path) -> None:

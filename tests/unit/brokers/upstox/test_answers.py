@@ -97,6 +97,25 @@ def test_no_proof_is_ambiguous(response: HttpResponse, says: str) -> None:
     assert isinstance(parse_trigger_outcome(response), Ambiguous)
 
 
+@pytest.mark.parametrize("parse", [parse_outcome, parse_trigger_outcome])
+def test_a_catch_all_proves_nothing_and_names_what_may_lie_behind_it(parse: Any) -> None:
+    """What the kill switch refuses comes so, and so does much else: a person looks, nobody guesses."""
+    look = "kite-hft kill-switch --status"
+    for status in (400, 403):
+        found = parse(
+            problem(status, ("UDAPI100500", "Trading in this segment is disabled by the kill switch."))
+        )
+        assert isinstance(found, Ambiguous) and look in found.why and "kill switch among them" in found.why
+    for others in (
+        problem(500, ("UDAPI100500", "Something went wrong")),
+        problem(400, ("UDAPI100500", "The request timed out")),
+        problem(400, ("UDAPI100057", "market is closed")),
+        HttpResponse(400, b""),
+    ):
+        found = parse(others)
+        assert isinstance(found, Ambiguous) and look not in found.why
+
+
 @pytest.mark.parametrize(
     ("code", "status", "word", "fix"),
     [

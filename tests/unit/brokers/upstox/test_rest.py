@@ -15,7 +15,7 @@ from upstox_rows import answer, order_row, problem
 
 from kite_hft.brokers.upstox.keys import KeyMissing
 from kite_hft.brokers.upstox.rest import upstox
-from kite_hft.layout import TEXT, IntentFlag, IntentKind, OrderStatus, OrderType, Product, Side
+from kite_hft.layout import TEXT, IntentFlag, IntentKind, OrderStatus, OrderType, Product, Severity, Side
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.instruments import InstrumentTable
 
@@ -210,6 +210,23 @@ def test_the_static_address_alert_says_what_to_do() -> None:
     world.send(1)
     (text,) = [text for text in world.alerts if text.startswith("EGRESS_REFUSED")]
     assert "203.0.113.7" in text and "register the IPv4 address" in text and "log in again" in text
+
+
+def test_an_exit_that_the_kill_switch_may_have_refused_stays_in_doubt_and_says_where_to_look() -> None:
+    world, scripted = begin()
+    world.send(1)
+    row = next(iter(scripted.rows.values()))
+    row |= {"status": "complete", "filled_quantity": 10, "average_price": 100.0}
+    world.run(3.0)
+    assert world.quantity() == 10
+    said = problem(400, ("UDAPI100500", "Trading in this segment is disabled by the kill switch."))
+    scripted.on_call = lambda request: said
+    world.send(2, side=Side.SELL, flags=1)
+    assert world.status(2) is OrderStatus.AMBIGUOUS, "no page says that this proves a refusal"
+    (told,) = [fields for fields in world.alert_fields if fields["code"] == "AMBIGUOUS_ORDER"]
+    assert told["severity"] == Severity.CRITICAL and "kite-hft kill-switch --status" in told["text"]
+    world.run(10.0)
+    assert len(scripted.calls("POST")) == 2 and world.status(2) is OrderStatus.AMBIGUOUS, "never sent again"
 
 
 def test_a_read_that_says_401_ends_the_session() -> None:

@@ -95,14 +95,15 @@ def test_the_keyring_before_the_prompt() -> None:
     assert done.stdout.strip() == "b'from the keyring' b'typed'", done.stderr
 
 
-def test_the_environment_comes_last_and_warns() -> None:
+def test_the_environment_warns_and_nobody_is_asked() -> None:
     said: list[str] = []
     environ = {"KITE_MASTER_PASSWORD": "lying open"}
-    found = find_password(fd=None, prompt=typed("by hand"), environ=environ, say=said.append)
-    assert found == b"by hand" and not said
-    for prompt in (None, typed("")):
+    for prompt in (None, never):
         assert find_password(fd=None, prompt=prompt, environ=environ, say=said.append) == b"lying open"
-    assert len(said) == 2 and "KITE_MASTER_PASSWORD" in said[0] and "lying open" not in said[0]
+    assert len(said) == 2 and "unset KITE_MASTER_PASSWORD" in said[0] and "lying open" not in said[0]
+    empty = {"KITE_MASTER_PASSWORD": ""}
+    assert find_password(fd=None, prompt=typed("by hand"), environ=empty, say=said.append) == b"by hand"
+    assert len(said) == 2
 
 
 def test_without_a_source_all_are_named() -> None:
@@ -125,3 +126,14 @@ def test_a_new_password_is_not_guessed_at_once(word: str) -> None:
     with pytest.raises(NoPassword, match="at least 10"):
         require_good(word.encode())
     require_good(b"correct horse")
+
+
+def test_what_is_too_long_is_refused_whole(tmp_path: Path) -> None:
+    fd = piped(b"x" * 4000 + b"\n")
+    with pytest.raises(NoPassword, match="longer than 1,024 bytes"):
+        find_password(fd=fd, prompt=never, environ={})
+    os.close(fd)
+    with pytest.raises(NoPassword, match="at most 1,024 bytes"):
+        require_good(b"correct horse " * 100)
+    with pytest.raises(NoPassword, match="is not open"):
+        find_password(fd=99999999999999, prompt=never, environ={})

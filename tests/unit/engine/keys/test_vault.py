@@ -202,3 +202,22 @@ def test_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_path({"KITE_HFT_VAULT": "/v/a.vault", "XDG_CONFIG_HOME": "/x"}) == Path("/v/a.vault")
     assert default_path({"KITE_HFT_VAULT": "~/a.vault"}) == tmp_path / "a.vault"
     assert default_path({"KITE_HFT_VAULT": "a.vault"}) == Path.cwd() / "a.vault"
+
+
+@pytest.mark.parametrize("folder", ["/", "/tmp", "~"])
+def test_a_folder_of_others_is_not_to_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """`chmod 700 /` would mend the vault and break the machine."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tmp_path.chmod(0o755)
+    place = default_path({"KITE_HFT_VAULT": f"{folder}/some.vault"})
+    with pytest.raises(VaultError, match=r"one of its own, as KITE_HFT_VAULT=.*/some\.vault") as told:
+        status(place)
+    assert "chmod" not in str(told.value)
+
+
+def test_the_home_of_nobody_is_a_place_like_any_other() -> None:
+    place = default_path({"KITE_HFT_VAULT": "~nobody_at_all/x.vault"})
+    with pytest.raises(VaultMissing, match="no vault is there yet"):
+        status(place)

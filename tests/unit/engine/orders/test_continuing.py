@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orders_world import World, filled, instruments
+from orders_world import REAL0, RULES, World, filled, instrument, instruments
 
 from kite_hft.engine.orders.continuing import (
     Earlier,
@@ -17,8 +17,12 @@ from kite_hft.engine.orders.continuing import (
     day_records,
     find_earlier,
 )
+from kite_hft.engine.orders.settings import charges_of_day
+from kite_hft.layout import Side
 from kite_hft.memory.journal import Header, Kind, Record
 from kite_hft.memory.journal_writer import JournalWriter
+from kite_hft.settings import Settings
+from kite_hft.trading.instruments import InstrumentTable
 
 BROKER = broker_name("live", "https://api.kite.trade", "x", own=False)
 
@@ -106,9 +110,49 @@ def test_what_the_day_has_earned_counts_each_run_once(tmp_path: Path) -> None:
     run(tmp_path, "500", trading())  # killed: no report
     run(tmp_path, "600", [])
     (tmp_path / "600/report.json").write_text("{")
-    assert day_net_paise(tmp_path / "900", BROKER, ()) == -660
-    assert day_net_paise(tmp_path / "900", BROKER, ("100", "200")) == 40, "these are replayed"
-    assert day_net_paise(tmp_path / "300", BROKER, ()) == -700, "not its own"
+    table = instruments()
+    assert day_net_paise(tmp_path / "900", BROKER, (), table) == -660
+    assert day_net_paise(tmp_path / "900", BROKER, ("100", "200"), table) == 40, "these are replayed"
+    assert day_net_paise(tmp_path / "300", BROKER, (), table) == -700, "not its own"
+
+
+def losing() -> list[Record]:
+    """10 bought at 100 and sold at 90, and no word of an end."""
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    world.send(2, side=Side.SELL)
+    filled(world, 10, px=9_000)
+    return world.journal.records
+
+
+def test_what_a_killed_run_has_lost_counts_although_it_wrote_no_report(tmp_path: Path) -> None:
+    """It is not gone on with, of another configuration say; the limit on losses is the day's."""
+    first = run(tmp_path, "100", losing())
+    table = instruments()
+    assert day_net_paise(tmp_path / "900", BROKER, (), table) == -10_000
+    assert day_net_paise(tmp_path / "900", BROKER, ("100",), table) == 0, "gone on with"
+    assert day_net_paise(tmp_path / "900", "another", (), table) == 0
+    run(tmp_path, "200", [], continues=["100"])
+    assert day_net_paise(tmp_path / "900", BROKER, (), table) == -10_000, "each once"
+    (first / "report.json").write_text(json.dumps({"pnl_paise": {"net": -1}}))
+    assert day_net_paise(tmp_path / "900", BROKER, (), table) == -10_000, "the later one holds it"
+
+
+def test_and_what_its_orders_have_cost(tmp_path: Path) -> None:
+    run(tmp_path, "100", losing())
+    table = InstrumentTable((instrument(0),))
+    files = {"date": "2026-11-20", "charges": RULES.with_name("charges_zerodha_2026-04-01.yaml")}
+    day = charges_of_day(Settings.model_validate({"trading": files}), table, REAL0)
+    lost = day_net_paise(tmp_path / "900", BROKER, (), table, lambda: day)
+    assert -11_000 < lost < -10_000
+
+
+def test_of_a_journal_that_does_not_fit_nothing_is_known(tmp_path: Path) -> None:
+    row = next(r for r in trading() if r.kind is Kind.INTENT)
+    run(tmp_path, "150", [Record(1, Kind.INTENT, 1, json.dumps(row.data() | {"token": 5}).encode())])
+    run(tmp_path, "160", losing())
+    assert day_net_paise(tmp_path / "900", BROKER, (), instruments()) == -10_000
 
 
 def test_another_broker_is_no_concern_of_ours(tmp_path: Path) -> None:

@@ -175,3 +175,16 @@ def test_kite_alone_has_no_such_limits() -> None:
     bench = Bench()
     bench.ask(do="subscribe", tokens=TOKENS, mode="full")
     assert bench.told
+
+
+def test_everything_that_opens_can_be_cancelled_with_a_reason() -> None:
+    bench = Bench()
+    assert bench.ask(do="cancel_all", ask="7f", reason="too many", by="me", more="x") == {"ok": True}
+    assert bench.told == [("orders", {"do": "cancel_all", "ask": "7f", "reason": "too many", "by": "me"})]
+    for words in ({"reason": "too many"}, {"ask": "7f"}):
+        with pytest.raises(ControlError, match="needs ask and reason"):
+            bench.ask(do="cancel_all", **words)
+    assert len(bench.told) == 1
+    bench.steering.family.tell = lambda stage, message: 0  # type: ignore[method-assign,assignment]
+    with pytest.raises(ControlError, match="order process is not running"):
+        bench.ask(do="cancel_all", ask="7f", reason="too many")

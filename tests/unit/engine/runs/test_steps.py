@@ -27,7 +27,7 @@ def test_each_step_by_its_counter() -> None:
     assert done([up], compute, orders | {"positions": 0}) == list(STEPS)
     rows = start_steps([up], compute, orders)
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert rows[4]["text"] == "orders: ACTIVE, 1 sent, 1 filled"
+    assert rows[4]["text"] == "ACTIVE, 1 sent, 1 filled"
 
 
 class Readings:

@@ -37,6 +37,21 @@ def test_margin_first_then_the_protective_buy_then_the_rest() -> None:
     assert ends == [None, "done"]
 
 
+def test_the_deadline_of_its_intents_binds_the_first_leg_alone() -> None:
+    """The others wait for those before them, which may rest: `exits.group_leg_s` is for that."""
+    world = group_world()
+    legs(world, deadline_ns=world.clock.mono + 2 * S)
+    world.run(3.0)
+    fill(world, 2)
+    assert posts(world) == ["BUY", "SELL"], "the protective buy has rested for three seconds"
+    fill(world, 1)
+    assert not world.stage.keeper.groups.alive and "GROUP_BROKEN" not in world.codes()
+    late = group_world()
+    legs(late, deadline_ns=late.clock.mono)
+    late.run(0.3)
+    assert not posts(late) and late.reason(2) == "THROTTLE_DEADLINE" and not late.stage.keeper.groups.alive
+
+
 def test_a_group_that_costs_more_than_there_is_is_refused_whole() -> None:
     world = group_world(1_000.51)  # the account has 1,000.50
     legs(world)

@@ -11,6 +11,7 @@ from orders_world import PX, S, World, error, filled, form, limits
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.trading.broker import HttpRequest, TransportError
 from kite_hft.trading.gate.checks import RiskLimits
+from kite_hft.trading.intents import Tags
 from kite_hft.trading.lifecycle import TERMINAL, WORKING
 from kite_hft.trading.ports import OrdersConfig
 
@@ -225,3 +226,33 @@ def test_a_stop_that_was_to_open_stays_for_what_it_protects_by_now(held: int) ->
         assert world.status(1) not in WORKING or world.order(1).open_quantity == held
     else:
         assert world.status(1) is OrderStatus.CANCELLED
+
+
+@pytest.mark.parametrize(("held", "told"), [(10, False), (6, True), (-6, False)])
+def test_a_person_is_told_of_an_adopted_stop_that_is_larger_than_what_the_account_holds(
+    held: int, told: bool
+) -> None:
+    """The engine does not change what no intent of this run has asked for."""
+    latch: list[str] = []
+    world = World(more={"killed": lambda: latch[0] if latch else ""})
+    tag = Tags("abc", 3).tag(1)  # of this installation, and of a run that is not gone on with
+    words = {"status": "TRIGGER PENDING", "order_type": "SL", "price": 98.0, "trigger_price": 99.0}
+    share = {
+        "exchange": "NSE",
+        "tradingsymbol": "SHARE0",
+        "instrument_token": 1000 * 256 + 1,
+        "product": "MIS",
+    }
+    world.broker.rows["77"] = share | words | {
+        "order_id": "77", "quantity": 10, "transaction_type": "SELL", "filled_quantity": 0,
+        "pending_quantity": 10, "average_price": 0, "tag": tag, "tags": [tag],
+        "order_timestamp": "2027-01-15 13:30:00",
+    }  # fmt: skip
+    world.broker.held = [share | {"quantity": held, "average_price": 100.0}]
+    world.start()
+    latch.append("enough")
+    world.run(2.0)
+    alerts = [text for text in world.alerts if text.startswith("EXIT_REFUSED")]
+    text = "a stop of an earlier run, closes 10, held are 6: make it smaller in the broker's app"
+    assert len(alerts) == told and all(alert.endswith(text) for alert in alerts)
+    assert bool(world.broker.calls("DELETE")) is (held < 0), "one that closes nothing goes"

@@ -69,6 +69,46 @@ def test_a_price_is_fresh_up_to_the_second_that_is_told() -> None:
         assert (asked(market.collar, far, limits, age_ns=age_ns) is None) is not fresh, "no usable price"
 
 
+def stop_order(**more: Any) -> Any:
+    """A buying stop at 103 with its limit at 104, which waits for its trigger."""
+    words = {"order_type": int(OrderType.SL), "side": int(BUY), "px": PX + 400, "trigger_px": PX + 300,
+             "quantity": 10, "quantity_max": 0, "product": int(Product.MIS)}  # fmt: skip
+    return SimpleNamespace(**words | more)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "passes"),
+    [
+        (0, {"qty": 5}, True), (OrderType.SL, {"qty": 5}, True), (OrderType.LIMIT, {}, False),
+        (OrderType.LIMIT, {"px": PX}, True), (OrderType.SLM, {}, False), (OrderType.MARKET, {}, True),
+        (OrderType.SLM, {"trigger_px": PX + 50}, True),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_another_type_is_held_to_the_collar_at_the_prices_that_it_had(
+    kind: int, words: dict[str, int], passes: bool
+) -> None:
+    """A stop's limit that waited far from the price is in the market when the stop becomes a limit."""
+    wish = intent(2, kind=IntentKind.MODIFY, order_type=kind, **{"qty": 0, "px": 0} | words)
+    text = asked(
+        market.collar, wish, RiskLimits(price_collar_percent=2.0), target=stop_order(), age_ns=0, ref_px=PX
+    )
+    assert (text is None) is passes, text
+
+
+def test_a_modification_to_a_type_that_does_not_exist() -> None:
+    for kind in (5, 77, 255):
+        wish = intent(2, kind=IntentKind.MODIFY, order_type=kind, qty=0, px=0)
+        assert asked(form.numbers, wish, target=stop_order()) == f"order type {kind} does not exist"
+
+
+def test_what_is_enlarged_counts_at_the_price_at_which_it_stands() -> None:
+    wish = intent(2, kind=IntentKind.MODIFY, qty=20, px=0)
+    for check, name in ((size.position_size, "max_position_size"), (size.exposure, "max_exposure")):
+        for rupees, passes in ((1040.0, True), (1039.99, False)):
+            text = asked(check, wish, RiskLimits(**{name: rupees}), target=stop_order(), ref_px=PX)
+            assert (text is None) is passes, (name, text)
+
+
 def test_exits_that_we_keep_may_lie_far_from_the_price() -> None:
     for seq, passes in ((ENGINE_SEQ - 1, False), (ENGINE_SEQ, True), (ENGINE_SEQ + 1, True)):
         far = intent(1, px=PX * 2)._replace(strategy_seq=seq)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kite_hft.layout import IntentKind
+from kite_hft.layout import IntentKind, Reason
 from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import Limits, RateWindow
 from kite_hft.trading.sending.budget import ReadKind, span_ns_of
@@ -51,20 +51,22 @@ class Outbox:
         self.halts.append(reason)
 
 
-def egress(limits: Limits = LIMITS, now: list[int] | None = None) -> tuple[Egress, Outbox, list[Left]]:
+def egress(
+    limits: Limits = LIMITS, now: list[int] | None = None, **more: Any
+) -> tuple[Egress, Outbox, list[Left]]:
     rows: list[Left] = []
     time = now or [7]
     clock = SimpleNamespace(mono_ns=lambda: time[-1], real_ns=lambda: 70)
     outbox: Any = Outbox()
     ports: Any = SimpleNamespace(on_call=rows.append, clock=clock, transport=None, killed=lambda: "")
-    return Egress(ports, limits, outbox), outbox, rows
+    return Egress(ports, limits, outbox, **more), outbox, rows
 
 
 def work(kind: IntentKind = IntentKind.PLACE, **more: Any) -> Any:
     order = {
         "tag": "t1", "order_id": "o1", "strategy": 1, "slot": 0, "created_ns": 100, "tick_recv_ns": 40,
     }  # fmt: skip
-    words = {"offered_ns": 150, "let_out_ns": 300, "context": SimpleNamespace(reducing=False)}
+    words = {"offered_ns": 150, "let_out_ns": 300, "context": SimpleNamespace(reducing=False), "intent": None}
     order |= {name: value for name, value in more.items() if name in order}
     words |= {name: value for name, value in more.items() if name not in order}
     return SimpleNamespace(kind=kind, order=SimpleNamespace(**order), **words)
@@ -245,3 +247,61 @@ def test_what_may_not_leave_after_a_wait() -> None:
     assert made.stops(2) == ""
     now.append(7 + span_ns_of(ORDERS))
     assert "place" in made.stops(2), "another call may have that place"
+
+
+def test_of_calls_that_wait_cancels_exits_and_what_protects_go_first() -> None:
+    made, _, _ = egress()
+    exit_, cancel = {"context": SimpleNamespace(reducing=True)}, {"context": None, "kind": IntentKind.CANCEL}
+    for number, more in ((1, {}), (2, exit_), (3, cancel)):
+        made.waits(number)
+        made.order_left(work(**more), 6, 7)
+    for number, kind in ((4, ReadKind.RELIEF), (5, ReadKind.OTHER)):
+        made.waits(number)
+        made.budget.read_left(7, kind)
+        made.read_left("GTT")
+    assert [number for number in range(1, 7) if made.urgent(number)] == [2, 3, 4]
+
+
+def test_an_entry_that_waits_for_a_connection_does_not_leave_past_its_deadline() -> None:
+    """Its own, or by when one has to leave that was offered then; an exit has none."""
+    now = [7]
+    made, _, _ = egress(now=now, entry_wait_ns=500)
+    soon = SimpleNamespace(deadline_ns=400)
+    exit_ = {"context": SimpleNamespace(reducing=True), "intent": soon}
+    for number, more in ((1, {"intent": soon}), (2, {"intent": SimpleNamespace(deadline_ns=0)}), (3, exit_)):
+        made.waits(number)
+        made.order_left(work(**more), 6, 7)
+    for at_ns, stopped in ((399, []), (400, [1]), (649, [1]), (650, [1, 2])):
+        now.append(at_ns)
+        assert [n for n in (1, 2, 3) if "deadline" in made.stops(n)] == stopped, at_ns
+
+
+def test_what_has_waited_is_judged_once_more() -> None:
+    asked: list[tuple[bool, bool, int]] = []
+
+    def doubt(call: Any, opens: bool, waited: bool, now_ns: int) -> tuple[Reason, str] | None:
+        asked.append((opens, waited, now_ns))
+        return (Reason.REDUCING, "a loss") if len(asked) == 2 else None
+
+    made, _, _ = egress(now=[9], doubt=doubt)
+    for number, more in ((1, {}), (2, {"context": SimpleNamespace(reducing=True)})):
+        made.waits(number)
+        made.order_left(work(**more), 6, 7)
+    assert [made.stops(1), made.stops(1), made.stops(2)] == ["", "a loss", ""]
+    assert asked == [(True, True, 9), (True, True, 9), (False, True, 9)], "an exit by what binds exits"
+    made.cooling = lambda now_ns: now_ns == 9
+    assert "cool-down" in made.stops(1) and not made.stops(2)
+
+
+def test_a_trigger_that_opens_does_not_leave_either_once_the_account_is_killed() -> None:
+    made, outbox, _ = egress()
+    calls = ((1, "GTT", ReadKind.OTHER), (2, "GTT", ReadKind.RELIEF), (3, "ORDERS", ReadKind.OTHER))
+    for number, name, kind in calls:
+        made.waits(number)
+        made.budget.read_left(7, kind)
+        made.read_left(name)
+    assert not any(made.stops(number) for number in (1, 2, 3))
+    made._ports.killed = lambda: "enough"  # type: ignore[misc]
+    assert [made.stops(number) for number in (1, 2, 3)] == ["killed: enough", "", ""]
+    made._ports.killed, outbox.halted = lambda: "", "by hand"  # type: ignore[misc]
+    assert [made.stops(number) for number in (1, 2, 3)] == ["by hand", "", ""]

@@ -19,7 +19,7 @@ TABLE: Final[tuple[tuple[str, tuple[Check, ...]], ...]] = (
         "Account",
         (
             brokers.vault, brokers.token, brokers.clock, brokers.source, brokers.address, brokers.engine,
-            brokers.latch,
+            brokers.latch, brokers.broker_switch,
         ),
     ),
     (

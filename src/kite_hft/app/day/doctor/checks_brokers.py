@@ -257,3 +257,20 @@ def latch(facts: Facts) -> Finding:
         account = f"--account {facts.settings.account} --broker {facts.settings.broker}"
         return fail("kill latch", f"the account is KILLED: {facts.latched}", f"kite-hft resume {account}")
     return ok("kill latch", "not set")
+
+
+def broker_switch(facts: Facts) -> Finding:
+    """The account is not locked at the broker. Orders in a segment that is are refused in words that prove
+    nothing, so that each of them would be of unknown fate."""
+    name, broker = "kill switch", facts.orders
+    if broker is None or broker.own:
+        return ok(name, "no order leaves this machine")
+    if broker.stopped is None:
+        return ok(name, f"not told by {broker.name}")
+    if not broker.stopped:
+        return ok(name, "nothing is stopped by the account's kill switch")
+    told = f"the account's kill switch at {broker.name} has stopped {', '.join(broker.stopped)}"
+    if facts.segments and not set(broker.stopped) & set(facts.segments):
+        return warn(name, f"{told}; no instrument of this run is there", "kite-hft kill-switch --status")
+    fix = "kite-hft kill-switch --off (from twelve hours after the stop on), then kite-hft login"
+    return fail(name, f"{told}: orders there are refused", fix)

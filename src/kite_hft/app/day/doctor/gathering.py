@@ -85,6 +85,7 @@ def gather(opened: Opened, *, prove: bool, test_alerts: bool) -> Facts:
         latched=latch.reason if latch else "",
         not_live=not_live(settings, now_ns),
         polled=polled_said(opened),
+        segments=segments_of(opened),
     )
 
 
@@ -105,6 +106,12 @@ def polled_said(opened: Opened) -> tuple[str, ...]:
         return tuple(polled_lines(opened.settings, opened.chosen))
     except (PlanError, SettingsError, InstrumentError):
         return ()
+
+
+def segments_of(opened: Opened) -> tuple[str, ...]:
+    """Upstox's names of the segments in which the run's instruments trade."""
+    keys = (row.upstox_key for row in opened.chosen if row.upstox_key and not row.is_index)
+    return tuple(sorted({key.partition("|")[0] for key in keys}))
 
 
 def login_lock(settings: Settings) -> str:

@@ -111,7 +111,9 @@ class Teller:
         words = {"confirmed": "the broker confirms", "refused": "the broker refuses",
                  "ambiguous": "no proof either way"}  # fmt: skip
         outcome = str(data.get("outcome"))
-        rest = {k: v for k, v in data.items() if k not in ("no", "strategy", "outcome", "terms", "call")}
+        rest = {
+            k: v for k, v in data.items() if k not in ("no", "strategy", "outcome", "terms", "was", "call")
+        }
         rest.pop("order_id", None)
         said = f" ({_plain(rest)})" if rest else ""
         return f"{self.order(data)}: {data.get('call')}: {words.get(outcome, outcome)}{said}"
@@ -141,6 +143,8 @@ class Teller:
     def state(self, data: Data) -> str:
         if "strategy" in data:
             return f"{self.strategy(data)} is {data.get('state') or 'let go'}: {data.get('reason', '')}"
+        if "updates_missed_s" in data:
+            return f"no order updates were heard for {data['updates_missed_s']} s: the order book is read"
         words = [
             f"{name.upper()}: {data[name]}" for name in ("killed", "halted", "reducing") if data.get(name)
         ]

@@ -78,10 +78,13 @@ def _hours(out: Console, hours: Sequence[ClassHours], *, own: bool) -> None:
         table.add_column(head, justify="right" if number == 1 else "left", no_wrap=True)
     for row in hours:
         trades = f"{row.trades_from}-{row.trades_until}" if row.trades else "[yellow]closed[/yellow]"
-        special = " [yellow]special[/yellow]" if row.special else ""
-        words = f"[red]{escape(row.error)}[/red]" if row.error else trades + special
-        table.add_row(row.name, f"{row.instruments:,}", words, row.entries_until, row.flat_by, row.square_off)
+        name = row.name + ("\n  [yellow]special hours[/yellow]" if row.special else "")
+        words = "[red]unknown[/red]" if row.error else trades
+        table.add_row(name, f"{row.instruments:,}", words, row.entries_until, row.flat_by, row.square_off)
     out.print(table)
+    for row in hours:
+        if row.error:
+            line(out, "", f"[red]{escape(row.name)}: {escape(row.error)}[/red]", INDENT)
 
 
 def _doctor(findings: Sequence[Finding]) -> list[str]:

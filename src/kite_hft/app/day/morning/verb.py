@@ -60,7 +60,7 @@ def morning(
     with told("morning"):
         opened = opened_day("morning", config, environment, state, password_fd, quiet=as_json)
         if accept is not None:
-            return accepted(opened, accept)
+            return accepted(opened, accept, as_json=as_json)
         facts = gather(opened, prove=False, test_alerts=False)
         seen, problems = look(opened, facts)
         found = sorted([*problems, *reasons(seen)], key=lambda r: ["no-go", "reduce", "note"].index(r.level))
@@ -79,7 +79,7 @@ def morning(
             raise typer.Exit(1)
 
 
-def accepted(opened: Opened, reason: str) -> None:
+def accepted(opened: Opened, reason: str, *, as_json: bool = False) -> None:
     """Journal that a person trades on a NO-GO.
 
     Raises:
@@ -93,7 +93,7 @@ def accepted(opened: Opened, reason: str) -> None:
             f"the morning of {stands.time} says {stands.verdict}" if stands else f"no morning of {opened.day}"
         )
         raise NoRun(f"there is no NO-GO to accept: {said}")
-    row = {
+    row: dict[str, Any] = {
         "event": "accepted",
         "day": opened.day.isoformat(),
         "mode": opened.settings.mode,
@@ -101,8 +101,12 @@ def accepted(opened: Opened, reason: str) -> None:
         "by": getpass.getuser(),
         "reason": reason.strip(),
     }
-    append(opened.account, row | stamp())
-    print(f"accepted: NO-GO of {stands.time} ({reason.strip()})")
+    row |= stamp()
+    append(opened.account, row)
+    if as_json:
+        print_json(row | {"verdict_time": stands.time})
+    else:
+        print(f"accepted: NO-GO of {stands.time} ({reason.strip()})")
 
 
 def unkept(opened: Opened, row: dict[str, Any]) -> str:

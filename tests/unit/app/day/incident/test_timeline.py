@@ -55,6 +55,11 @@ def test_a_kind_without_words_of_its_own_is_shown_as_it_is() -> None:
     assert told(("EXTERNAL", {"positions": []})) == []
 
 
+def test_an_interruption_of_the_order_updates_is_told() -> None:
+    (line,) = told(("STATE", {"halted": "a limit", "updates_missed_s": 6.2}))
+    assert line == "no order updates were heard for 6.2 s: the order book is read"
+
+
 def test_lines_are_in_india_s_time_to_the_millisecond_and_in_order() -> None:
     events = [Event(AT + 10**9, "call", "b"), Event(AT, "alert", "a"), Event(AT + 9 * 10**9, "log", "c")]
     lines = [event.line() for event in within(events, (AT, AT + 10**9))]

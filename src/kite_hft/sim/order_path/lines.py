@@ -1,0 +1,92 @@
+"""Layer 4, campaigns and tests, cold: the transport's few connections for order calls, in virtual time.
+
+As net/http.py has them: a connection carries one call until its answer, or until nobody waits for that any
+more. A call that finds none free waits, and who keeps the broker's windows is told; when one is free the
+urgent ones go first, the others as they came, and each is asked for once more before it leaves. What waits
+too long is given up, unsent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from kite_hft.trading.broker import HttpRequest
+from kite_hft.trading.sending.egress import Egress
+from kite_hft.units import NS_PER_S
+
+QUEUE_NS: Final = NS_PER_S
+"""So long does a call wait for a connection."""
+
+
+class Waiting(NamedTuple):
+    """A call without a connection."""
+
+    request_id: int
+    request: HttpRequest
+    give_up_ns: int
+
+
+@dataclass(slots=True)
+class Lines:
+    """`most` connections. leave(request_id, request): hands a call to the network; give_up(request_id,
+    request, why): it never leaves. now(): virtual ns; mono_ns(): the engine's clock.
+    """
+
+    most: int
+    now: Callable[[], int]
+    leave: Callable[[int, HttpRequest], None]
+    give_up: Callable[[int, HttpRequest, str], None]
+    mono_ns: Callable[[], int] = lambda: 0
+    follower: Egress | None = None
+    busy: int = 0
+    waiting: list[Waiting] = field(default_factory=list)
+
+    def submit(self, request_id: int, request: HttpRequest) -> bool:
+        """Let a call leave now, or (False) wait."""
+        if not self.waiting and self.busy < self.most:
+            self._start(request_id, request)
+            return True
+        self.waiting.append(Waiting(request_id, request, self.now() + QUEUE_NS))
+        if self.follower is not None:
+            self.follower.waits(request_id)
+        return False
+
+    def _start(self, request_id: int, request: HttpRequest) -> None:
+        self.busy += 1
+        self.leave(request_id, request)
+
+    def answered(self) -> None:
+        """A connection is free again."""
+        self.busy -= 1
+
+    def serve(self) -> None:
+        """Hand free connections to those that wait; give up what has waited too long."""
+        while self.waiting:
+            follower, call = self.follower, self.waiting[0]
+            if call.give_up_ns <= self.now():
+                self._drop(call, "no connection was free: all busy")
+            elif self.busy >= self.most:
+                return
+            else:
+                if follower is not None:
+                    call = next((w for w in self.waiting if follower.urgent(w.request_id)), call)
+                if follower is not None and (why := follower.stops(call.request_id)):
+                    self._drop(call, why)
+                    continue
+                self.waiting.remove(call)
+                self._start(call.request_id, call.request)
+                if follower is not None:
+                    follower.wrote(call.request_id, self.mono_ns())
+
+    def _drop(self, call: Waiting, why: str) -> None:
+        self.waiting.remove(call)
+        self.give_up(call.request_id, call.request, why)
+        if self.follower is not None:
+            self.follower.wrote(call.request_id, None)
+
+    def cut(self) -> None:
+        """The process is gone, and its connections with it."""
+        self.busy, self.follower = 0, None
+        self.waiting.clear()
