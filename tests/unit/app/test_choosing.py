@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,14 +64,14 @@ class Engines:
 
 @pytest.fixture
 def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
-    home = tmp_path / "h"
-    home.mkdir()
+    home = Path(tempfile.mkdtemp(prefix="kh-"))  # the name of a socket takes 108 bytes at most
     monkeypatch.setattr(runs, "shared_home", lambda: home)
     monkeypatch.setattr("kite_hft.app.steer.kill_follow.follow", lambda one, begun_ns, wait, flatten: 0)
     made = Engines(tmp_path / "s/kite_hft", home)
     yield made
     for door in made.doors.values():
         door.close()
+    shutil.rmtree(home)
 
 
 def said(engines: Engines, *words: str, typed: str = "") -> tuple[int, str]:
