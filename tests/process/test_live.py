@@ -15,6 +15,7 @@ import pytest
 from engine_tools import DEMO, FILES, own
 from sim_tools import Running, simulator
 
+from kite_hft.engine.runs.first_run import DISCLAIMER
 from kite_hft.settings import load_yaml
 
 ACCOUNT = own("LIVE")
@@ -116,8 +117,8 @@ def test_with_it_the_order_reaches_the_broker(tmp_path: Path, broker: Running, t
     words = () if typed else ("--live", ACCOUNT)
     code, said = run(tmp_path, config_of(tmp_path, broker), *words, typed=typed)
     assert code == 0, said
-    first = said.splitlines()
-    assert any(line.startswith("REHEARSAL OF MODE LIVE") for line in first[:12]), said
+    told_once, _, first = said.partition("\n\n")
+    assert told_once == DISCLAIMER.rstrip("\n") and first.startswith("REHEARSAL OF MODE LIVE"), said
     shown = said[: said.index("confirmed ")]
     for word in (
         ACCOUNT,

@@ -30,6 +30,8 @@ from kite_hft.units import NS_PER_S
 
 Tick = np.ndarray[Any, np.dtype[np.void]]
 """TICK[1]."""
+USUAL_CLOSE: Final = "15:30:00"
+"""Which close the times of the table day_end are meant for, in shares and their derivatives."""
 ALWAYS: Final = {"holidays": (), "valid_from": dt.date.min, "valid_to": dt.date.max}
 _NAME: Final = re.compile(r"[A-Z]+:\S.*|[A-Z][A-Z0-9&-]*")
 
@@ -111,16 +113,23 @@ def lists_of_day(settings: Settings, now_real_ns: int) -> DailyLists:
         SettingsError: a file cannot be used.
     """
     rules = rules_of_day(settings, trading_day(settings, now_real_ns))
+    if is_simulated(settings):
+        return DailyLists(rules, None)
+    return daily_lists(rules, settings.risk.lists)
+
+
+def is_simulated(settings: Settings) -> bool:
+    """Whether the prices come from this machine: the market behind them is a simulator's."""
     data = settings.kite.ws_url if "kite" in settings.data_brokers else settings.upstox.feed_url
-    real = settings.mode != "sim" and not is_loopback(data)
-    return daily_lists(rules, settings.risk.lists) if real else DailyLists(rules, None)
+    return settings.mode == "sim" or is_loopback(data)
 
 
 def phases_of(settings: Settings, now_real_ns: int) -> Phases | None:
     """The phases that bind the run's market; None: it keeps no hours.
 
     A configured date that is not today belongs to a simulator, which keeps hours only when told to.
-    trading.market_start and market_end are one continuous phase for everything.
+    trading.market_start and market_end are one continuous phase for everything. At a simulator the end of
+    the engine's day moves with them; at a broker it stays, because the broker's own square-off does not move.
     """
     trading = settings.trading
     ours = settings.mode == "sim"
@@ -130,7 +139,9 @@ def phases_of(settings: Settings, now_real_ns: int) -> Phases | None:
         return None
     if trading.market_start and trading.market_end:
         row = {"segments": _Any(), "open": trading.market_start, "close": trading.market_end}
-        return Phases([ALWAYS | row | {"special": [row | {"date": trading_day(settings, now_real_ns)}]}])
+        usual = USUAL_CLOSE if is_simulated(settings) else trading.market_end
+        today = row | {"date": trading_day(settings, now_real_ns)}
+        return Phases([ALWAYS | row | {"close": usual, "special": [today]}])
     return Phases(load_yaml(trading.calendar))
 
 
