@@ -93,8 +93,9 @@ def _ended(main: Callable[[], Any]) -> int:
         code = main()
         if code == INTERRUPTED:
             broken_off()
-    except typer.Abort:
-        code = _unsaid("broken off; nothing was done", NOT_SO)
+    except typer.Abort as abort:  # at a prompt: Ctrl-C, a "no", or nobody is there to answer
+        pressed = isinstance(abort.__context__, KeyboardInterrupt)
+        code = _unsaid("broken off; nothing was done", INTERRUPTED if pressed else NOT_SO)
     except SystemExit as error:
         if not isinstance(error.__context__, BrokenPipeError):
             raise

@@ -12,6 +12,7 @@ from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import typer
@@ -155,6 +156,9 @@ def test_with_json_there_is_one_object_whatever_happens(
         assert done.exit_code == 2 or "error" in found
 
 
+PROMPTED = {"pressed": KeyboardInterrupt, "nobody": EOFError}
+
+
 def a_verb(name: str) -> Any:
     """Verbs that end in every way there is."""
     command = typer.Typer(add_completion=False)
@@ -172,6 +176,10 @@ def a_verb(name: str) -> Any:
             raise answering.refuse("answered", "it is not so", answering.NOT_SO)
         if name == "interrupted":
             raise KeyboardInterrupt
+        if name in ("pressed", "nobody"):
+            asking = sys.modules[typer.prompt.__module__]
+            with mock.patch.object(asking, "visible_prompt_func", side_effect=PROMPTED[name]):
+                typer.prompt("which", err=True)
         answering.say("done")
 
     return typer.main.get_command(command)
@@ -185,6 +193,8 @@ def a_verb(name: str) -> Any:
         ("refused", 1, {"ok": False, "error": "there is none", "exit_code": 1}),
         ("answered", 1, {"verdict": "NO"}),
         ("interrupted", 130, {"ok": False, "error": "broken off", "exit_code": 130}),
+        ("pressed", 130, {"ok": False, "error": "broken off; nothing was done", "exit_code": 130}),
+        ("nobody", 1, {"ok": False, "error": "broken off; nothing was done", "exit_code": 1}),
     ],
 )  # fmt: skip
 def test_each_way_to_end(

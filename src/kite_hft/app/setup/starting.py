@@ -57,14 +57,16 @@ def chosen(
     for word, known, option in ((broker, BROKERS, "--broker"), (mode, MODES, "--mode")):
         if word not in known:
             raise Refused(f"{option} {word}: one of {', '.join(known)}", 2)
-    account = account or typer.prompt("Your name for the account (letters, digits, _)", value_proc=_account)
+    account = account or typer.prompt(
+        "Your name for the account (letters, digits, _)", value_proc=_account, err=True
+    )
     if not ACCOUNT.fullmatch(account):
         raise Refused(f"--account {account}: letters, digits and _ only, 32 at most", 2)
     if mode == "live" and max_daily_loss is None:
         if not ask:
             raise Refused("--max-daily-loss: mode live needs a loss limit of the day, in rupees", 2)
         words = "Rupees that a day may cost, net"
-        max_daily_loss = typer.prompt(words, value_proc=_rupees, default=LOSS_DEFAULT)
+        max_daily_loss = typer.prompt(words, value_proc=_rupees, default=LOSS_DEFAULT, err=True)
     loss = LOSS_DEFAULT if max_daily_loss is None else max_daily_loss
     if not 0 < loss < LOSS_MAX:
         raise Refused(f"--max-daily-loss {loss:g}: rupees above 0", 2)
@@ -79,7 +81,7 @@ def _asked(text: str, words: tuple[str, ...], default: str) -> str:
             raise typer.BadParameter(f"one of {', '.join(words)}")
         return answer.strip()
 
-    found: str = typer.prompt(f"{text} ({', '.join(words)})", default=default, value_proc=one_of)
+    found: str = typer.prompt(f"{text} ({', '.join(words)})", default=default, value_proc=one_of, err=True)
     return found
 
 
