@@ -46,6 +46,7 @@ cdef class Caller:
     cdef public int _epoll_fd
 
     cpdef object submit(self, object request_id, object request)
+    cpdef bytes bytes_of(self, object request)
     cdef bint _start(
         self, list lines, object request_id, object method, bytes data, int64_t now_ns
     ) except -1

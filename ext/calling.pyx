@@ -126,7 +126,7 @@ cdef inline char* put(char* to, const char* text, size_t size) noexcept nogil:
 
 cdef class Caller:
     """Of one transport: a call goes out on the first connection that stands. `_head(method, path,
-    content_type)`, `_wait(request_id, method, data, now_ns)`: net/http.py.
+    content_type)`, `_wait(request_id, request, now_ns)`: net/http.py.
     """
 
     def __cinit__(self, *args: object, **words: object):
@@ -135,12 +135,21 @@ cdef class Caller:
     cpdef object submit(self, object request_id, object request):
         """Send a call, now if a connection is free. Its one answer comes from `poll`."""
         cdef int64_t now_ns = self._mono_ns()
-        cdef bytes data, body
-        cdef object lane
+        cdef bytes data = self.bytes_of(request)
+        cdef object lane, method = (<tuple> request)[0]
+        self._due_ns = 0  # there will be another time to keep
+        lane = self._reads if method == GET else self._orders
+        if not lane.waiting:
+            if self._start(lane.connections, request_id, method, data, now_ns):
+                return
+        self._wait(request_id, request, now_ns)
+
+    cpdef bytes bytes_of(self, object request):
+        """The call as it is written, with the credentials of now."""
+        cdef bytes body
         cdef PyObject* head
         if not isinstance(request, tuple) or PyTuple_GET_SIZE(request) != CALL_PARTS:
             raise TypeError(f"an HttpRequest has {CALL_PARTS} parts")
-        self._due_ns = 0  # there will be another time to keep
         method, path, made, content_type = <tuple> request
         if not PyBytes_Check(made):
             raise TypeError(f"a body of {type(made)}")
@@ -149,14 +158,8 @@ cdef class Caller:
         head = PyDict_GetItem(self._heads, name)
         begin = <object> head if head else self._head(method, path, content_type)
         if body or method in WITH_LENGTH:
-            data = whole(begin, body)
-        else:
-            data = begin + b"\r\n"
-        lane = self._reads if method == GET else self._orders
-        if not lane.waiting:
-            if self._start(lane.connections, request_id, method, data, now_ns):
-                return
-        self._wait(request_id, method, data, now_ns)
+            return whole(begin, body)
+        return begin + b"\r\n"
 
     cdef bint _start(self, list lines, object request_id, object method, bytes data, int64_t now_ns) except -1:
         cdef bint looked = 0 <= now_ns - self._looked_ns < LOOKED

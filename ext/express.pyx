@@ -92,7 +92,7 @@ cdef class Express:
     cdef int64_t entry_wait_ns
     cdef readonly object protection
     cdef object record
-    cdef int64_t judged
+    cdef int64_t judged, latch_again_ns
     cdef readonly int64_t last_ns
     cdef readonly object last
 
@@ -100,6 +100,7 @@ cdef class Express:
         self, *, stage: object, intake: object, desk: object, outbox: object, calls: object, states: object,
         ports: object, keeper: object, gate: object, passes: object, entering: Entering, journal: object,
         payload: object, kinds: object, types: object, int64_t entry_wait_ns, protection: object,
+        int64_t latch_again_ns,
     ):
         self.stage, self.intake, self.desk, self.outbox, self.calls = stage, intake, desk, outbox, calls
         self.states, self.ports, self.passes, self.entering, self.payload = states, ports, passes, entering, payload
@@ -113,7 +114,7 @@ cdef class Express:
         self.positions, self.entry_wait_ns, self.protection = desk.book.positions, entry_wait_ns, protection
         self.sides, self.order_types, self.products, self.validities = kinds
         self.intent, self.work, self.request = types
-        self.last_ns = LONG_AGO // 2
+        self.last_ns, self.latch_again_ns = LONG_AGO // 2, latch_again_ns
         self.quickly = type(payload) is IntentPayload and self.appender is not None
         tuples(self.intent, b"", 0)  # says when that is no Intent
         self._keep_queues(ports)
@@ -273,16 +274,19 @@ cdef class Express:
     cdef int _leave(
         self, tuple intent, object order, object number, object tag, object passed, int64_t let_out_ns, int64_t now_ns
     ) except -1:
-        """It stands in the journal, and goes."""
-        cdef object calls = self.calls, work, call
-        cdef int64_t real_ns = self.real(), before_ns, after_ns
+        """It stands in the journal, and goes; unless the account was killed while its record was written."""
+        cdef object calls = self.calls, work, call, killed = ""
+        cdef int64_t real_ns = self.real(), before_ns, after_ns = 0
         try:
             call = calls.last_id + 1
             request = self.place_call(self._request(intent, tag))
-            calls.last_id = call
             before_ns = self.now()
-            self.transport.submit(call, request)
-            after_ns = self.now()
+            if not passed.reducing and before_ns - let_out_ns > self.latch_again_ns:
+                killed = self.killed()
+            if not killed:
+                calls.last_id = call
+                self.transport.submit(call, request)
+                after_ns = self.now()
         finally:
             if order is None:
                 order = self.entering.put(intent, number, tag, not passed.reducing)
@@ -290,9 +294,12 @@ cdef class Express:
         self.outbox.recorded(self.record, (order.strategy, order.strategy_seq))
         work = self.work(PLACED, order, intent, passed)
         work.offered_ns, work.let_out_ns, work.sent_ns = self.judged, let_out_ns, now_ns
-        calls.left(call, work)
-        self.desk.left(work, before_ns, after_ns, now_ns)
-        self.last, self.last_ns = intent, now_ns
+        if killed:
+            self.desk.withhold(work, killed, now_ns)
+        else:
+            calls.left(call, work)
+            self.desk.left(work, before_ns, after_ns, now_ns)
+            self.last, self.last_ns = intent, now_ns
         self.entering.look_ahead(number + 1)
         return 0
 

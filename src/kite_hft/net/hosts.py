@@ -2,7 +2,8 @@
 
 A call goes to the host that serves its path: order calls to the first of the order hosts that stands,
 everything else to the API's. A host that fails a call is passed over for a while. A call is handed
-to one host only, once: whatever became of it, nothing is sent a second time here.
+to one host only, once: whatever became of it, nothing is sent a second time here. What waits on for a free
+connection, and has not left, changes to a host that has one.
 """
 
 from __future__ import annotations
@@ -80,7 +81,19 @@ class Hosts:
             host = self._under_way.pop(request_id, None)
             if host is not None and _failed(result):
                 host.aside_until_ns = self.now() + ASIDE_NS
+        for host in self.orders:
+            for request_id, request in host.transport.late():
+                self._move(request_id, request, host)
         return found
+
+    def _move(self, request_id: int, request: HttpRequest, host: Host) -> None:
+        """A call that waits on at a host without a free connection, and has not left, goes by another."""
+        other = next((h for h in self.orders if h is not host and h.transport.free()), None)
+        if other is not None:
+            host.transport.withdraw(request_id)
+            other.transport.take_over(request_id, request)
+            self._under_way[request_id] = other
+            self.say(f"an order call that {host.url} had no connection for goes to {other.url}")
 
     def next_deadline_ns(self) -> int | None:
         """When `poll` must run next although no descriptor becomes ready; None: not by itself."""

@@ -30,6 +30,7 @@ from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.units import NS_PER_S
 
 WAITING_MAX: Final = 1024
+WAIT_ON_NS: Final = NS_PER_S // 10
 EVENTS_PER_POLL: Final = 64
 BODY_MAX: Final = 16 << 20
 _NEVER_NS: Final = 2**62
@@ -50,7 +51,7 @@ class HttpSettings:
     read_connections: int = 1
     timeout_s: float = 7.0  # as the official client's
     connect_timeout_s: float = 5.0
-    queue_s: float = 1.0  # a call that finds no connection for so long is given up, unsent
+    queue_s: float = 1.0  # a call that finds no connection for so long is given up, unsent; an exit is not
     body_max: int = BODY_MAX
     bind_address: str = ""
     ipv4: bool = False  # for a broker that knows the machine by a registered IPv4 address
@@ -59,9 +60,9 @@ class HttpSettings:
 @dataclass(slots=True, eq=False)
 class _Waiting:
     request_id: int
-    method: str
-    data: bytes
+    request: HttpRequest
     give_up_ns: int
+    late: bool = False  # it has waited for longer than that, and waits on
 
 
 @dataclass(slots=True)
@@ -78,6 +79,10 @@ class Follower(Protocol):
 
     def urgent(self, request_id: int) -> bool:
         """Asked of those that wait, the oldest first, when a connection is free: it goes before others."""
+
+    def waits_on(self, request_id: int) -> bool:
+        """Asked when a call has waited for as long as one may, and ten times a second from then on: it is not
+        given up."""
 
     def stops(self, request_id: int) -> str:
         """Asked right before one that has waited is written: why it must not leave any more; "": it may."""
@@ -165,14 +170,15 @@ class HttpTransport(Caller):
         """
         self._silent_ns = now_ns
 
-    def _wait(self, request_id: int, method: str, data: bytes, now_ns: int) -> None:
+    def _wait(self, request_id: int, called: tuple[str, str, bytes, str], now_ns: int) -> None:
         """No connection is free: the call waits for one, for so long."""
-        lane = self._reads if method == "GET" else self._orders
+        request = HttpRequest(*called)
+        lane = self._reads if request.method == "GET" else self._orders
         if len(lane.waiting) >= WAITING_MAX:
             self._done.append((request_id, TransportError("too many calls wait", False, now_ns)))
             return
         give_up_ns = now_ns + round(self._settings.queue_s * NS_PER_S)
-        lane.waiting.append(_Waiting(request_id, method, data, give_up_ns))
+        lane.waiting.append(_Waiting(request_id, request, give_up_ns))
         if self.follower is not None:
             self.follower.waits(request_id)
 
@@ -254,6 +260,26 @@ class HttpTransport(Caller):
         self._epoll_fd = -1
         self._epoll.close()
 
+    # Between hosts (net/hosts.py)
+
+    def late(self) -> list[tuple[int, HttpRequest]]:
+        """Order calls that wait on although no connection was free for as long as one may wait."""
+        return [(call.request_id, call.request) for call in self._orders.waiting if call.late]
+
+    def free(self) -> bool:
+        """A connection for order calls is free, and nobody waits for it."""
+        return not self._orders.waiting and any(c.fresh() for c in self._orders.connections)
+
+    def withdraw(self, request_id: int) -> None:
+        """A call that waits here, and has not left, leaves from another host."""
+        waiting = self._orders.waiting
+        self._orders.waiting = deque(call for call in waiting if call.request_id != request_id)
+
+    def take_over(self, request_id: int, request: HttpRequest) -> None:
+        """One that has waited elsewhere stands in line here; the next `poll` lets it go."""
+        self._orders.waiting.append(_Waiting(request_id, request, self._mono_ns(), late=True))
+        self._due_ns = 0
+
     def _open(self, connection: Connection) -> None:
         connection.open(self._targets[self._turn % len(self._targets)])
         self._turn += 1
@@ -270,12 +296,14 @@ class HttpTransport(Caller):
 
     def _serve(self, lane: _Lane, now_ns: int) -> None:
         """Let waiting calls go on free connections; give up those that waited too long."""
-        while lane.waiting:
-            if lane.waiting[0].give_up_ns <= now_ns:
-                late = lane.waiting.popleft()
-                why = next((c.last_failure for c in lane.connections if c.last_failure), "all busy")
-                self._give_up(late, f"no connection was free: {why}", now_ns)
+        for late in [call for call in lane.waiting if call.give_up_ns <= now_ns]:
+            if self.follower is not None and self.follower.waits_on(late.request_id):
+                late.give_up_ns, late.late = now_ns + WAIT_ON_NS, True
                 continue
+            lane.waiting.remove(late)
+            why = next((c.last_failure for c in lane.connections if c.last_failure), "all busy")
+            self._give_up(late, f"no connection was free: {why}", now_ns)
+        while lane.waiting:
             free = next((c for c in lane.connections if c.fresh()), None)
             if free is None:
                 return
@@ -283,7 +311,8 @@ class HttpTransport(Caller):
             if self.follower is not None and (why := self.follower.stops(call.request_id)):
                 self._give_up(call, why, now_ns)
                 continue
-            free.start(call.request_id, call.method, call.data, now_ns + self._timeout_ns)
+            data, deadline_ns = self.bytes_of(call.request), now_ns + self._timeout_ns
+            free.start(call.request_id, call.request.method, data, deadline_ns)
             if self.follower is not None:
                 self.follower.wrote(call.request_id, self._mono_ns())
 

@@ -20,6 +20,7 @@ from typing import Final
 from kite_hft._calling import NEVER_LOOKED_NS, Caller, Line
 from kite_hft.clock import Clock
 from kite_hft.net.connection import Phase
+from kite_hft.trading.broker import HttpRequest
 
 ANONYMOUS: Final = "ADH-AES256-GCM-SHA384:@SECLEVEL=0"
 GROUP: Final = b"""-----BEGIN DH PARAMETERS-----
@@ -85,7 +86,7 @@ class Mirror(Caller):
         self._heads[method, path, content_type] = head = text.encode("ascii")
         return head
 
-    def _wait(self, request_id: int, method: str, data: bytes, now_ns: int) -> None:
+    def _wait(self, request_id: int, request: HttpRequest, now_ns: int) -> None:
         """There is always a connection."""
         raise MirrorError("the connection to ourselves is busy")
 

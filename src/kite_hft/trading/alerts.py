@@ -151,6 +151,11 @@ CODES: Final[dict[str, Code]] = {
         CRITICAL,
         "A closing order was refused, so a position is unprotected: place a stop in the broker's app.",
     ),
+    "EXIT_WAITS": Code(
+        CRITICAL,
+        "No connection to the broker is free for an exit or a cancel: it leaves with the first that is; see "
+        "the position in the broker's app.",
+    ),
     "STOP_GAVE_WAY": Code(
         CRITICAL,
         "An order by hand closes what a stop covered, so the stop gave way: cancel it to get the stop back.",

@@ -153,6 +153,58 @@ def test_it_is_waited_for_as_one_transport_is(bench: Bench) -> None:
     assert bench.hosts.last_failure() == ""
 
 
+class Patient:
+    """Exits and cancels wait on; nothing is stopped."""
+
+    def waits(self, request_id: int) -> None: ...
+
+    def urgent(self, request_id: int) -> bool:
+        return True
+
+    def waits_on(self, request_id: int) -> bool:
+        return True
+
+    def stops(self, request_id: int) -> str:
+        return ""
+
+    def wrote(self, request_id: int, at_ns: int | None) -> None: ...
+
+
+@pytest.mark.parametrize("request_", [PLACE, CANCEL])
+def test_an_exit_that_one_host_has_no_connection_for_goes_by_another_once(request_: HttpRequest) -> None:
+    """Both connections to the first host hang; to the other one stands."""
+    api, hang = Server("api"), threading.Event()
+
+    def hangs(peer: socket.socket) -> None:
+        while raw_server.read_request(peer):
+            hang.wait(10)
+            return
+
+    with raw_server.serve(api.script) as api_port, raw_server.serve(hangs) as hft_port:
+        one = HttpTransport(f"http://127.0.0.1:{api_port}", CLOCK, settings=QUICK)
+        settings = HttpSettings(2, 0, 20.0, 0.5, 0.1)
+        hft = HttpTransport(f"http://127.0.0.1:{hft_port}", CLOCK, settings=settings)
+        said: list[str] = []
+        hosts = Hosts(one, [Host("hft", hft), Host("api", one)], PATHS, CLOCK.mono_ns, said.append)
+        hosts.follower = Patient()
+        pause = threading.Event()
+        while not (one.free() and all(c.fresh() for c in hft._orders.connections)):
+            hosts.poll()
+            pause.wait(0.001)
+        for number in (1, 2, 3):
+            hosts.submit(number, PLACE if number < 3 else request_)
+        found: list[tuple[int, HttpResponse | TransportError]] = []
+        end_ns = CLOCK.mono_ns() + 5 * 10**9
+        while not found and CLOCK.mono_ns() < end_ns:
+            found += hosts.poll()
+            pause.wait(0.001)
+        hang.set()
+        hosts.close()
+    ((number, result),) = found
+    assert number == 3 and isinstance(result, HttpResponse) and result.body == b"api"
+    assert api.calls == [request_.path] and any("had no connection" in line for line in said)
+
+
 def test_hosts_need_one() -> None:
     with pytest.raises(ValueError, match="no host"):
         Hosts(None, [], PATHS, CLOCK.mono_ns)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import pytest
 from raw_server import answer, nobody_accepts, read_request, serve
 
 from kite_hft.clock import ManualClock, SystemClock
+from kite_hft.net.connection import Phase
 from kite_hft.net.hosts import Host, Hosts
 from kite_hft.net.http import HttpSettings, HttpTransport
 from kite_hft.net.sandboxed import SandboxTransport
@@ -22,16 +23,23 @@ POST = HttpRequest("POST", "/orders/regular", b"a=1&b=2", "application/x-www-for
 
 
 class Following:
-    """Notes what it is told; `no`: why a call may not leave. first: calls that go before others."""
+    """Notes what it is told; `no`: why a call may not leave. first: calls that go before others. patient:
+    calls that wait on.
+    """
 
-    def __init__(self, no: str = "", first: tuple[int, ...] = ()) -> None:
+    def __init__(self, no: str = "", first: tuple[int, ...] = (), patient: tuple[int, ...] = ()) -> None:
         self.no, self.first, self.told = no, first, list[tuple[str, int, bool]]()
+        self.patient, self.asked = patient, 0
 
     def waits(self, request_id: int) -> None:
         self.told.append(("waits", request_id, True))
 
     def urgent(self, request_id: int) -> bool:
         return request_id in self.first
+
+    def waits_on(self, request_id: int) -> bool:
+        self.asked += 1
+        return request_id in self.patient
 
     def stops(self, request_id: int) -> str:
         self.told.append(("stops", request_id, True))
@@ -118,6 +126,61 @@ def test_who_follows_is_told_of_a_call_that_is_given_up() -> None:
         transport.close()
     assert number == 1 and isinstance(result, TransportError) and not result.sent
     assert following.told == [("waits", 1, True), ("wrote", 1, False)]
+
+
+@pytest.mark.parametrize("end", ["they die", "they are given up"])
+@pytest.mark.parametrize("request_", [POST, POST._replace(method="PUT"), HttpRequest("DELETE", "/o/1")])
+def test_an_exit_outlives_both_connections_that_hang_and_leaves_once(request_: HttpRequest, end: str) -> None:
+    """It waits for as long as a call may, and for as long as nothing is free: with the next one it goes."""
+    seen: list[bytes] = []
+    hang, dies = threading.Event(), threading.Event()
+
+    def script(peer: socket.socket) -> None:
+        while request := read_request(peer):
+            seen.append(request.partition(b" HTTP")[0] + request.rpartition(b"\r\n")[2])
+            if not hang.is_set():
+                dies.wait(10)
+                return
+            peer.sendall(answer(b"ok"))
+
+    with serve(script) as port:
+        settings = HttpSettings(read_connections=0, timeout_s=20.0 if end == "they die" else 0.8, queue_s=0.1)
+        transport = HttpTransport(f"http://127.0.0.1:{port}", CLOCK, settings=settings)
+        pause = threading.Event()
+        while not all(line.phase is Phase.IDLE for line in transport._orders.connections):
+            transport.poll()
+            pause.wait(0.001)
+        transport.follower = following = Following(first=(4,), patient=(4,))
+        for number in range(2):
+            transport.submit(number, HttpRequest("POST", f"/hangs/{number}"))
+        transport.submit(3, HttpRequest("POST", "/entry"))
+        transport.submit(4, request_)
+        done: dict[int, HttpResponse | TransportError] = {}
+
+        def until(n: int) -> None:
+            end_ns = CLOCK.mono_ns() + 8 * 10**9
+            while len(done) < n and CLOCK.mono_ns() < end_ns:
+                for found in transport.poll():
+                    assert found[0] not in done
+                    done[found[0]] = found[1]
+                pause.wait(0.001)
+
+        until(1)
+        entry = done[3]
+        assert isinstance(entry, TransportError) and not entry.sent and "no connection" in entry.reason
+        assert len(seen) == 2 and 4 not in done, "both hang, and the exit waits on"
+        transport.use_headers([("Authorization", "another")])
+        hang.set()
+        dies.set() if end == "they die" else None
+        until(4)
+        transport.close()
+        dies.set()
+    assert isinstance(done[4], HttpResponse), done[4]
+    for number in range(2):
+        ended = done[number]
+        assert isinstance(ended, TransportError) and ended.sent, "what may have left is not sent again"
+    assert sum(f"{request_.method} {request_.path}".encode() in call for call in seen) == 1 and len(seen) == 3
+    assert following.told[-2:] == [("stops", 4, True), ("wrote", 4, True)] and following.asked >= 2
 
 
 def test_transports_of_several_hosts_and_of_a_sandbox_hand_it_on() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from orders_world import PX, World, error, filled, form, limits, ok
 
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Side
-from kite_hft.trading.broker import HttpRequest, HttpResponse
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.gate.checks import RiskLimits
-from kite_hft.trading.lifecycle import WORKING
+from kite_hft.trading.lifecycle import TERMINAL, WORKING
 from kite_hft.trading.ports import OrdersConfig
 
 
@@ -178,6 +178,28 @@ def test_cancel_of_an_order_that_still_waits_sends_nothing() -> None:
     assert world.status(9) is OrderStatus.CANCELLED and world.kinds(9) == ["CANCELLED"]
     world.run(2)
     assert len(world.broker.calls("POST")) == 8
+
+
+def test_an_order_that_is_cancelled_while_it_waits_for_a_connection_never_leaves() -> None:
+    world = World().start()
+    egress, submit = world.stage.desk.egress, world.broker.submit
+    asked: list[int] = []
+
+    def busy(number: int, request: HttpRequest) -> None:
+        if request.method == "POST":
+            asked.append(number)
+            egress.waits(number)
+        else:
+            submit(number, request)
+
+    world.broker.submit = busy  # type: ignore[method-assign]
+    for seq in (1, 2):
+        world.send(seq)
+    world.send(3, kind=IntentKind.CANCEL, target_seq=1)
+    assert [egress.stops(number) for number in asked] == ["cancelled before it left", ""]
+    world.broker.ready += [(asked[0], TransportError("cancelled before it left", sent=False))]
+    world.step(2)
+    assert world.status(1) in TERMINAL and not world.stage.desk.cancelling
 
 
 def test_modify() -> None:

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ NAME: Final = "KILL"
 HISTORY: Final = "kills.jsonl"
 REASON_CHARS_MAX: Final = 200
 READ_BYTES: Final = 4096
+LOOKS_MAX: Final = 8
+_numbers: Final = itertools.count()
 BY_HAND: Final = f"the file {NAME} was made by hand"
 
 _IN_MOVED_TO: Final = 0x80
@@ -49,33 +52,57 @@ def set_latch(folder: Path, reason: str, by: str, at_ns: int, *, flatten: bool =
     """Kill the account whose folder this is; returns what stands now. Safe to repeat, and in a handler.
 
     The first reason stands; a later kill can only add `flatten`. The file is there, whole, at one
-    instant; it is on the disk when this returns.
+    instant; it is on the disk when this returns. Whoever sets it in the same moment, a signal handler of this
+    process or another one, takes nothing away: only one creates the file, and who comes later looks again.
 
     Raises:
         OSError: not even an empty file could be made. The account is NOT killed.
     """
-    standing = read_latch(folder)
-    new = Latched(" ".join(reason.split())[:REASON_CHARS_MAX] or "no reason was given", by, at_ns, flatten)
-    if standing is not None:
-        new = Latched(standing.reason, standing.by, standing.at_ns, standing.flatten or flatten)
-        if new == standing:
-            return standing
-    fresh = folder / f".{NAME}-{os.getpid()}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    said = " ".join(reason.split())[:REASON_CHARS_MAX] or "no reason was given"
     try:
-        fd = os.open(fresh, flags, 0o600)
-        try:
-            os.write(fd, json.dumps(asdict(new)).encode() + b"\n")
-            os.replace(fresh, folder / NAME)  # from here on nothing opens; the disk may take its time
-            with contextlib.suppress(OSError):
-                os.fsync(fd)
-        finally:
-            os.close(fd)
+        for last in (*[False] * (LOOKS_MAX - 1), True):
+            new, standing = Latched(said, by, at_ns, flatten), read_latch(folder)
+            if standing is not None:
+                new = replace(standing, flatten=standing.flatten or flatten)
+                if new == standing:
+                    return standing
+            if _put(folder, new, over=standing is not None or last):
+                break
     except OSError:  # a full disk has no room for the words: the empty file says enough
         os.close(os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     _sync(folder)
     note(folder, {"do": "kill", **asdict(new)})
     return new
+
+
+def _put(folder: Path, new: Latched, *, over: bool) -> bool:
+    """The file, whole, at one instant; False: there is one by now, and not `over`."""
+    fresh = folder / f".{NAME}-{os.getpid()}-{next(_numbers)}"  # no two calls share one
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(fresh, flags, 0o600)
+    try:
+        os.write(fd, json.dumps(asdict(new)).encode() + b"\n")
+        if over or not _linked(fresh, folder / NAME):
+            if not over and read_latch(folder) is not None:
+                return False
+            os.replace(fresh, folder / NAME)
+        # From here on nothing opens; the disk may take its time.
+        with contextlib.suppress(OSError):
+            os.fsync(fd)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(fresh)
+        os.close(fd)
+    return True
+
+
+def _linked(fresh: Path, path: Path) -> bool:
+    """The file has its name as well; False: something has that name, or the disk knows no links."""
+    try:
+        os.link(fresh, path)
+    except OSError:
+        return False
+    return True
 
 
 def read_latch(folder: Path) -> Latched | None:

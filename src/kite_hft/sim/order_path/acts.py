@@ -7,6 +7,7 @@ cuts, clock steps, silent feeds, hands at the broker's own terminal, the broker'
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any, Final
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
@@ -23,6 +24,9 @@ TICK_NS: Final = 800_000_000
 QUIET_TICK_NS: Final = 8 * NS_PER_S
 HAND_QUANTITY: Final = 7
 """A hand's orders have a quantity that no strategy uses."""
+OPENS: Final = b'"opening":true'
+"""Stands in the record of an order that may open something."""
+STALL_NS: Final = 300_000_000
 LATCHING: Final = frozenset({"halt", "kill_switch"})
 """Nothing opens any more after these: they come late in the day."""
 PERSON_NS: Final = 3 * NS_PER_S
@@ -240,8 +244,31 @@ class Acts:
             world.checker.told_to_halt()
 
     def _kill_switch(self) -> None:
+        """At once; on most days while the disk holds up the record of an entry, if there is one soon."""
+        world, rng = self._world, random.Random(f"stall {self._world.seed}")
         self._struck("kill_switch")
-        self._world.set_latch("a person killed it", flatten=self._world.rng.random() < 0.5)
+        flatten, done = world.rng.random() < 0.5, False
+
+        def kill() -> None:
+            nonlocal done
+            if not done and self.trading:
+                done = True
+                world.set_latch("a person killed it", flatten=flatten)
+
+        def stall(data: bytes) -> None:
+            if not done and self.trading and OPENS in data:
+                stall_ns = rng.randrange(2_000_000, STALL_NS)
+                world.note(f"! the disk stalls for {stall_ns} ns")
+                world.now_ns += stall_ns
+                world.clock.mono += stall_ns
+                world.clock.real += stall_ns
+                kill()
+
+        if rng.random() < 0.3:
+            kill()
+        else:
+            world.disk.stall = stall
+            world.network.at(world.now_ns + 2 * NS_PER_S, kill)
 
     def _broker_outage(self) -> None:
         world = self._world

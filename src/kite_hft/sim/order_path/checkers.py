@@ -111,7 +111,7 @@ class Checker:
             self.cool_until_ns = self.world.now_ns + round(self.world.limits.cooldown_after_429_s * NS_PER_S)
 
     def dies(self, why: str) -> None:
-        self._read()
+        self.read_journal()
         told = self.ledger.told
         for placed in self.ledger.placed.values():
             placed.modifying = False
@@ -186,7 +186,7 @@ class Checker:
         call = self.world.network.read(request)
         if not call.kind:
             return
-        self._read()
+        self.read_journal()
         if call.kind == wire.PLACE:
             self._place_leaves(call)
         elif call.kind == wire.TRIGGER:
@@ -330,12 +330,13 @@ class Checker:
     def _files(self) -> list[bytearray]:
         return [file.data for file in self.world.journals]
 
-    def _read(self) -> None:
+    def read_journal(self) -> None:
+        """What has been written since."""
         self.ledger.journal(self.world.journals)
 
     def look(self) -> None:
         """After each step."""
-        self._read()
+        self.read_journal()
         ledger, told = self.ledger, self.ledger.told
         if told.wrong:
             self.break_(told.wrong[0])

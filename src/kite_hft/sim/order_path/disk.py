@@ -21,7 +21,7 @@ FREE_BYTES: Final = 1 << 30
 class VirtualDisk:
     """Makes files. `write_fault()` names the fault of this write, or "" for none; `sync_fault()` says
     whether this sync fails, `nearly_full()` whether blocks can be set apart; `tick()` is called where
-    the process may die."""
+    the process may die; `stall(data)` may take its time over a write."""
 
     def __init__(self, rng: random.Random) -> None:
         self.files: list[VirtualFile] = []
@@ -30,6 +30,7 @@ class VirtualDisk:
         self.sync_fault: Callable[[], bool] = lambda: False
         self.nearly_full: Callable[[], bool] = lambda: False
         self.tick: Callable[[], None] = lambda: None
+        self.stall: Callable[[bytes], None] = lambda data: None
 
     def create(self) -> VirtualFile:
         """A new, empty file."""
@@ -63,6 +64,7 @@ class VirtualFile:
             data = data[: self._disk.rng.randrange(len(data))]
         self.data[offset : offset + len(data)] = data
         self.durable = min(self.durable, offset)
+        self._disk.stall(data)
         self._disk.tick()
         return len(data)
 

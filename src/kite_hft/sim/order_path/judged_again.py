@@ -1,10 +1,16 @@
-"""Layer 4, campaigns and tests, cold: the gate once more, for each order about to leave, in own sums."""
+"""Layer 4, campaigns and tests, cold: the gate once more, for each order about to leave, in own sums.
+
+And what may be given up for want of a connection.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kite_hft.sim.order_path.ledger import BUY, Placed
+from kite_hft.sim.brokers.side import CANCEL, PLACE
+from kite_hft.sim.order_path.ledger import BUY, ENGINE_SEQ, Placed
+from kite_hft.sim.order_path.lines import NO_CONNECTION
+from kite_hft.trading.broker import HttpRequest
 from kite_hft.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -13,6 +19,20 @@ if TYPE_CHECKING:
 
 Name = tuple[int, int]
 """(strategy, number of its intent)."""
+
+
+def given_up(checker: Checker, request: HttpRequest, why: str) -> None:
+    """A call found no connection, and never leaves: an entry may end so, an exit or a cancel must not."""
+    call = checker.world.network.read(request)
+    if why != NO_CONNECTION:
+        return  # it was judged once more
+    checker.read_journal()
+    rows = checker.ledger.told.by_no.values()
+    row = next((row for row in rows if call.kind == PLACE and row["tag"] == call.tag), None)
+    if row is not None and not row["opening"]:
+        checker.break_(f"exit {row['no']} was given up unsent: {why}")
+    if call.kind == CANCEL and call.order_id in checker.ledger.by_id:
+        checker.break_(f"the cancel of {call.order_id} was given up unsent: {why}")
 
 
 def judged_again(checker: Checker, placed: Placed) -> None:
@@ -80,7 +100,7 @@ def _sizes(checker: Checker, placed: Placed, px: int) -> None:
 
 def _room(checker: Checker, placed: Placed) -> None:
     """Every slice is an order, and so is every leg: the first of them leaves when there is room for all. Of
-    slices that waited the first may have been refused, which is room for the others. Exits that have left
+    slices that waited some may have been refused, which is room for the others. Exits that have left
     while it waited have taken room from it.
     """
     now_ns = checker.world.now_ns
@@ -94,9 +114,21 @@ def _room(checker: Checker, placed: Placed) -> None:
         beside = {name: leg for name, leg in checker.wishes.items()
                   if name[0] == strategy and leg.group == wish.group}  # fmt: skip
     follows = bool(placed.parent or known & beside.keys())
-    orders = 1 if follows else sum(_orders(checker, leg) for leg in beside.values()) or 1
+    orders = sum(_orders(checker, leg) for leg in beside.values()) - _refused(checker, placed)
+    orders = 1 if follows else max(1, orders)
     if len(live) + orders > checker.world.day.risk.max_working_orders:
         checker.break_(f"order {placed.no} is one of {orders} more beside {len(live)} live ones")
+
+
+def _refused(checker: Checker, placed: Placed) -> int:
+    """Slices like this order that were refused: they bear numbers of the engine's. Of the same intent, or of
+    another like it.
+    """
+    like = placed.name[0], placed.slot, placed.side, placed.key[2]
+    return sum(
+        data["seq"] >= ENGINE_SEQ and (data["strategy"], data["slot"], data["side"], data["product"]) == like
+        for data in checker.ledger.told.refused
+    )
 
 
 def _intent(placed: Placed) -> Name:

@@ -3,7 +3,7 @@
 As net/http.py has them: a connection carries one call until its answer, or until nobody waits for that any
 more. A call that finds none free waits, and who keeps the broker's windows is told; when one is free the
 urgent ones go first, the others as they came, and each is asked for once more before it leaves. What waits
-too long is given up, unsent.
+too long is given up, unsent, but for what may not be (Egress.waits_on): that waits on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from kite_hft.units import NS_PER_S
 
 QUEUE_NS: Final = NS_PER_S
 """So long does a call wait for a connection."""
+WAIT_ON_NS: Final = NS_PER_S // 10
+NO_CONNECTION: Final = "no connection was free: all busy"
 
 
 class Waiting(NamedTuple):
@@ -31,7 +33,8 @@ class Waiting(NamedTuple):
 @dataclass(slots=True)
 class Lines:
     """`most` connections. leave(request_id, request): hands a call to the network; give_up(request_id,
-    request, why): it never leaves. now(): virtual ns; mono_ns(): the engine's clock.
+    request, why): it never leaves. now(): virtual ns; mono_ns(): the engine's clock. wake(at_ns): has `serve`
+    called then.
     """
 
     most: int
@@ -39,6 +42,7 @@ class Lines:
     leave: Callable[[int, HttpRequest], None]
     give_up: Callable[[int, HttpRequest, str], None]
     mono_ns: Callable[[], int] = lambda: 0
+    wake: Callable[[int], None] = lambda at_ns: None
     follower: Egress | None = None
     busy: int = 0
     waiting: list[Waiting] = field(default_factory=list)
@@ -63,22 +67,24 @@ class Lines:
 
     def serve(self) -> None:
         """Hand free connections to those that wait; give up what has waited too long."""
-        while self.waiting:
-            follower, call = self.follower, self.waiting[0]
-            if call.give_up_ns <= self.now():
-                self._drop(call, "no connection was free: all busy")
-            elif self.busy >= self.most:
-                return
+        follower, now_ns = self.follower, self.now()
+        for call in [waits for waits in self.waiting if waits.give_up_ns <= now_ns]:
+            if follower is not None and follower.waits_on(call.request_id):
+                self.waiting[self.waiting.index(call)] = call._replace(give_up_ns=now_ns + WAIT_ON_NS)
+                self.wake(now_ns + WAIT_ON_NS)
             else:
-                if follower is not None:
-                    call = next((w for w in self.waiting if follower.urgent(w.request_id)), call)
-                if follower is not None and (why := follower.stops(call.request_id)):
-                    self._drop(call, why)
-                    continue
-                self.waiting.remove(call)
-                self._start(call.request_id, call.request)
-                if follower is not None:
-                    follower.wrote(call.request_id, self.mono_ns())
+                self._drop(call, NO_CONNECTION)
+        while self.waiting and self.busy < self.most:
+            call = self.waiting[0]
+            if follower is not None:
+                call = next((w for w in self.waiting if follower.urgent(w.request_id)), call)
+            if follower is not None and (why := follower.stops(call.request_id)):
+                self._drop(call, why)
+                continue
+            self.waiting.remove(call)
+            self._start(call.request_id, call.request)
+            if follower is not None:
+                follower.wrote(call.request_id, self.mono_ns())
 
     def _drop(self, call: Waiting, why: str) -> None:
         self.waiting.remove(call)

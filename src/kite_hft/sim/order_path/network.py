@@ -92,6 +92,7 @@ class Network:
         self.on_submit: Callable[[HttpRequest], None] = lambda request: None
         self.on_done: Callable[[HttpRequest, HttpResponse], None] = lambda request, response: None
         self.on_gone: Callable[[HttpRequest, bool], None] = lambda request, unsent: None
+        self.on_given_up: Callable[[HttpRequest, str], None] = lambda request, why: None
         self.on_answer: Callable[[HttpRequest, int], None] = lambda request, status: None
         self.on_unseen: Callable[[Order], None] = lambda order: None
         self.states: Callable[[str, str], Iterable[str]] = lambda order_id, tag: ()
@@ -108,6 +109,7 @@ class Network:
         self._read: dict[int, tuple[HttpRequest, Call]] = {}
         self.in_flight = 0
         self.lines = Lines(link.connections, now, self._leave, self._give_up)
+        self.lines.wake = lambda at_ns: self.at(at_ns, lambda: None)
         self._telling = 0  # order updates on their way
 
     def server_ns(self) -> int:
@@ -189,6 +191,7 @@ class Network:
         self.tick()
 
     def _give_up(self, request_id: int, request: HttpRequest, why: str) -> None:
+        self.on_given_up(request, why)
         self._ready.append((request_id, request, TransportError(why, sent=False)))
 
     def _leave(self, request_id: int, request: HttpRequest) -> None:

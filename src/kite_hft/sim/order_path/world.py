@@ -12,6 +12,7 @@ import hashlib
 import random
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from kite_hft.layout import OrderStatus
@@ -28,6 +29,7 @@ from kite_hft.sim.order_path.day import CASH_PAISE, START_REAL_NS, Day
 from kite_hft.sim.order_path.disk import VirtualDisk, VirtualFile
 from kite_hft.sim.order_path.faults import WRITE_FAULTS, Faults
 from kite_hft.sim.order_path.flow import Flow
+from kite_hft.sim.order_path.judged_again import given_up
 from kite_hft.sim.order_path.machine import Files, WorldClock
 from kite_hft.sim.order_path.market import SLOTS, TABLE, Market
 from kite_hft.sim.order_path.network import TRIGGER, Link, Network
@@ -107,6 +109,7 @@ class OrdersWorld:
         network, checker = self.network, self.checker
         network.on_submit, network.on_done = self._leaves, self._done
         network.on_gone, network.on_answer = checker.gone, checker.answered
+        network.on_given_up = partial(given_up, checker)
         network.states = self.states_of
         network.on_unseen = lambda order: checker.stranger(order.slot, int(order.request.product))
         network.tick = self.disk.tick = self.intents.tick = self.events.tick = self.tick

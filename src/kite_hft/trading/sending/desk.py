@@ -11,6 +11,7 @@ go before the exits that wait: cancelling.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from kite_hft._entering import Entering
 from kite_hft.layout import IntentKind, OrderStatus, Reason
@@ -18,8 +19,7 @@ from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.broker import HttpRequest
 from kite_hft.trading.gate.checks import Context, Judged
-from kite_hft.trading.gate.checks_conduct import closed
-from kite_hft.trading.gate.risk import Verdict, judge
+from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import TERMINAL, WORKING, Input
@@ -38,6 +38,7 @@ from kite_hft.trading.sending.work import (
     answer_payload,
     call_payload,
     change_of,
+    judged_again,
     request_of,
     terms_of,
     withdrawn_payload,
@@ -45,6 +46,9 @@ from kite_hft.trading.sending.work import (
 from kite_hft.units import NS_PER_S
 
 PLACE, MODIFY, CANCEL = IntentKind.PLACE, IntentKind.MODIFY, IntentKind.CANCEL
+UNSENT = "cancelled before it left"
+LATCH_AGAIN_NS = NS_PER_S // 1000
+"""Of what opens: when its record took so long (a disk may stall), the kill latch is asked once more."""
 
 
 class Desk:
@@ -62,7 +66,8 @@ class Desk:
         self._ports, self._config, self.book, self._outbox = ports, config, book, outbox
         self._states = states
         self.enter_intent = Entering(Order, book, ports.tags.prefix, EXTERNAL).enter
-        self._submit, self._regather, self.look_up = submit, regather, look_up
+        self._submit, self.look_up = submit, look_up
+        self._verdict = partial(judged_again, book=book, regather=regather, limits=config.risk)
         self._entry_wait_ns = round(config.entry_wait_s * NS_PER_S)
         self.egress = Egress(ports, config.limits, outbox, self._entry_wait_ns, self._doubt)
         self.throttle: Throttle[Work] = Throttle(config.limits, self.egress.budget)
@@ -151,9 +156,8 @@ class Desk:
             return  # a slice that has ended
         elif order.status not in WORKING:
             self.cancelling[order.order_no] = Cancel.WISHED
-            if self.staging:  # one that waits for the disk need not leave any more
-                why = Reason.NOT_CONNECTED, "cancelled before it left"
-                self._take_back(lambda waiting: waiting.item.order is order, *why, now_ns)
+            if self.staging:  # one that waits for the disk need not leave any more; for a connection: _doubt
+                self._take_back(lambda w: w.item.order is order, Reason.NOT_CONNECTED, UNSENT, now_ns)
         elif self.cancelling.get(order.order_no) is not Cancel.UNDER_WAY:
             self._offer_cancel(order, intent, now_ns)
 
@@ -311,7 +315,7 @@ class Desk:
         synced = self.staging.synced(now_ns, self.throttle.passes)
         for waiting in synced:
             work = waiting.item
-            verdict = self._doubt(work, work.order.opening, True, now_ns) or self._at_border(work, now_ns)
+            verdict = self._doubt(work, work.opens, True, now_ns) or self._at_border(work, now_ns)
             if verdict is None:
                 self._leave(work, now_ns, staged_ns=now_ns)
             else:
@@ -329,8 +333,7 @@ class Desk:
         work.let_out_ns = self._mono_ns()
         if work.kind is CANCEL and order.status not in WORKING:
             return self.progressed(order, now_ns)
-        opens = not waiting.urgent and work.kind is not CANCEL
-        if (verdict := self._doubt(work, opens, waiting.queued_ns < now_ns, now_ns)) is not None:
+        if (verdict := self._doubt(work, work.opens, waiting.queued_ns < now_ns, now_ns)) is not None:
             self.throttle.unsent(waiting)
             return self._drop(work, *verdict, now_ns)
         self.throttle.leaves(now_ns)
@@ -349,6 +352,8 @@ class Desk:
         """Why a call whose turn it is does not leave."""
         if opens and (killed := self._killed()):
             return Verdict(Reason.KILLED, f"killed: {killed}")
+        if work.kind is PLACE and work.order.order_no in self.cancelling:
+            return Verdict(Reason.NOT_CONNECTED, UNSENT)
         return self._verdict(work, now_ns) if waited or self._outbox.halted else None
 
     def _at_border(self, work: Work, now_ns: int) -> Verdict | None:
@@ -377,20 +382,6 @@ class Desk:
             order.sent_ns, order.sent_real_ns = now_ns, self._ports.clock.real_ns()
             self._outbox.tell(self.book.enter(order, Input.SUBMIT, now_ns), now_ns)
 
-    def _verdict(self, work: Work, now_ns: int) -> Verdict | None:
-        """Judge a call once more that had to wait; None: it may leave."""
-        if work.intent is None or work.context is None:
-            return None
-        fresh = self._regather(work.intent, now_ns)
-        fresh.reducing = work.context.reducing
-        if work.kind is PLACE:
-            fresh.counted = work.order
-            if fresh.reducing and (text := closed(self.book, work.order)):
-                return Verdict(Reason.FROZEN, text)
-        if (verdict := judge(work.intent, fresh, self._config.risk, again=True)) is None:
-            work.context = fresh
-        return verdict
-
     def _journal(self, work: Work) -> bool:
         order, context = work.order, work.context
         if work.kind is PLACE:
@@ -409,8 +400,17 @@ class Desk:
         else:
             request = change_of(work, self._ports.broker, instrument, self._protection)
         before_ns = self._mono_ns()
+        if work.opens and before_ns - work.let_out_ns > LATCH_AGAIN_NS and (killed := self._killed()):
+            return self.withhold(work, killed, now_ns)
         self._submit(work, request)
         self.left(work, before_ns, self._mono_ns(), now_ns, staged_ns)
+
+    def withhold(self, work: Work, killed: str, now_ns: int) -> None:
+        """Killed while its record was written: it stands there as sent, and ends as what never left."""
+        if work.kind is PLACE:
+            self.throttle.placed_today -= 1
+            self._outbox.tell(self.book.enter(work.order, Input.SUBMIT, now_ns), now_ns)
+        self._unsend(work, Reason.KILLED, f"killed: {killed}", now_ns)
 
     def left(self, work: Work, before_ns: int, after_ns: int, now_ns: int, staged_ns: int = 0) -> None:
         """An order call was handed over between the two times."""

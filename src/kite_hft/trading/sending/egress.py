@@ -4,9 +4,10 @@ It holds the account's budget, the independent gate, and what is kept of a call 
 evidence, the day's counters, the conduct of its contract and strategy, and its times.
 
 A call counts where its bytes leave. Nearly all are written while they are handed over. One that finds no
-connection free waits in the transport (net/http.py tells: `waits`, `urgent`, `stops`, `wrote`): it keeps its
-place meanwhile, is put where it was written when it is, and given up before that place is free again. There,
-too, cancels and exits go first, and orders are judged once more before they leave.
+connection free waits in the transport (net/http.py tells: `waits`, `urgent`, `waits_on`, `stops`, `wrote`).
+It keeps its place meanwhile, is put where it was written when it is, and given up before that place is free
+again. There, too, cancels and exits go first, and orders are judged once more before they leave. An exit and
+a cancel wait on for as long as no connection is free, and their places move along.
 """
 
 from __future__ import annotations
@@ -23,17 +24,33 @@ from kite_hft.trading.sending.evidence import ENTRY, PLACE, READ, URGENT, Left
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.trading.sending.throttle import EgressGate
 from kite_hft.trading.sending.work import Work
+from kite_hft.units import NS_PER_S
 
 TRIGGER = "GTT"
 """Name of calls about triggers at the broker in the evidence."""
+_WORDS = {
+    IntentKind.PLACE: "exit",
+    IntentKind.MODIFY: "the change of order",
+    IntentKind.CANCEL: "the cancel of",
+}
 
 
 class _Held(NamedTuple):
-    """A call that waits in the transport: an order call (`work`), or one of the kind of a read."""
+    """A call that waits in the transport since `since_ns`: an order call (`work`), or one of the kind of a
+    read.
+    """
 
     row: Left
     kind: ReadKind | None
     work: Work | None
+    since_ns: int
+
+    @property
+    def never_dropped(self) -> bool:
+        """An exit, or a cancel: it waits for a connection for as long as there is none. The proof of the
+        address (a cancel of no order) does not.
+        """
+        return self.work is not None and self.row.part == URGENT and self.work.order.order_no > 0
 
     @property
     def urgent(self) -> bool:
@@ -135,7 +152,7 @@ class Egress:
 
     def _handed_over(self, row: Left, kind: ReadKind | None, work: Work | None = None) -> None:
         if self._waits:
-            self._held[self._waits], self._waits = _Held(row, kind, work), 0
+            self._held[self._waits], self._waits = _Held(row, kind, work, row.mono_ns), 0
         else:
             self._ports.on_call(row)
 
@@ -150,13 +167,34 @@ class Egress:
         held = self._held.get(request_id)
         return held is not None and held.urgent
 
+    def waits_on(self, request_id: int) -> bool:
+        """A call has waited for as long as one may: exits and cancels wait on, a person is told, and their
+        places in the broker's windows move along.
+        """
+        held, now_ns = self._held.get(request_id), self._ports.clock.mono_ns()
+        if held is None or held.work is None or not held.never_dropped:
+            return False
+        self._keep_place(request_id, held, now_ns)
+        what, waited_s = _what(held.work), (now_ns - held.since_ns) / NS_PER_S
+        text = f"{what} has waited {waited_s:.1f} s for a connection to the broker, and has not left"
+        self._outbox.alert("EXIT_WAITS", text, what)
+        return True
+
+    def _keep_place(self, request_id: int, held: _Held, now_ns: int) -> None:
+        if now_ns > held.row.mono_ns:
+            self.budget.moved(held.row.mono_ns, now_ns)
+            self.gate.moved(held.row.mono_ns, now_ns)
+            self._held[request_id] = held._replace(row=held.row._replace(mono_ns=now_ns))
+
     def stops(self, request_id: int) -> str:
         """Why a call that has waited must not leave any more; empty: it may."""
         held, now_ns = self._held.get(request_id), self._ports.clock.mono_ns()
         if held is None:
             return ""
         if now_ns - held.row.mono_ns >= self.budget.shortest_ns:
-            return "no connection was free for as long as its place in the broker's windows was its own"
+            if not held.never_dropped:
+                return "no connection was free for as long as its place in the broker's windows was its own"
+            self._keep_place(request_id, held, now_ns)
         if held.opens:
             if killed := self._ports.killed():
                 return f"killed: {killed}"
@@ -183,6 +221,8 @@ class Egress:
         if held is None:
             return
         row, kind = held.row, held.kind
+        if held.work is not None and held.never_dropped:
+            self._outbox.clear("EXIT_WAITS", _what(held.work))
         if at_ns is not None:
             if kind is None:
                 self.budget.moved(row.mono_ns, at_ns)
@@ -203,3 +243,7 @@ class Egress:
                 record("intent_to_sent", after_ns - work.order.created_ns)
             if work.order.tick_recv_ns:
                 record("tick_to_order", after_ns - work.order.tick_recv_ns)
+
+
+def _what(work: Work) -> str:
+    return f"{_WORDS[work.kind]} {work.order.order_no}"

@@ -154,6 +154,7 @@ class Rehearsal:
             types=(Intent, Work, OrderRequest),
             entry_wait_ns=NEVER_NS // 2,
             protection=protection,
+            latch_again_ns=NEVER_NS,  # nothing is withheld of what reaches nobody
         )
         self.walked = 0  # rehearsals that came to their end
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kite_hft.layout import IntentKind, OrderType, Product, Side, Validity
-from kite_hft.trading.book import Order
+from kite_hft.layout import IntentKind, OrderType, Product, Reason, Side, Validity
+from kite_hft.trading.book import Book, Order
 from kite_hft.trading.broker import (
     AUTOMATIC_BAND,
     Broker,
@@ -17,7 +18,10 @@ from kite_hft.trading.broker import (
     Outcome,
     Refused,
 )
-from kite_hft.trading.gate.checks import Judged
+from kite_hft.trading.gate.checks import Context, Judged
+from kite_hft.trading.gate.checks_conduct import closed
+from kite_hft.trading.gate.limits import RiskLimits
+from kite_hft.trading.gate.risk import Verdict, judge
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.intents import ENGINE_SEQ, Intent
 
@@ -53,9 +57,31 @@ class Work:
     sent_ns: int = 0
 
     @property
+    def opens(self) -> bool:
+        """It was judged to add risk. What passes as an exit does not, and no cancel does."""
+        return self.context is not None and not self.context.reducing
+
+    @property
     def name(self) -> tuple[int, int] | None:
         """(strategy, strategy_seq) of the intent; None: our own wish."""
         return (self.intent.strategy, self.intent.strategy_seq) if self.intent else None
+
+
+def judged_again(
+    work: Work, now_ns: int, *, book: Book, regather: Callable[[Intent, int], Context], limits: RiskLimits
+) -> Verdict | None:
+    """Judge a call once more that had to wait; None: it may leave. regather: gathers what is known now."""
+    if work.intent is None or work.context is None:
+        return None
+    fresh = regather(work.intent, now_ns)
+    fresh.reducing = work.context.reducing
+    if work.kind is IntentKind.PLACE:
+        fresh.counted = work.order
+        if fresh.reducing and (text := closed(book, work.order)):
+            return Verdict(Reason.FROZEN, text)
+    if (verdict := judge(work.intent, fresh, limits, again=True)) is None:
+        work.context = fresh
+    return verdict
 
 
 def order_of(intent: Intent, order_no: int, tag: str, *, opening: bool) -> Order:

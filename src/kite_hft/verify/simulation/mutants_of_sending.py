@@ -11,7 +11,7 @@ from kite_hft.memory.journal_writer import JournalWriter
 from kite_hft.trading.broker import HttpResponse, Refused, TransportError
 from kite_hft.trading.lifecycle import Input
 from kite_hft.trading.recovery import lookup, replay
-from kite_hft.trading.sending import budget, egress
+from kite_hft.trading.sending import budget, desk, egress
 from kite_hft.trading.sending.answers import Answers
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.egress import Egress
@@ -195,6 +195,14 @@ def _judged_before_the_wait(p: Patches) -> None:
     p.set(Egress, "_too_late", lambda self, work, opens, now_ns: "")
 
 
+def _exits_given_up(p: Patches) -> None:
+    p.set(Egress, "waits_on", lambda self, request_id: False)
+
+
+def _latch_asked_once(p: Patches) -> None:
+    p.set(desk, "LATCH_AGAIN_NS", 2**62)
+
+
 def _cancel_not_retried(p: Patches) -> None:
     p.set(Desk, "retry_cancel", lambda self, order, shown, asked_ns, now_ns: None)
 
@@ -263,6 +271,10 @@ SENDING: Final = (
     Mutant("connections_in_turn", "an exit without a connection waits behind entries", _connections_in_turn),
     Mutant("judged_before_the_wait", "what has waited for a connection is not judged again",
            _judged_before_the_wait),
+    Mutant("exits_given_up", "exits and cancels without a connection are given up, as entries are",
+           _exits_given_up),
+    Mutant("latch_asked_once", "a kill while its record is written does not stop an order",
+           _latch_asked_once),
     Mutant("cancel_not_retried", "a cancel whose answer was lost is not sent again", _cancel_not_retried),
     Mutant("early_cancel_forgotten", "a cancel of an order without a name is forgotten",
            _cancel_of_unnamed_forgotten),

@@ -10,11 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
+from lined import Lined
 from orders_world import PX, World, instruments
 from upstox_rows import answer, order_row, problem
 
 from kite_hft.brokers.upstox.keys import KeyMissing
 from kite_hft.brokers.upstox.rest import upstox
+from kite_hft.clock import ManualClock
 from kite_hft.layout import TEXT, IntentFlag, IntentKind, OrderStatus, OrderType, Product, Severity, Side
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.instruments import InstrumentTable
@@ -317,3 +319,30 @@ def test_a_trigger_that_fires_places_an_order_of_ours() -> None:
     fill(world, scripted, 10, PX - 100)
     world.run(1.0)
     assert world.quantity(product=Product.CNC) == 0 and "EXTERNAL_ORDER" not in world.codes()
+
+
+def test_an_exit_its_change_and_a_cancel_wait_for_a_connection_and_leave_once() -> None:
+    scripted, clock = ScriptedUpstox(), ManualClock(1_000 * 10**9, 1_800_000_000 * 10**9)
+    lined = Lined(scripted, clock)
+    world = World(broker=lined, clock=clock, adapter=upstox(TABLE), table=TABLE).start()  # type: ignore[arg-type]
+    world.send(1)
+    world.step(2)
+    fill(world, scripted, 10)
+    world.send(2, side=Side.SELL, qty=5, px=PX + 50)
+    world.send(3, slot=1, px=PX - 100)
+    world.run(2.0)
+    lined.hang = True
+    for seq in (4, 5):
+        world.send(seq, slot=1, px=PX - 100 - 5 * seq)
+    left = len([request for request in scripted.sent if request.method != "GET"])
+    world.send(6, side=Side.SELL, qty=5)
+    world.send(7, kind=IntentKind.MODIFY, target_seq=2, px=PX + 5, qty=5)
+    world.send(8, kind=IntentKind.CANCEL, target_seq=3)
+    world.run(4.0)
+    assert len(lined.hung) == 2 and world.status(6) is OrderStatus.SENT
+    assert world.codes().count("EXIT_WAITS") == 3
+    lined.die()
+    world.run(3.0)
+    calls = [request.method for request in scripted.sent if request.method != "GET"]
+    assert calls[left:] == ["POST", "PUT", "DELETE"]
+    assert world.kinds(6)[:2] == ["SENT", "ACCEPTED"] and world.status(3) is OrderStatus.CANCELLED

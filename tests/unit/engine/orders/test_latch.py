@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 from pathlib import Path
 
 import pytest
 
+from kite_hft.clock import ManualClock
 from kite_hft.engine.orders import latch
 from kite_hft.engine.orders.latch import (
     BY_HAND,
@@ -19,6 +21,7 @@ from kite_hft.engine.orders.latch import (
     read_latch,
     set_latch,
 )
+from kite_hft.engine.orders.latches import SIGNAL, kill_by_signal
 
 
 def history(folder: Path) -> list[str]:
@@ -112,3 +115,69 @@ def test_what_cannot_be_looked_at_is_killed(tmp_path: Path) -> None:
     assert watch.fileno() == -1 and "cannot be looked at" in watch.killed() and not watch.flatten()
     found = read_latch(tmp_path / "file")
     assert found is not None and "cannot be looked at" in found.reason
+
+
+CALLS = [
+    (name, n) for name in ("open", "write", "link", "replace", "fsync", "unlink", "close") for n in (1, 2, 3)
+]
+
+
+@pytest.mark.parametrize("when", ["before", "behind"])
+@pytest.mark.parametrize(("name", "nth"), CALLS)
+def test_a_signal_in_the_middle_loses_neither_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, nth: int, when: str
+) -> None:
+    """SIGUSR1 comes while the order process itself sets the latch, and wants everything closed."""
+    calls, real = 0, getattr(os, name)
+
+    def interrupted(*words: object, **more: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == nth and when == "before":
+            signal.raise_signal(SIGNAL)
+        found = real(*words, **more)
+        if calls == nth and when == "behind":
+            signal.raise_signal(SIGNAL)
+        return found
+
+    before = signal.getsignal(SIGNAL)
+    kill_by_signal(tmp_path, ManualClock(1, 7), "orders")
+    try:
+        monkeypatch.setattr(os, name, interrupted)
+        told = set_latch(tmp_path, "a loss", "the order process", 5, flatten=True)
+        monkeypatch.undo()
+    finally:
+        signal.signal(SIGNAL, before)
+    found = read_latch(tmp_path)
+    assert found is not None and found.flatten and told.flatten, f"{name}: the flatten is lost"
+    assert found.reason in ("a loss", "SIGUSR1 to orders") and found == told
+    assert sorted(path.name for path in tmp_path.iterdir()) == [NAME, latch.HISTORY]
+
+
+def test_a_kill_by_another_process_meanwhile_keeps_its_flatten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes between the look and the write has set it first."""
+    real, came = os.open, False
+
+    def open_(*words: object, **more: object) -> int:
+        nonlocal came
+        if not came:
+            came = True
+            set_latch(tmp_path, "by hand", "a person", 3, flatten=True)
+        return int(real(*words, **more))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", open_)
+    assert set_latch(tmp_path, "a loss", "the order process", 5).flatten
+    assert read_latch(tmp_path) == Latched("by hand", "a person", 3, True), "the first reason stands"
+
+
+def test_where_the_disk_knows_no_links_it_is_set_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*words: object, **more: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", none)
+    assert set_latch(tmp_path, "a loss", "me", 5, flatten=True) == read_latch(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [NAME, latch.HISTORY]

@@ -34,6 +34,10 @@ class Outbox:
         self.halts: list[str] = []
         self.conduct = ConductBook()
         self.halted = ""
+        self.cleared: list[tuple[str, ...]] = []
+
+    def clear(self, *words: str) -> None:
+        self.cleared.append(words)
 
     def count(self, name: str) -> None:
         self.counts[name] += 1
@@ -65,6 +69,7 @@ def egress(
 def work(kind: IntentKind = IntentKind.PLACE, **more: Any) -> Any:
     order = {
         "tag": "t1", "order_id": "o1", "strategy": 1, "slot": 0, "created_ns": 100, "tick_recv_ns": 40,
+        "order_no": 5,
     }  # fmt: skip
     words = {"offered_ns": 150, "let_out_ns": 300, "context": SimpleNamespace(reducing=False), "intent": None}
     order |= {name: value for name, value in more.items() if name in order}
@@ -243,10 +248,13 @@ def test_what_may_not_leave_after_a_wait() -> None:
     assert made.stops(1) == "by hand" and made.stops(2) == ""
     made._ports.killed = lambda: "enough"  # type: ignore[misc]
     assert made.stops(1) == "killed: enough" and made.stops(2) == ""
+    made._ports.killed, outbox.halted = lambda: "", ""  # type: ignore[misc]
     now.append(6 + span_ns_of(ORDERS))
-    assert made.stops(2) == ""
+    assert made.stops(1) == made.stops(2) == ""
     now.append(7 + span_ns_of(ORDERS))
-    assert "place" in made.stops(2), "another call may have that place"
+    assert "place" in made.stops(1), "another call may have that place"
+    assert made.stops(2) == "", "the place of an exit has moved along"
+    assert made._held[2].row.mono_ns == now[-1]
 
 
 def test_of_calls_that_wait_cancels_exits_and_what_protects_go_first() -> None:
@@ -305,3 +313,33 @@ def test_a_trigger_that_opens_does_not_leave_either_once_the_account_is_killed()
     assert [made.stops(number) for number in (1, 2, 3)] == ["killed: enough", "", ""]
     made._ports.killed, outbox.halted = lambda: "", "by hand"  # type: ignore[misc]
     assert [made.stops(number) for number in (1, 2, 3)] == ["by hand", "", ""]
+
+
+def test_exits_and_cancels_wait_on_and_their_places_move_along() -> None:
+    now = [S]
+    made, outbox, rows = egress(replace(LIMITS, order_windows=(RateWindow(3, 1.0),), all_windows=()), now=now)
+    exit_, cancel = {"context": SimpleNamespace(reducing=True)}, {"context": None, "kind": IntentKind.CANCEL}
+    nobodys = cancel | {"order_no": 0}
+    for number, more in ((1, {}), (2, exit_), (3, cancel)):
+        assert not made.gate.refuses(S)
+        made.budget.left(S)
+        made.waits(number)
+        made.order_left(work(**more), S, S)
+    made.waits(4)
+    made.order_left(work(**nobodys), S, S)
+    span_ns = span_ns_of(RateWindow(3, 1.0))
+    for at_ns in range(S + S // 2, 6 * S, S // 2):
+        now.append(at_ns)
+        assert [made.waits_on(number) for number in (1, 2, 3, 4, 99)] == [False, True, True, False, False]
+        assert made.budget.urgent_free_ns <= at_ns or at_ns == S + S // 2, "one place is free in the end"
+        made.budget.left(at_ns)
+        assert made.budget.urgent_free_ns > at_ns, "two others are theirs"
+        made.budget.moved(at_ns, None)
+    codes = {(code, key) for code, _, key in outbox.alerts}
+    assert codes == {("EXIT_WAITS", "exit 5"), ("EXIT_WAITS", "the cancel of 5")}
+    assert "exit 5 has waited 0.5 s for a connection" in outbox.alerts[0][1]
+    made.wrote(2, 6 * S)
+    made.wrote(3, None)
+    assert set(outbox.cleared) == {("EXIT_WAITS", "exit 5"), ("EXIT_WAITS", "the cancel of 5")}
+    assert [row.mono_ns for row in rows] == [6 * S, now[-1]]
+    assert made.gate._both[0][2][-1] == 6 * S and made.budget.urgent_free_ns <= 6 * S + span_ns

@@ -106,8 +106,15 @@ def hours_compared(
     return tuple(found)
 
 
-def asked(rows: Rows, exchanges: Sequence[str], found: CalendarFacts, access: Access) -> CalendarFacts:
-    """The same with what Upstox says of these days."""
+def spoken_of(days: Iterable[dt.date], today: dt.date) -> list[dt.date]:
+    """The days of which Upstox's holidays say something: they are those of this year."""
+    return [day for day in days if day.year == today.year]
+
+
+def asked(
+    rows: Rows, exchanges: Sequence[str], found: CalendarFacts, access: Access, today: dt.date
+) -> CalendarFacts:
+    """The same with what Upstox says of these days. today: in India, whatever day is traded."""
     days = [day for day, _ in found.days]
     span = [days[0] + dt.timedelta(days=n) for n in range((days[-1] - days[0]).days + 1)] if days else []
     try:
@@ -116,7 +123,8 @@ def asked(rows: Rows, exchanges: Sequence[str], found: CalendarFacts, access: Ac
             hours = parse_timings(_body(asking, timings(days[0]))) if days and found.days[0][1] else {}
     except (NoAnswer, AnswerError) as error:
         return CalendarFacts(found.days, found.uncovered, unreachable=str(error))
-    against = compared(rows, exchanges, [day for day in span if day.year == span[0].year], told)
+    of_this_year = spoken_of(span, today)
+    against = compared(rows, exchanges, of_this_year, told) if of_this_year else None
     against_hours = hours_compared(rows, exchanges, days[0], hours) if hours else ()
     return CalendarFacts(found.days, found.uncovered, against, against_hours)
 

@@ -41,6 +41,7 @@ from kite_hft.engine.plan.session import Session, configured
 from kite_hft.engine.runs.run_folder import account_tag, login_of
 from kite_hft.engine.runs.runs import lock_holder, shared_home
 from kite_hft.memory.segment import segment_bytes
+from kite_hft.sessions import ist_date
 from kite_hft.settings import DOTENV, Settings, SettingsError, load_yaml
 from kite_hft.strategies.registry import UnknownStrategy
 from kite_hft.trading.instruments import InstrumentError
@@ -238,7 +239,7 @@ def calendar_facts(opened: Opened) -> CalendarFacts:
         rows = load_yaml(settings.trading.calendar)
         found = coverage(rows, exchanges, opened.day)
         return (
-            asked(rows, exchanges, found, configured(settings, "upstox"))
+            asked(rows, exchanges, found, configured(settings, "upstox"), ist_date(opened.now_ns))
             if may_ask_upstox(settings)
             else found
         )

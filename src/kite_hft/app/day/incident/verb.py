@@ -38,7 +38,7 @@ from kite_hft.engine.keys.private import harden_process
 from kite_hft.engine.keys.taking import with_keys
 from kite_hft.engine.plan.session import configured
 from kite_hft.engine.runs.runs import NOTE, NoRun, RunNote, newest_folder, read_note
-from kite_hft.sessions import CalendarError, ist_date, ist_midnight_ns, ist_text, seconds_of_day
+from kite_hft.sessions import DAY_S, CalendarError, ist_date, ist_midnight_ns, ist_text, seconds_of_day
 from kite_hft.settings import Settings, SettingsError, read_settings
 from kite_hft.units import NS_PER_S
 
@@ -88,6 +88,15 @@ class Chosen:
         except ValueError:
             return ist_date(int(self.folder.stat().st_mtime_ns))
 
+    @property
+    def began_ns(self) -> int:
+        """When the run began, by its folder's name (HHMMSS); with another name, when its day began."""
+        midnight_ns, name = ist_midnight_ns(self.day), self.folder.name
+        try:
+            return midnight_ns + seconds_of_day(f"{name[:2]}:{name[2:4]}:{name[4:6]}") * NS_PER_S
+        except CalendarError:
+            return midnight_ns
+
 
 def incident(
     around: Annotated[
@@ -125,7 +134,7 @@ def incident(
     with told("incident"):
         now_ns = time.time_ns()
         chosen = which(run, state, account, broker)
-        span = span_of(chosen.day, around, minutes)
+        span = span_of(chosen, around, minutes)
         settings, contents = keys_of(config, environment, password_fd, now_ns, quiet=as_json)
         pack = Pack(redactor(settings, contents), left_out=list(NOT_KEPT))
         books = books_of(pack, settings, chosen.note)
@@ -157,15 +166,17 @@ def which(run: Path | None, state: Path | None, account: str | None, broker: str
     return Chosen(folder.resolve(), account_folder(found), found.running or read_note(folder / NOTE))
 
 
-def span_of(day: dt.date, around: str | None, minutes: float) -> Span:
-    """(from, until) in epoch ns; None: all of the run."""
+def span_of(chosen: Chosen, around: str | None, minutes: float) -> Span:
+    """(from, until) in epoch ns; None: all of the run. What ends before it begins is of the next day."""
     if around is None:
         return None
     try:
-        at_ns = ist_midnight_ns(day) + seconds_of_day(around) * NS_PER_S
+        at_ns = ist_midnight_ns(chosen.day) + seconds_of_day(around) * NS_PER_S
     except CalendarError as error:
         raise typer.BadParameter(f"--around: {error}") from None
     half_ns = round(minutes * 60 * NS_PER_S)
+    if at_ns + half_ns < chosen.began_ns:
+        at_ns += DAY_S * NS_PER_S
     return at_ns - half_ns, at_ns + half_ns
 
 
