@@ -146,7 +146,7 @@ class Faults:
             if rng.random() >= _RARE.get(kind, 0.5):
                 continue
             if kind in ACTS:
-                rates[kind] = rng.choice((1.0, 2.0, 3.0) if kind in STANDSTILLS else (3.0, 6.0, 10.0))
+                rates[kind] = rng.choice((1.0, 2.0, 3.0) if kind in STANDSTILLS else (3.0, 7.0, 12.0))
             elif kind == "update_double":
                 rates[kind] = rng.choice((1.0, 2.0, 4.0))  # copies; every connection carries each update
             elif kind in UPDATE_FAULTS:
