@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DURATION ?= 40
+PYTEST ?=
 # Bytecode is kept: a run starts eight processes, and each would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -17,9 +18,9 @@ run: build       ## the engine trades on the embedded simulator (DURATION=40 sec
 build:           ## virtual environment, locked packages, compiled modules
 	@bash scripts/build.sh $(PYTHON) $(VENV) runtime
 
-test:            ## build and run all tests
+test:            ## build and run all tests (PYTEST=--durations=25 and the like: more words for pytest)
 	@bash scripts/build.sh $(PYTHON) $(VENV) test
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 check: lint types tidy   ## all standing checks but the tests
 

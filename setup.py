@@ -4,6 +4,7 @@ Switches, for development (environment variables):
     KHFT_EXT=ring,queue  build only these            KHFT_DEBUG=1  -O0 -g and Cython's checks
     KHFT_TSAN=1          ThreadSanitizer, ring protocol in per-word form
     KHFT_CRASH=1         crash points (ext/crash.h); for `verify crash` alone, which builds it elsewhere
+    KHFT_QUICK=1         -O1: compiled in half the time, slower; for trying another Python
 """
 
 import os
@@ -22,6 +23,7 @@ import generate  # noqa: E402  (lives in ext/, which is no package)
 DEBUG = bool(os.environ.get("KHFT_DEBUG"))
 TSAN = bool(os.environ.get("KHFT_TSAN"))
 CRASH = bool(os.environ.get("KHFT_CRASH"))
+QUICK = bool(os.environ.get("KHFT_QUICK"))
 ONLY = set(filter(None, os.environ.get("KHFT_EXT", "").split(",")))
 
 # No -march: a build runs on any x86-64 or ARM64; wide instructions are chosen at run time.
@@ -36,6 +38,8 @@ if TSAN:
 
 if CRASH:
     FLAGS += ["-O1", "-DKHFT_CRASH"]
+if QUICK:
+    FLAGS += ["-O1", "-g0"]
 
 DIRECTIVES = {
     "language_level": "3",

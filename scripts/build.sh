@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Virtual environment + locked packages + compiled modules; does only what is missing or changed.
-# usage: build.sh PYTHON VENV runtime|test|bench
+# usage: build.sh PYTHON VENV runtime|test|bench [packages]   packages: compile nothing
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 venv=$2 want=$3
@@ -46,6 +46,7 @@ site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("pureli
 echo "$PWD/src" > "$site/kite_hft.pth"
 printf '#!%s\nfrom kite_hft.app.cli import main\n\nmain()\n' "$PWD/$venv/bin/python" > "$venv/bin/kite-hft"
 chmod +x "$venv/bin/kite-hft"
+[ "${4:-}" != packages ] || exit 0
 
 # Compiled modules: rebuilt when a source, the layout, the Python or picows changed.
 tag=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))')

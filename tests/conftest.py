@@ -1,12 +1,25 @@
-"""Shared fixtures: where the recorded data lies."""
+"""Shared by all tests: where the recorded data lies, which files come first, how examples are run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+LONG = (
+    "process/test_chain.py", "process/test_day.py", "process/test_front.py", "process/test_engine.py",
+    "process/test_load.py", "process/test_engine_brokers.py", "process/test_face.py",
+    "process/test_user_examples.py", "process/test_commands.py", "process/test_engine_hard.py",
+    "sim/test_order_path.py", "conformance/test_kit.py",
+)  # fmt: skip
+"""Files of more than a minute, the longest first."""
+ROOMS = ("process", "sim", "conformance", "property")
+
+# Tests never assert on time: an example that a busy machine is slow with is no failure.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +28,17 @@ def data_dir() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"recorded data not found at {DATA} (it is not part of the product)")
     return DATA
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first: workers take whole files, and the last of them shall be a short one."""
+    here = Path(__file__).parent
+
+    def rank(item: pytest.Item) -> int:
+        path = item.path.relative_to(here)
+        if path.as_posix() in LONG:
+            return LONG.index(path.as_posix())
+        room = path.parts[0]
+        return len(LONG) + (ROOMS.index(room) if room in ROOMS else len(ROOMS))
+
+    items.sort(key=rank)

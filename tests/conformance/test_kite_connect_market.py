@@ -15,6 +15,8 @@ from sim_tools import simulator
 
 IST = dt.timezone(dt.timedelta(hours=5, minutes=30))
 MARKET_S = 5
+TODAY = dt.datetime(2026, 11, 20, 11)
+"""When the simulator's market begins: no midnight falls into these tests, and every contract lives."""
 ORDER = {
     "exchange": "NSE", "tradingsymbol": "INFY", "transaction_type": "BUY", "variety": "regular",
     "product": "CNC", "order_type": "LIMIT", "quantity": 10, "price": 1500.0, "trigger_price": 0,
@@ -25,7 +27,8 @@ ORDER = {
 def kite() -> Iterator[KiteConnect]:
     """A client of a market that falls silent after some seconds, so that answers can be compared."""
     options = ("--instruments", "60", "--rate", "20", "--no-limits", "--latency-us", "0", "--seed", "7")
-    with simulator(*options, "--market-seconds", str(MARKET_S)) as running:
+    options += ("--exchange-time", TODAY.isoformat(), "--market-seconds", str(MARKET_S))
+    with simulator(*options) as running:
         client = KiteConnect(running.api_key, access_token=running.access_token, root=running.api)
         last = None
         while (volume := client.quote("NSE:INFY")["NSE:INFY"]["volume"]) != last:
@@ -33,10 +36,6 @@ def kite() -> Iterator[KiteConnect]:
             time.sleep(0.5)
         yield client
         client.reqsession.close()
-
-
-def today() -> dt.datetime:
-    return dt.datetime.now(IST).replace(tzinfo=None)
 
 
 def token_of(kite: KiteConnect, key: str) -> int:
@@ -91,7 +90,7 @@ def test_candles_of_today_are_the_ticks_of_today(kite: KiteConnect) -> None:
 
 
 def test_history_is_whole_and_the_same_however_it_is_asked_for(kite: KiteConnect) -> None:
-    token, end = token_of(kite, "NSE:INFY"), today().replace(hour=0, minute=0, second=0, microsecond=0)
+    token, end = token_of(kite, "NSE:INFY"), TODAY.replace(hour=0, minute=0, second=0, microsecond=0)
     begin = end - dt.timedelta(days=10)
     minutes = kite.historical_data(token, begin, end, "minute")
     days = kite.historical_data(token, begin, end - dt.timedelta(seconds=1), "day")
@@ -141,7 +140,7 @@ def test_history_keeps_the_calendar(kite: KiteConnect) -> None:
      ("30minute", 200), ("60minute", 400), ("day", 2000)],
 )  # fmt: skip
 def test_longest_span_of_each_interval(kite: KiteConnect, interval: str, days: int) -> None:
-    token, end = token_of(kite, "NSE:INFY"), today()
+    token, end = token_of(kite, "NSE:INFY"), TODAY
     assert kite.historical_data(token, end - dt.timedelta(days=days), end, interval)
     with pytest.raises(ex.InputException) as error:
         kite.historical_data(token, end - dt.timedelta(days=days + 2), end, interval)
@@ -149,7 +148,7 @@ def test_longest_span_of_each_interval(kite: KiteConnect, interval: str, days: i
 
 
 def test_candles_that_there_are_not(kite: KiteConnect) -> None:
-    token, end = token_of(kite, "NSE:INFY"), today()
+    token, end = token_of(kite, "NSE:INFY"), TODAY
     week = end - dt.timedelta(days=7)
     future = derivative(kite, "FUT")
     for arguments, more in (
@@ -241,9 +240,7 @@ def test_charges_of_orders(kite: KiteConnect) -> None:
     option, future = derivative(kite, "CE"), derivative(kite, "FUT")
     terms = {"exchange": "NFO", "product": "NRML", "transaction_type": "SELL", "average_price": 200.0}
     fo = [order | terms | {"tradingsymbol": r["tradingsymbol"], "quantity": 150} for r in (option, future)]
-    tax = [row["charges"]["transaction_tax"] for row in kite.get_virtual_contract_note(fo)]
-    day = today().date()
-    assert day >= dt.date(2026, 4, 1), "rates before 2026-04-01 are others"
+    tax = [row["charges"]["transaction_tax"] for row in kite.get_virtual_contract_note(fo)]  # since 2026-04
     assert tax == pytest.approx([30000 * 0.15 / 100, 30000 * 0.05 / 100])
 
 

@@ -37,7 +37,8 @@ def config(folder: Path, kite: str, token: str, upstox: str, upstox_token: str) 
         f"access_token: {token}}}\n"
         f"upstox: {{api_url: '{upstox}', feed_url: '{upstox}', hft_url: '{upstox}', failover: [], "
         f"instruments_url: '{upstox}{COMPLETE}', access_token: {upstox_token}}}\n"
-        f"trading: {{indices: {INDICES}, rules: {INDICES.with_name('kite_2026-04-01.yaml')}}}\n"
+        f"trading: {{date: 2026-11-20, indices: {INDICES}, "  # the contracts of the lists live on it
+        f"rules: {INDICES.with_name('kite_2026-04-01.yaml')}}}\n"
     )
     return path
 

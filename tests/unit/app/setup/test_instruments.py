@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,30 +12,28 @@ import pytest
 from master_tools import MONTH, NEXT_MONTH, WEEK, at_upstox, columns, market
 from typer.testing import CliRunner
 
+from kite_hft.app.setup import lists_at_hand
 from kite_hft.app.setup.instruments import verb
+from kite_hft.clock import ManualClock
 from kite_hft.engine.plan import masters
 from kite_hft.engine.plan.master_cache import Mark, save
 from kite_hft.engine.plan.session import SessionError
-from kite_hft.sessions import ist_date
+from kite_hft.sessions import ist_midnight_ns
+from kite_hft.units import NS_PER_S
 
 CONFIG = Path(__file__).parents[4] / "config"
-TODAY = ist_date(time.time_ns())
-SHIFT = TODAY - dt.date(2026, 8, 17)
-"""The market of the tests lives from today on."""
-
-
-def moved(text: str) -> str:
-    return (dt.date.fromisoformat(text) + SHIFT).isoformat()
+TODAY = dt.date(2026, 8, 17)
+"""The day on which the market of the tests begins, whatever day it is for the machine."""
+NOW_NS = ist_midnight_ns(TODAY) + 10 * 3600 * NS_PER_S
 
 
 def keep(cache: Path, day: dt.date, lot: int = 65) -> None:
-    rows = [replace(row, expiry=row.expiry and moved(row.expiry)) for row in market()]
-    rows = [replace(row, lot_size=lot) if row.name == "NIFTY" else row for row in rows]
+    rows = [replace(row, lot_size=lot) if row.name == "NIFTY" else row for row in market()]
     theirs = [at_upstox(row) for row in rows if not row.is_index]
     for broker, listed in (("kite", rows), ("upstox", theirs)):
         save(
             cache,
-            Mark(broker, broker, day.isoformat(), time.time_ns(), len(listed), "ab" * 32),
+            Mark(broker, broker, day.isoformat(), NOW_NS, len(listed), "ab" * 32),
             columns(*listed),
         )
 
@@ -49,6 +46,7 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise SessionError("no network in this test")
 
     monkeypatch.setattr(masters, "fetched", unreachable)
+    monkeypatch.setattr(lists_at_hand, "SystemClock", lambda: ManualClock(0, NOW_NS))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("COLUMNS", "300")
@@ -82,7 +80,7 @@ def test_find() -> None:
     found = data("find", "nifty", "24000", "ce", "--limit", "2")
     assert found["found"] == 3 and len(found["instruments"]) == 2
     first = found["instruments"][0]
-    assert (first["strike"], first["expiry"], first["freeze_quantity"]) == (24_000.0, moved(WEEK), 1800)
+    assert (first["strike"], first["expiry"], first["freeze_quantity"]) == (24_000.0, WEEK, 1800)
     assert "1 more" in run("find", "nifty", "24000", "ce", "--limit", "2")
     assert "contains 'sbjn'" in run("find", "sbjn", code=1)
     assert data("find", "nifty", "--kind", "INDEX")["instruments"][0]["why_not"] == "an index is not traded"
@@ -100,11 +98,9 @@ def test_show_and_the_token_beside_it() -> None:
 @pytest.mark.usefixtures("at_home")
 def test_chain() -> None:
     text = run("chain", "NIFTY", "--around", "24010", "--strikes", "1")
-    assert "24,000 <" in text and "23,950" in text and "23,900" not in text and f"{moved(MONTH)}" in text
-    found = data("chain", "NIFTY", "--expiry", moved(NEXT_MONTH))
-    assert (
-        found["expiry"] == moved(NEXT_MONTH) and len(found["strikes"]) == 5 and found["at_the_money"] is None
-    )
+    assert "24,000 <" in text and "23,950" in text and "23,900" not in text and MONTH in text
+    found = data("chain", "NIFTY", "--expiry", NEXT_MONTH)
+    assert found["expiry"] == NEXT_MONTH and len(found["strikes"]) == 5 and found["at_the_money"] is None
     assert "expiry 'soon'" in run("chain", "NIFTY", "--expiry", "soon", code=1)
 
 

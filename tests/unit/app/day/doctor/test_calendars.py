@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from kite_hft.app.day.doctor.calendars import AHEAD, compared, coverage, hours_compared
+from kite_hft.app.day.doctor.calendars import AHEAD, compared, coverage, hours_compared, spoken_of
 from kite_hft.brokers.upstox.holidays import Holiday, parse_holidays, parse_timings
 from kite_hft.sessions import ist_midnight_ns
 from kite_hft.settings import load_yaml
@@ -31,6 +31,12 @@ def test_an_uncovered_day_is_named() -> None:
 
 def test_a_day_off_is_in_the_list_when_it_is_the_traded_one() -> None:
     assert coverage(ROWS, ["NSE"], HOLIDAY).days[0] == (HOLIDAY, ())
+
+
+def test_holidays_of_this_year_say_nothing_of_another() -> None:
+    days = [dt.date(2026, 12, 31), dt.date(2027, 1, 1)]
+    assert spoken_of(days, FRIDAY) == days[:1] and spoken_of(days, dt.date(2027, 1, 1)) == days[1:]
+    assert spoken_of(days, dt.date(2028, 1, 3)) == []
 
 
 def test_upstox_that_says_the_same_and_one_that_does_not() -> None:
