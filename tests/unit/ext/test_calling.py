@@ -50,8 +50,8 @@ class Calls(Caller):
         made = self._heads[method, path, content_type] = f"{method} {path} {content_type}|".encode()
         return made
 
-    def _wait(self, request_id: int, method: str, data: bytes, now_ns: int) -> None:
-        self.waited.append((request_id, method, data, now_ns))
+    def _wait(self, request_id: int, request: HttpRequest, now_ns: int) -> None:
+        self.waited.append((request_id, request, self.bytes_of(request), now_ns))
 
 
 @pytest.fixture
