@@ -144,20 +144,21 @@ class WholeGroups:
             for name, data in told.groups.items()
         }
         taken = {
-            name: any(self._taken(name[0], seq) for seq, _ in self._closings(told.groups[name]))
+            name: any(self._taken(name[0], *leg) for leg in self._closings(told.groups[name]))
             for name in newest
         }
         return bool(newest) and all(closings & refused or taken[name] for name, closings in newest.items())
 
-    def _taken(self, strategy: int, seq: int) -> bool:
-        """Exits of the strategy are at work for all that a leg would be closed from."""
+    def _taken(self, strategy: int, seq: int, closing: list[int]) -> bool:
+        """Exits of the strategy, none of the group, are at work for all that a leg would be closed from."""
         wish = self._checker.wishes.get((strategy, seq))
         if wish is None:
             return False
         key, sign = (strategy, wish.slot, wish.product), 1 if wish.side == BUY else -1
         held = self._ledger.held(key)[0] * sign
         orders = [o for o in self._ledger.mine() if o.key == key and o.side != wish.side and not o.opening]
-        return 0 < held <= sum(order.remaining for order in orders)
+        others = [order for order in orders if (order.parent or order.name[1]) not in closing]
+        return 0 < held <= sum(order.remaining for order in others)
 
     def _closings(self, data: dict[str, Any]) -> list[tuple[int, list[int]]]:
         """(intent of a leg, intents that close it) of a GROUP record."""

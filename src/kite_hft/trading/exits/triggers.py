@@ -1,9 +1,8 @@
 """Layer 2, orders process, cold: triggers that lie at the broker (GTT), asked for by strategies and plans.
 
-A trigger is sent once, when its record is on the disk: it bears no tag, and after a power cut nothing else
-would tell that it is ours (that of a plan: at_broker.py). One whose answer proves nothing is looked for in
-the broker's list, never sent again. The order that it places is known by the list alone: until that was read
-an order that one of ours may have placed is nobody's. The journal tells what has become of each.
+Each is sent once, when its record is on the disk: it bears no tag, and after a power cut nothing else would
+tell that it is ours (of a plan: at_broker.py). One whose answer proves nothing is looked for in the broker's
+list, never sent again. Until that was read an order that one of ours may have placed is nobody's.
 """
 
 from __future__ import annotations
@@ -312,7 +311,7 @@ class Triggers:
         """One whole read of the list, asked for at `asked_ns`."""
         by_id = {row.trigger_id: row for row in rows}
         known = self.claims.over | {trigger.trigger_id for trigger in self.standing.values()}
-        for trigger in list(self.standing.values()):
+        for trigger in reversed(list(self.standing.values())):  # of equal ones the older should be long there
             if trigger.busy or asked_ns < trigger.changed_ns:
                 continue
             token, named = self._ports.instruments[trigger.slot].token, trigger.trigger_id != ""
@@ -321,6 +320,7 @@ class Triggers:
                 self._missed(trigger, [] if named else trigger.alike(token, rows, known), asked_ns, now_ns)
                 continue
             trigger.shown()
+            known.add(row.trigger_id)
             if trigger.unsure or not trigger.trigger_id:
                 self._found(trigger, row, now_ns)
             if row.active:

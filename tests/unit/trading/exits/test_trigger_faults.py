@@ -396,3 +396,19 @@ def test_one_that_has_ended_answers_for_no_later_placing_of_the_same_terms(resta
     world.broker.triggers = list(gtts.rows.values())
     world.run(3.0)
     assert waiting.trigger_id == "200" and not waiting.unsure
+
+
+def test_of_two_equal_ones_without_an_answer_one_row_names_one() -> None:
+    """The newer: the other should have stood in the list for long."""
+    world = World().start()
+    gtts = Gtts(world)
+    world.broker.on_call = lambda request: TransportError("timed out", sent=True)
+    entry(world, strategy=1)
+    world.broker.on_call, gtts.lost = gtts.call, True
+    world.broker.on_read = lambda request: error(503, "NetworkException", "later")
+    entry(world, strategy=2)
+    world.broker.on_read = None
+    world.run(2.5)
+    first, second = world.stage.keeper.triggers.standing.values()
+    assert (first.strategy, second.strategy) == (1, 2) and second.trigger_id == "100"
+    assert first.unsure and not first.trigger_id
