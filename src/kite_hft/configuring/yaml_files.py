@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml._yaml import CParser
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
 
 from kite_hft.configuring.nodes import values_of
 
@@ -74,8 +78,18 @@ def _where_instead(path: Path) -> str:
     return "relative paths count from the folder of the file that names them"
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses what YAML 1.1 reads otherwise than it looks, with its line."""
+class _Loader(Composer, CParser, SafeConstructor, Resolver):
+    """Refuses what YAML 1.1 reads otherwise than it looks, with its line.
+
+    libyaml takes the text apart: every process of a run reads rules while it starts. It is put together in
+    Python, for libyaml's own way ends the process where something is nested too deeply.
+    """
+
+    def __init__(self, text: str) -> None:
+        CParser.__init__(self, text)
+        Composer.__init__(self)
+        SafeConstructor.__init__(self)
+        Resolver.__init__(self)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         problem = "it begins with 0, which YAML takes for base 8; write it without, or in quotes"
@@ -94,6 +108,6 @@ def yaml_value(text: str) -> Any:
         ValueError: no YAML.
     """
     try:
-        return yaml.load(text, _Loader)
+        return _Loader(text).get_single_data()
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(str(error)) from None
