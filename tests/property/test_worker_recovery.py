@@ -99,7 +99,7 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 @given(st.integers(0, 10_000), st.integers(0, 10_000))
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 def test_deaths_leave_no_trace(state: Path, batch: int, seed: int, fate: int) -> None:
     never = [-1] * STEPS
     expected = live(state, seed, batch, never)
@@ -111,7 +111,7 @@ def test_deaths_leave_no_trace(state: Path, batch: int, seed: int, fate: int) ->
 
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000))
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 def test_deaths_leave_no_trace_between_two_feeds(state: Path, seed: int, fate: int) -> None:
     """What is passed over of the second feed is the same once more: the rule is in the snapshot."""
     expected = live(state, seed, 1000, [-1] * STEPS, feeds=2)
@@ -126,7 +126,7 @@ def test_deaths_leave_no_trace_between_two_feeds(state: Path, seed: int, fate: i
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.sampled_from([2e-5, 2e-3, 1.0]))
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 def test_compiled_steps_are_those_of_the_stage(
     state: Path, batch: int, seed: int, fate: int, snapshot_s: float
 ) -> None:

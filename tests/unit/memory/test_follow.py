@@ -138,7 +138,7 @@ def test_a_start_in_a_generation_that_is_gone_counts_what_is_lost(tmp_path: Path
 
 
 @given(st.lists(st.tuples(st.sampled_from(["publish", "die", "drain"]), st.integers(1, 40)), max_size=25))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_got_and_lost_is_all_there_was(tmp_path_factory: pytest.TempPathFactory, acts) -> None:  # type: ignore[no-untyped-def]
     feed = Feed(tmp_path_factory.mktemp("follow"), capacity=32)
     reader = FollowingReader(feed.home, NAME, KIND)

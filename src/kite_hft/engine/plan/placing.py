@@ -18,9 +18,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from kite_hft.settings import Settings
+if TYPE_CHECKING:  # children load this to take their places, and no configuration
+    from kite_hft.settings import Settings
 
 HOT: Final = ("feed", "compute", "orders")
 HOUSE_CORES: Final = 1

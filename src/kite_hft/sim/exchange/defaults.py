@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from kite_hft.settings import SettingsError, load_yaml
+from kite_hft.configuring.yaml_files import SettingsError, load_yaml
 from kite_hft.trading.market_rules import MarketRules, market_rules
 
 MARKET_RULES: Final = "rules/market_2026-08-03.yaml"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from kite_hft.settings import SettingsError, load_yaml
+from kite_hft.configuring.yaml_files import SettingsError, load_yaml
 from kite_hft.units import NS_PER_S
 
 FOREVER_NS: Final = 1 << 62
