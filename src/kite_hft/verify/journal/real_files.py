@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,8 @@ MIB: Final = 1 << 20
 SIZE_MIB: Final = 8
 RESERVE: Final = (256 << 10, 64 << 10)
 ACTS: Final = 40
+PAUSES_S: Final = (0.2, 1.0, 0.0)
+"""Another process may be taking the same loop device."""
 _RECORDS_MAX: Final = 200_000
 
 
@@ -77,11 +80,15 @@ def mounted(kind: str) -> Iterator[Path]:
 
 
 def _run(command: list[str]) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    except OSError as error:
-        raise Skipped(f"{command[0]}: {error.strerror}") from None
-    if done.returncode:
+    for pause_s in PAUSES_S:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        except OSError as error:
+            raise Skipped(f"{command[0]}: {error.strerror}") from None
+        if not done.returncode:
+            break
+        time.sleep(pause_s)
+    else:
         raise Skipped(f"{' '.join(command[:4])}: {done.stderr.strip()[:200]}")
 
 

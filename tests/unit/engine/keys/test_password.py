@@ -22,7 +22,7 @@ if from_keyring():
 word = b"from the keyring\\n"
 syscall = ctypes.CDLL(None, use_errno=True).syscall
 if syscall(add_key, b"user", KEYRING_NAME.encode(), word, len(word), -2) < 0:  # of this process alone
-    sys.exit(77)
+    sys.exit(f"add_key: {os.strerror(ctypes.get_errno())}")
 found = find_password(fd=None, prompt=lambda: "typed", environ={})
 passed_over = find_password(fd=None, prompt=lambda: "typed", environ={}, keyring=False)
 print(found, passed_over)
@@ -90,7 +90,7 @@ def test_systemd_before_the_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_keyring_before_the_prompt() -> None:
     done = subprocess.run([sys.executable, "-c", KEYRING], capture_output=True, text=True, check=False)
-    if done.returncode == 77:
+    if done.returncode == 77 or "add_key: Function not implemented" in done.stderr:
         pytest.skip("no kernel keyring here, or a real master password in it")
     assert done.stdout.strip() == "b'from the keyring' b'typed'", done.stderr
 
