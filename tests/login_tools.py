@@ -20,8 +20,10 @@ import pytest
 import typer
 from sim_tools import Running
 
+from kite_hft.app.keys import handing
 from kite_hft.app.keys import login as login_module
 from kite_hft.engine.keys import vault
+from kite_hft.engine.runs.runs import RunNote, running
 
 PASSWORD = b"correct horse battery"
 CONSOLE = ("-m", "kite_hft.app.cli")
@@ -121,6 +123,7 @@ class Desk:
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
             patch.setattr(sys, "stdin", lines)
             patch.setattr(login_module, "harden_process", lambda: None)  # this process goes on
+            patch.setattr(handing, "running", self.engines)
             try:
                 verb(**options)
                 code = 0
@@ -128,6 +131,10 @@ class Desk:
                 code = ended.exit_code
         lines.close()
         return code, said.getvalue()
+
+    def engines(self) -> list[RunNote]:
+        """Engines of this machine; those of tests beside are another's."""
+        return [note for note in running() if Path(note.folder).is_relative_to(self.folder.resolve())]
 
     def fresh_code(self) -> str:
         """A request token or code as the page would send it back."""

@@ -53,7 +53,7 @@ def test_a_pasted_address_ends_in_a_token_in_the_vault(desk: Desk) -> None:
     (row,) = json.loads(told)["tokens"]
     assert code == 0 and row["good"] and row["until"] == values["access_token_until"]
     assert values["access_token"] not in told
-    code, told = desk.call(logout, yes=True)  # else it asks the engines of tests beside, and one may be busy
+    code, told = desk.call(logout)
     assert code == 0 and "the session is ended" in told and "access_token" not in desk.values(), told
     code, told = desk.call(login, show=True)
     assert code == 1 and "no token is good now" in told
@@ -80,7 +80,8 @@ def test_a_browser_of_this_machine_is_caught_and_a_stranger_is_not_believed(desk
 
 def test_troubles_are_told_in_words_and_change_nothing(desk: Desk) -> None:
     used = desk.fresh_code()
-    assert desk.call(login, f"{used}\n")[0] == 0
+    code, said = desk.call(login, f"{used}\n")
+    assert code == 0, said
     token = desk.values()["access_token"]
     code, said = desk.call(login, f"{used}\n")
     assert code == 1 and "good once" in said, said

@@ -91,8 +91,9 @@ def test_a_recorded_run_played_back_is_the_same_run(tmp_path: Path) -> None:
         for file in (*folder.glob(files), folder / "instruments.csv"):
             os.link(file, played / file.name)
         again, second = run(
-            tmp_path / f"{name}-run", "RECB", ["--replay", str(played), "--speed", speed], connections=2
-        )
+            tmp_path / f"{name}-run", "RECB",
+            ["--replay", str(played), "--speed", speed, "--start-when-subscribed", "120"], connections=2,
+        )  # fmt: skip
         assert again.report["ticks"]["received"] == ticks["received"]
         assert again.report["ticks"]["checksum"] == ticks["checksum"]
         assert bars(second) == expected
