@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -49,45 +51,9 @@ class Following:
         self.told.append(("wrote", request_id, at_ns is not None))
 
 
-@pytest.mark.parametrize("no", ["", "killed: enough"])
-def test_who_follows_is_told_of_calls_that_wait_and_may_stop_them(no: str) -> None:
-    seen: list[bytes] = []
-    release = threading.Event()
-
-    def script(peer: socket.socket) -> None:
-        while request := read_request(peer):
-            seen.append(request)
-            release.wait(10)
-            peer.sendall(answer(b"ok"))
-
-    with serve(script) as port:
-        settings = replace(PATIENT, order_connections=1)
-        transport = HttpTransport(f"http://127.0.0.1:{port}", CLOCK, settings=settings)
-        pause = threading.Event()
-        while not transport.takes_orders():
-            transport.poll()
-            pause.wait(0.001)
-        transport.follower = following = Following(no)
-        transport.submit(0, POST)
-        assert not following.told, "it was written at once"
-        transport.submit(1, POST)
-        assert following.told == [("waits", 1, True)]
-        release.set()
-        done: dict[int, HttpResponse | TransportError] = {}
-        while len(done) < 2:
-            done |= dict(transport.poll())
-            pause.wait(0.001)
-        transport.close()
-    assert isinstance(done[0], HttpResponse)
-    assert following.told[1:] == [("stops", 1, True), ("wrote", 1, not no)]
-    assert len(seen) == (1 if no else 2)
-    if no:
-        assert done[1] == TransportError(no, False, done[1].at_ns)
-
-
-def test_urgent_calls_go_before_those_that_wait_longer() -> None:
-    """A broker that answers slowly holds all connections: what takes risk away has the next free one."""
-    seen: list[bytes] = []
+@contextmanager
+def one_connection(seen: list[bytes]) -> Iterator[tuple[HttpTransport, threading.Event]]:
+    """A transport whose one connection for orders is free, and what lets the server answer."""
     release = threading.Event()
 
     def script(peer: socket.socket) -> None:
@@ -99,19 +65,48 @@ def test_urgent_calls_go_before_those_that_wait_longer() -> None:
     with serve(script) as port:
         settings = replace(PATIENT, order_connections=1)
         transport = HttpTransport(f"http://127.0.0.1:{port}", CLOCK, settings=settings)
-        pause = threading.Event()
         while not transport.takes_orders():
             transport.poll()
-            pause.wait(0.001)
+            threading.Event().wait(0.001)
+        yield transport, release
+        transport.close()
+
+
+def answers(transport: HttpTransport, n: int) -> dict[int, HttpResponse | TransportError]:
+    done: dict[int, HttpResponse | TransportError] = {}
+    while len(done) < n:
+        done |= dict(transport.poll())
+        threading.Event().wait(0.001)
+    return done
+
+
+@pytest.mark.parametrize("no", ["", "killed: enough"])
+def test_who_follows_is_told_of_calls_that_wait_and_may_stop_them(no: str) -> None:
+    seen: list[bytes] = []
+    with one_connection(seen) as (transport, release):
+        transport.follower = following = Following(no)
+        transport.submit(0, POST)
+        assert not following.told, "it was written at once"
+        transport.submit(1, POST)
+        assert following.told == [("waits", 1, True)]
+        release.set()
+        done = answers(transport, 2)
+    assert isinstance(done[0], HttpResponse)
+    assert following.told[1:] == [("stops", 1, True), ("wrote", 1, not no)]
+    assert len(seen) == (1 if no else 2)
+    if no:
+        assert done[1] == TransportError(no, False, done[1].at_ns)
+
+
+def test_urgent_calls_go_before_those_that_wait_longer() -> None:
+    """A broker that answers slowly holds all connections: what takes risk away has the next free one."""
+    seen: list[bytes] = []
+    with one_connection(seen) as (transport, release):
         transport.follower = Following(first=(3, 5))
         for number in range(6):
             transport.submit(number, POST._replace(body=b"n=%d" % number))
         release.set()
-        done: dict[int, HttpResponse | TransportError] = {}
-        while len(done) < 6:
-            done |= dict(transport.poll())
-            pause.wait(0.001)
-        transport.close()
+        answers(transport, 6)
     assert seen == [b"n=0", b"n=3", b"n=5", b"n=1", b"n=2", b"n=4"]
 
 
