@@ -98,6 +98,8 @@ class _Loader(Composer, CParser, SafeConstructor, Resolver):
                 return super().construct_object(node, deep)
             except ValueError as error:  # 2026-02-30
                 problem = f"{node.value}: {error}"
+            except (AttributeError, LookupError, TypeError):  # !!int of nothing, !!bool of another word
+                problem = f"what stands here is no {node.tag.rpartition(':')[2]}: leave the !! away"
         raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
