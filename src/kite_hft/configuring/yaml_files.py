@@ -93,7 +93,7 @@ class _Loader(Composer, CParser, SafeConstructor, Resolver):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         problem = "it begins with 0, which YAML takes for base 8; write it without, or in quotes"
-        if not (node.tag.endswith(":int") and OCTAL.fullmatch(node.value)):
+        if not (node.tag.endswith(":int") and OCTAL.fullmatch(str(node.value))):
             try:
                 return super().construct_object(node, deep)
             except ValueError as error:  # 2026-02-30
