@@ -199,7 +199,7 @@ def test_a_source_address_that_may_lead_there(text: str, tmp_path: Path) -> None
         ("mode: paper\nrisk:\n  max_positions: 010\n", ("line 3", "base 8")),
         ("risk:\n  max_positions: yes\n", ("max_positions", "a number is wanted")),
         ("risk:\n  max_positions: !!int\n", ("line 2", "no int")),
-        ("risk: !!int\n  max_positions: 5\n", ("line 1", "no int")),
+        ("risk: !!int\n  max_positions: 5\n", ("line 1", "expected a scalar")),
         ("trading:\n  watchdog: !!bool perhaps\n", ("line 2", "no bool")),
         ("trading:\n  date: !!timestamp soon\n", ("line 2", "no timestamp")),
         ("risk: &r\n  x: *r\n", ("aliases",)),
