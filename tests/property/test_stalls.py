@@ -56,7 +56,11 @@ class Stalling(ScriptedBroker):
     def poll(self) -> list[Any]:
         answers = super().poll()
         for _ in range(min(self.room, len(self.waiting))):
-            request_id, request = self.waiting.pop(0)
+            placed = next((call for call in self.waiting if self.follower.placed(call[0])), None)
+            if placed is None:
+                break
+            self.waiting.remove(placed)
+            request_id, request = placed
             if why := self.follower.stops(request_id):
                 answers.append((request_id, TransportError(why, sent=False)))
                 self.follower.wrote(request_id, None)

@@ -62,7 +62,7 @@ class _Waiting:
     request_id: int
     request: HttpRequest
     give_up_ns: int
-    late: bool = False  # it has waited for longer than that, and waits on
+    late: bool = False  # it has waited for longer than that, no connection is free, and it waits on
 
 
 @dataclass(slots=True)
@@ -83,6 +83,10 @@ class Follower(Protocol):
     def waits_on(self, request_id: int) -> bool:
         """Asked when a call has waited for as long as one may, and ten times a second from then on: it is not
         given up."""
+
+    def placed(self, request_id: int) -> bool:
+        """Asked of those that wait when a connection is free: False, it has no place in the broker's windows,
+        and waits on behind the others."""
 
     def stops(self, request_id: int) -> str:
         """Asked right before one that has waited is written: why it must not leave any more; "": it may."""
@@ -298,7 +302,8 @@ class HttpTransport(Caller):
         """Let waiting calls go on free connections; give up those that waited too long."""
         for late in [call for call in lane.waiting if call.give_up_ns <= now_ns]:
             if self.follower is not None and self.follower.waits_on(late.request_id):
-                late.give_up_ns, late.late = now_ns + WAIT_ON_NS, True
+                late.give_up_ns = now_ns + WAIT_ON_NS
+                late.late = not any(c.fresh() for c in lane.connections)
                 continue
             lane.waiting.remove(late)
             why = next((c.last_failure for c in lane.connections if c.last_failure), "all busy")
@@ -308,6 +313,10 @@ class HttpTransport(Caller):
             if free is None:
                 return
             call = self._next(lane.waiting)
+            if call is None:
+                for waits in lane.waiting:  # soon again
+                    waits.give_up_ns = min(waits.give_up_ns, now_ns + WAIT_ON_NS)
+                return
             if self.follower is not None and (why := self.follower.stops(call.request_id)):
                 self._give_up(call, why, now_ns)
                 continue
@@ -316,10 +325,15 @@ class HttpTransport(Caller):
             if self.follower is not None:
                 self.follower.wrote(call.request_id, self._mono_ns())
 
-    def _next(self, waiting: deque[_Waiting]) -> _Waiting:
-        """The one that goes next leaves the line."""
-        urgent = self.follower.urgent if self.follower is not None else lambda request_id: False
-        call = next((waits for waits in waiting if urgent(waits.request_id)), waiting[0])
+    def _next(self, waiting: deque[_Waiting]) -> _Waiting | None:
+        """The one that goes next leaves the line; None: none of them has a place in the broker's windows."""
+        follower, call = self.follower, waiting[0]
+        if follower is not None:
+            line = sorted(waiting, key=lambda waits: not follower.urgent(waits.request_id))
+            found = next((waits for waits in line if follower.placed(waits.request_id)), None)
+            if found is None:
+                return None
+            call = found
         waiting.remove(call)
         return call
 

@@ -164,6 +164,9 @@ class Patient:
     def waits_on(self, request_id: int) -> bool:
         return True
 
+    def placed(self, request_id: int) -> bool:
+        return True
+
     def stops(self, request_id: int) -> str:
         return ""
 

@@ -32,6 +32,7 @@ class Following:
     def __init__(self, no: str = "", first: tuple[int, ...] = (), patient: tuple[int, ...] = ()) -> None:
         self.no, self.first, self.told = no, first, list[tuple[str, int, bool]]()
         self.patient, self.asked = patient, 0
+        self.without_place: set[int] = set()
 
     def waits(self, request_id: int) -> None:
         self.told.append(("waits", request_id, True))
@@ -42,6 +43,9 @@ class Following:
     def waits_on(self, request_id: int) -> bool:
         self.asked += 1
         return request_id in self.patient
+
+    def placed(self, request_id: int) -> bool:
+        return request_id not in self.without_place
 
     def stops(self, request_id: int) -> str:
         self.told.append(("stops", request_id, True))
@@ -108,6 +112,34 @@ def test_urgent_calls_go_before_those_that_wait_longer() -> None:
         release.set()
         answers(transport, 6)
     assert seen == [b"n=0", b"n=3", b"n=5", b"n=1", b"n=2", b"n=4"]
+
+
+def test_what_has_no_place_in_the_windows_lets_others_go_and_leaves_when_it_has_one() -> None:
+    seen: list[bytes] = []
+    with one_connection(seen) as (transport, release):
+        transport.follower = following = Following(first=(1,), patient=(1,))
+        following.without_place = {1}
+        for number in range(3):
+            transport.submit(number, POST._replace(body=b"n=%d" % number))
+        release.set()
+        done = answers(transport, 2)
+        assert done.keys() == {0, 2} and seen == [b"n=0", b"n=2"]
+        assert following.told == [
+            ("waits", 1, True),
+            ("waits", 2, True),
+            ("stops", 2, True),
+            ("wrote", 2, True),
+        ]
+        assert not transport.poll()
+        due_ns = transport.next_deadline_ns()
+        assert due_ns is not None and due_ns <= CLOCK.mono_ns() + 10**8, "it is asked again soon"
+        while not following.asked:
+            assert not transport.poll()
+            threading.Event().wait(0.001)
+        assert transport.late() == [], "a connection is free: another host is of no use"
+        following.without_place.clear()
+        answers(transport, 1)
+    assert seen == [b"n=0", b"n=2", b"n=1"]
 
 
 def test_who_follows_is_told_of_a_call_that_is_given_up() -> None:

@@ -157,3 +157,40 @@ def test_a_line_of_exits_keeps_the_brokers_windows_when_it_is_served(exits: int)
         assert sum(at <= other < at + S for other in times) <= 10
     assert not world.stage.outbox.halted, "nor did the second count find one too many"
     assert all(world.kinds(seq)[:2] == ["SENT", "ACCEPTED"] for seq in range(30, 30 + exits))
+
+
+@pytest.mark.parametrize("held_up", [3, 8])
+def test_exits_whose_places_are_gone_share_the_window_with_what_left_meanwhile(held_up: int) -> None:
+    """The process stands still for longer than a window: what it wakes up to leaves first, and they wait."""
+    world, broker = held(qty=40)
+    hang(world, broker)
+    times: list[int] = []
+    real = broker.lines.leave
+
+    def leave(request_id: int, request: Any) -> None:
+        times.append(world.clock.mono)
+        real(request_id, request)
+
+    broker.lines.leave = leave
+    for seq in range(30, 30 + held_up):
+        world.wish(seq, side=Side.SELL, px=PX + 5, qty=1)
+    world.step(3)
+    assert not times
+    broker.die()
+    broker.lines.most = 0
+    world.clock.advance(3 * S)
+    world.quote()
+    for seq in range(50, 60):
+        world.wish(seq, side=Side.SELL, px=PX + 10, qty=1)
+    world.step(3)
+    assert not times and len(broker.lines.waiting) == held_up + 10, "all stand in line, ten with a place"
+    broker.lines.most = 20
+    world.run(6.0)
+    assert len(times) == held_up + 10
+    assert max(sum(at - 5 * S // 4 < other <= at for other in times) for at in times) == 10
+    assert not world.stage.outbox.halted and world.stage.idle is False
+    sent = [request.body for request in world.broker.calls("POST")[-held_up - 10 :]]
+    older = [world.order(seq).tag.encode() for seq in range(30, 30 + held_up)]
+    assert all(tag in body for tag, body in zip(older, sent, strict=False)), (
+        "the older ones go first, in the places of others"
+    )

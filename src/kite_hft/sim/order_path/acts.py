@@ -27,6 +27,8 @@ HAND_QUANTITY: Final = 7
 OPENS: Final = b'"opening":true'
 """Stands in the record of an order that may open something."""
 STALL_NS: Final = 300_000_000
+BURST: Final = 24
+"""So often at most do strategies act while the process stands still."""
 LATCHING: Final = frozenset({"halt", "kill_switch"})
 """Nothing opens any more after these: they come late in the day."""
 PERSON_NS: Final = 3 * NS_PER_S
@@ -129,6 +131,28 @@ class Acts:
             events.blocked = False
 
         world.network.at(world.now_ns + world.rng.randrange(NS_PER_S // 4, 2 * NS_PER_S), free)
+
+    def _standstill(self) -> None:
+        """The process stops, its threads too; strategies, network and broker go on. Before half of them
+        the broker answers slowly: calls wait for a connection then.
+        """
+        world, rng = self._world, self._world.rng
+        if world.stage is None:
+            return
+        self._struck("standstill")
+        begin_ns = world.now_ns
+        if rng.random() < 0.5:
+            world.network.slow_until_ns = begin_ns + NS_PER_S
+            begin_ns += rng.randrange(NS_PER_S)
+        end_ns = begin_ns + rng.randrange(NS_PER_S // 4, 4 * NS_PER_S)
+
+        def stop() -> None:
+            if world.stage is not None and self.trading:
+                world.still_until_ns = end_ns
+
+        world.network.at(begin_ns, stop)
+        for _ in range(rng.randrange(BURST)):
+            world.network.at(rng.randrange(world.now_ns, end_ns), self._strategy)
 
     # Prices
 
@@ -313,6 +337,7 @@ class Acts:
         world.faults.on = self.trading = False
         world.fuse = 0
         self.gap_until_ns, self.frozen_slot, world.network.outage_until_ns = -1, -1, -1
+        world.still_until_ns = world.network.slow_until_ns = -1
         world.events.blocked = False
         for slot in SLOTS:
             world.exchange.lock_circuit(slot, None)

@@ -64,6 +64,7 @@ ACTS: Final = (
     "stale_price",
     "price_jump",
     "events_full",
+    "standstill",  # of the process: it is suspended, or has no CPU
     "hand_order",
     "rms_order",
     "square_off",
@@ -78,7 +79,7 @@ ACTS: Final = (
 """Come at a time, whatever goes on."""
 STANDSTILLS: Final = frozenset(
     ["crash", "power_cut", "feed_gap", "market_halt", "token_death", "kill_switch", "halt", "broker_outage",
-     "events_full"]
+     "events_full", "standstill"]
 )  # fmt: skip
 """Little is traded for a while after these."""
 KINDS: Final = (*CALL_FAULTS, *READ_FAULTS, COPIES, *UPDATE_FAULTS, *PLACED_FAULTS, *DISK_FAULTS, *ACTS)

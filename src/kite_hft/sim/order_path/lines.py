@@ -77,7 +77,12 @@ class Lines:
         while self.waiting and self.busy < self.most:
             call = self.waiting[0]
             if follower is not None:
-                call = next((w for w in self.waiting if follower.urgent(w.request_id)), call)
+                line = sorted(self.waiting, key=lambda w: not follower.urgent(w.request_id))
+                placed = next((w for w in line if follower.placed(w.request_id)), None)
+                if placed is None:
+                    self.wake(now_ns + WAIT_ON_NS)
+                    return
+                call = placed
             if follower is not None and (why := follower.stops(call.request_id)):
                 self._drop(call, why)
                 continue

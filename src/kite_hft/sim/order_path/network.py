@@ -97,6 +97,7 @@ class Network:
         self.on_unseen: Callable[[Order], None] = lambda order: None
         self.states: Callable[[str, str], Iterable[str]] = lambda order_id, tag: ()
         self.outage_until_ns = 0
+        self.slow_until_ns = 0
         self.shown_from: dict[str, int] = {}  # order id -> since when the books show it
         self._held_back: list[tuple[int, Update]] = []  # updates of orders not shown yet
         self._due: list[tuple[int, int, Callable[[], None]]] = []
@@ -200,6 +201,8 @@ class Network:
         self.on_submit(request)
         self.in_flight += 1
         kind = self.faults.strikes(READ_FAULTS if read else CALL_FAULTS)
+        if self.now() < self.slow_until_ns and not read:
+            kind = "slow_answer"
         if self.now() < self.outage_until_ns:
             kind = "read_lost" if read else self.rng.choice(("request_lost", "unsent"))
         if kind == "read_misses_row" and request.path not in (self.side.orders_path, self.side.triggers_path):

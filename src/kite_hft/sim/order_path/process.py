@@ -118,6 +118,7 @@ def die(world: OrdersWorld, why: str) -> None:
         world.totals = dict(world.stage.outbox.totals)
     world.checker.dies(why)
     world.stage, world.fuse, world.dead = None, 0, why
+    world.still_until_ns = -1
     world.network.reborn()
     world.down_until_ns = world.now_ns + world.rng.randrange(NS_PER_S // 5, 2 * NS_PER_S)
     if why == "power_cut":

@@ -96,6 +96,7 @@ class OrdersWorld:
         self.run_number = 1
         self.fuse = 0  # port calls until the process dies; 0: it lives
         self.down_until_ns = -1
+        self.still_until_ns = -1
         self.dead = ""  # why the process is down
         self.stale: set[int] = set()  # slots without a tick since their connection was made
         self.tail: list[str] = []
@@ -346,6 +347,9 @@ class OrdersWorld:
             if self.now_ns < self.down_until_ns:
                 return
             self.begin(restarted=self.dead != "power_cut")
+        if self.now_ns < self.still_until_ns:
+            self._wake_ns = self.still_until_ns
+            return
         assert self.stage is not None
         for _ in range(STEPS_MAX):
             if not self.stage.step(self.clock.mono):

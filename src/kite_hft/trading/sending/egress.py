@@ -4,10 +4,11 @@ It holds the account's budget, the independent gate, and what is kept of a call 
 evidence, the day's counters, the conduct of its contract and strategy, and its times.
 
 A call counts where its bytes leave. Nearly all are written while they are handed over. One that finds no
-connection free waits in the transport (net/http.py tells: `waits`, `urgent`, `waits_on`, `stops`, `wrote`).
-It keeps its place meanwhile, is put where it was written when it is, and given up before that place is free
-again. There, too, cancels and exits go first, and orders are judged once more before they leave. An exit and
-a cancel wait on for as long as no connection is free, and their places move along.
+connection free waits in the transport (net/http.py tells: `waits`, `urgent`, `waits_on`, `placed`, `stops`,
+`wrote`). It keeps its place meanwhile, is put where it was written when it is, and given up before that place
+is free again. There, too, cancels and exits go first, and orders are judged once more before they leave. An
+exit and a cancel wait on for as long as no connection is free, and their places move along; one whose place
+is free again all the same (the process stood still) needs another before it leaves.
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ _WORDS = {
 
 class _Held(NamedTuple):
     """A call that waits in the transport since `since_ns`: an order call (`work`), or one of the kind of a
-    read.
+    read. It stands in the windows where its row says, or nowhere any more.
     """
 
     row: Left
     kind: ReadKind | None
     work: Work | None
     since_ns: int
+    stands: bool = True
 
     @property
     def never_dropped(self) -> bool:
@@ -174,7 +176,8 @@ class Egress:
         held, now_ns = self._held.get(request_id), self._ports.clock.mono_ns()
         if held is None or held.work is None or not held.never_dropped:
             return False
-        self._keep_place(request_id, held, now_ns)
+        if self._stands(held, now_ns):
+            self._keep_place(request_id, held, now_ns)
         what, waited_s = _what(held.work), (now_ns - held.since_ns) / NS_PER_S
         text = f"{what} has waited {waited_s:.1f} s for a connection to the broker, and has not left"
         self._outbox.alert("EXIT_WAITS", text, what)
@@ -186,15 +189,48 @@ class Egress:
             self.gate.moved(held.row.mono_ns, now_ns)
             self._held[request_id] = held._replace(row=held.row._replace(mono_ns=now_ns))
 
+    def _stands(self, held: _Held, now_ns: int) -> bool:
+        """Its place in the windows is its own."""
+        return held.stands and now_ns - held.row.mono_ns < self.budget.shortest_ns
+
+    def placed(self, request_id: int) -> bool:
+        """A call that waits may have the connection that is free. Only an exit or a cancel that has lost its
+        place in the windows, and finds no other, must let others go before it.
+        """
+        held, now_ns = self._held.get(request_id), self._ports.clock.mono_ns()
+        if held is None or not held.never_dropped or self._stands(held, now_ns):
+            return True
+        return self._another_place(request_id, held, now_ns)
+
+    def _another_place(self, request_id: int, held: _Held, now_ns: int) -> bool:
+        budget, row = self.budget, held.row
+        if held.stands:  # long windows count it still
+            budget.moved(row.mono_ns, None)
+            self.gate.moved(row.mono_ns, None)
+            held = self._held[request_id] = held._replace(stands=False)
+        for behind, other in self._held.items():
+            if other.never_dropped and self._stands(other, now_ns):  # the older one goes first
+                self._held[behind] = other._replace(stands=False)
+                self._held[request_id] = held._replace(
+                    row=row._replace(mono_ns=other.row.mono_ns), stands=True
+                )
+                return True
+        if budget.urgent_free_ns > now_ns:
+            return False
+        if text := self.gate.refuses(now_ns):
+            self._outbox.halt(f"egress: {text}")
+            return False
+        budget.left(now_ns)
+        self._held[request_id] = held._replace(row=row._replace(mono_ns=now_ns), stands=True)
+        return True
+
     def stops(self, request_id: int) -> str:
         """Why a call that has waited must not leave any more; empty: it may."""
         held, now_ns = self._held.get(request_id), self._ports.clock.mono_ns()
         if held is None:
             return ""
-        if now_ns - held.row.mono_ns >= self.budget.shortest_ns:
-            if not held.never_dropped:
-                return "no connection was free for as long as its place in the broker's windows was its own"
-            self._keep_place(request_id, held, now_ns)
+        if not held.never_dropped and not self._stands(held, now_ns):
+            return "no connection was free for as long as its place in the broker's windows was its own"
         if held.opens:
             if killed := self._ports.killed():
                 return f"killed: {killed}"

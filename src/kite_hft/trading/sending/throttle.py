@@ -260,12 +260,13 @@ class EgressGate:
             if times:
                 times[-1] = after_ns
 
-    def moved(self, from_ns: int, to_ns: int, *, read: bool = False) -> None:
-        """A call that stood at `from_ns` has left only now, at `to_ns`."""
+    def moved(self, from_ns: int, to_ns: int | None, *, read: bool = False) -> None:
+        """A call that stood at `from_ns` has left only now, at `to_ns`; None: it stands nowhere any more."""
         for _, _, times in self._all if read else self._both:
             if from_ns in times:
                 times.remove(from_ns)
-                times.append(to_ns)
+                if to_ns is not None:
+                    times.append(to_ns)
 
     def recall_tags(self, tags: Iterable[str]) -> None:
         """Orders that an earlier process placed."""

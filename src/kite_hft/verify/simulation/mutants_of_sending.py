@@ -199,6 +199,10 @@ def _exits_given_up(p: Patches) -> None:
     p.set(Egress, "waits_on", lambda self, request_id: False)
 
 
+def _lost_place_kept(p: Patches) -> None:
+    p.set(Egress, "placed", lambda self, request_id: True)
+
+
 def _latch_asked_once(p: Patches) -> None:
     p.set(desk, "LATCH_AGAIN_NS", 2**62)
 
@@ -273,6 +277,8 @@ SENDING: Final = (
            _judged_before_the_wait),
     Mutant("exits_given_up", "exits and cancels without a connection are given up, as entries are",
            _exits_given_up),
+    Mutant("lost_place_kept", "an exit leaves in a place that is free again, and others have taken",
+           _lost_place_kept),
     Mutant("latch_asked_once", "a kill while its record is written does not stop an order",
            _latch_asked_once),
     Mutant("cancel_not_retried", "a cancel whose answer was lost is not sent again", _cancel_not_retried),
