@@ -36,9 +36,12 @@ class Model:
             }  # fmt: skip
         elif kind == "ANSWER" and data["call"] == "place":
             self._placed(self.orders[data["no"]], data)
-        elif kind == "ANSWER" and data["call"] == "modify" and data["outcome"] == "confirmed":
+        elif kind == "ANSWER" and data["call"] == "modify" and data["outcome"] != "ambiguous":
             order = self.orders[data["no"]]
-            order["quantity"] = max(data["terms"][0], order["filled"])
+            if data["outcome"] == "confirmed":
+                order["quantity"] = data["terms"][0]
+            # More may have filled than is ordered: by a change before it whose answer was lost.
+            order["quantity"] = max(order["quantity"], order["filled"])
         elif kind == "REPORT":
             self._reported(self.orders[data["no"]], data["report"])
         elif kind == "TRADE":
