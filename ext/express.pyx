@@ -274,16 +274,18 @@ cdef class Express:
     cdef int _leave(
         self, tuple intent, object order, object number, object tag, object passed, int64_t let_out_ns, int64_t now_ns
     ) except -1:
-        """It stands in the journal, and goes; unless the account was killed while its record was written."""
-        cdef object calls = self.calls, work, call, killed = ""
+        """It stands in the journal, and goes; unless it was judged long ago by now."""
+        cdef object calls = self.calls, work, call, late = None
         cdef int64_t real_ns = self.real(), before_ns, after_ns = 0
         try:
             call = calls.last_id + 1
             request = self.place_call(self._request(intent, tag))
             before_ns = self.now()
-            if not passed.reducing and before_ns - let_out_ns > self.latch_again_ns:
-                killed = self.killed()
-            if not killed:
+            if not passed.reducing and before_ns - now_ns > self.latch_again_ns:
+                order = order or self.entering.put(intent, number, tag, True)
+                work = self.work(PLACED, order, intent, passed, (), self.judged)
+                late = self.desk.egress.held_up(work, now_ns, before_ns)
+            if late is None:
                 calls.last_id = call
                 self.transport.submit(call, request)
                 after_ns = self.now()
@@ -294,8 +296,8 @@ cdef class Express:
         self.outbox.recorded(self.record, (order.strategy, order.strategy_seq))
         work = self.work(PLACED, order, intent, passed)
         work.offered_ns, work.let_out_ns, work.sent_ns = self.judged, let_out_ns, now_ns
-        if killed:
-            self.desk.withhold(work, killed, now_ns)
+        if late is not None:
+            self.desk.withhold(work, *late, now_ns)
         else:
             calls.left(call, work)
             self.desk.left(work, before_ns, after_ns, now_ns)

@@ -114,6 +114,31 @@ def test_whoever_dies_or_hangs_is_started_again(tmp_path: Path, env: dict[str, s
     assert not segments_of(folder)
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["supervisor first", "supervisor last"])
+def test_nobody_is_blamed_when_the_whole_machine_stood_still(
+    tmp_path: Path, env: dict[str, str], first: bool
+) -> None:
+    """Whoever wakes first: the others have given no sign of life for just as long."""
+    account = own("STILL" + "AB"[first])
+    engine = Engine(configured(tmp_path, account, "{hung_s: 1.5}"), env)
+    before = {name: row["pid"] for name, row in engine.rows().items()}
+    supervisor = psutil.Process(engine.process.pid)
+    pids = [supervisor.pid, *(child.pid for child in supervisor.children(recursive=True))]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(3)
+    for pid in pids if first else reversed(pids):
+        os.kill(pid, signal.SIGCONT)
+    time.sleep(2)
+    engine.until(engine.settled)
+    assert {name: row["pid"] for name, row in engine.rows().items()} == before
+    engine.strike("orders", signal.SIGSTOP)
+    said = engine.end()
+    assert engine.process.returncode == 0, said
+    report = json.loads((latest(env, account) / "report.json").read_text())
+    assert [(row["process"], row["why"]) for row in report["restarts"]] == [("orders", "hung")]
+
+
 def test_restarts_leave_nothing_behind(tmp_path: Path, env: dict[str, str]) -> None:
     """Fifty deaths: descriptors, files and memory of the supervisor stay where they were."""
     engine = Engine(configured(tmp_path, own("LEAKS"), "{restarts_max: 1000}"), env)

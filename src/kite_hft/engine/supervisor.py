@@ -41,6 +41,7 @@ from kite_hft.engine.runs.sample import take_sample
 from kite_hft.engine.runs.steps import StepLog
 from kite_hft.trading.alerts import Alert
 from kite_hft.trading.market_halt import HaltWatch, sample_of
+from kite_hft.units import NS_PER_S
 
 __all__ = ["SHM", "Run", "child_config", "prepare", "release", "supervise", "wanted_slots", "write_report"]
 
@@ -74,6 +75,8 @@ class Watch:
     halts: HaltWatch = field(init=False)
     steps: StepLog = field(init=False)
     hours: tuple[int, int] | None = None
+    looked_ns: int = 0
+    awake_ns: int = 0  # since then we ourselves have not stood still
 
     def __post_init__(self) -> None:
         settings = self.run.settings
@@ -116,12 +119,15 @@ class Watch:
 
     def _look(self, now_ns: int) -> int | None:
         """One round; an exit code when the run cannot go on."""
+        hung_s = self.run.settings.supervision.hung_s
+        if now_ns - self.looked_ns > hung_s / 2 * NS_PER_S:  # so has everybody, maybe: the whole machine
+            self.awake_ns = now_ns
+        self.looked_ns = now_ns
         for fields in self.family.listen():
             self.alerting.take(fields)
         for member in self.family.died():
             if (code := self._replace(member, "died", now_ns)) is not None:
                 return code
-        hung_s = self.run.settings.supervision.hung_s
         for member in self.family.hung(self._beat_ns, now_ns, hung_s):
             if (code := self._replace(member, "hung", now_ns)) is not None:
                 return code
@@ -150,7 +156,9 @@ class Watch:
             self.family.tell("orders", {"do": "market_halt", "on": True})
 
     def _beat_ns(self, member: Member) -> int:
-        """The newest sign of life in the counters that a process writes; all its stages must beat."""
+        """The newest sign of life in the counters that a process writes; all its stages must beat. Nobody is
+        blamed for the time in which we stood still ourselves.
+        """
         plan = member.plan
         of_stage = {"feed": plan.connection, "compute": plan.worker}
         beats = []
@@ -161,7 +169,7 @@ class Watch:
             )
             if segment is not None:
                 beats.append(int(segment.control()["heartbeat_ns"]))
-        return min(beats, default=self.run.clock.mono_ns())
+        return max(self.awake_ns, min(beats, default=self.run.clock.mono_ns()))
 
     def _replace(self, member: Member, why: str, now_ns: int) -> int | None:
         """Start a process again; an exit code when the run must end instead."""

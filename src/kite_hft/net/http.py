@@ -85,8 +85,8 @@ class Follower(Protocol):
         given up."""
 
     def placed(self, request_id: int) -> bool:
-        """Asked of those that wait when a connection is free: False, it has no place in the broker's windows,
-        and waits on behind the others."""
+        """Asked of those that wait when a connection is free: False, it has no place in the broker's windows
+        (or its turn in a cool-down has not come), and waits on behind the others."""
 
     def stops(self, request_id: int) -> str:
         """Asked right before one that has waited is written: why it must not leave any more; "": it may."""
@@ -271,7 +271,10 @@ class HttpTransport(Caller):
         return [(call.request_id, call.request) for call in self._orders.waiting if call.late]
 
     def free(self) -> bool:
-        """A connection for order calls is free, and nobody waits for it."""
+        """A connection for order calls is free, and nobody waits for it. One that is found closed is made
+        anew by the next `poll`.
+        """
+        self._due_ns = 0
         return not self._orders.waiting and any(c.fresh() for c in self._orders.connections)
 
     def withdraw(self, request_id: int) -> None:
@@ -326,7 +329,7 @@ class HttpTransport(Caller):
                 self.follower.wrote(call.request_id, self._mono_ns())
 
     def _next(self, waiting: deque[_Waiting]) -> _Waiting | None:
-        """The one that goes next leaves the line; None: none of them has a place in the broker's windows."""
+        """The one that goes next leaves the line; None: none of them may leave yet."""
         follower, call = self.follower, waiting[0]
         if follower is not None:
             line = sorted(waiting, key=lambda waits: not follower.urgent(waits.request_id))

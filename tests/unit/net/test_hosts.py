@@ -247,3 +247,33 @@ def test_a_sandbox_gets_its_own_calls_alone() -> None:
         finally:
             made.hosts.close()
     assert server.calls == [PLACE.path] and book.told == [(PLACE.path, 200, "2026-11-20 10:00:00")]
+
+
+def test_a_connection_that_is_found_closed_by_who_looks_for_another_host_is_made_anew() -> None:
+    """The broker has just hung up, and no `poll` of that host has seen it."""
+    accepted, hang_up = list[int](), threading.Event()
+
+    def script(peer: socket.socket) -> None:
+        accepted.append(1)
+        if len(accepted) == 1:
+            hang_up.wait(10)
+        else:
+            raw_server.read_request(peer)
+
+    with raw_server.serve(script) as port:
+        settings = HttpSettings(1, 0, 5.0, 0.5, 0.3)
+        transport = HttpTransport(f"http://127.0.0.1:{port}", CLOCK, settings=settings)
+        pause, end_ns = threading.Event(), CLOCK.mono_ns() + 5 * 10**9
+        while not transport.takes_orders():
+            transport.poll()
+            pause.wait(0.001)
+        transport.poll()
+        assert transport.next_deadline_ns() is None, "it has nothing to do by itself"
+        hang_up.set()
+        while transport.free():
+            pause.wait(0.001)
+        while not (transport.takes_orders() and len(accepted) == 2) and CLOCK.mono_ns() < end_ns:
+            transport.poll()
+            pause.wait(0.001)
+        assert transport.free()
+        transport.close()

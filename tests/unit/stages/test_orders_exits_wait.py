@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 from lined import Lined
-from orders_world import PX, S, ScriptedBroker, World, filled
+from orders_world import PX, S, ScriptedBroker, World, error, filled
 
 from kite_hft.clock import ManualClock
 from kite_hft.layout import IntentKind, OrderStatus, Side
 from kite_hft.trading.lifecycle import TERMINAL, WORKING
+from kite_hft.trading.sending.work import Cancel
 
 
 def held(qty: int = 10, **more: Any) -> tuple[World, Lined]:
@@ -194,3 +196,62 @@ def test_exits_whose_places_are_gone_share_the_window_with_what_left_meanwhile(h
     assert all(tag in body for tag, body in zip(older, sent, strict=False)), (
         "the older ones go first, in the places of others"
     )
+
+
+def limited(world: World, broker: Lined) -> None:
+    """One of the two calls under way is answered with 429, which is read before its connection is used."""
+    broker.hang = False
+    broker.ended.append((broker.hung.pop(0), error(429, "NetworkException", "Too many requests")))
+    world.step()
+    broker.lines.answered()
+
+
+def test_in_a_cool_down_that_began_meanwhile_they_leave_singly() -> None:
+    world, broker = held(qty=40)
+    hang(world, broker)
+    times: list[int] = []
+    real = broker.lines.leave
+
+    def leave(request_id: int, request: Any) -> None:
+        times.append(world.clock.mono)
+        real(request_id, request)
+
+    broker.lines.leave = leave
+    for seq in range(30, 35):
+        world.wish(seq, side=Side.SELL, px=PX + 5, qty=1)
+    world.wish(40, slot=1, px=PX - 200)
+    world.step(2)
+    limited(world, broker)
+    world.run(9.0)
+    assert len(times) == 5 and all(later - at >= S for at, later in itertools.pairwise(times))
+    assert all(world.status(seq) in WORKING for seq in range(30, 35))
+    assert world.status(40) is OrderStatus.REFUSED and not world.stage.outbox.halted
+    world.run(3.0)
+    for seq in (50, 51):
+        world.send(seq, side=Side.SELL, px=PX + 5, qty=1)
+    assert times[-1] == times[-2], "it is over"
+
+
+def test_what_does_not_leave_after_all_takes_no_place_from_others() -> None:
+    """Eight exits have outlived their places, and are cancelled; eight behind them leave at once."""
+    world, broker = held(qty=40)
+    hang(world, broker)
+    for seq in range(30, 38):
+        world.wish(seq, side=Side.SELL, px=PX + 5, qty=1)
+    world.step(2)
+    world.clock.advance(3 * S)
+    for seq in range(30, 38):
+        world.stage.desk.cancelling[world.order(seq).order_no] = Cancel.WISHED
+    broker.lines.most = 0
+    for seq in range(50, 60):
+        world.wish(seq, side=Side.SELL, px=PX + 10, qty=1)
+    world.quote()
+    world.step(2)
+    assert len(broker.lines.waiting) == 18
+    left = len(calls(world))
+    broker.die()
+    broker.lines.most = 20
+    world.step(2)
+    assert calls(world)[left:] == ["POST"] * 10
+    assert {world.status(seq) for seq in range(30, 38)} == {OrderStatus.REFUSED}
+    assert {world.status(seq) for seq in range(50, 60)} <= WORKING

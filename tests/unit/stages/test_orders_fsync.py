@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
-from orders_world import PX, World, error, filled, limits
+from orders_world import PX, S, World, error, filled, limits
 
 from kite_hft.layout import IntentKind, OrderStatus, Product, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.stages.orders import Orders
 from kite_hft.trading.book import Book, Cut
+from kite_hft.trading.broker import HttpRequest
 from kite_hft.trading.lifecycle import TERMINAL, WORKING
 from kite_hft.trading.ports import OrdersConfig
 from kite_hft.trading.recovery.replay import replay
+from kite_hft.trading.sending.asides import Aside
 
 CONFIG = OrdersConfig(limits(), fsync_before_send=True)
 FAILED = "journal sync failed: Input/output error"
@@ -336,3 +338,62 @@ def test_what_the_second_count_has_keeps_its_place_in_the_first() -> None:
     day.run(2.0)
     assert len(day.broker.calls("DELETE")) == 5
     assert not [text for text in day.alerts if "egress" in text or "CANCEL_FAILED" in text]
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_after_a_standstill_what_waited_for_the_disk_needs_places_anew(older: bool) -> None:
+    """Other calls have taken them: nine exits and nine deletions of triggers are more than a window takes."""
+    disk = Disk()
+    day = world(disk)
+    day.send(1, qty=40)
+    day.step(2)
+    filled(day, 40)
+    day.run(3.0)
+    stopped(day, disk)
+    for seq in range(10, 19):
+        day.wish(seq, side=Side.SELL, px=PX + 5, qty=1)
+    day.quote()
+    day.step(2)
+    assert len(day.stage.desk.staging) == 9
+    times: list[int] = []
+    submit = day.broker.submit
+
+    def noted(request_id: int, request: HttpRequest) -> None:
+        times.append(day.clock.mono)
+        submit(request_id, request)
+
+    day.broker.submit = noted  # type: ignore[method-assign]
+    day.clock.advance(3 * S)
+    day.quote()
+    call = HttpRequest("GET", "/user/margins")
+    for _ in range(9):
+        aside = Aside("GTT", call, lambda answer, now_ns: None, urgent=True)
+        day.stage.keeper.asides.offer(aside, day.clock.mono - older)
+    disk.synced = 2**62
+    day.step(3)
+    assert len(times) == 10, "the window is full, and no more"
+    day.run(4.0)
+    assert all(sum(at - 5 * S // 4 < other <= at for other in times) <= 10 for at in times)
+    assert not day.stage.outbox.halted and not day.stage.desk.staging
+    assert {day.status(seq) for seq in range(10, 19)} == {OrderStatus.OPEN}
+
+
+def test_what_is_taken_back_after_a_standstill_takes_no_place_from_anybody() -> None:
+    disk = Disk()
+    day = world(disk)
+    stopped(day, disk)
+    for seq in range(1, 6):
+        day.wish(seq, px=PX - 5 * seq)
+    day.quote()
+    day.step(2)
+    assert len(day.stage.desk.staging) == 5
+    day.clock.advance(3 * S)
+    day.step(2)
+    assert not day.stage.desk.staging and day.reason(1) == "THROTTLE_DEADLINE"
+    assert day.stage.desk.egress.budget.entry_free_ns <= day.clock.mono
+    disk.synced = 2**62
+    for seq in range(10, 18):
+        day.wish(seq, px=PX - 5 * (seq - 9))
+    day.quote()
+    day.step(2)
+    assert len(day.broker.calls("POST")) == 8

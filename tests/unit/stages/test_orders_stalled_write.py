@@ -240,3 +240,109 @@ def test_at_upstox_too() -> None:
         world.send(1)
         assert not world.broker.calls("POST") and world.reason(1) == "KILLED"
         assert world.stage.desk.throttle.placed_today == 0
+
+
+def counted(world: World) -> list[int]:
+    """How many calls stand in each window of the second count."""
+    return [len(times) for _, _, times in world.stage.desk.egress.gate._both]
+
+
+@PATHS
+def test_an_entry_whose_deadline_has_passed_meanwhile_does_not_leave(express: bool) -> None:
+    """The disk hangs, or the process stands still, between the decision and the write."""
+    world = stalling(express=express)
+    world.journal.kills = False  # type: ignore[attr-defined]
+    world.run(3.0)
+    budget = world.stage.desk.egress.budget
+    stall(world, ms=1_500)
+    world.send(1)
+    assert not world.broker.calls("POST") and world.reason(1) == "THROTTLE_DEADLINE"
+    assert world.status(1) is OrderStatus.REFUSED and not world.stage.book.live_orders
+    assert set(counted(world)) == {0} and world.stage.desk.throttle.placed_today == 0
+    assert budget.urgent_free_ns < world.clock.mono - S, "it keeps no place from others"
+    replayed = World(history=list(world.journal.records), more={"restarted": True})
+    replayed.stage.start()
+    assert replayed.status(1) is OrderStatus.REFUSED
+
+
+@PATHS
+def test_one_that_the_strategy_wanted_sooner_does_not_leave_either(express: bool) -> None:
+    world = stalling(express=express)
+    world.journal.kills = False  # type: ignore[attr-defined]
+    stall(world, ms=300)
+    world.send(1, deadline_ns=world.clock.mono + S // 5)
+    assert not world.broker.calls("POST") and world.reason(1) == "THROTTLE_DEADLINE"
+
+
+@PATHS
+def test_nor_does_one_whose_price_has_grown_old_or_run_away_meanwhile(express: bool) -> None:
+    for px, reason in ((0, "STALE_TICK"), (2 * PX, "PRICE_COLLAR")):
+        world = stalling(express=express, config=OrdersConfig(limits(), entry_wait_s=60.0))
+        journal: Any = world.journal
+        journal.kills, append = False, journal.append
+
+        def appended(
+            kind: Kind, *words: Any, world: World = world, append: Any = append, px: int = px
+        ) -> int:
+            seq: int = append(kind, *words)
+            if px and kind is Kind.INTENT:
+                world.quote(px)
+            return seq
+
+        journal.append = appended
+        stall(world, ms=3_000)
+        world.send(1)
+        assert not world.broker.calls("POST") and world.reason(1) == reason
+
+
+def test_a_standstill_before_the_record_is_noticed_as_well() -> None:
+    """Anywhere in the step: what was judged at its beginning is old."""
+    world = stalling()
+    throttle = world.stage.desk.throttle
+    offer = throttle.offer
+
+    def offered(*words: Any, **more: Any) -> Any:
+        denied = offer(*words, **more)
+        world.clock.advance(2 * S)
+        return denied
+
+    throttle.offer = offered  # type: ignore[method-assign]
+    world.send(1)
+    assert not world.broker.calls("POST") and world.reason(1) == "THROTTLE_DEADLINE"
+    throttle.offer = offer  # type: ignore[method-assign]
+    world.run(2.0)
+    assert max(counted(world)) <= 10 and not world.stage.outbox.halted
+    world.send(2)
+    assert len(world.broker.calls("POST")) == 1
+
+
+@PATHS
+def test_an_exit_leaves_however_long_that_took(express: bool) -> None:
+    world = stalling(express=express)
+    world.journal.kills = False  # type: ignore[attr-defined]
+    world.send(1)
+    filled(world, 10)
+    world.run(2.0)
+    stall(world, ms=30_000)
+    world.send(2, side=Side.SELL)
+    assert len(world.broker.calls("POST")) == 2
+
+
+def test_what_did_not_leave_holds_nobody_up_in_the_second_count() -> None:
+    """Its place stands behind that of a call which was written later, and is as old as that of another."""
+    world = stalling()
+    times = world.stage.desk.egress.gate._both[0][2]
+    submit = world.broker.submit
+
+    def slow(request_id: int, request: HttpRequest) -> None:
+        submit(request_id, request)
+        if len(world.broker.calls("POST")) == 2:
+            world.clock.advance(2 * S)
+
+    world.broker.submit = slow  # type: ignore[method-assign]
+    for seq in range(1, 5):
+        world.wish(seq, px=PX - 5 * seq)
+    world.quote()
+    world.step(2)
+    assert len(world.broker.calls("POST")) == 2 and list(times) == sorted(times)
+    assert [world.status(seq) for seq in (3, 4)] == [OrderStatus.REFUSED] * 2

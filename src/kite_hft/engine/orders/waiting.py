@@ -81,6 +81,8 @@ class Waiting:
     def round(self) -> None:
         """One step; then, when it found nothing, look or sleep until something arrives or is due."""
         now_ns = self._clock.mono_ns()
+        if self._stood_still(now_ns):
+            self.hear()
         worked = self._stage.step(now_ns)
         self._wake_journal()
         if now_ns >= self._beat_ns:  # behind the step: what has woken us waits for none of this
@@ -119,9 +121,13 @@ class Waiting:
 
     def _dash(self) -> None:
         """What has come may be a plain placement: it leaves at once, as first thing of the step to come."""
-        express = self._stage.express
-        if express is not None and express.send(self._clock.mono_ns()):
+        express, now_ns = self._stage.express, self._clock.mono_ns()
+        if express is not None and not self._stood_still(now_ns) and express.send(now_ns):
             self._dashed = True
+
+    def _stood_still(self, now_ns: int) -> bool:
+        """A beat is overdue: what the supervisor has said since comes before what it may stop."""
+        return 0 < self._beat_ns < now_ns - BEAT_NS
 
     def _serve(self, wait_s: float) -> bool:
         """Wait for descriptors; whether one was ready. The transport's own are left to the next step."""

@@ -48,7 +48,7 @@ from kite_hft.units import NS_PER_S
 PLACE, MODIFY, CANCEL = IntentKind.PLACE, IntentKind.MODIFY, IntentKind.CANCEL
 UNSENT = "cancelled before it left"
 LATCH_AGAIN_NS = NS_PER_S // 1000
-"""Of what opens: when its record took so long (a disk may stall), the kill latch is asked once more."""
+"""Of what opens: so long after its step began (a disk may stall, a process stand still) it is judged anew."""
 
 
 class Desk:
@@ -71,7 +71,7 @@ class Desk:
         self._entry_wait_ns = round(config.entry_wait_s * NS_PER_S)
         self.egress = Egress(ports, config.limits, outbox, self._entry_wait_ns, self._doubt)
         self.throttle: Throttle[Work] = Throttle(config.limits, self.egress.budget)
-        self.egress.cooling = self.throttle.cooling
+        self.egress.cooling, self.egress.passes = self.throttle.cooling, self.throttle.passes
         self.staging = Staging(ports.synced_seq, self.egress.budget)
         self._protection, self._fsync_first = config.risk.market_protection, config.fsync_before_send
         self._mono_ns, self._killed, self._rows = ports.clock.mono_ns, ports.killed, ports.instruments.rows
@@ -300,10 +300,8 @@ class Desk:
 
     def next_ns(self, now_ns: int) -> int | None:
         """When `send` must run next although nothing arrives; None: not by itself."""
-        at_ns = self.throttle.next_ns(now_ns)
-        if self.staging:
-            return now_ns + LOOK_NS if at_ns is None else min(at_ns, now_ns + LOOK_NS)
-        return at_ns
+        at_ns, look_ns = self.throttle.next_ns(now_ns), now_ns + LOOK_NS
+        return (look_ns if at_ns is None else min(at_ns, look_ns)) if self.staging else at_ns
 
     def _release(self, now_ns: int) -> int:
         """Let out what waited for the disk, and is on it now; nothing after the journal has failed."""
@@ -400,17 +398,18 @@ class Desk:
         else:
             request = change_of(work, self._ports.broker, instrument, self._protection)
         before_ns = self._mono_ns()
-        if work.opens and before_ns - work.let_out_ns > LATCH_AGAIN_NS and (killed := self._killed()):
-            return self.withhold(work, killed, now_ns)
+        held_up = work.opens and before_ns - now_ns > LATCH_AGAIN_NS
+        if held_up and (verdict := self.egress.held_up(work, now_ns, before_ns)) is not None:
+            return self.withhold(work, *verdict, now_ns)
         self._submit(work, request)
         self.left(work, before_ns, self._mono_ns(), now_ns, staged_ns)
 
-    def withhold(self, work: Work, killed: str, now_ns: int) -> None:
-        """Killed while its record was written: it stands there as sent, and ends as what never left."""
+    def withhold(self, work: Work, reason: Reason, text: str, now_ns: int) -> None:
+        """Its record stands, and it must not leave: it ends as what was to be sent and never left."""
         if work.kind is PLACE:
             self.throttle.placed_today -= 1
             self._outbox.tell(self.book.enter(work.order, Input.SUBMIT, now_ns), now_ns)
-        self._unsend(work, Reason.KILLED, f"killed: {killed}", now_ns)
+        self._unsend(work, reason, text, now_ns)
 
     def left(self, work: Work, before_ns: int, after_ns: int, now_ns: int, staged_ns: int = 0) -> None:
         """An order call was handed over between the two times."""

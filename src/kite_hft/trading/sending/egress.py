@@ -8,7 +8,8 @@ connection free waits in the transport (net/http.py tells: `waits`, `urgent`, `w
 `wrote`). It keeps its place meanwhile, is put where it was written when it is, and given up before that place
 is free again. There, too, cancels and exits go first, and orders are judged once more before they leave. An
 exit and a cancel wait on for as long as no connection is free, and their places move along; one whose place
-is free again all the same (the process stood still) needs another before it leaves.
+is free again all the same (the process stood still) needs another before it leaves. In a cool-down of the
+broker's that has begun meanwhile they leave singly.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class Egress:
         self._ports, self._limits, self._outbox = ports, limits, outbox
         self._entry_wait_ns, self._doubt = entry_wait_ns, doubt
         self.cooling: Callable[[int], bool] = lambda now_ns: False  # entries wait out the broker's cool-down
+        self.passes: Callable[[bool, int], bool] = lambda urgent, now_ns: True  # and exits pass singly
         self.budget = Budget(limits)
         self.gate = EgressGate(limits.order_windows, limits.all_windows)
         self.last_order_ns = 0  # CLOCK_MONOTONIC
@@ -195,12 +197,16 @@ class Egress:
 
     def placed(self, request_id: int) -> bool:
         """A call that waits may have the connection that is free. Only an exit or a cancel that has lost its
-        place in the windows, and finds no other, must let others go before it.
+        place in the windows, and finds no other, or that has to wait in a cool-down, must let others go
+        before it.
         """
         held, now_ns = self._held.get(request_id), self._ports.clock.mono_ns()
-        if held is None or not held.never_dropped or self._stands(held, now_ns):
+        if held is None or not held.never_dropped:
             return True
-        return self._another_place(request_id, held, now_ns)
+        stands = self._stands(held, now_ns)
+        if (stands and not self.cooling(now_ns)) or self.stops(request_id):
+            return True  # what does not leave after all takes no place from another
+        return (stands or self._another_place(request_id, held, now_ns)) and self.passes(True, now_ns)
 
     def _another_place(self, request_id: int, held: _Held, now_ns: int) -> bool:
         budget, row = self.budget, held.row
@@ -240,16 +246,31 @@ class Egress:
         return self._too_late(work, held.opens, now_ns) if work is not None and work.context else ""
 
     def _too_late(self, work: Work, opens: bool, now_ns: int) -> str:
-        """Why an order or a modification does not leave. Neither deadline nor cool-down binds exits."""
-        until_ns, intent = work.offered_ns + self._entry_wait_ns, work.intent
-        if intent is not None and intent.deadline_ns:
-            until_ns = min(until_ns, intent.deadline_ns)
-        if opens and now_ns >= until_ns:
+        """Why an order or a modification does not leave. Neither deadline nor cool-down ends exits."""
+        if opens and now_ns >= self._until_ns(work):
             return "no connection was free before its deadline"
         if opens and self.cooling(now_ns):
             return "the broker's cool-down has begun meanwhile"
         verdict = self._doubt(work, opens, True, now_ns)
         return verdict[1] if verdict is not None else ""
+
+    def _until_ns(self, work: Work) -> int:
+        """The deadline of what opens."""
+        until_ns, intent = work.offered_ns + self._entry_wait_ns, work.intent
+        deadline_ns = intent.deadline_ns if intent is not None else 0
+        return min(until_ns, deadline_ns) if deadline_ns else until_ns
+
+    def held_up(self, work: Work, judged_ns: int, now_ns: int) -> tuple[Reason, str] | None:
+        """Why what opens does not leave, although it was judged at `judged_ns` and stands in the windows
+        there: that is long ago (a disk hung, the process stood still). Its place is free then.
+        """
+        verdict = self._doubt(work, True, True, now_ns)
+        if verdict is None and now_ns >= self._until_ns(work):
+            verdict = Reason.THROTTLE_DEADLINE, "past its deadline before it could leave"
+        if verdict is not None:
+            self.budget.moved(judged_ns, None)
+            self.gate.moved(judged_ns, None)
+        return verdict
 
     def wrote(self, request_id: int, at_ns: int | None) -> None:
         """A call that had waited has left, at `at_ns`; None: it never will, and keeps its place."""

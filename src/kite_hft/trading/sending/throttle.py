@@ -264,7 +264,9 @@ class EgressGate:
         """A call that stood at `from_ns` has left only now, at `to_ns`; None: it stands nowhere any more."""
         for _, _, times in self._all if read else self._both:
             if from_ns in times:
+                times.reverse()  # of equal ones the newest: behind others it would keep those from ending
                 times.remove(from_ns)
+                times.reverse()
                 if to_ns is not None:
                     times.append(to_ns)
 

@@ -10,6 +10,7 @@ import pytest
 
 from kite_hft.clock import ManualClock
 from kite_hft.engine.orders.waiting import BEAT_NS, Waiting
+from kite_hft.engine.processes.control import ControlPipe
 
 SOON_NS = 1_000_000
 
@@ -17,7 +18,7 @@ SOON_NS = 1_000_000
 class World:
     """A stage, a transport with a descriptor, and segments; `did` is what was asked of them, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, pipe: ControlPipe | None = None) -> None:
         self.did: list[str] = []
         self.clock = ManualClock(10**12)
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
@@ -28,7 +29,7 @@ class World:
         nobody: Any = None
         me: Any = self
         self.waiting = Waiting(
-            me, me, [], [], self.wake_fd, self.clock, me, None, nobody, "park", no_latch, self.wake_journal
+            me, me, [], [], self.wake_fd, self.clock, me, pipe, nobody, "park", no_latch, self.wake_journal
         )
 
     def send(self, now_ns: int) -> int:
@@ -40,6 +41,9 @@ class World:
     def step(self, now_ns: int) -> int:
         self.did.append("step")
         return self.worked
+
+    def control(self, message: dict[str, Any], now_ns: int) -> None:
+        self.did.append(message["do"])
 
     def next_deadline_ns(self, now_ns: int = 0) -> int:
         return self.clock.mono + SOON_NS
@@ -127,3 +131,25 @@ def test_what_was_pushed_is_tried_with_what_was_seen_of_the_descriptors(world: W
     world.express, world.did = None, []
     world.waiting._pushed(world.clock.mono)
     assert world.did == ["silent"], "a stage without an express way"
+
+
+def test_after_a_standstill_the_supervisors_word_comes_before_anything_leaves() -> None:
+    """A halt may lie in the pipe for as long as the process stood still."""
+    out, into = os.pipe()
+    world = World(ControlPipe(out))
+    world.worked, world.sends = 1, 1
+    world.waiting.round()
+    os.write(into, b'{"do": "halt"}\n')
+    world.clock.advance(BEAT_NS)
+    world.waiting.round()
+    assert world.did[-4:] == ["step", "journal", "beat", "halt"], "the step is not held up for a beat"
+    os.write(into, b'{"do": "halt"}\n')
+    world.clock.advance(3 * BEAT_NS)
+    world.did.clear()
+    world.waiting._pushed(world.clock.mono)
+    assert world.did == ["silent"], "nor does what was pushed go before it"
+    world.waiting.round()
+    assert world.did == ["silent", "halt", "step", "journal", "beat"]
+    world.waiting.close()
+    for fd in (out, into, world.wake_fd, world.answers_fd):
+        os.close(fd)
