@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return len(LONG) + (ROOMS.index(room) if room in ROOMS else len(ROOMS))
 
     items.sort(key=rank)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and what they import stay to the end: no collection walks them again."""
+    gc.collect()
+    gc.freeze()

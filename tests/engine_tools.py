@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kite_hft.app.look.status import look_at
+from kite_hft.app.picture import opened
+
 DEMO = Path("config/demo.yaml")
 QUIET = "alerts:\n  reject_storm: 1000\n  naked_limit: 100000000\n"
 FILES = {
@@ -65,10 +68,11 @@ class Engine:
         return found
 
     def until(self, what: Callable[[dict[str, Any]], bool], seconds: float = 30.0) -> dict[str, Any]:
-        """`status --json` as soon as `what` holds of it."""
-        deadline = time.monotonic() + seconds
+        """`status --json` as soon as `what` holds of it; read here, as each call would be a process."""
+        root, deadline = Path(self.env["XDG_STATE_HOME"]) / "kite_hft", time.monotonic() + seconds
         while True:
-            status = self.json("status")
+            with opened(root, self.account, None) as picture:
+                status: dict[str, Any] = json.loads(json.dumps(look_at(picture)))
             if what(status):
                 return status
             assert time.monotonic() < deadline, status

@@ -21,7 +21,7 @@ EXTENSIONS = sorted((ROOT / "ext").glob("*.pyx"))
 # Folder or top-level module -> layer. A module imports only from smaller numbers, or its own folder.
 LAYERS = {
     "layout": 0, "builds": 0, "_built": 0, "plain": 0, "units": 0, "addresses": 0, "configuring": 0,
-    "settings": 0, "clock": 0, "sessions": 0,
+    "settings": 0, "clock": 0, "sessions": 0, "loading": 0,
     "memory": 1,
     "kernels": 2, "trading": 2, "brokers": 2, "strategies": 2,
     "stages": 3, "net": 3,

@@ -111,6 +111,8 @@ class WorkerWorld:
         compiled: bool = False,
         feeds: int = 1,
     ) -> None:
+        gc.collect()
+        gc.freeze()  # a death looks through what this world holds, not through numba each time
         self.rings = [f"ticks-{number}" for number in range(feeds)]
         self.state = state or folder
         self.folder, self.said, self.compiled = folder, Said(), compiled

@@ -55,7 +55,7 @@ def test_a_stop_during_the_start_leaves_nothing(tmp_path: Path, moment: str, num
 
 HOLD = """
 import os, sys
-from kite_hft.engine.__main__ import hold_standard_streams
+from kite_hft.engine.command import hold_standard_streams
 hold_standard_streams()
 with open(sys.argv[1], "w") as journal:
     print(journal.fileno(), *(os.readlink(f"/proc/self/fd/{n}") for n in range(3)), file=journal)

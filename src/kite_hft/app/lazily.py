@@ -20,6 +20,7 @@ from typer.main import get_command
 
 from kite_hft.app.answering import FAILED, INTERRUPTED, NOT_READY, NOT_SO, USAGE, begin, broken_off, exit_with
 from kite_hft.app.output import Unwritten, give_up_output, lost_output
+from kite_hft.loading import loading
 
 MARKUP: Final = "rich"
 WrongLine: Final = typer.BadParameter.__mro__[2]
@@ -39,7 +40,8 @@ class Verb(NamedTuple):
 def load(verb: Verb) -> Any:
     """The verb's own command."""
     module, _, name = verb.place.partition(":")
-    found = getattr(import_module(f"kite_hft.app.{module}"), name)
+    with loading():
+        found = getattr(import_module(f"kite_hft.app.{module}"), name)
     if isinstance(found, typer.Typer):
         join_all(found)
         command: Any = get_command(found)

@@ -19,15 +19,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import uvloop
-
-from kite_hft.sim.faults.schedule import described_kinds
-from kite_hft.sim.market.replay import ReplayError
-from kite_hft.sim.server.server import LOOPBACK, Server, run
-from kite_hft.sim.wiring import Keys, build
+from kite_hft.loading import loading
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
+
+if TYPE_CHECKING:
+    from kite_hft.sim.server.server import Server
+    from kite_hft.sim.wiring import Keys
 
 EXIT_CANNOT_START: Final = 1
 
@@ -140,6 +139,12 @@ def _add_upstox_options(p: argparse._ArgumentGroup) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Serve until told to stop; returns the exit code."""
     options = parser().parse_args(argv)
+    with loading():  # the command line is right: now the simulator itself
+        import uvloop
+
+        from kite_hft.sim.faults.schedule import described_kinds
+        from kite_hft.sim.market.replay import ReplayError
+        from kite_hft.sim.wiring import build
     if options.list_faults:
         print(described_kinds())
         return 0
@@ -153,6 +158,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def _serve(server: Server, credentials: Keys, options: argparse.Namespace) -> None:
+    from kite_hft.sim.server.server import LOOPBACK, run
+
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)

@@ -123,7 +123,7 @@ def test_help_and_completion_load_no_verb() -> None:
         ours = {name for name in found if name.startswith("kite_hft.")}
         assert ours == {
             f"kite_hft.{n}"
-            for n in ("app", "app.cli", "app.verbs", "app.lazily", "app.answering", "app.output")
+            for n in ("app", "app.cli", "app.verbs", "app.lazily", "app.answering", "app.output", "loading")
         }
 
 

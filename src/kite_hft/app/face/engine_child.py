@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from kite_hft.app.face.texts import FAILED
-from kite_hft.engine.__main__ import EXIT_NOT_READY, EXIT_USAGE, run_engine
+from kite_hft.engine.command import EXIT_NOT_READY, EXIT_USAGE, run_engine
 from kite_hft.engine.keys.private import harden_process
 from kite_hft.engine.market.strategies import StrategyError
 from kite_hft.engine.plan.plan import PlanError

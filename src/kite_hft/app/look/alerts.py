@@ -25,10 +25,8 @@ from kite_hft.app.picture import (
 )
 from kite_hft.app.tables import console
 from kite_hft.engine.alerts.files import acknowledge_file, open_alerts, read_alerts
-from kite_hft.engine.alerts.sinks.trials import try_sinks
 from kite_hft.engine.processes.control import ask
 from kite_hft.engine.runs.runs import NoRun, newest_folder
-from kite_hft.settings import SettingsError, load_settings
 
 TEST_S: Final = 20.0
 WAITING: Final = "waiting"
@@ -140,6 +138,9 @@ def _test(
 ) -> None:
     """A test through every sink: of the running engine, or of a configuration file."""
     if config is not None:
+        from kite_hft.engine.alerts.sinks.trials import try_sinks  # status shows alerts, and needs none of it
+        from kite_hft.settings import SettingsError, load_settings
+
         try:
             settings = load_settings(config)
         except SettingsError as error:

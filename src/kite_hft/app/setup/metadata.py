@@ -149,7 +149,7 @@ def chosen_settings(
     password_fd: int | None,
 ) -> Any:
     """The configuration, for one broker, with its keys. Raises what `telling` tells of."""
-    from kite_hft.engine.__main__ import keys_of
+    from kite_hft.engine.command import keys_of
     from kite_hft.engine.history.reaching import history_settings
     from kite_hft.settings import load_settings
 

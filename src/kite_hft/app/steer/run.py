@@ -15,6 +15,7 @@ from kite_hft.app.answering import JsonOption, print_json, refuse
 from kite_hft.app.keys.vault_options import PasswordFdOption
 from kite_hft.app.output import forgive_lost_output
 from kite_hft.app.setup.options import EnvironmentOption
+from kite_hft.loading import loading
 
 LiveOption = Annotated[
     str | None,
@@ -55,7 +56,8 @@ def run(
     Exit codes: 0 in order, 1 mode live was not confirmed, 2 wrong configuration, 3 machine or session not
     ready, 4 a process failed.
     """
-    from kite_hft.engine.__main__ import main, started  # loads all of the engine
+    with loading():
+        from kite_hft.engine.command import main, started  # loads all of the engine
 
     if not as_json:
         try:

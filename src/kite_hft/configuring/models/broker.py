@@ -1,7 +1,7 @@
 """Layer 0, every process, cold: what the configuration says of each broker, and what depends on which.
 
-Sections `kite:` and `upstox:`, the names of their streaming modes, and the files of rules and charges
-that are taken when none are named. No limit stands here: those are dated files.
+Sections `kite:` and `upstox:`, what their streaming modes are to each other, and the files of rules and
+charges that are taken when none are named. No limit stands here: those are dated files.
 """
 
 from __future__ import annotations
@@ -14,15 +14,10 @@ from pydantic import BaseModel, Field
 
 from kite_hft.addresses import check_address, check_source, is_inner, is_loopback
 from kite_hft.configuring.models.promised import RateLimitsSection, WebsocketSection, elsewhere
+from kite_hft.configuring.modes import MODES
 from kite_hft.configuring.section import Section
 
 BrokerName = Literal["kite", "upstox"]
-
-MODES: Final[Mapping[str, tuple[str, ...]]] = {
-    "kite": ("ltp", "quote", "full"),
-    "upstox": ("ltpc", "option_greeks", "full", "full_d30"),
-}
-"""Streaming modes by broker, as they are called on the wire."""
 
 SAME_MODE: Final[Mapping[str, Mapping[str, str]]] = {"kite": {"ltpc": "ltp"}, "upstox": {"ltp": "ltpc"}}
 """The other broker's word for the same mode."""

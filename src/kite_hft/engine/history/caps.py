@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from kite_hft.engine.history.store import replace
+from kite_hft.engine.history.replacing import replace
 from kite_hft.plain import plain_text
 from kite_hft.sessions import ist_date
 from kite_hft.trading.lists.market_caps import MarketCapError, MarketCaps, csv_text, parse

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kite_hft.engine.history import store
+from kite_hft.engine.history import replacing, store
 from kite_hft.engine.history.reading import FORMAT
 from kite_hft.engine.history.store import Stored, StoreError
 from kite_hft.sessions import ist_text
@@ -93,7 +93,7 @@ def make(
 
     out = out or folder
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store.replace(out / PARQUET, fill)
+    replacing.replace(out / PARQUET, fill)
     made.instruments = len(told)
     made.as_of = max((row["day"]["last"] for row in told.values()), default="")
     whole = {
@@ -103,7 +103,7 @@ def make(
         "windows": list(WINDOWS),
         "instruments": told,
     }
-    store.replace(out / JSON, lambda path: path.write_text(_text(whole), "utf-8"))
+    replacing.replace(out / JSON, lambda path: path.write_text(_text(whole), "utf-8"))
     return made
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kite_hft.engine.history.replacing import replace
 from kite_hft.plain import plain_bytes
 from kite_hft.trading.history import DAY, Array, HistoryError, check
 from kite_hft.trading.instruments import Instrument
@@ -89,31 +89,6 @@ def write(folder: Path, stored: Stored) -> None:
     path = path_of(folder, stored.key)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     replace(path, lambda fresh: pq.write_table(table, fresh, compression="zstd"))
-
-
-def replace(path: Path, fill: Callable[[Path], object]) -> None:
-    """Have a new file filled, put it on the disk, then under its name.
-
-    Raises:
-        OSError: it cannot be written; the one before it stands.
-    """
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        fill(fresh)
-        fresh.chmod(0o600)
-        _sync(fresh)
-        fresh.replace(path)
-        _sync(path.parent)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def read(folder: Path, key: str) -> Stored | None:

@@ -44,7 +44,6 @@ from kite_hft.engine.orders.latch import LatchWatch
 from kite_hft.engine.orders.latches import kill_by_signal, latch_ports
 from kite_hft.engine.orders.latest import FreshOfAll, LatestOfAll
 from kite_hft.engine.orders.market_facts import TickOf, market_facts
-from kite_hft.engine.orders.paper import PaperTransport
 from kite_hft.engine.orders.settings import charges_of_day, divergence_limits, orders_config
 from kite_hft.engine.orders.transports import (
     OVER_HTTP,
@@ -322,7 +321,7 @@ def _run(
         tell.look()
     summary = stage.close()
     tell.end(summary, time.sleep)
-    fills = transport.parameters() if isinstance(transport, PaperTransport) else {}
+    fills: dict[str, Any] = getattr(transport, "parameters", dict)()  # of an exchange in this process
     answers.send(part=stage.report() | {"open": summary, "fills": fills})
     waiting.close()
     return 0

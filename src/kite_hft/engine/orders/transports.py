@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from kite_hft.brokers.table import broker_of, sandbox_book
 from kite_hft.clock import Clock
-from kite_hft.engine.orders.paper import PaperTransport
 from kite_hft.layout import OrderType, Product, SegmentKind, Side, Validity
 from kite_hft.memory.follow import FollowingReader
 from kite_hft.net.hosts import Host, Hosts
@@ -100,6 +99,10 @@ def make_transport(
     """
     api = config["api"]
     if api["mode"] == "paper":
+        from kite_hft.engine.orders.paper import (
+            PaperTransport,
+        )  # a whole exchange: only who needs one loads it
+
         rings = [
             FollowingReader(Path(config["shm"]), f"ticks-{c['number']}", SegmentKind.TICK_RING)
             for c in config["connections"]

@@ -13,6 +13,7 @@ import importlib
 from pathlib import Path
 from typing import Any, Final
 
+from kite_hft.loading import loading
 from kite_hft.trading.instruments import InstrumentTable, read_csv
 
 PLAIN: Final = "plain"
@@ -38,6 +39,8 @@ MODULES: Final = {
     RECORDER: ("kite_hft.engine.market.recorder",),
     UPDATES: ("kite_hft.engine.market.updates",),
 }
+PAPER: Final = ("kite_hft.engine.orders.paper",)
+"""More, where orders may come to an exchange in their own process."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -51,10 +54,13 @@ def prepare(wanted: dict[str, Any]) -> None:
 
     wanted: kind (of MODULES), settings, instruments (path), state (path); private: real secrets will come.
     """
-    for name in MODULES[wanted["kind"]]:
-        importlib.import_module(name)
+    with loading():
+        kind = wanted["kind"]
+        paper = kind in (PLAIN, ORDERS) and wanted["settings"]["mode"] == "paper"
+        for name in (*MODULES[kind], *(PAPER if paper else ())):
+            importlib.import_module(name)
     instruments_of(wanted["instruments"])
-    if wanted["kind"] == WORKER:
+    if kind == WORKER:
         _load_loops(wanted)
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from kite_hft.configuring.yaml_files import SettingsError, load_yaml
 from kite_hft.engine.runs.runs import NOTE, NoRun, RunNote, read_note, strategy_names
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.memory.journal import JournalError, Kind, Record, scan
-from kite_hft.settings import SettingsError, load_yaml
 from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.costs import ChargesError, Schedule, schedule_from_mapping
 from kite_hft.trading.gate.holds import Hold

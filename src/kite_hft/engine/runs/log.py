@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
-import structlog
-
+from kite_hft.loading import loading
 from kite_hft.sessions import ist_text
 
 
@@ -19,12 +18,13 @@ def printable(text: str) -> str:
 
 def open_log(path: Path) -> Callable[[str], None]:
     """A function that writes one message; each line is on its way to the disk when it returns."""
+    with loading():
+        import structlog  # much, and only who keeps a log pays for it
+
     # Half a surrogate pair may stand in words of the broker's; it must not end the run.
     file = path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
 
-    def with_time(
-        _logger: Any, _method: str, event: structlog.typing.EventDict
-    ) -> structlog.typing.EventDict:
+    def with_time(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         stamp = structlog.processors.TimeStamper(fmt=None)(_logger, _method, {})["timestamp"]
         return {"time": ist_text(round(float(stamp) * 1e9)), **event}
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kite_hft import _table
-from kite_hft.configuring.models.broker import MODES
+from kite_hft.configuring.modes import MODES
 from kite_hft.engine.runs.report import Readings
 from kite_hft.engine.runs.runs import RunNote, lives
 from kite_hft.engine.runs.sample import connection_rows, state_word

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kite_hft.settings import load_yaml
+from kite_hft.configuring.yaml_files import load_yaml
 
 
 def most_in(times: Sequence[int], span_ns: float) -> int:

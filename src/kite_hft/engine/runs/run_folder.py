@@ -16,10 +16,12 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kite_hft.sessions import ist_text
-from kite_hft.settings import Settings
+
+if TYPE_CHECKING:  # verbs that only look load no models
+    from kite_hft.settings import Settings
 
 ATTEMPTS: Final = 19  # runs that may start in one second: 86,400 x 19 < 36^4
 SECRET: Final = re.compile(

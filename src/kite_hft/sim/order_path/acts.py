@@ -27,7 +27,7 @@ HAND_QUANTITY: Final = 7
 OPENS: Final = b'"opening":true'
 """Stands in the record of an order that may open something."""
 STALL_NS: Final = 300_000_000
-BURST: Final = 24
+BURST: Final = 60
 """So often at most do strategies act while the process stands still."""
 LATCHING: Final = frozenset({"halt", "kill_switch"})
 """Nothing opens any more after these: they come late in the day."""
@@ -132,9 +132,18 @@ class Acts:
 
         world.network.at(world.now_ns + world.rng.randrange(NS_PER_S // 4, 2 * NS_PER_S), free)
 
+    def _disk_stalls(self, stall_ns: int) -> None:
+        """Now, while something is written."""
+        world = self._world
+        world.note(f"! the disk stalls for {stall_ns} ns")
+        world.now_ns += stall_ns
+        world.clock.mono += stall_ns
+        world.clock.real += stall_ns
+
     def _standstill(self) -> None:
         """The process stops, its threads too; strategies, network and broker go on. Before half of them
-        the broker answers slowly: calls wait for a connection then.
+        the broker answers slowly: calls wait for a connection then. Some find the process at work on an
+        entry: the disk takes so long over its record.
         """
         world, rng = self._world, self._world.rng
         if world.stage is None:
@@ -150,7 +159,15 @@ class Acts:
             if world.stage is not None and self.trading:
                 world.still_until_ns = end_ns
 
-        world.network.at(begin_ns, stop)
+        def stall(data: bytes) -> None:
+            if self.trading and OPENS in data:
+                world.disk.stall = lambda data: None
+                self._disk_stalls(end_ns - begin_ns)
+
+        if rng.random() < 0.4:
+            world.disk.stall = stall
+        else:
+            world.network.at(begin_ns, stop)
         for _ in range(rng.randrange(BURST)):
             world.network.at(rng.randrange(world.now_ns, end_ns), self._strategy)
 
@@ -281,11 +298,7 @@ class Acts:
 
         def stall(data: bytes) -> None:
             if not done and self.trading and OPENS in data:
-                stall_ns = rng.randrange(2_000_000, STALL_NS)
-                world.note(f"! the disk stalls for {stall_ns} ns")
-                world.now_ns += stall_ns
-                world.clock.mono += stall_ns
-                world.clock.real += stall_ns
+                self._disk_stalls(rng.randrange(2_000_000, STALL_NS))
                 kill()
 
         if rng.random() < 0.3:

@@ -214,15 +214,8 @@ class Egress:
             budget.moved(row.mono_ns, None)
             self.gate.moved(row.mono_ns, None)
             held = self._held[request_id] = held._replace(stands=False)
-        for behind, other in self._held.items():
-            if other.never_dropped and self._stands(other, now_ns):  # the older one goes first
-                self._held[behind] = other._replace(stands=False)
-                self._held[request_id] = held._replace(
-                    row=row._replace(mono_ns=other.row.mono_ns), stands=True
-                )
-                return True
         if budget.urgent_free_ns > now_ns:
-            return False
+            return self._place_of_another(request_id, held, now_ns)
         if text := self.gate.refuses(now_ns):
             self._outbox.halt(f"egress: {text}")
             return False
@@ -230,11 +223,25 @@ class Egress:
         self._held[request_id] = held._replace(row=row._replace(mono_ns=now_ns), stands=True)
         return True
 
+    def _place_of_another(self, request_id: int, held: _Held, now_ns: int) -> bool:
+        """That of what opens, which is given up then; else of the newest exit or cancel behind it."""
+        newest = reversed([each for each in self._held.items() if each[1].kind is None])
+        for number, other in sorted(newest, key=lambda each: each[1].never_dropped):
+            behind = not other.never_dropped or other.since_ns > held.since_ns
+            if behind and self._stands(other, now_ns):
+                self._held[number] = other._replace(stands=False)
+                row = held.row._replace(mono_ns=other.row.mono_ns)
+                self._held[request_id] = held._replace(row=row, stands=True)
+                return True
+        return False
+
     def stops(self, request_id: int) -> str:
         """Why a call that has waited must not leave any more; empty: it may."""
         held, now_ns = self._held.get(request_id), self._ports.clock.mono_ns()
         if held is None:
             return ""
+        if not held.never_dropped and not held.stands:
+            return "its place in the broker's windows has gone to an exit or a cancel"
         if not held.never_dropped and not self._stands(held, now_ns):
             return "no connection was free for as long as its place in the broker's windows was its own"
         if held.opens:

@@ -209,7 +209,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m kite_hft.verify decode --broker upstox")
     number = lambda text: int(float(text))  # noqa: E731
     parser.add_argument("--broker", choices=["upstox"], default="upstox")
-    parser.add_argument("--messages", "--frames", type=number, default=20_000, help="compare so many (default 20000)")
+    parser.add_argument(
+        "--messages", "--frames", type=number, default=20_000, help="compare so many (default 20000)"
+    )
     parser.add_argument("--fuzz", type=number, default=0, help="so many spoiled inputs instead")
     parser.add_argument(
         "--engine", choices=["random", "atheris"], default="random", help="what thinks of the --fuzz inputs"

@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from kite_hft.brokers.kite import answers, rest
-from kite_hft.layout import IntentKind, OrderStatus
+from kite_hft.layout import IntentKind, OrderStatus, Reason
 from kite_hft.memory.journal_writer import JournalWriter
 from kite_hft.trading.broker import HttpResponse, Refused, TransportError
 from kite_hft.trading.lifecycle import Input
@@ -203,6 +203,23 @@ def _lost_place_kept(p: Patches) -> None:
     p.set(Egress, "placed", lambda self, request_id: True)
 
 
+def _staged_place_kept(p: Patches) -> None:
+    def stands(self: Staging, staged: Any, now_ns: int) -> bool:
+        self._budget.moved(staged.counted_ns, now_ns)
+        staged.counted_ns = now_ns
+        return True
+
+    p.set(Staging, "_stands", stands)
+
+
+def _judged_before_the_stall(p: Patches) -> None:
+    def held_up(self: Egress, work: Any, judged_ns: int, now_ns: int) -> tuple[Reason, str] | None:
+        killed = self._ports.killed()
+        return (Reason.KILLED, f"killed: {killed}") if killed else None
+
+    p.set(Egress, "held_up", held_up)
+
+
 def _latch_asked_once(p: Patches) -> None:
     p.set(desk, "LATCH_AGAIN_NS", 2**62)
 
@@ -279,6 +296,10 @@ SENDING: Final = (
            _exits_given_up),
     Mutant("lost_place_kept", "an exit leaves in a place that is free again, and others have taken",
            _lost_place_kept),
+    Mutant("staged_place_kept", "what waits for the disk leaves in a place that others have taken",
+           _staged_place_kept),
+    Mutant("judged_before_the_stall", "after a stall nothing but the kill latch is asked again",
+           _judged_before_the_stall),
     Mutant("latch_asked_once", "a kill while its record is written does not stop an order",
            _latch_asked_once),
     Mutant("cancel_not_retried", "a cancel whose answer was lost is not sent again", _cancel_not_retried),

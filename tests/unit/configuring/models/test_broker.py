@@ -9,7 +9,8 @@ import pytest
 
 from kite_hft.brokers.kite.wire import MODES as KITE_MODES
 from kite_hft.brokers.upstox.subscriptions import MODES as UPSTOX_MODES
-from kite_hft.configuring.models.broker import FILES, MODES, SAME_MODE, mode_of, rules_of
+from kite_hft.configuring.models.broker import FILES, SAME_MODE, mode_of, rules_of
+from kite_hft.configuring.modes import MODES
 from kite_hft.settings import Settings, SettingsError, load_settings
 
 CONFIG = Path(__file__).parents[4] / "config"

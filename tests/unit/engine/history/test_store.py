@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from history_tools import SBIN, weekdays
 
-from kite_hft.engine.history import store
+from kite_hft.engine.history import replacing, store
 from kite_hft.engine.history.store import Stored, StoreError
 
 DAYS = weekdays("2026-06-01", 9)
@@ -77,7 +77,7 @@ def test_a_write_that_fails_leaves_the_file_before_it(tmp_path: Path) -> None:
 
     path = store.path_of(tmp_path, "NSE:SBIN")
     with pytest.raises(OSError, match="no room"):
-        store.replace(path, fill)
+        replacing.replace(path, fill)
     assert store.read(tmp_path, "NSE:SBIN") is not None
     assert len(list(path.parent.iterdir())) == 1
 

@@ -69,8 +69,9 @@ def test_only_who_needs_the_token_gets_it(mode: str, cores: int, knowing: set[st
 
 
 def test_children_of_a_start_load_only_what_they_will_be() -> None:
-    """No event loop where orders are sent, and numba only where a strategy is compiled."""
-    listing = "import sys; print(*[m for m in ('asyncio', 'uvloop', 'picows', 'numba') if m in sys.modules])"
+    """No event loop where orders are sent, numba only for a compiled strategy, no exchange but on paper."""
+    names = ("asyncio", "uvloop", "picows", "numba", "kite_hft.sim")
+    listing = f"import sys; print(*[m for m in {names} if m in sys.modules])"
     for kind, loaded in (("orders", set()), ("recorder", set()), ("feed", {"asyncio", "uvloop", "picows"})):
         script = f"import importlib\nfor name in {MODULES[kind]!r}: importlib.import_module(name)\n{listing}"
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True,

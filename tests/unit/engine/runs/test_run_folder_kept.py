@@ -19,14 +19,14 @@ DOORS = {
     # Files of its own that did not come to an end, and were never anybody's record
     "app/day/incident/pack.py write": "a pack that could not be written",
     "app/files/convert.py _nameless": "the beginning of a converted file",
-    "engine/history/store.py replace": "the beginning of a file of history, whose old one stands",
+    "engine/history/replacing.py replace": "the beginning of a file of history, whose old one stands",
     "engine/plan/master_cache.py save": "a list of instruments that is replaced by a newer one",
     "memory/generations.py point": "the beginning of a manifest in shared memory",
     "memory/journal_files.py open_journal": "a journal that could not be begun: it has no header yet",
     "memory/scrap.py __init__": "a rehearsal's file, which never had records",
     "engine/runs/run_folder.py _point_latest": "a link",
     # Shared memory, sockets, locks and empty folders for them
-    "engine/__main__.py remove_empty": "a folder of shared memory, when it is empty",
+    "engine/command.py remove_empty": "a folder of shared memory, when it is empty",
     "engine/plan/launch.py release": "shared memory of this run",
     "engine/plan/launch.py prepare": "shared memory of a run that was killed",
     "engine/processes/control.py close": "a socket",

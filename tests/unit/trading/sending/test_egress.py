@@ -343,3 +343,34 @@ def test_exits_and_cancels_wait_on_and_their_places_move_along() -> None:
     assert set(outbox.cleared) == {("EXIT_WAITS", "exit 5"), ("EXIT_WAITS", "the cancel of 5")}
     assert [row.mono_ns for row in rows] == [6 * S, now[-1]]
     assert made.gate._both[0][2][-1] == 6 * S and made.budget.urgent_free_ns <= 6 * S + span_ns
+
+
+def test_an_exit_without_a_place_takes_a_free_one_then_that_of_what_opens_then_that_of_the_newest_exit() -> (
+    None
+):
+    now = [7]
+    window = RateWindow(4, 1.0)
+    made, outbox, _ = egress(replace(LIMITS, order_windows=(window,), all_windows=()), now=now)
+    exit_ = {"context": SimpleNamespace(reducing=True)}
+
+    def waits(number: int, at_ns: int, **more: Any) -> None:
+        now.append(at_ns)
+        assert not made.gate.refuses(at_ns)
+        made.budget.left(at_ns)
+        made.waits(number)
+        made.order_left(work(**more), at_ns, at_ns)
+
+    for number in (1, 2, 3):
+        waits(number, 10 + number, **exit_)
+    late_ns = 20 + span_ns_of(window)
+    waits(4, late_ns, **exit_)
+    waits(5, late_ns + 1)
+    waits(6, late_ns + 2, **exit_)
+    assert made.placed(1), "three of four places are taken"
+    assert made._held[1].row.mono_ns == late_ns + 2 and all(made._held[n].stands for n in (4, 5, 6))
+    assert made.placed(2) and not made._held[5].stands
+    assert "gone to an exit" in made.stops(5) and made.stops(2) == ""
+    assert made.placed(3) and not made._held[6].stands and made._held[4].stands
+    assert not made.placed(6) and made._held[4].stands, "nor does it take one from an older exit"
+    assert sum(each.stands for each in made._held.values()) == 4 and not outbox.halts
+    assert made.budget.urgent_free_ns > late_ns + 2, "nobody has made a place more"

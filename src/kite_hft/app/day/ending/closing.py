@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from kite_hft.app.day.ending.books import Books
 from kite_hft.brokers.charges import Executed
-from kite_hft.engine.history.store import replace
+from kite_hft.engine.history.replacing import replace
 from kite_hft.engine.runs.ledger import Ledger, order_rows, position_rows, read_ledger
 from kite_hft.engine.runs.runs import NoRun, read_note
 from kite_hft.layout import OrderType, Product, Side

@@ -168,7 +168,7 @@ def stop_engine(out: Console, state: Path | None, settings: Settings, report: Re
 
 def with_keys(settings: Settings, password_fd: int | None) -> Settings:
     """With the vault's keys. Raises what `telling` tells of."""
-    from kite_hft.engine.__main__ import keys_of
+    from kite_hft.engine.command import keys_of
 
     return keys_of(settings, password_fd)
 

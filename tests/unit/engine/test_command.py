@@ -9,7 +9,7 @@ import pytest
 import typer
 import yaml
 
-from kite_hft.engine import __main__ as engine
+from kite_hft.engine import command as engine
 
 
 @pytest.mark.parametrize("key", ["market", "rules"])
