@@ -99,9 +99,8 @@ def make_transport(
     """
     api = config["api"]
     if api["mode"] == "paper":
-        from kite_hft.engine.orders.paper import (
-            PaperTransport,
-        )  # a whole exchange: only who needs one loads it
+        # A whole exchange: only who needs one loads it.
+        from kite_hft.engine.orders.paper import PaperTransport
 
         rings = [
             FollowingReader(Path(config["shm"]), f"ticks-{c['number']}", SegmentKind.TICK_RING)
