@@ -337,7 +337,7 @@ def test_the_pools_load_at_upstox_in_small(tmp_path: Path) -> None:
 def test_a_search_in_small(tmp_path: Path) -> None:
     """What it finds depends on the machine; that it counts right does not."""
     words = ["--profile", "flood", "--instruments", "500", "--rate", "8000", "--warm-up", "0.1"]
-    _code, told, said = run(tmp_path, *words, "--duration", "0.3")
+    _code, told, said = run(tmp_path, *words, "--duration", "0.5")
     assert told["flood"]["trials"] and not [w for w in told["wrong"] if w != "no rate held"], said
     assert told["sent"] == told["ticks"]["published"] == told["ticks"]["computed"] + told["ticks"]["lost"]
     assert told["generator"]["alone"]["ticks_per_s"] > 0
