@@ -151,7 +151,14 @@ def test_the_updates_process_is_started_again(tmp_path: Path) -> None:
         return {row["name"]: row for row in found["processes"]}
 
     with running(tmp_path, path, account) as status:
-        settled = status(lambda found: "updates" in rows(found) and found["connections"][-1]["connected"])
+        settled = status(
+            lambda found: (
+                "updates" in rows(found)
+                and found["connections"][-1]["connected"]
+                and found["state"]["state"] == "ACTIVE"
+            )
+        )
+        time.sleep(0.5)  # ORDERS looks at the connections ten times a second, from its start on
         os.kill(rows(settled)["updates"]["pid"], signal.SIGKILL)
         back = status(
             lambda found: rows(found)["updates"]["restarts"] == 1 and found["connections"][-1]["connected"]
