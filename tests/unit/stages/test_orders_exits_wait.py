@@ -40,6 +40,19 @@ def calls(world: World) -> list[str]:
     return [request.method for request in world.broker.sent if request.method != "GET"]
 
 
+def times_of(world: World, broker: Lined) -> list[int]:
+    """When order calls leave from now on; CLOCK_MONOTONIC ns, it grows."""
+    times: list[int] = []
+    real = broker.lines.leave
+
+    def leave(request_id: int, request: Any) -> None:
+        times.append(world.clock.mono)
+        real(request_id, request)
+
+    broker.lines.leave = leave
+    return times
+
+
 def test_a_strategys_exit_waits_on_and_leaves_once() -> None:
     world, broker = held()
     left = hang(world, broker)
@@ -140,14 +153,7 @@ def test_a_line_of_exits_keeps_the_brokers_windows_when_it_is_served(exits: int)
     """However long they have waited: no more leave within a window than the broker grants."""
     world, broker = held(qty=exits)
     left = hang(world, broker)
-    times: list[int] = []
-    real = broker.lines.leave
-
-    def leave(request_id: int, request: Any) -> None:
-        times.append(world.clock.mono)
-        real(request_id, request)
-
-    broker.lines.leave = leave
+    times = times_of(world, broker)
     for seq in range(30, 30 + exits):
         world.wish(seq, side=Side.SELL, px=PX + 5, qty=1)
     world.run(9.0)
@@ -166,14 +172,7 @@ def test_exits_whose_places_are_gone_share_the_window_with_what_left_meanwhile(h
     """The process stands still for longer than a window: what it wakes up to leaves first, and they wait."""
     world, broker = held(qty=40)
     hang(world, broker)
-    times: list[int] = []
-    real = broker.lines.leave
-
-    def leave(request_id: int, request: Any) -> None:
-        times.append(world.clock.mono)
-        real(request_id, request)
-
-    broker.lines.leave = leave
+    times = times_of(world, broker)
     for seq in range(30, 30 + held_up):
         world.wish(seq, side=Side.SELL, px=PX + 5, qty=1)
     world.step(3)
@@ -209,14 +208,7 @@ def limited(world: World, broker: Lined) -> None:
 def test_in_a_cool_down_that_began_meanwhile_they_leave_singly() -> None:
     world, broker = held(qty=40)
     hang(world, broker)
-    times: list[int] = []
-    real = broker.lines.leave
-
-    def leave(request_id: int, request: Any) -> None:
-        times.append(world.clock.mono)
-        real(request_id, request)
-
-    broker.lines.leave = leave
+    times = times_of(world, broker)
     for seq in range(30, 35):
         world.wish(seq, side=Side.SELL, px=PX + 5, qty=1)
     world.wish(40, slot=1, px=PX - 200)
