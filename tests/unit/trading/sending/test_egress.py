@@ -374,3 +374,19 @@ def test_an_exit_without_a_place_takes_a_free_one_then_that_of_what_opens_then_t
     assert not made.placed(6) and made._held[4].stands, "nor does it take one from an older exit"
     assert sum(each.stands for each in made._held.values()) == 4 and not outbox.halts
     assert made.budget.urgent_free_ns > late_ns + 2, "nobody has made a place more"
+
+
+def test_an_exit_with_another_place_counts_once_in_the_long_windows() -> None:
+    now = [7]
+    made, outbox, _ = egress(now=now)
+    assert not made.gate.refuses(7)
+    made.budget.left(7)
+    made.waits(1)
+    made.order_left(work(context=SimpleNamespace(reducing=True)), 7, 7)
+    now.append(8 + span_ns_of(ORDERS))
+    assert made.placed(1) and made._held[1].row.mono_ns == now[-1]
+    now.append(now[-1] + 2 * span_ns_of(ORDERS))
+    for _ in range(ALL.calls - 1):
+        assert made.budget.urgent_free_ns <= now[-1] and not made.gate.refuses(now[-1])
+        made.budget.left(now[-1])
+    assert made.budget.urgent_free_ns > now[-1] and made.gate.refuses(now[-1]) and not outbox.halts
