@@ -108,7 +108,8 @@ def configured(folder: Path, account: str, told: Running, host: OrderHost, failo
     words = {"api_key": told.api_key, "access_token": told.access_token, "api": told.api}
     table, _ = default_instruments(20, 1)
     shares = [row.key for row in table if (row.exchange, row.kind) == ("NSE", "EQ") and not row.is_index]
-    probe = {"name": PROBE, "form": "A", "instruments": shares, "params": {"every": 20, "most": 4}}
+    # room for more than can rest when the host dies: entries are tried all the while it is gone
+    probe = {"name": PROBE, "form": "A", "instruments": shares, "params": {"every": 20, "most": 24}}
     made: dict[str, Any] = {
         "mode": "sim", "account": account, **addressed("upstox", words),
         "datafeed": {"mode": "full"},
