@@ -142,8 +142,8 @@ class Acts:
 
     def _standstill(self) -> None:
         """The process stops, its threads too; strategies, network and broker go on. Before half of them
-        the broker answers slowly: calls wait for a connection then. Some find the process at work on an
-        entry: the disk takes so long over its record.
+        the broker answers slowly: calls wait for a connection then, or for the disk. Some find the process
+        at work on an entry: the disk takes so long over its record.
         """
         world, rng = self._world, self._world.rng
         if world.stage is None:
@@ -152,6 +152,8 @@ class Acts:
         begin_ns = world.now_ns
         if rng.random() < 0.5:
             world.network.slow_until_ns = begin_ns + NS_PER_S
+            begin_ns += rng.randrange(NS_PER_S)
+        elif world.day.fsync:
             begin_ns += rng.randrange(NS_PER_S)
         end_ns = begin_ns + rng.randrange(NS_PER_S // 4, 4 * NS_PER_S)
 

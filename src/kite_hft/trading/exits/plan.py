@@ -12,8 +12,9 @@ import enum
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kite_hft.layout import OrderType, Product, Side
+from kite_hft.layout import IntentFlag, OrderType, Product, Side
 from kite_hft.trading.exits.prices import on_grid
+from kite_hft.trading.intents import Intent
 
 Key = tuple[int, int, int]
 """(strategy, slot, product)."""
@@ -161,6 +162,24 @@ class Plan:
             "best": self.best_px,
         }
         return record | ({"ended": ended} if ended else {})
+
+
+def asked_for(intent: Intent, now_ns: int) -> Plan:
+    """What an EXITS intent asks for."""
+    return Plan(
+        intent.strategy,
+        intent.slot,
+        intent.product,
+        seq=intent.strategy_seq,
+        stop_px=intent.trigger_px,
+        target_px=intent.px,
+        trail_px=intent.trail_px,
+        step_px=intent.step_px,
+        until_ns=intent.deadline_ns,
+        order_type=intent.order_type,
+        gtt=bool(intent.flags & IntentFlag.GTT),
+        began_ns=now_ns,
+    )
 
 
 def plan_of(data: dict[str, Any], ahead_ns: int, now_ns: int) -> Plan:

@@ -26,7 +26,7 @@ from kite_hft.trading.book import Book, Order
 from kite_hft.trading.exits.at_broker import OVERNIGHT, AtBroker
 from kite_hft.trading.exits.fitting import Fitter
 from kite_hft.trading.exits.giving_way import GivingWay
-from kite_hft.trading.exits.plan import Key, Mode, Plan, named, plan_of
+from kite_hft.trading.exits.plan import Key, Mode, Plan, asked_for, named, plan_of
 from kite_hft.trading.exits.prices import Market
 from kite_hft.trading.exits.stewards import NEVER_NS, Hands
 from kite_hft.trading.exits.tended import Tended
@@ -122,7 +122,7 @@ class Plans:
         """An EXITS intent: new exits for a position, instead of those that stand; all zero: none. One record
         says so, and without it nothing of it is done: a process that starts anew goes by what stood before.
         """
-        refused, plan = self._refusal(intent, now_ns), _asked(intent, now_ns)
+        refused, plan = self._refusal(intent, now_ns), asked_for(intent, now_ns)
         key, dropped = plan.key, not (intent.trigger_px or intent.px or intent.trail_px or intent.deadline_ns)
         if refused is None and not self._journal(plan, "dropped" if dropped else "", owed=False):
             refused = Reason.JOURNAL_FAILED, self._outbox.journal_failed
@@ -180,7 +180,7 @@ class Plans:
         """Side of the orders that would close the position, or the one that its entry is to make."""
         quantity = self._book.standing(*key).quantity
         if quantity:
-            return int(Side.SELL if quantity > 0 else Side.BUY)
+            return _closing(quantity)
         entry = next((o for o in self._book.live_orders.values() if _entry(o, key)), None)
         if entry is None:
             return 0
@@ -188,15 +188,19 @@ class Plans:
 
     def covered(self, key: Key) -> int:
         """What exits of a position may still fill: orders, and what a trigger may place."""
-        guards = sum(order.open_quantity for order in self._guards(key))
-        return guards + self._at_broker.covers(key)
+        return self._guarded(key, self._book.standing(*key).quantity) + self._at_broker.covers(key)
+
+    def _guarded(self, key: Key, held: int) -> int:
+        """What orders of exits may still close of what is held; 0: of anything."""
+        guards = (o for o in self._guards(key) if not held or o.side == _closing(held))
+        return sum(order.open_quantity for order in guards)
 
     def _left(self, key: Key) -> int:
         """What is held, less what the strategy's own live orders close."""
         position = self._book.standing(*key)
         closing = position.open_sell if position.quantity > 0 else position.open_buy
         if closing:
-            closing -= sum(order.open_quantity for order in self._guards(key))
+            closing -= self._guarded(key, position.quantity)
         return max(0, abs(position.quantity) - max(0, closing))
 
     def _taken(self, plan: Plan, now_ns: int) -> int:
@@ -247,14 +251,17 @@ class Plans:
 
     def _tend(self, plan: Plan, guards: list[Order], now_ns: int) -> int:
         quantity = self._book.standing(*plan.key).quantity
-        side = int(Side.SELL if quantity > 0 else Side.BUY) if quantity else 0
-        if not side:
+        if not quantity:
             return self._flat(plan, guards, now_ns)
         if self.closing(plan.key):
             return 0
+        side = _closing(quantity)
         if plan.side and side != plan.side:
             self._over(plan, "the position has turned", Reason.NO_POSITION, now_ns)
             return self._cancel(guards, now_ns)
+        if wrong := [order for order in guards if order.side != side]:  # from before the position turned
+            guards = [order for order in guards if order.side == side]
+            self._cancel(wrong, now_ns)
         instrument = self._ports.instruments[plan.slot]
         last = self._market.last(plan.slot)
         changed = False
@@ -394,22 +401,9 @@ def _guard(order: Order) -> bool:
     return order.strategy_seq >= ENGINE_SEQ and not order.opening and not 0 < order.parent < ENGINE_SEQ
 
 
-def _asked(intent: Intent, now_ns: int) -> Plan:
-    """What an EXITS intent asks for."""
-    return Plan(
-        intent.strategy,
-        intent.slot,
-        intent.product,
-        seq=intent.strategy_seq,
-        stop_px=intent.trigger_px,
-        target_px=intent.px,
-        trail_px=intent.trail_px,
-        step_px=intent.step_px,
-        until_ns=intent.deadline_ns,
-        order_type=intent.order_type,
-        gtt=bool(intent.flags & IntentFlag.GTT),
-        began_ns=now_ns,
-    )
+def _closing(held: int) -> int:
+    """Side of what closes a position."""
+    return int(Side.SELL if held > 0 else Side.BUY)
 
 
 def _entry(order: Order, key: Key) -> bool:

@@ -203,13 +203,16 @@ def _lost_place_kept(p: Patches) -> None:
     p.set(Egress, "placed", lambda self, request_id: True)
 
 
-def _staged_place_kept(p: Patches) -> None:
-    def stands(self: Staging, staged: Any, now_ns: int) -> bool:
-        self._budget.moved(staged.counted_ns, now_ns)
+def _staged_place_lost(p: Patches) -> None:
+    stands = Staging._stands
+
+    def mutant(self: Staging, staged: Any, now_ns: int) -> bool:
+        if now_ns - staged.counted_ns < self._budget.shortest_ns:
+            return stands(self, staged, now_ns)
         staged.counted_ns = now_ns
         return True
 
-    p.set(Staging, "_stands", stands)
+    p.set(Staging, "_stands", mutant)
 
 
 def _judged_before_the_stall(p: Patches) -> None:
@@ -296,8 +299,8 @@ SENDING: Final = (
            _exits_given_up),
     Mutant("lost_place_kept", "an exit leaves in a place that is free again, and others have taken",
            _lost_place_kept),
-    Mutant("staged_place_kept", "what waits for the disk leaves in a place that others have taken",
-           _staged_place_kept),
+    Mutant("staged_place_lost", "what waits for the disk leaves without a place when its own is over",
+           _staged_place_lost),
     Mutant("judged_before_the_stall", "after a stall nothing but the kill latch is asked again",
            _judged_before_the_stall),
     Mutant("latch_asked_once", "a kill while its record is written does not stop an order",
