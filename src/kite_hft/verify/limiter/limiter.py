@@ -77,22 +77,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     cases = max(1, -(-int(options.arrivals) // ARRIVALS))
     if options.part:
-        return part(options, cases)
+        return part(options)
     if options.case is not None:
         found = run_case(options.seed, options.case, tables(options.broker))
         print(json.dumps(summary_of(found) | {"drawn": vars(found.case), "ok": not found.wrong}))
         return int(bool(found.wrong))
     began = time.monotonic()
     rows = shared(options, cases)
-    return tell(options, rows, cases, time.monotonic() - began)
+    return tell(options, rows, time.monotonic() - began)
 
 
-def part(options: argparse.Namespace, cases: int) -> int:
-    """One process's cases, a line each."""
+def part(options: argparse.Namespace) -> int:
+    """One process's cases, a line each, until its share of the calls was wished: a case may end early, as
+    its day does.
+    """
     number, of = (int(word) for word in options.part.split("/"))
     limits = tables(options.broker)
-    for case in range(number, cases, of):
-        print(json.dumps(summary_of(run_case(options.seed, case, limits))), flush=True)
+    missing = -(-int(options.arrivals) // of)
+    while missing > 0:
+        found = run_case(options.seed, number, limits)
+        print(json.dumps(summary_of(found)), flush=True)
+        number, missing = number + of, missing - found.arrivals
     return 0
 
 
@@ -127,7 +132,7 @@ def lines(file: IO[str]) -> list[str]:
 def show(files: Sequence[IO[str]], cases: int) -> None:
     """How far it is, on a terminal."""
     done = sum(os.pread(file.fileno(), PROGRESS_BYTES, 0).count(b"\n") for file in files)
-    show_progress(done, cases, "days")
+    show_progress(min(done, cases), cases, "days")
 
 
 def by_broker(rows: Sequence[dict[str, Any]], broker: str) -> dict[str, Any]:
@@ -150,18 +155,19 @@ def ratio(rows: Sequence[dict[str, Any]]) -> float:
     return round(sent / max(1, most), 4)
 
 
-def tell(options: argparse.Namespace, rows: Sequence[dict[str, Any]], cases: int, took_s: float) -> int:
+def tell(options: argparse.Namespace, rows: Sequence[dict[str, Any]], took_s: float) -> int:
     """The one line."""
     wrong = [f"case {row['number']}: {text}" for row in rows for text in row["wrong"]]
-    if len(rows) != cases:
+    arrivals = sum(row["arrivals"] for row in rows)
+    if arrivals < int(options.arrivals):
         wrong.append(
-            f"{len(rows)} of {cases} cases were run: a process ended early; what it said stands above"
+            f"{arrivals} of {options.arrivals:g} calls were wished: a process ended early; "
+            "what it said stands above"
         )
     figures = {broker: by_broker(rows, broker) for broker in tables(options.broker)}
     for broker, row in figures.items():
         if len(rows) >= CASES_JUDGED and row["utilisation"] < UTILISATION:
             wrong.append(f"{broker}: utilisation {row['utilisation']} < {UTILISATION}")
-    arrivals = sum(row["arrivals"] for row in rows)
     print(
         json.dumps(
             {

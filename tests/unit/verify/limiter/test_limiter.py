@@ -122,5 +122,6 @@ def test_the_campaign_tells_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     assert limiter.main(["--arrivals", "4e4", "--jobs", "2", "--seed", "3"]) == 0
     told = json.loads(capfd.readouterr().out)
     assert told["ok"] and told["cases"] == 2 and told["kite"]["busiest"]["1 s"] <= 10
+    assert told["arrivals"] >= 40_000
     assert limiter.main(["--case", "1"]) == 0
     assert json.loads(capfd.readouterr().out)["drawn"]["broker"] == "upstox"
