@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -12,6 +13,8 @@ from kite_hft.engine.runs.runs import RunNote, running
 from kite_hft.memory.segment import SegmentError
 
 ASK_S: Final = 10.0
+"""So long may an engine take to answer, and one that begins or ends to do either."""
+AGAIN_S: Final = 0.1
 
 
 class Handed(NamedTuple):
@@ -32,27 +35,35 @@ class Given(NamedTuple):
 
 
 def engines_of(broker: str, api_key: str, api_url: str, account: str | None) -> list[RunNote]:
-    """Engines of this user that run with this login, for orders or for prices. One that does not answer
-    counts: whoever asks is told of it.
+    """Engines of this user that run with this login, for orders or for prices. One that begins or ends is
+    waited for; one that lives on and does not answer counts: whoever asks is told of it.
     """
     message = {"do": "same_login", "broker": broker, "api_key": api_key, "api_url": api_url}
+    until = time.monotonic() + ASK_S
 
     def same(note: RunNote) -> bool:
-        try:
-            return bool(ask(Path(note.control), message, ASK_S)["same"])
-        except ControlError:
-            return note.alive()
+        while True:
+            try:
+                return bool(ask(Path(note.control), message, ASK_S)["same"])
+            except ControlError:
+                if not note.alive():
+                    return False
+                if time.monotonic() >= until:
+                    return True
+                time.sleep(AGAIN_S)
 
     notes = [note for note in running() if broker in (note.broker, *note.data_brokers)]
     return [note for note in notes if account in (None, note.account) and same(note)]
 
 
 def hand_over(note: RunNote, given: Given, wait_s: float) -> Handed:
-    """Give an engine its new token, and see whether the broker takes it from there. wait_s 0: do not look."""
+    """Give an engine its new token, and see whether the broker takes it from there. wait_s 0: do not look.
+    One that ends meanwhile needs none.
+    """
     try:
         look = Look.open(note)
     except (SegmentError, OSError) as error:
-        return Handed(note.title, False, f"its memory cannot be read: {error}")
+        return _not_told(note, f"its memory cannot be read: {error}")
     try:
         polls, was_dead = asked_books(look), bool(look.state()["token_dead"])
         ask(Path(note.control), {"do": "token", **given._asdict()}, ASK_S)
@@ -60,7 +71,16 @@ def hand_over(note: RunNote, given: Given, wait_s: float) -> Handed:
             polls -= TRIED  # of prices alone: ORDERS has nothing to try
         why = refused(look, note, polls, was_dead, wait_s) if wait_s else ""
     except ControlError as error:
-        return Handed(note.title, False, str(error))
+        return _not_told(note, str(error))
     finally:
         look.close()
     return Handed(note.title, not why, why or "has the new token")
+
+
+def _not_told(note: RunNote, why: str) -> Handed:
+    until = time.monotonic() + ASK_S
+    while note.alive():
+        if time.monotonic() >= until:
+            return Handed(note.title, False, why)
+        time.sleep(AGAIN_S)
+    return Handed(note.title, True, "has ended meanwhile")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kite_hft.app.keys import handing
-from kite_hft.app.keys.handing import Given, hand_over
+from kite_hft.app.keys.handing import Given, engines_of, hand_over
 from kite_hft.app.steer.token import TRIED
 from kite_hft.engine.processes.control import ControlError
 from kite_hft.engine.runs.runs import RunNote
@@ -73,16 +73,72 @@ def test_an_engine_that_does_not_take_it_says_why(engine: dict[str, Any]) -> Non
     assert "s3cret" not in repr(found)
 
 
-def test_an_engine_that_cannot_be_told(engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(*_: Any) -> None:
-        raise ControlError("it does not listen")
+@pytest.fixture
+def lives(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether the engine is alive, look by look; nobody waits for the clock."""
+    left: list[bool] = []
+    now = [0.0]
+    monkeypatch.setattr(RunNote, "alive", lambda self: left.pop(0) if len(left) > 1 else left[0])
+    monkeypatch.setattr(handing.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(handing.time, "sleep", lambda s: now.__setitem__(0, now[0] + s))
+    return left
 
+
+def gone(*_: Any) -> None:
+    raise ControlError("it does not listen")
+
+
+def damaged(note: RunNote) -> None:
+    raise SegmentError("gone")
+
+
+def test_an_engine_that_cannot_be_told(
+    engine: dict[str, Any], lives: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lives[:] = [True]
     monkeypatch.setattr(handing, "ask", gone)
     assert hand_over(note(), GIVEN, 5.0) == ("kite-A", False, "it does not listen")
     assert engine["memory"].closed
-
-    def ended(note: RunNote) -> None:
-        raise SegmentError("gone")
-
-    monkeypatch.setattr(handing.Look, "open", ended)
+    monkeypatch.setattr(handing.Look, "open", damaged)
     assert not hand_over(note(), GIVEN, 5.0).taken
+
+
+@pytest.mark.parametrize("broken", [("ask", gone), ("Look", damaged)])
+def test_an_engine_that_ends_just_now_needs_no_token(
+    engine: dict[str, Any], lives: list[bool], monkeypatch: pytest.MonkeyPatch, broken: tuple[str, Any]
+) -> None:
+    """It had been found running: its login has not failed for that."""
+    lives[:] = [True, True, False]
+    where, what = broken
+    monkeypatch.setattr(*((handing.Look, "open") if where == "Look" else (handing, where)), what)
+    assert hand_over(note(), GIVEN, 5.0) == ("kite-A", True, "has ended meanwhile")
+
+
+@pytest.mark.parametrize(
+    ("answers", "alive", "found"),
+    [
+        ([True], [True], 1),
+        ([False], [True], 0),
+        ([None, None, True], [True], 1),  # it begins: its socket is not there yet
+        ([None, None, False], [True], 0),
+        ([None], [True, True, False], 0),  # it ends: its socket has gone first
+        ([None], [True], 1),  # it hangs: whoever asks is told of it
+    ],
+)
+def test_engines_that_begin_or_end_are_waited_for(
+    lives: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[bool | None],
+    alive: list[bool],
+    found: int,
+) -> None:
+    def ask(*_: Any) -> dict[str, bool]:
+        said = answers.pop(0) if len(answers) > 1 else answers[0]
+        if said is None:
+            raise ControlError("no engine listens")
+        return {"same": said}
+
+    lives[:] = alive
+    monkeypatch.setattr(handing, "ask", ask)
+    monkeypatch.setattr(handing, "running", lambda: [note()])
+    assert len(engines_of("kite", "key1", "https://api.kite.trade", None)) == found
