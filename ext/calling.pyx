@@ -52,9 +52,11 @@ cdef class Exchange:
 cdef class Line:
     """Of one connection: a call is written on it. `not_sent(error)`, `_flush()`: net/connection.py."""
 
-    def start(self, request_id: int, method: str, data: bytes, int64_t deadline_ns) -> None:
-        """Write one call, a whole HTTP/1.1 request, on an IDLE connection; its end comes by `finished`."""
-        self.begin(request_id, method, data, deadline_ns)
+    def start(self, request_id: int, method: str, data: bytes, int64_t deadline_ns) -> bool:
+        """Write one call, a whole HTTP/1.1 request, on an IDLE connection; its end comes by `finished`. False: the
+        connection has failed before the kernel took a byte of it, and is closed: the call is not its any more.
+        """
+        return self.begin(request_id, method, data, deadline_ns) != 0
 
     cdef int begin(self, object request_id, object method, bytes data, int64_t deadline_ns) except -1:
         cdef Exchange exchange = Exchange.__new__(Exchange)
@@ -70,9 +72,9 @@ cdef class Line:
             self._send(data, exchange)
         except OSError as error:  # ssl.SSLError is one
             self.not_sent(error)
-            return 0
+            return exchange.sent
         exchange.sent_ns = self._now()
-        return 0
+        return 1
 
     cdef object _write(self, bytes data):
         """As SSLObject.write, which only hands on."""
@@ -166,8 +168,8 @@ cdef class Caller:
         cdef Line line
         for line in lines:
             if (looked and line.phase is self._idle) or line.fresh():
-                line.begin(request_id, method, data, now_ns + self._timeout_ns)
-                return True
+                if line.begin(request_id, method, data, now_ns + self._timeout_ns):
+                    return True  # else no byte of it has left: the next one takes it
         return False
 
     def quiet(self, int64_t now_ns) -> bool:

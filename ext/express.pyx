@@ -246,6 +246,7 @@ cdef class Express:
 
     cdef int _go(self, tuple intent, object passed, int64_t now_ns, int64_t deadline_ns) except -1:
         cdef OutboxState outbox = self.outbox
+        cdef ThrottleState throttle = self.throttle
         cdef object desk = self.desk, order = None, number, tag, text
         cdef bint opening = not passed.reducing
         cdef int64_t let_out_ns
@@ -255,17 +256,24 @@ cdef class Express:
         if not self.entering.is_plain(intent, number, tag):
             order = self.entering.enter(intent, number, opening)  # which may say that it is taken
         self.judged = self.now()
-        self._through_throttle(opening, now_ns, deadline_ns)
+        throttle.placed_today += 1  # as Throttle.offer, expired and pop of the only call that waits
+        if now_ns >= throttle.deadline_ns:
+            throttle.deadline_ns = NEVER
+        if opening and deadline_ns < throttle.deadline_ns:
+            throttle.deadline_ns = deadline_ns
         let_out_ns = self.now()
         if opening and (text := self.killed()):
             reason, text = Reason.KILLED, f"killed: {text}"
         elif text := self._refused(now_ns, tag):
             outbox.halt(f"egress: {text}")
             reason = Reason.HALTED
+            desk.egress.budget.moved(now_ns, None)
         elif not self._journalled(intent, number, tag, passed):
             reason, text = Reason.JOURNAL_FAILED, outbox.journal_failed
         else:
             return self._leave(intent, order, number, tag, passed, let_out_ns, now_ns)
+        if reason is not Reason.JOURNAL_FAILED:  # else the second count has it, and it keeps its place
+            throttle.placed_today -= 1
         if order is None:
             order = self.entering.put(intent, number, tag, opening)
         desk._drop(self.work(PLACED, order, intent, passed), reason, text, now_ns)
@@ -305,26 +313,17 @@ cdef class Express:
         self.entering.look_ahead(number + 1)
         return 0
 
-    cdef int _through_throttle(self, bint opening, int64_t now_ns, int64_t deadline_ns) except -1:
-        """As Throttle.offer, expired and take of the only call that waits, and Budget.left."""
-        cdef ThrottleState throttle = self.throttle
+    cdef object _refused(self, int64_t now_ns, object tag):
+        """As Throttle.leaves, Budget.left, and EgressGate.refuses on its own count; its words are its own."""
         cdef BudgetState budget = self.budget
-        cdef int64_t told_ns = throttle.deadline_ns, free_ns = LONG_AGO
-        throttle.placed_today += 1
-        if now_ns >= told_ns:
-            told_ns = NEVER
-        throttle.deadline_ns = min(told_ns, deadline_ns) if opening else told_ns
+        cdef int64_t free_ns = LONG_AGO
         for ring in budget._all:
             free_ns = max(free_ns, moved_on(ring, now_ns))
         budget.urgent_free_ns = free_ns
         for ring in budget._open:
             free_ns = max(free_ns, moved_on(ring, now_ns))
         budget.entry_free_ns = free_ns
-        throttle.last_ns = now_ns
-        return 0
-
-    cdef object _refused(self, int64_t now_ns, object tag):
-        """As EgressGate.refuses, on its own count; its words are its own."""
+        self.throttle.last_ns = now_ns
         cdef set placed = self.gate._placed
         cdef list windows = self.gate._both
         cdef object times, now = now_ns

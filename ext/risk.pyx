@@ -324,13 +324,13 @@ cdef class Plain(Gathered):
                 if <int64_t> order.side == wish.side:
                     frozen = frozen or order.status is AMBIGUOUS
                 else:
-                    meets = meets or self._meets(order)
+                    meets = meets or order.asked is not None or order.unproven is not None or self._meets(order)
         cdef bint single = freeze < 0 or wish.qty <= freeze  # slices are the table's to count
         cdef bint room = single and PyDict_Size(self.live) + promised < self.most_working
         return bit(FROZEN, not frozen) | bit(SELF_TRADE, not meets) | bit(WORKING, room)
 
     cdef bint _meets(self, object order) except -1:
-        """As checks_conduct.meets."""
+        """As checks_conduct.meets; what is being changed is the table's to look at."""
         cdef int64_t px = order.px
         if among(TRIGGERED, order.order_type) and order.status is not OPEN:
             return False

@@ -198,3 +198,35 @@ def test_and_the_express_way_is_taken(direct: bool) -> None:
             other.act(what, how)
             assert not different(one.world, other.world)
             assert (express.last is not before) == (what != "fill"), (what, how)
+
+
+def last_moment(world: World, what: str) -> None:
+    """The second count says no, or the latch is set between two looks of the same step."""
+    if what == "gate":
+        for _most, _span, times in world.stage.desk.egress.gate._both:
+            times.extend([world.clock.mono] * 1000)
+    else:
+        world.more["looks"] = iter(["", "latched"])
+
+
+@pytest.mark.parametrize("what", ["kill", "gate"])
+def test_what_is_stopped_at_the_last_moment_gives_back_what_it_took(what: str) -> None:
+    """When the gate has let the placement pass already."""
+    days = []
+    for number in range(2):
+        told: dict[str, Any] = {"looks": iter(())}
+        latch = {"killed": lambda told=told: next(told["looks"], "")}
+        world = World(config=config(False, False), more=latch)
+        world.more = told
+        days.append(Day((world if number == 0 else without(world)).start()))
+    for day in days:
+        day.world.quote()
+        last_moment(day.world, what)
+        day.wish({})
+        day.world.step(1)
+    one, other = (day.world for day in days)
+    assert one.reason(1) == {"kill": "KILLED", "gate": "HALTED"}[what]
+    assert not (words := different(one, other)), words
+    throttle = one.stage.desk.throttle
+    assert throttle.placed_today == 0 and throttle.budget.urgent_free_ns < one.clock.mono
+    assert not one.broker.calls("POST")

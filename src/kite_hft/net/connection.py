@@ -178,7 +178,11 @@ class Connection(Line):
     # A call
 
     def not_sent(self, error: OSError) -> None:
-        """A call could not be written."""
+        """A call could not be written. Whoever asked keeps one of which the kernel took no byte: it is proven
+        that the server has nothing of it, and never will.
+        """
+        if self._exchange is not None and not self._exchange.sent:
+            self._exchange = None
         self.fail(_words(error))
 
     def fresh(self) -> bool:

@@ -324,7 +324,9 @@ class HttpTransport(Caller):
                 self._give_up(call, why, now_ns)
                 continue
             data, deadline_ns = self.bytes_of(call.request), now_ns + self._timeout_ns
-            free.start(call.request_id, call.request.method, data, deadline_ns)
+            if not free.start(call.request_id, call.request.method, data, deadline_ns):
+                lane.waiting.appendleft(call)  # no byte of it has left: the next one takes it
+                continue
             if self.follower is not None:
                 self.follower.wrote(call.request_id, self._mono_ns())
 

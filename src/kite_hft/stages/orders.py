@@ -32,7 +32,8 @@ from kite_hft.trading.recovery.market_reads import market_reads
 from kite_hft.trading.recovery.polls import Read
 from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.recovery.reconcile import Reconciler
-from kite_hft.trading.recovery.replay import Recovered, replay
+from kite_hft.trading.recovery.recovered import Recovered
+from kite_hft.trading.recovery.replay import replay
 from kite_hft.trading.recovery.resuming import begin, recovery_report, take_up
 from kite_hft.trading.recovery.texts import Texts
 from kite_hft.trading.sending.address import AddressCheck
@@ -141,6 +142,7 @@ class Orders:
         self._resumed = take_up(found, ports, self._config, self.book, self.outbox, self.desk, now_ns)
         self.intake.start(found)
         self.keeper.restore(found, now_ns)
+        self._killing.restore(found.clear_to)
 
     def step(self, now_ns: int) -> int:
         """One round; returns how many answers, updates, intents and calls it handled."""
@@ -211,7 +213,7 @@ class Orders:
             self._killing.stopping = True
             self._killing.cancel_openings(now_ns)
         for order in self.book.live() if policy == "flatten" else ():
-            if not closes_others(self.book, order):
+            if not closes_others(self.book, order) and (order.opening or self.keeper.may_place):
                 self.desk.cancel(order, None, now_ns)
 
     @property
@@ -270,8 +272,11 @@ class Orders:
         elif do == "worker_restarted":
             self._teller.whole(self._ports.workers.get(int(message["worker"]), ()), now_ns)
         elif do == "cancel_all":
-            meant = self._killing.cancel_all(self.desk.last_order_no, now_ns)
-            self.outbox.journal(Kind.COMMAND, {**message, "orders": meant})
+            meant = self._killing.cancel_all(last_no := self.desk.last_order_no, now_ns)
+            standing = self.keeper.triggers.standing.values()
+            unwanted = [t.name for t in standing if t.wanted is None and not t.for_exits]
+            words = {"orders": meant, "up_to": last_no, "triggers": unwanted}
+            self.outbox.journal(Kind.COMMAND, {**message, **words})
         elif do == "resolve":
             self._reconciler.doubts.say(message, now_ns)
         elif do == "alert":

@@ -18,7 +18,7 @@ from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.lifecycle import LIVE, REPORT_OF, WORKING, Input, following
 from kite_hft.trading.positions import Cut, Fill, Position, fill_units
-from kite_hft.trading.unproven import Unproven, shows_less
+from kite_hft.trading.unproven import Terms, Unproven, shows_less
 
 BUY: Final = int(Side.BUY)
 STOPS: Final = (OrderType.SL, OrderType.SLM)
@@ -66,6 +66,7 @@ class Order:
     parent: int = 0  # strategy_seq of the intent that it is a slice of; the first slice bears it itself
     trades: dict[str, tuple[int, int]] = field(default_factory=dict)  # trade id -> (quantity, units)
     unproven: Unproven | None = None  # its last modification, when the answer proves nothing
+    asked: Terms | None = None  # what a modification asks for, until it is known how the order stands
 
     @property
     def sign(self) -> int:
@@ -220,9 +221,9 @@ class Book:
         self._expose(order, order.open_quantity - exposed)
         return Change(order, before)
 
-    def ask_terms(self, order: Order, quantity: int) -> None:
+    def ask_terms(self, order: Order, quantity: int, terms: Terms | None = None) -> None:
         """A modification to `quantity` is on its way: count the worst, of any before that is in doubt too."""
-        exposed = order.open_quantity
+        exposed, order.asked = order.open_quantity, terms
         order.quantity_min = min(order.quantity, order.quantity_min or order.quantity)
         order.quantity_max = max(order.quantity, order.quantity_max, quantity)
         order.modifications += 1
@@ -246,7 +247,7 @@ class Book:
         order.quantity, order.px, order.trigger_px = max(quantity, order.filled), px, trigger_px
         most = 0 if shown else max(stood[0], order.quantity_max)
         order.quantity_max = most if most > order.quantity else 0
-        order.unproven, order.changed_ns = None, now_ns
+        order.unproven, order.asked, order.changed_ns = None, None, now_ns
         self._expose(order, order.open_quantity - exposed)
         return Change(order, before, terms=changed)
 
@@ -324,7 +325,8 @@ class Book:
 
     def _revalue(self, order: Order, units: int) -> None:
         if units != order.filled_units:
-            self.position(order).correct(order.order_no, order.sign * (units - order.filled_units))
+            if order.strategy != EXTERNAL:  # the broker tells what others hold, and what it is worth
+                self.position(order).correct(order.order_no, order.sign * (units - order.filled_units))
             order.filled_units = units
             self.traded.add(order.order_no)
 
@@ -383,11 +385,7 @@ class Book:
         """A trigger at the broker may order `quantity` more (fewer: negative): it counts in the worst case
         and as a working order, and takes nothing from what may be closed. number: so many triggers more.
         """
-        position = self.position_of(PROMISED, slot, product)
-        if side == Side.BUY:
-            position.open_buy += quantity
-        else:
-            position.open_sell += quantity
+        self.position_of(PROMISED, slot, product).expose(side, quantity)
         self.promised += number
 
     def in_slot(self, slot: int, product: int) -> list[Position]:

@@ -87,6 +87,13 @@ class Position:
             return self.quantity - self.open_sell - quantity >= 0
         return -self.quantity - self.open_buy - quantity >= 0
 
+    def expose(self, side: int, more: int) -> None:
+        """So much more may still fill on a side (less: negative)."""
+        if side == Side.BUY:
+            self.open_buy += more
+        else:
+            self.open_sell += more
+
     def apply(self, fill: Fill) -> None:
         """Account one more fill."""
         self.fills.append(fill)

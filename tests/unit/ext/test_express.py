@@ -244,7 +244,7 @@ def test_a_latch_that_is_set_while_it_is_judged_stops_it() -> None:
     world.stale_slots = Setting()
     world.send(1)
     assert world.status(1) is OrderStatus.REFUSED and world.reason(1) == "KILLED"
-    assert not world.broker.calls("POST") and world.stage.desk.throttle.placed_today == 1
+    assert not world.broker.calls("POST") and world.stage.desk.throttle.placed_today == 0
 
 
 def test_the_egress_gate_stops_what_the_budget_lets_through() -> None:

@@ -103,6 +103,23 @@ def test_a_change_of_an_exit_and_a_cancel_wait_on() -> None:
     assert world.status(4) is OrderStatus.CANCELLED and calls(world)[left:] == ["PUT", "DELETE"]
 
 
+def test_a_cancel_whose_order_has_filled_while_it_waited_never_leaves() -> None:
+    world, broker = held()
+    world.send(4, slot=1, px=PX - 100)
+    world.run(2.0)
+    left = hang(world, broker)
+    world.send(31, kind=IntentKind.CANCEL, target_seq=4)
+    world.run(3.0)
+    row = next(row for row in broker.rows.values() if row["price"] == (PX - 100) / 100)
+    world.update(row | {"filled_quantity": 10, "average_price": 99.0, "status": "COMPLETE"})
+    rows = len(world.stage.desk.egress._held)
+    broker.die()
+    world.run(1.0)
+    assert rows == 1 and calls(world)[left:] == [] and not world.stage.desk.egress._held
+    assert not world.stage.desk.cancelling and "CANCEL_FAILED" not in world.codes()
+    assert world.status(4) is OrderStatus.COMPLETE
+
+
 def test_an_exit_that_is_cancelled_while_it_waits_never_leaves() -> None:
     world, broker = held()
     left = hang(world, broker)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from orders_world import PX, World, filled
+import pytest
+from orders_world import PX, World, filled, limits
 
 from kite_hft.layout import EventKind, OrderStatus, Product, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.broker import HttpRequest, TransportError
+from kite_hft.trading.gate.checks import RiskLimits
+from kite_hft.trading.ports import OrdersConfig
 
 
 def rms(world: World, quantity: int, *, side: str = "SELL", slot: int = 0, **more: Any) -> dict[str, Any]:
@@ -214,3 +217,69 @@ def test_two_strategies_share_what_the_broker_closed() -> None:
     filled(world, 4)
     world.update(rms(world, 11))
     assert (world.quantity(1), world.quantity(2)) == (0, 3)
+
+
+def resting(world: World, quantity: int, *, slot: int = 0, **more: Any) -> dict[str, Any]:
+    """An order by hand rests in the broker's books; returns its row."""
+    words = {"status": "OPEN", "order_type": "LIMIT", "price": 100.0, "side": "BUY"}
+    open_ = {"filled_quantity": 0, "pending_quantity": quantity, "average_price": 0}
+    row = rms(world, quantity, slot=slot, **(words | open_ | more))
+    world.broker.trades.pop()
+    return row
+
+
+def exposed(**risk: Any) -> World:
+    return World(config=OrdersConfig(limits(), RiskLimits(**risk))).start()
+
+
+@pytest.mark.parametrize("how", ["an update", "a read of the book"])
+@pytest.mark.parametrize("slot", [0, 1])
+def test_what_rests_by_hand_counts_with_what_it_may_still_open(how: str, slot: int) -> None:
+    world = exposed(max_exposure=5_000.0)
+    row = resting(world, 45, slot=slot)
+    if how == "an update":
+        world.update(row)
+    else:
+        world.run(16.0)
+    world.send(1, qty=10)
+    assert world.reason(1) == "MAX_EXPOSURE"
+    world.send(2, qty=5)
+    assert world.status(2) is OrderStatus.PENDING
+    world.update(row | {"filled_quantity": 20, "average_price": 100.0})
+    world.send(3, qty=1)
+    assert world.reason(3) == "MAX_EXPOSURE", "the rest of it is open, and 20 are held"
+    row |= {"status": "CANCELLED", "filled_quantity": 20, "average_price": 100.0}
+    world.update(row)
+    world.send(4, qty=10)
+    assert world.status(4) is OrderStatus.PENDING
+    assert world.stage.book.standing(0xFFFF, slot, Product.MIS).open_buy == 0
+
+
+def test_it_takes_nothing_from_what_may_be_closed() -> None:
+    world = exposed(max_exposure=1_000.0)
+    world.send(1)
+    filled(world, 10)
+    world.update(resting(world, 50, transaction_type="SELL", price=150.0))
+    world.update(resting(world, 50, slot=1))
+    world.send(2, side=Side.SELL, qty=10)
+    assert world.status(2) is OrderStatus.PENDING and not world.order(2).opening
+    world.send(3, side=Side.BUY, slot=1, qty=1)
+    assert world.reason(3) == "MAX_EXPOSURE"
+
+
+def test_late_words_make_it_open_no_more_and_a_book_without_it_ends_it() -> None:
+    world = exposed()
+    row = resting(world, 45)
+    external = world.stage.book.position_of(0xFFFF, 0, Product.MIS)
+    world.update(row | {"filled_quantity": 15, "average_price": 100.0})
+    world.update(row | {"status_message": "late"})
+    assert external.open_buy == 30
+    world.update(row | {"status": "REJECTED"})
+    world.update(row)
+    assert external.open_buy == 0
+    other = resting(world, 7, slot=1)
+    world.update(other)
+    assert world.stage.book.worst_case(1) == 7
+    del world.broker.rows[other["order_id"]]
+    world.run(16.0)
+    assert world.stage.book.worst_case(1) == 0

@@ -9,14 +9,14 @@ from orders_world import PX, S, World, filled, intent, limits, ok
 
 from kite_hft.layout import IntentKind, OrderStatus, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Order
 from kite_hft.trading.broker import HttpRequest, HttpResponse
 from kite_hft.trading.gate.facts import Facts
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.lifecycle import WORKING
 from kite_hft.trading.ports import OrdersConfig
-from kite_hft.trading.recovery.replay import Recovered
+from kite_hft.trading.recovery.opened import Opened
+from kite_hft.trading.recovery.recovered import Recovered
 
 
 def world(**risk: Any) -> World:
@@ -248,10 +248,9 @@ def test_neither_modifications_nor_what_the_engine_does_itself_are_repetitions()
 def test_what_comes_back_from_the_journal_is_told_apart_as_well() -> None:
     found = world()
     gate, now_ns, real_ns = found.stage.gate, found.clock.mono, found.clock.real
-    for number, seq in ((901, ENGINE_SEQ - 1), (902, ENGINE_SEQ)):
-        words = (number, 1, seq, 0, Side.BUY, 2, 3, 1, 0, 7, PX, 0, f"tag{number}")
-        found.stage.book.add(Order(*words, status=OrderStatus.CANCELLED))
-    gate.restore(Recovered(openings=[(real_ns - 70 * S, 902, 0), (real_ns - S, 901, PX + 5)]), now_ns)
+    older = Opened(real_ns - 70 * S, 1, 0, Side.BUY, 7, PX, placed=False)
+    own = Opened(real_ns - S, 1, 0, Side.BUY, 7, PX + 5, placed=True)
+    gate.restore(Recovered(openings=[older, own]), now_ns)
     assert gate.tally.same(1, 0, Side.BUY, 7, now_ns) == 1
     assert gate.tally.gross_paise == 7 * (PX + 5) + 7 * PX
     assert gate.tally.of_slot(0, now_ns).orders == 1, "the other one is older than the period"

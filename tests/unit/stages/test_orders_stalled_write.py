@@ -20,6 +20,7 @@ from kite_hft.trading.broker import HttpRequest, HttpResponse
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import OrdersConfig
+from kite_hft.trading.sending.evidence import RECOVERED, Left
 
 PATHS = pytest.mark.parametrize("express", [True, False], ids=["express", "parts"])
 
@@ -29,6 +30,7 @@ class Stalling(MemoryJournal):
     """From `stalls` on the write of each call's record takes `stall_ns`, and somebody `kills` meanwhile."""
 
     stalls: bool = False
+    beside: bool = False  # the write of what a call beside orders leaves with, and no other
     kills: bool = True
     stall_ns: int = 300_000_000
     killed: str = ""
@@ -36,7 +38,8 @@ class Stalling(MemoryJournal):
 
     def append(self, kind: Kind, time_ns: int, payload: bytes) -> int:
         seq = super().append(kind, time_ns, payload)
-        if self.stalls and kind in (Kind.INTENT, Kind.CALL, Kind.GTT):
+        beside = b'"about"' in payload
+        if self.stalls and beside == self.beside and kind in (Kind.INTENT, Kind.CALL, Kind.GTT):
             self.clock.advance(self.stall_ns)
             self.killed = self.killed or "enough" * self.kills
         return seq
@@ -55,10 +58,10 @@ def stalling(*, express: bool = False, broker: ScriptedBroker | None = None, **m
     return world
 
 
-def stall(world: World, *, ms: int = 300) -> None:
+def stall(world: World, *, ms: int = 300, beside: bool = False) -> None:
     """From here on."""
     assert isinstance(world.journal, Stalling)
-    world.journal.stalls, world.journal.stall_ns = True, ms * 1_000_000
+    world.journal.stalls, world.journal.stall_ns, world.journal.beside = True, ms * 1_000_000, beside
 
 
 def since(world: World, calls: int) -> list[str]:
@@ -163,6 +166,21 @@ def test_so_is_a_trigger_that_would_open_something() -> None:
     world.send(1, **GTT)
     world.run(1.0)
     assert not gtts.calls and world.reason(1) == "KILLED"
+
+
+def test_nor_does_one_leave_behind_the_latch_where_its_last_record_is_held_up() -> None:
+    world = stalling()
+    gtts = Gtts(world)
+    stall(world, beside=True)
+    world.send(1, **GTT)
+    world.run(1.0)
+    assert not gtts.calls and world.reason(1) == "KILLED"
+    found: list[Left] = []
+    again = World(broker=ScriptedBroker(), clock=world.clock, journal=world.journal,
+                  history=list(world.journal.records),
+                  more={"restarted": True, "on_call": found.append})  # fmt: skip
+    again.stage.start()
+    assert not [row for row in found if row.call == RECOVERED], "it never left"
 
 
 def test_one_that_waited_for_the_disk_is_asked_for_too() -> None:

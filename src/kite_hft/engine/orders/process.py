@@ -38,6 +38,7 @@ from kite_hft.engine.orders.continuing import (
     day_records,
     find_earlier,
 )
+from kite_hft.engine.orders.ending import see_through
 from kite_hft.engine.orders.evidence import evidence_ports
 from kite_hft.engine.orders.files import RunJournal, open_csv, open_run_journal, written
 from kite_hft.engine.orders.latch import LatchWatch
@@ -82,8 +83,6 @@ from kite_hft.trading.recovery.resuming import recovery_words
 ACTIVE_S: Final = 60.0
 TELL_S: Final = 2.0
 """So long the broker may be silent at the start before a person is told why."""
-STOP_S: Final = 10.0
-FLATTEN_S: Final = 45.0
 EXIT_NOT_ACTIVE: Final = 6
 
 
@@ -315,10 +314,12 @@ def _run(
         tell.begin()
         stage.control({"do": "alone"}, stop_ns)
     stage.begin_stop(stop_ns)
-    longest_ns = (FLATTEN_S if stage.flattening else STOP_S) * 1e9
-    while not stage.idle and clock.mono_ns() - stop_ns < longest_ns:
+
+    def one_round() -> None:
         waiting.round()
         tell.look()
+
+    see_through(stage, one_round, clock.mono_ns)
     summary = stage.close()
     tell.end(summary, time.sleep)
     fills: dict[str, Any] = getattr(transport, "parameters", dict)()  # of an exchange in this process

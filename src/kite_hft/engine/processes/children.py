@@ -31,6 +31,7 @@ from typing import IO, Any, Final
 
 from kite_hft.engine.keys.private import harden_process
 from kite_hft.engine.plan.placing import complaints, settle
+from kite_hft.engine.processes.awake import Awake
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15
@@ -120,14 +121,15 @@ class Child:
             self.process.send_signal(signal.SIGTERM)
 
     def wait(self, timeout_s: float, hurry: Callable[[], bool] = lambda: False) -> bool:
-        """Whether the child has ended within the time (at most HURRY_S once `hurry` says so).
+        """Whether the child has ended within the time (at most HURRY_S once `hurry` says so). We have to be
+        awake ourselves for that to pass: where the whole machine stood still it had none either.
 
         Its answers are taken in meanwhile: a child that must wait for us to read would never end.
         """
-        started = time.monotonic()
+        awake = Awake(time.monotonic_ns)
         while self.process.poll() is None:
             self.listen()
-            waited = time.monotonic() - started
+            waited = awake.look()
             if waited > timeout_s or (hurry() and waited > HURRY_S):
                 return False
             time.sleep(WAIT_STEP_S)

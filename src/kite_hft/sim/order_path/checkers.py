@@ -312,7 +312,7 @@ class Checker:
         """This request will never be acted on; `unsent`: and the engine is told so."""
         call = self.world.network.read(request)
         if call.kind == wire.TRIGGER:
-            self.lasting.trigger_gone(request)
+            self.lasting.trigger_gone(request, unsent)
         elif call.kind == wire.PLACE:
             placed = self.ledger.placed.get(call.tag)
             if placed is not None:

@@ -40,7 +40,7 @@ class Lasting:
         # position; triggers of which nobody knows
         self.flattened = False
         self._calls: dict[int, tuple[HttpRequest, Trigger]] = {}
-        self._ends_seen = self._began = 0
+        self._ends_seen = self._ids_seen = self._began = 0
         self._interrupted: set[tuple[int, int]] = set()  # intents of which a power cut took slices
 
     def begins(self) -> None:
@@ -95,15 +95,20 @@ class Lasting:
             if response.status == 200:
                 trigger.number = self._world.side.trigger_number(json.loads(response.body))
 
-    def trigger_gone(self, request: HttpRequest) -> None:
-        """It will never be acted on."""
+    def trigger_gone(self, request: HttpRequest, unsent: bool) -> None:
+        """It will never be acted on. `unsent`: the engine is told so, and may let the same one leave anew."""
         _request, trigger = self._calls.pop(id(request), (request, None))
         if trigger is not None:
             trigger.under_way = False
+            if unsent:
+                self._ledger.triggers.remove(trigger)
 
     def ended(self) -> None:
         """Triggers of which the journal says since the last look that they are no more."""
         told = self._ledger.told
+        for data in told.trigger_ids[self._ids_seen :]:
+            self._named(data)
+        self._ids_seen = len(told.trigger_ids)
         if len(told.trigger_ends) == self._ends_seen:
             return
         for data in told.trigger_ends[self._ends_seen :]:
@@ -117,6 +122,23 @@ class Lasting:
                         f"trigger {trigger.name} ended ({data['ended']}), and lives or is still to arrive"
                     )
         self._ends_seen = len(told.trigger_ends)
+
+    def _named(self, data: dict[str, Any]) -> None:
+        """The engine says which of its triggers the broker's number is. Of two that are alike to the letter,
+        of which neither answer was kept, nobody can tell that, nor does it matter: they change places.
+        """
+        name, triggers = (data["strategy"], data["seq"]), self._ledger.triggers
+        found = next((t for t in triggers if t.number and t.number == data["id"]), None)
+        if found is None or found.name == name or self._ledger.told.triggers.get(found.name, {}).get("id"):
+            return
+        what = found.slot, found.product, found.for_exits, found.terms
+        for twin in triggers:
+            if twin.name == name and not twin.lost:
+                if (twin.slot, twin.product, twin.for_exits, twin.terms) == what:
+                    twin.name, twin.call, found.name, found.call = (
+                        found.name, found.call, twin.name, twin.call,
+                    )  # fmt: skip
+                return
 
     def lives(self, trigger: Trigger) -> bool:
         """It waits at the broker."""
@@ -171,7 +193,8 @@ class Lasting:
 
     def anew(self) -> None:
         """The journal was read from its beginning. What is lost counts no more: its names are used again."""
-        self._ends_seen = len(self._ledger.told.trigger_ends)
+        told = self._ledger.told
+        self._ends_seen, self._ids_seen = len(told.trigger_ends), len(told.trigger_ids)
         self.families = {
             name: [part for part in parts if not part.lost] for name, parts in self.families.items()
         }

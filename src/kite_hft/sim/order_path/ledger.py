@@ -125,6 +125,7 @@ class Told:
     triggers: dict[Name, dict[str, Any]] = field(default_factory=dict)  # that may stand
     trigger_calls: list[dict[str, Any]] = field(default_factory=list)  # placings, in their order
     trigger_ends: list[dict[str, Any]] = field(default_factory=list)
+    trigger_ids: list[dict[str, Any]] = field(default_factory=list)  # the broker's number of one is told
     children: dict[str, dict[str, Any]] = field(default_factory=dict)  # order id -> of which trigger
     child_tags: dict[int, str] = field(default_factory=dict)
     cut_short: Counter[tuple[int, ...]] = field(default_factory=Counter)  # not sent, by `_withdrawn`
@@ -217,6 +218,8 @@ class Told:
             self.trigger_ends.append(data)
         else:
             self.triggers[name] = data
+            if data.get("id"):
+                self.trigger_ids.append(data)
 
     def _command(self, data: dict[str, Any]) -> None:
         if data["do"] == "resume" and data.get("strategy") is None:

@@ -272,7 +272,8 @@ class OrdersWorld:
         self.until(lambda: self.now_ns >= limit_ns or self._at_rest() or self._in_doubt())
         if self._in_doubt():
             self.acts.resolve()
-            limit_ns = self.now_ns + 120 * NS_PER_S
+            # What is placed now may be unsure again, and is absent once another horizon has passed.
+            limit_ns = self.now_ns + round((self.day.horizon_s + 120) * NS_PER_S)
             self.until(lambda: self.now_ns >= limit_ns or self._at_rest())
         if not self.checker.breaks:
             at_rest(self.checker, settled=self._at_rest() or self._cannot_flatten())

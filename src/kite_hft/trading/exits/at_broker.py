@@ -78,6 +78,9 @@ class AtBroker:
             leg = Leg(intent.side, intent.qty, intent.px, intent.trigger_px)
             trigger = Trigger(intent.strategy, intent.strategy_seq, intent.slot, intent.product, (leg,))
             trigger.closing = self._triggers.only_closes(trigger)
+            beside = self._triggers.promised(trigger.key, intent.side)
+            if not self._book.standing(*trigger.key).reduces(intent.side, intent.qty + beside):
+                trigger.opened_px = self._market.last(intent.slot)  # so it counts in the day's sums
             if text := self._triggers.place(trigger, now_ns):
                 failed = self._outbox.journal_failed
                 refused = (Reason.JOURNAL_FAILED if failed else Reason.NOT_CONNECTED), text
@@ -89,7 +92,7 @@ class AtBroker:
         both may fire while nobody looks, and what the second one closes is not held any more.
         """
         key = (intent.strategy, intent.slot, intent.product)
-        covered, held = self._triggers.covers(key), self._book.standing(*key).quantity
+        covered, held = self._triggers.covers(key, intent.side), self._book.standing(*key).quantity
         if not covered or intent.side != (Side.SELL if held > 0 else Side.BUY):
             return None
         if intent.qty + covered + self._triggers.promised(key, intent.side) <= abs(held):
@@ -257,18 +260,18 @@ class AtBroker:
         return trigger is not None and not trigger.lost
 
     def older(self, plan: Plan) -> bool:
-        """A trigger of an earlier plan of the position has not been deleted yet."""
-        standing = self._triggers.standing.values()
-        return any(t.for_exits and t.key == plan.key and t.seq != plan.seq and not t.lost for t in standing)
+        """A trigger of an earlier plan of the position, which closes the same, has not been deleted yet."""
+        others = (t for t in self._triggers.standing.values() if t.key == plan.key and t.seq != plan.seq)
+        return any(t.for_exits and not t.lost and t.legs[0].side == plan.side for t in others)
 
     def sought(self, plan: Plan) -> bool:
         """Its trigger was sent, and is not to be seen: until that is clear orders protect."""
         trigger = self._triggers.standing.get((plan.strategy, plan.seq))
         return trigger is not None and trigger.lost
 
-    def covers(self, key: Key) -> int:
-        """What triggers of a position's plan may still place."""
-        return self._triggers.covers(key)
+    def covers(self, key: Key, side: int) -> int:
+        """What triggers of a position's plan may still place on a side, 0: on any."""
+        return self._triggers.covers(key, side)
 
     def clear_up(self, plans: Mapping[Key, Plan], now_ns: int) -> None:
         """Triggers of plans that an earlier process ended: it may have died before it could delete them."""

@@ -6,9 +6,9 @@ and placed anew at the market; one that was refused comes back as a LIMIT behind
 circuit, and as a MARKET order again after that, ever later: three times within seconds, then twice a
 minute, with one alert that says why. Less than a lot can be named by no order: the rest of the position is
 closed, and a person is told. Where the price stands at the circuit limit nobody is there to trade with: the
-order is a LIMIT there and keeps its place, with an alert. In an auction it waits for the end. A short that
-the broker lets nobody buy back keeps long derivatives on the same underlying, which may cover it, and
-nothing else.
+order is a LIMIT there and keeps its place, with an alert. In an auction it waits for the end. An order of
+unknown fate is waited for where it may close the same, for seconds where it cannot. A short that the broker
+lets nobody buy back keeps long derivatives on the same underlying, which may cover it, and nothing else.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ REFUSED_MAX: Final = 3
 PAUSE_NS: Final = NS_PER_S // 2
 PAUSE_MAX_NS: Final = 30 * NS_PER_S
 """After a refusal, doubled each time; and after it was given up."""
+LOST_NS: Final = 3 * NS_PER_S
+"""So long does a closing wait for one on the other side whose fate is unknown: as a rule it is known then."""
 SHORTS_FIRST_NS: Final = 10 * NS_PER_S
 """So long do longs wait for shorts that are being bought back; derivatives, which may cover them, longer."""
 
@@ -85,8 +87,11 @@ class Closer:
         return [order for order in orders if order.order_no in self._placed_ns]
 
     def cancels(self, orders: Iterable[Order], now_ns: int) -> list[Order]:
-        """Of live orders those to cancel now: all that are not ours, and ours that rest too long."""
-        return [order for order in orders if not self._rests_well(order, now_ns)]
+        """Of live orders those to cancel now: all that are not ours, and ours that rest too long. Where none
+        can follow today, what closes something stays.
+        """
+        found = [order for order in orders if not self._rests_well(order, now_ns)]
+        return found if self.hands.may_place else [o for o in found if o.opening or not self.hands.closes(o)]
 
     def _rests_well(self, order: Order, now_ns: int) -> bool:
         placed_ns = self._placed_ns.get(order.order_no)
@@ -107,10 +112,18 @@ class Closer:
         able(position): it may be placed now; nothing waits for a short that may not.
         """
         self._tell(open_)
-        # Where an order of ours is live its end comes first.
-        free = [p for p in open_ if not (p.open_buy or p.open_sell) and able(p)]
+        free = [p for p in open_ if self._free(p, now_ns) and able(p)]
         due = [p for p in free if not self.waits(p, open_, now_ns, able)]
         return [p for p in due if not self.refused(key_of(p)) or now_ns >= self._tried[key_of(p)].again_ns]
+
+    def _free(self, position: Position, now_ns: int) -> bool:
+        """No order of ours is live whose end comes first. One of unknown fate that closes nothing of it holds
+        it up for seconds: were it to fill, what that makes is closed as well.
+        """
+        closing, other, side = position.open_buy, position.open_sell, Side.SELL
+        if position.quantity > 0:
+            closing, other, side = position.open_sell, position.open_buy, Side.BUY
+        return not closing and (not other or other == self.hands.unknown(position, side, now_ns - LOST_NS))
 
     def waits(
         self,

@@ -232,10 +232,19 @@ class Fitter:
             )
         elif now_ns < asked.next_ns:
             return 0  # it came to nothing before: the order is as it was
-        if self._spent(order, RESERVE if trails else 0) or unturned or asked.tries >= TRIES_MAX:
-            self.hands.cancel(order, now_ns)  # its successor is placed when it has ended
-            return 1
-        asked.tries, asked.next_ns = asked.tries + 1, now_ns + RETRY_NS * 2**asked.tries
+        if (spent := self._spent(order, RESERVE if trails else 0)) or unturned or asked.tries >= TRIES_MAX:
+            if self.hands.may_place or quantity < order.quantity:
+                self.hands.cancel(order, now_ns)  # its successor is placed when it has ended
+                return 1
+            if spent:
+                text = f"the order of {self._name(plan)} may not be modified any more, and none can follow"
+                self._outbox.alert("EXIT_REFUSED", f"{text} today: it stays as it is", self._told_of(plan))
+            if spent or now_ns < asked.next_ns:
+                return 0
+        asked.tries, asked.next_ns = (
+            asked.tries + 1,
+            now_ns + min(RETRY_NS_MAX, RETRY_NS << min(asked.tries, 8)),
+        )
         self.hands.modify(
             order,
             now_ns,

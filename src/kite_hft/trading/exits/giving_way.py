@@ -16,7 +16,7 @@ from kite_hft.layout import IntentFlag, IntentKind, Reason, Side
 from kite_hft.trading.book import Book
 from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.gate.checks import more
-from kite_hft.trading.gate.risk import Verdict
+from kite_hft.trading.gate.risk import AT_ONCE, Verdict
 from kite_hft.trading.intents import ENGINE_SEQ, Intent, as_exit
 from kite_hft.trading.sending.intake import Intake
 from kite_hft.trading.sending.outbox import Outbox
@@ -84,8 +84,11 @@ class GivingWay:
         left, covered = self._left(key) - self.waiting(key), self._covered(key)
         if not covered or quantity <= left - covered:
             return False
-        if quantity > left and (verdict := self._peek(intent, now_ns)) and verdict.reason not in BESIDE:
-            return False  # it would turn the position, and may not: nothing gives way to it
+        if (verdict := self._peek(intent, now_ns)) is not None:
+            if verdict.reason in AT_ONCE:
+                return False  # and no good exit is to wait behind it
+            if quantity > left and verdict.reason not in BESIDE:
+                return False  # it would turn the position, and may not: nothing gives way to it
         held = intent if quantity > left else as_exit(intent)
         self.held.append(Held(held, key, quantity, now_ns + HELD_NS, stood))
         self._outbox.stirred += 1

@@ -30,7 +30,8 @@ class Leg:
     """One leg: the orders that it became (several above the freeze quantity). quantity: what was asked for.
 
     closing: numbers of the intents that close it again. asked_ns: since when others are to make room for the
-    next of them, 0: they are not asked; claims: so much it needs. left: no order can close the rest.
+    next of them, 0: they are not asked; claims: so much it needs. left: no order can close the rest. shrunk:
+    the strategy's own orders that were to become smaller for it.
     """
 
     seq: int
@@ -41,6 +42,7 @@ class Leg:
     asked_ns: int = 0
     claims: int = 0
     left: int = 0
+    shrunk: set[int] = field(default_factory=set)
 
     @property
     def traded(self) -> int:

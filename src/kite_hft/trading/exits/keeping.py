@@ -25,7 +25,7 @@ from kite_hft.trading.gate.judging import Gate
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.recovery.reconcile import Reconciler
-from kite_hft.trading.recovery.replay import Recovered
+from kite_hft.trading.recovery.recovered import Recovered
 from kite_hft.trading.sending.asides import Aside, Asides
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.intake import Intake
@@ -53,7 +53,8 @@ class Keeper:
         submit: Callable[[Aside, HttpRequest], None],
         gate: Gate,
     ) -> None:
-        hands, market = Hands(book, desk, intake), Market(ports)
+        hands, market = Hands(book, desk, intake, config.limits.orders_per_day), Market(ports)
+        self._hands = hands
         self._own_stops = OwnStops(ports, config, book, outbox, hands)
         self._desk = desk
         self.asides = Asides(desk.egress, submit)
@@ -84,6 +85,7 @@ class Keeper:
         )
         self.plans.foreign, self.plans.giving.claims = self.groups.unwinder.owns, self.groups.claims
         self.groups.unwinder.closing = self.square_off.closing
+        self.groups.unwinder.covers = self.triggers.covers
         at_circuit = AtCircuit(ports, config, book, outbox, market)
         trimming = Trimming(book, self.triggers)
         stewards = (self.flatten, self.square_off, self.groups, self.plans, trimming, self.triggers)
@@ -114,6 +116,11 @@ class Keeper:
         """Something is under way that must end before the stage may."""
         closing = self.flatten.alive or (self.square_off.alive and self.square_off.busy)
         return closing or self.groups.alive or len(self.asides) > 0
+
+    @property
+    def may_place(self) -> bool:
+        """The broker takes another order today."""
+        return self._hands.may_place
 
     def fit_stops(self, now_ns: int) -> None:
         """Nothing may be opened any more, by no stop either. Where all is closed its exits are cancelled."""

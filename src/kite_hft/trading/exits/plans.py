@@ -17,13 +17,13 @@ from kite_hft.layout import (
     EventKind,
     IntentFlag,
     OrderStatus,
-    OrderType,
     Reason,
     Side,
 )
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book, Order
-from kite_hft.trading.exits.at_broker import OVERNIGHT, AtBroker
+from kite_hft.trading.exits.asking import Refusal, form_refusal, side_refusal
+from kite_hft.trading.exits.at_broker import AtBroker
 from kite_hft.trading.exits.fitting import Fitter
 from kite_hft.trading.exits.giving_way import GivingWay
 from kite_hft.trading.exits.plan import Key, Mode, Plan, asked_for, named, plan_of
@@ -43,11 +43,8 @@ PERIOD_NS: Final = 50_000_000
 """So often are prices looked at while a plan lives."""
 ENTRY_NS: Final = 5 * NS_PER_S
 """So long does a plan wait for a position that no order promises any more."""
-TYPO: Final = 5
-"""Percent: what lies so far on the wrong side of the price is a mistake, not a fast market."""
 LOOK_NS: Final = 2 * NS_PER_S
 """So often is the order book read while a stop gives way to an order of somebody else."""
-_TRIGGERED: Final = frozenset({0, int(OrderType.SL), int(OrderType.SLM)})
 
 
 class Plans:
@@ -103,7 +100,7 @@ class Plans:
         """
         restored, self._restored = self._restored, []
         for plan in restored:
-            waits = any(_entry(order, plan.key) for order in self._book.live_orders.values())
+            waits = self._entered(plan)
             if self.plans.get(plan.key) is plan and not waits and not self._book.standing(*plan.key).quantity:
                 self._over(plan, "flat", Reason.NONE if plan.side else Reason.NO_POSITION, now_ns)
                 self._cancel(self._guards(plan.key), now_ns)
@@ -143,38 +140,17 @@ class Plans:
                 self._without_trigger(plan, "this broker takes no stop and target in one trigger")
         self._count()
 
-    def _refusal(self, intent: Intent, now_ns: int) -> tuple[Reason, str] | None:
-        rows = self._ports.instruments.rows
-        if intent.slot >= len(rows) or rows[intent.slot].is_index:
-            return Reason.UNKNOWN_INSTRUMENT, f"slot {intent.slot} cannot be held"
-        row, prices = rows[intent.slot], (intent.px, intent.trigger_px, intent.trail_px, intent.step_px)
-        if min(prices) < 0 or intent.order_type not in _TRIGGERED:
-            return Reason.BAD_INTENT, f"exits with prices {prices}, order type {intent.order_type}"
-        if row.tick_px <= 0 or any(px % row.tick_px for px in prices):
-            return Reason.TICK_SIZE, f"a price of the exits {prices} is no multiple of tick {row.tick_px}"
-        if intent.deadline_ns and intent.deadline_ns <= now_ns:
-            return Reason.BAD_INTENT, "the time of the exits has passed"
-        if intent.flags & IntentFlag.GTT and intent.product not in OVERNIGHT:
-            return Reason.PRODUCT_NOT_ALLOWED, "a GTT is for positions held overnight: CNC, NRML, MTF"
+    def _refusal(self, intent: Intent, now_ns: int) -> Refusal | None:
+        if (refused := form_refusal(intent, self._ports.instruments, now_ns)) is not None:
+            return refused
         key = (intent.strategy, intent.slot, intent.product)
         if intent.flags & IntentFlag.GTT and (beside := self._at_broker.beside(key)):
             return Reason.FROZEN, beside
         side = self._side(key)
         if side == 0 and key not in self.plans:
-            return Reason.NO_POSITION, f"nothing of {row.key} is held, and no entry is under way"
-        return self._wrong_side(intent, side)
-
-    def _wrong_side(self, intent: Intent, side: int) -> tuple[Reason, str] | None:
-        """Stop and target on the wrong sides of one another, or of the price."""
-        sign = 1 if side == Side.SELL else -1
-        stop, target, last = intent.trigger_px, intent.px, self._market.last(intent.slot)
-        if side and stop and target and (target - stop) * sign <= 0:
-            return Reason.BAD_INTENT, f"target {target} and stop {stop} are on the wrong sides of one another"
-        if side and stop and last and (stop - last) * sign * 100 > TYPO * last:
-            return Reason.BAD_INTENT, f"stop {stop} is on the wrong side of the price {last}"
-        if side and target and last and (last - target) * sign * 100 > TYPO * last:
-            return Reason.BAD_INTENT, f"target {target} is on the wrong side of the price {last}"
-        return None
+            name = self._ports.instruments[intent.slot].key
+            return Reason.NO_POSITION, f"nothing of {name} is held, and no entry is under way"
+        return side_refusal(intent, side, self._market.last)
 
     def _side(self, key: Key) -> int:
         """Side of the orders that would close the position, or the one that its entry is to make."""
@@ -188,7 +164,8 @@ class Plans:
 
     def covered(self, key: Key) -> int:
         """What exits of a position may still fill: orders, and what a trigger may place."""
-        return self._guarded(key, self._book.standing(*key).quantity) + self._at_broker.covers(key)
+        held = self._book.standing(*key).quantity
+        return self._guarded(key, held) + self._at_broker.covers(key, _closing(held) if held else 0)
 
     def _guarded(self, key: Key, held: int) -> int:
         """What orders of exits may still close of what is held; 0: of anything."""
@@ -291,12 +268,18 @@ class Plans:
         return self.fitter.fit(plan, guards, want, now_ns)
 
     def fired(self, trigger: Trigger, order: Order, now_ns: int) -> None:
-        """A trigger has placed its order: of a plan, it closes the position from now on."""
-        plan = self.plans.get((trigger.strategy, trigger.slot, trigger.product))
-        if trigger.for_exits and plan is not None:
-            self._at_broker.fired(plan, order, now_ns)
-            self._outbox.count("exits_fired")
-            self._journal(plan)
+        """A trigger has placed its order: of a plan, it closes the position from now on. One whose exits have
+        ended, or whose position is gone or was turned meanwhile, is too late: what it placed is cancelled.
+        """
+        if not trigger.for_exits:
+            return
+        plan, held = self.plans.get(trigger.key), self._book.standing(*trigger.key).quantity
+        if plan is None or not held or order.side != _closing(held):
+            self.fitter.hands.cancel(order, now_ns)
+            return
+        self._at_broker.fired(plan, order, now_ns)
+        self._outbox.count("exits_fired")
+        self._journal(plan)
 
     def turned_down(self, trigger: Trigger, why: str, now_ns: int) -> None:
         """The trigger of a plan could not be placed: orders protect for today, and a person is told."""
@@ -332,15 +315,21 @@ class Plans:
 
     def _flat(self, plan: Plan, guards: list[Order], now_ns: int) -> int:
         """Nothing is held: the plan is over, unless an entry is still to make a position."""
-        waits = any(_entry(o, plan.key) for o in self._book.live_orders.values())
+        waits = self._entered(plan)
         if not plan.side and (waits or now_ns - plan.began_ns < ENTRY_NS):
             return 0
         if plan.side and waits:
             plan.side = 0  # an entry is still at work: it begins anew with what that makes
             plan.began_ns = now_ns
+            self._at_broker.drop(plan, now_ns)  # a trigger would open something until then
         elif plan.side or not waits:
             self._over(plan, "flat", Reason.NONE if plan.side else Reason.NO_POSITION, now_ns)
         return self._cancel(guards, now_ns)
+
+    def _entered(self, plan: Plan) -> bool:
+        """An entry is at work that makes a position as the plan's: one on its other side turns it."""
+        live = self._book.live_orders.values()
+        return any(_entry(order, plan.key) and order.side != plan.side for order in live)
 
     def _cancel(self, guards: list[Order], now_ns: int) -> int:
         for order in guards:

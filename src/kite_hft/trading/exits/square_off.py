@@ -159,7 +159,7 @@ class SquareOff:
         keep = {_key(p) for p in held if self._closer.waits(p, held, now_ns, lambda p: _key(p) in able)}
         his = {_key(p) for p in ready if self._left_to_broker(p, due[_pair(p)], real_ns)}
         keep |= {_key(p) for p in held if _key(p) not in able} - his
-        exits = [o for o in live if not o.opening and (o.strategy, o.slot, o.product) not in keep]
+        exits = [o for o in live if not o.opening and not self._kept(o, keep)]
         for order in self._closer.cancels(exits, now_ns):
             self._closer.hands.cancel(order, now_ns)
             done += 1
@@ -182,6 +182,11 @@ class SquareOff:
         since_ns = self._since_ns.get(key, now_ns)
         self._triggers.give_up(since_ns, now_ns, key)
         return hold_up(self._triggers.standing.values(), key, since_ns, now_ns)
+
+    def _kept(self, order: Order, keep: set[Key]) -> bool:
+        """Its position is not closed yet, and it would close some of that, which others may have turned."""
+        key = (order.strategy, order.slot, order.product)
+        return key in keep and self._closer.hands.closes(order)
 
     def _last_try_ns(self) -> int:
         return max(self._tried_ns.values(), default=-(2**62))
@@ -300,6 +305,8 @@ class SquareOff:
             return "a trigger of ours at the broker is not deleted yet"
         if self._strangers(position):
             return "an order that is not ours is at work"
+        if not self._closer.hands.may_place:
+            return "the broker takes no more orders today; what lies there already stays"
         if last is None:
             return self._closer.cause(_key(position)) or "the broker's positions are not known"
         if last.status in LIVE - WORKING:

@@ -13,7 +13,9 @@ from typing import Final, Protocol
 
 from kite_hft.layout import IntentFlag, IntentKind, OrderStatus, Validity
 from kite_hft.trading.book import Book, Order
+from kite_hft.trading.gate.checks_conduct import closable
 from kite_hft.trading.intents import Intent
+from kite_hft.trading.positions import Position
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.intake import Intake
 from kite_hft.trading.sending.outbox import Outbox
@@ -67,8 +69,13 @@ class Stewards:
 class Hands:
     """What a steward acts by."""
 
-    def __init__(self, book: Book, desk: Desk, intake: Intake) -> None:
-        self._book, self._desk, self._intake = book, desk, intake
+    def __init__(self, book: Book, desk: Desk, intake: Intake, orders_per_day: int) -> None:
+        self._book, self._desk, self._intake, self._most = book, desk, intake, orders_per_day
+
+    @property
+    def may_place(self) -> bool:
+        """The broker takes another order today: else nothing is cancelled for the sake of a new one."""
+        return self._desk.throttle.placed_today < self._most
 
     def place(
         self,
@@ -149,6 +156,17 @@ class Hands:
     def cancels(self, order: Order) -> bool:
         """A cancel of it is under way, or is seen through."""
         return order.order_no in self._desk.cancelling
+
+    def closes(self, order: Order) -> bool:
+        """Something is held that it would close."""
+        return closable(self._book, order) > 0
+
+    def unknown(self, position: Position, side: int, since_ns: int) -> int:
+        """What orders of a position may still fill on a side whose fate is not known since then at least."""
+        key = (position.strategy, position.slot, position.product, side)
+        lost = (o for o in self._book.live_orders.values() if o.status is OrderStatus.AMBIGUOUS)
+        here = (o for o in lost if (o.strategy, o.slot, o.product, o.side) == key)
+        return sum(order.open_quantity for order in here if order.status_ns <= since_ns)
 
     def judged(self, order: Order) -> bool:
         """Broker or exchange rejected the order itself: not a call too many, not a token."""

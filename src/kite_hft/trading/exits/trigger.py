@@ -72,6 +72,7 @@ class Trigger:
     replies: list[Intent] = field(default_factory=list)  # changes that its strategy asked for
     asked: int = 0  # so many of them are in the last call
     sent: tuple[Leg, ...] = ()  # the terms of that call
+    opened_px: int = 0  # the last price of when the gate counted it as an opening; 0: it did not
 
     @property
     def name(self) -> Name:
@@ -110,6 +111,12 @@ class Trigger:
         return now_ns - since_ns < (TOLD_NS if untold else GOES_NS)
 
     @property
+    def waits_as(self) -> str:
+        """What its placing is called while it waits on for a connection, as an exit does; "": it does not."""
+        own_exit = self.closing and not self.for_exits
+        return f"trigger {self.seq} of strategy {self.strategy}" if own_exit else ""
+
+    @property
     def dying(self) -> bool:
         """It is to be deleted, and no call to that end is under way."""
         return self.wanted is None and not self.busy
@@ -146,6 +153,8 @@ class Trigger:
         words: dict[str, Any] = {"strategy": self.strategy, "seq": self.seq}
         words |= {"slot": self.slot, "product": self.product}
         words |= {"for_exits": self.for_exits, "legs": [leg.words for leg in self.legs]}
+        if self.opened_px:
+            words |= {"opening": True, "ref_px": self.opened_px}
         return words | {"closing": True} if self.closing else words
 
     def through(self) -> list[int]:
@@ -154,10 +163,15 @@ class Trigger:
         return [intent.strategy_seq for intent in done]
 
     def fired(self, leg: TriggerLeg, held: Position) -> dict[str, Any]:
-        """What a GTT record says of the order that it has placed for a leg."""
+        """What a GTT record says of the order that it has placed for a leg. That of a plan is an exit also
+        where it is more than what is left of the position: it is made to fit. That of one which only closes
+        is an exit as far as something is held, whatever waits beside it: it has come first.
+        """
         side, quantity = int(leg.side), leg.quantity
+        room = held.quantity if side == Side.SELL else -held.quantity
         words = {"child": leg.order_id, "side": side, "qty": quantity, "px": leg.px}
-        return self.payload() | words | {"reducing": held.reduces(side, quantity)}
+        exits = self.for_exits if quantity > room else self.closing
+        return self.payload() | words | {"reducing": exits or held.reduces(side, quantity)}
 
     def alike(self, token: int, rows: Sequence[TriggerReport], known: set[str]) -> list[str]:
         """Waiting ones of the list that are nobody's and have its sides and prices: it is not proved absent.
@@ -232,5 +246,6 @@ def trigger_of(data: dict[str, Any]) -> Trigger:
         data["strategy"], data["seq"], data["slot"], data["product"], legs, data["for_exits"],
         data.get("closing", False), trigger_id=trigger_id,
         sent=tuple(Leg(*leg) for leg in data.get("sent", ())) if do == "modify" else (),
-        unsure=not trigger_id or do in ("delete", "modify"), wanted=None if do == "delete" else legs,
+        unsure=not trigger_id or do in ("delete", "modify"),
+        wanted=None if do == "delete" or data.get("unwanted") else legs,
     )  # fmt: skip

@@ -107,7 +107,7 @@ class Triggers:
         call, answered = self._ports.broker.trigger_place(request), self._answered(trigger, "place")
         there = self._on_disk() if trigger.for_exits else self._on_disk(hangs=True)
         leaves, ready = self._may_leave(trigger, "place"), lambda: trigger.wanted is None or there()
-        self._asides.offer(Aside("GTT", call, answered, leaves, ready, urgent), now_ns)
+        self._asides.offer(Aside("GTT", call, answered, leaves, ready, urgent, trigger.waits_as), now_ns)
         self.standing[trigger.name] = trigger
         self._promise(trigger, trigger.quantity)
         trigger.busy = True
@@ -141,8 +141,7 @@ class Triggers:
 
     def only_closes(self, trigger: Trigger) -> bool:
         """With all that waits beside it, it closes no more than is held."""
-        beside = self.promised(trigger.key, trigger.legs[0].side)
-        return beside + trigger.quantity <= self._room(trigger)
+        return self.promised(trigger.key, trigger.legs[0].side) + trigger.quantity <= self._room(trigger)
 
     def _may_leave(self, trigger: Trigger, what: str) -> Callable[[], bool]:
         """Asked just before a placing or a change leaves: it may have waited."""
@@ -218,9 +217,10 @@ class Triggers:
                 text = f"trigger {number} in {name} is not deleted, and its position closed: it may open one"
                 self._outbox.alert("TRIGGER_UNKNOWN", text, str(trigger.name))
 
-    def covers(self, key: Key) -> int:
-        """What triggers of the plan of a position may still place."""
-        return sum(t.quantity for t in self.standing.values() if t.for_exits and t.key == key and not t.lost)
+    def covers(self, key: Key, side: int = 0) -> int:
+        """What triggers of the plan of a position may still place on a side, 0: on any."""
+        here = (t for t in self.standing.values() if t.for_exits and t.key == key and not t.lost)
+        return sum(trigger.quantity for trigger in here if side in (0, trigger.legs[0].side))
 
     def promised(self, key: tuple[int, int, int], side: int) -> int:
         """What a strategy's triggers may order on a side, for all that is known never."""

@@ -4,8 +4,10 @@ The last leg first: what protects another leg goes last. A closing order is plac
 it was refused, tried again as when everything is closed (closing.py), until nothing is left of the leg but
 what no order can name. It closes no more than the position still shows: what a leg had closed of another
 position is not opened again, and people are told. Exits that stand on the same position are asked to make
-room first, for seconds; those of the end of the day close it themselves. The numbers of closing orders are
-journalled before these leave: a process that starts anew knows them again.
+room first, for seconds; those of the end of the day close it themselves. What the strategy has placed by
+itself is left where there is room for both, else made smaller or cancelled: it may rest for ever. What of it
+is on its way gets those seconds to fill. The numbers of closing orders are journalled before these leave: a
+process that starts anew knows them again.
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from kite_hft.layout import Side
+from kite_hft.layout import OrderType, Side
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.exits.closing import Closer
 from kite_hft.trading.exits.group import Group, Leg, Name
 from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.exits.prices import Market, sendable
 from kite_hft.trading.exits.stewards import Hands
-from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.lifecycle import TERMINAL, WORKING
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.positions import Position
 from kite_hft.trading.sending.outbox import Outbox
@@ -48,6 +51,7 @@ class Unwinder:
         self._closers: dict[Name, Closer] = {}
         self._numbers: set[int] = set()
         self.closing: Callable[[Key], bool] = lambda key: False  # somebody else closes this position
+        self.covers: Callable[[Key, int], int] = lambda key, side: 0  # what triggers of exits may place
 
     def owns(self, order: Order) -> bool:
         """It closes a leg."""
@@ -155,7 +159,36 @@ class Unwinder:
     def _crowded(self, leg: Leg, quantity: int, now_ns: int) -> bool:
         """Other orders may close the same position: exits make room for what is claimed."""
         side = Side.SELL if leg.orders[0].side == Side.BUY else Side.BUY
-        if self._book.standing(*leg.key).reduces(side, quantity):
+        if self._book.standing(*leg.key).reduces(side, quantity + self.covers(leg.key, side)):
             return False
         leg.claims, leg.asked_ns = quantity, leg.asked_ns or now_ns
-        return now_ns - leg.asked_ns < ROOM_NS
+        waits = now_ns - leg.asked_ns < ROOM_NS
+        self._clear(leg, side, quantity, now_ns, late=not waits)
+        return waits
+
+    def _clear(self, leg: Leg, side: int, quantity: int, now_ns: int, *, late: bool) -> None:
+        """Take away what the strategy's own orders close beyond what is left beside `quantity`, newest first:
+        by a smaller quantity, once, or by a cancel.
+        """
+        live, here = self._book.live(), (*leg.key, side)
+        own = [o for o in live if (o.strategy, o.slot, o.product, o.side) == here and not by_engine(o)]
+        held = self._book.standing(*leg.key).quantity * leg.orders[0].sign
+        excess = sum(order.open_quantity for order in own) + quantity - held
+        lot = max(1, self._ports.instruments[leg.key[1]].lot_size)
+        for order in reversed(own):
+            if excess <= 0:
+                return
+            keeps = max(0, order.open_quantity - excess) // lot * lot
+            excess -= order.open_quantity - keeps
+            if not late and (order.status not in WORKING or order.order_type == OrderType.MARKET):
+                continue  # it may fill at once
+            if late or not keeps or (order.order_no in leg.shrunk and self._hands.settled(order)):
+                self._hands.cancel(order, now_ns)
+            elif self._hands.settled(order):
+                leg.shrunk.add(order.order_no)
+                self._hands.modify(order, now_ns, quantity=order.filled + keeps)
+
+
+def by_engine(order: Order) -> bool:
+    """The engine has placed it, and it is no slice of what a strategy has."""
+    return order.strategy_seq >= ENGINE_SEQ and not 0 < order.parent < ENGINE_SEQ

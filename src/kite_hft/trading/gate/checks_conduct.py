@@ -20,6 +20,7 @@ from kite_hft.trading.gate.checks import (
 )
 from kite_hft.trading.gate.facts import Traffic
 from kite_hft.trading.intents import Intent
+from kite_hft.trading.unproven import Terms
 
 _EXIT: Final = int(IntentFlag.EXIT)
 
@@ -106,6 +107,29 @@ def closed(book: Book, order: Order) -> str | None:
     return f"nothing is left for this exit to close: {abs(held)} held on its side" if held <= 0 else None
 
 
+def outrun(book: Book, order: Order) -> str | None:
+    """Why an exit that waited would open something by now: others, which have left since, close the same. A
+    trigger at the broker has placed its order, or one lives that was thought absent.
+    """
+    held, here = closable(book, order), (order.strategy, order.slot, order.product, order.side)
+    ahead = sum(
+        other.open_quantity
+        for other in book.live_orders.values()
+        if (other.strategy, other.slot, other.product, other.side) == here
+        and not other.opening
+        and _goes_before(other, order)
+    )
+    if ahead + order.open_quantity <= held:
+        return None
+    return f"an exit of {order.open_quantity}: {held} held, {ahead} under way before it"
+
+
+def _goes_before(other: Order, order: Order) -> bool:
+    if other is order or other.status is OrderStatus.NEW:
+        return False
+    return bool(other.order_id) or other.order_no < order.order_no
+
+
 # Losses
 
 
@@ -183,16 +207,33 @@ def self_trade(intent: Intent, context: Context, limits: RiskLimits) -> str | No
         if order.slot == intent.slot and order.side != side and meets(px, side, order):
             whose = f"order {order.order_no} of strategy {order.strategy}"
             at = "the market" if px is None else str(px)
-            return f"{Side(side).name} at {at} would meet {whose} at {order.px or 'the market'}"
+            changed = " (a change of it is under way)" if in_doubt(order) is not None else ""
+            return f"{Side(side).name} at {at} would meet {whose} at {order.px or 'the market'}{changed}"
     return None
 
 
+def in_doubt(order: Order) -> Terms | None:
+    """What the order may be by now, or become: a change of it waits, is unanswered, or is not proved."""
+    return order.asked if order.asked is not None or order.unproven is None else order.unproven.terms
+
+
 def meets(px: int | None, side: int, order: Order) -> bool:
-    """Whether a price (None: at any) could trade with a live order. A stop that has not triggered rests
-    outside the market.
+    """Whether a price (None: at any) could trade with a live order, as it stands or as it is to be. A stop
+    that has not triggered rests outside the market.
     """
-    if order.order_type in TRIGGERED and order.status is not OrderStatus.OPEN:
-        return False
-    if px is None or not order.px:
+    untriggered = order.status is not OrderStatus.OPEN
+    if not (order.order_type in TRIGGERED and untriggered) and _reaches(px, side, order.px):
         return True
-    return px >= order.px if side == Side.BUY else px <= order.px
+    changed = in_doubt(order)
+    if changed is None:
+        return False
+    _quantity, at_px, _trigger_px, kind = changed
+    rearmed = kind in TRIGGERED and (untriggered or order.order_type not in TRIGGERED)
+    return not rearmed and _reaches(px, side, at_px)
+
+
+def _reaches(px: int | None, side: int, at_px: int) -> bool:
+    """at_px 0: at the market."""
+    if px is None or not at_px:
+        return True
+    return px >= at_px if side == Side.BUY else px <= at_px

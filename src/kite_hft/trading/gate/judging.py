@@ -39,7 +39,7 @@ from kite_hft.trading.gate.risk import (
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import ENGINE_SEQ, Intent
 from kite_hft.trading.ports import OrdersConfig, Ports
-from kite_hft.trading.recovery.replay import Recovered
+from kite_hft.trading.recovery.recovered import Recovered
 from kite_hft.trading.sending.outbox import Outbox
 
 CANCEL = int(IntentKind.CANCEL)
@@ -108,13 +108,9 @@ class Gate:
     def restore(self, found: Recovered, now_ns: int) -> None:
         """What the journal tells of the day so far; the book is replayed already."""
         ahead_ns = self._ports.clock.real_ns() - now_ns
-        for at_ns, order_no, ref_px in found.openings:
-            order = self._book.orders[order_no]
-            value = self._value(order.slot, max(order.px, ref_px), order.quantity)
-            own = order.strategy_seq < ENGINE_SEQ
-            self.tally.add(
-                order.strategy, order.slot, order.side, order.quantity, value, at_ns - ahead_ns, placed=own
-            )
+        for at_ns, strategy, slot, side, quantity, px, placed in found.openings:
+            value = self._value(slot, px, quantity)
+            self.tally.add(strategy, slot, side, quantity, value, at_ns - ahead_ns, placed=placed)
         self.guards.begin(self._book)
         for at_ns, data in found.guards:
             self.guards.fold(data, at_ns - ahead_ns)

@@ -175,6 +175,17 @@ def slice_of(data: Mapping[str, Any]) -> Order:
     )
 
 
+def unwanted(gtt: Mapping[str, Any], held: Position) -> bool:
+    """What a strategy's trigger has placed, by its GTT records in one, is to be cancelled: the trigger was to
+    be deleted, or to close more than is held by now.
+    """
+    if gtt["for_exits"]:
+        return False  # its plan looks after it
+    room = held.quantity if gtt["side"] == Side.SELL else -held.quantity
+    deleted = gtt.get("do") == "delete" or bool(gtt.get("unwanted"))
+    return deleted or (bool(gtt.get("closing")) and room < gtt["qty"])
+
+
 def child_of(data: dict[str, Any]) -> Order:
     """The order that a trigger has placed, from a GTT record that names it."""
     return Order(

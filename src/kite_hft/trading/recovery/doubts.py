@@ -125,7 +125,7 @@ class Doubts:
             return
         # A book may lag behind the answer that named the order: only what stood in it can vanish from it.
         if asked_ns <= order.status_ns or (
-            number not in self._seen and now_ns - order.sent_ns < self.horizon_ns
+            number not in self._seen and self._age_ns(order, now_ns) < self.horizon_ns
         ):
             return
         self._missing[number] = self._missing.get(number, 0) + 1
@@ -138,6 +138,10 @@ class Doubts:
                 f"{VANISHED_READS} reads of his order book do not show it",
                 str(number),
             )
+
+    def _age_ns(self, order: Order, now_ns: int) -> int:
+        """Since it was sent; of one that an earlier process sent only the wall clock tells."""
+        return now_ns - order.sent_ns if order.sent_ns else self.ports.clock.real_ns() - order.sent_real_ns
 
     def _found(self, order: Order) -> None:
         self._missing.pop(order.order_no, None)

@@ -10,7 +10,7 @@ nothing fills, confirm all of it (`square`); what only one of the broker's books
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from kite_hft.trading.ports import Ports
 from kite_hft.trading.positions import UNKNOWN_ORDER, Cut, Fill, Position, divide_half_even, fill_units
 from kite_hft.trading.records import name_of, position_event
 from kite_hft.trading.recovery.apart import Apart
+from kite_hft.trading.recovery.by_hand import ByHand
 from kite_hft.trading.recovery.explain import hidden, in_doubt
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
@@ -45,9 +46,11 @@ class Externals:
     def __init__(self, ports: Ports, book: Book, outbox: Outbox, desk: Desk, horizon_ns: int) -> None:
         self._ports, self._book, self._outbox, self._desk = ports, book, outbox, desk
         self.apart = Apart(book, ports.instruments, horizon_ns)
+        self.open = ByHand(book, ports.instruments)
         self.orders: dict[str, _Seen] = {}
         self.check_wanted = False  # a read of the positions, at once
         self.user = ""  # who places our orders, in the broker's words
+        self.strangers: set[str] = set()  # order ids that earlier processes have told apart from ours
         self.may_be_ours: Callable[[OrderReport], bool] = lambda row: False  # it is nobody's yet
         self._counted: set[str] = set()
         self._fills: set[str] = set()
@@ -58,6 +61,10 @@ class Externals:
     def restore(self, orders: set[str], fills: set[str]) -> None:
         """Order and trade ids that this run has counted already."""
         self._counted, self._fills = set(orders), set(fills)
+
+    def of_others(self, order_id: str) -> bool:
+        """It was known for a stranger's before: by this process, or by the journal."""
+        return order_id in self.orders or order_id in self.strangers
 
     @property
     def filled(self) -> int:
@@ -72,6 +79,7 @@ class Externals:
         if seen is None:
             seen = self.orders[row.order_id] = _Seen()
             self._first_seen(row)
+        self.open.told(row, now_ns)
         instrument = self._ports.instruments.by_token.get(row.token)
         if row.filled_quantity <= seen.filled:
             return
@@ -92,6 +100,19 @@ class Externals:
                 position = self._book.position_of(EXTERNAL, *key)
                 position.apply(Fill(0, sign * left, sign * divide_half_even(value * left, quantity)))
             self.settle(key, now_ns, row)
+
+    def adopted_filled(self, order: Order, quantity: int, units: int, row: OrderReport, now_ns: int) -> None:
+        """An adopted order has filled so much more. The book has that in the EXTERNAL position already; ours
+        shrinks as by any stranger's order.
+        """
+        self.check_wanted = True
+        if not self._squared:
+            return  # whole reads tell what is held
+        key, signed = (order.slot, order.product), order.sign * quantity
+        if early := self.apart.told_before(order.slot, signed):
+            value = -divide_half_even(order.sign * units * abs(early), quantity)
+            self._book.position_of(EXTERNAL, *key).apply(Fill(0, -early, value))
+        self.settle(key, now_ns, row)
 
     def _first_seen(self, row: OrderReport) -> None:
         if row.order_id in self._counted:
@@ -161,7 +182,7 @@ class Externals:
         found: Counter[Key] = Counter()
         for row in rows:
             instrument = self._ports.instruments.by_token.get(row.token)
-            taken = self._book.by_id(row.order_id) is not None or row.order_id in self.orders
+            taken = self._book.by_id(row.order_id) is not None or self.of_others(row.order_id)
             if taken or not row.filled_quantity or instrument is None or row.product is None:
                 continue
             if self.may_be_ours(row):
@@ -235,7 +256,9 @@ class Externals:
                 taken = min(left, abs(position.quantity))
                 left -= taken
                 cuts.append(self._cut(position, external, taken, by, square_off, now_ns))
-        self._outbox.journal(Kind.EXTERNAL, {"cuts": cuts})
+        too_many = [order for position in ours for order in self._beyond(position)]
+        # One record: a process that dies before the cancels leave forgets no exit that would open something.
+        self._outbox.journal(Kind.EXTERNAL, {"cuts": cuts, "cancels": [o.order_no for o in too_many]})
         for cut in cuts:
             self._tell(cut, now_ns)
         instrument = self._ports.instruments[key[0]]
@@ -246,8 +269,8 @@ class Externals:
             f"{who}: {taken} of our {abs(net)} {instrument.key} {name_of(Product, key[1])} are closed",
             instrument.key,
         )
-        for position in ours:
-            self._bound_exits(position, now_ns)
+        for order in too_many:
+            self._desk.cancel(order, None, now_ns)
 
     def _cut(
         self, position: Position, external: Position, taken: int, by: str, square_off: bool, now_ns: int
@@ -298,8 +321,8 @@ class Externals:
         event["reason"] = Reason.BROKER
         self._outbox.push(order.strategy, event)
 
-    def _bound_exits(self, position: Position, now_ns: int) -> None:
-        """Cancel exits beyond what is left: the newest first."""
+    def _beyond(self, position: Position) -> Iterator[Order]:
+        """Exits beyond what is left: the newest first."""
         for side, most in (
             (Side.SELL, max(0, position.quantity)),
             (Side.BUY, max(0, -position.quantity)),
@@ -316,4 +339,4 @@ class Externals:
                 if pending <= most:
                     break
                 pending -= order.open_quantity
-                self._desk.cancel(order, None, now_ns)
+                yield order

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import msgspec
 
-from kite_hft.layout import OrderStatus, OrderType, Reason
+from kite_hft.layout import IntentKind, OrderStatus, OrderType, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL, STOPS, Book, BookError, Order
 from kite_hft.trading.broker import OrderReport, TradeReport
@@ -27,9 +27,10 @@ from kite_hft.trading.recovery.adopting import adopt, parent_id, slice_payload, 
 from kite_hft.trading.recovery.doubts import Doubts
 from kite_hft.trading.recovery.external import Externals
 from kite_hft.trading.recovery.lookup import Lookup, by_terms_alone, could_be_ours
-from kite_hft.trading.recovery.replay import Recovered
+from kite_hft.trading.recovery.recovered import Recovered
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.trading.sending.work import Cancel
 from kite_hft.units import NS_PER_S
 
 _MARKET = (OrderType.MARKET, OrderType.SLM)
@@ -51,13 +52,14 @@ class Reconciler:
         self._desk = desk
         self.externals = Externals(ports, book, outbox, desk, horizon_ns)
         self.externals.may_be_ours = self._may_be_ours
-        self.doubts = Doubts(ports, book, outbox, horizon_ns, self._fold, desk.progressed)
+        self.doubts = Doubts(ports, book, outbox, horizon_ns, self._fold, self._progressed)
         self.done: Counter[str] = Counter()  # what recovery did, in words
         self._told: dict[str, set[int]] = {}  # order id -> what its updates said
         self._adopting: set[str] = set()
         self._numbers: dict[str, int] = {}  # order id -> number under which it was adopted before
         self._runs: set[int] = {ports.tags.run}
         self._by_terms: set[int] = set()  # found by their terms alone: no proof of who we are
+        self._unwanted: set[int] = set()  # to be cancelled, were they to live again
         self.claims: Callable[[OrderReport], bool] = lambda report: False  # a trigger may have made it
 
     def restore(self, found: Recovered) -> None:
@@ -65,6 +67,12 @@ class Reconciler:
         self._numbers, self._runs = dict(found.adopted), found.runs | {self._tags.run}
         self.doubts.accepted |= found.accepted
         self.externals.user, self._by_terms = found.user, set(found.by_terms)
+        self.externals.strangers = set(found.strangers)
+        self._unwanted = set(found.cancels)
+        for data in found.waiting.values():
+            target = self._book.by_strategy(data["strategy"], data["intent"]["target_seq"])
+            if data["kind"] == IntentKind.CANCEL and target is not None:
+                self._unwanted.update(order.order_no for order in self._book.family(target))
 
     def update(self, report: OrderReport, text: bytes, now_ns: int) -> bool:
         """One order update from the stream; False: the book is to be read, it may be an order of ours.
@@ -86,6 +94,8 @@ class Reconciler:
             if self._may_be_ours(report):
                 return False
             self.externals.report(report, now_ns)
+        elif report.filled_quantity:  # of an earlier run, and over: what it has filled the positions tell
+            self.externals.check_wanted = True
         return True
 
     def orders(self, rows: Sequence[OrderReport], asked_ns: int, now_ns: int) -> None:
@@ -104,7 +114,7 @@ class Reconciler:
             if settled and order.status in WORKING:
                 self._take_terms(order, row, asked_ns, now_ns)
             self._desk.retry_cancel(order, row.status, asked_ns, now_ns)
-        known = self.externals.orders
+        known = self.externals.orders.keys() | self.externals.strangers
         for finding in self._lookup.read(
             self._book, self._ports.instruments, rows, asked_ns, known, self.externals.user, self.claims
         ):
@@ -122,13 +132,14 @@ class Reconciler:
                 change = self._book.enter(order, Input.MISS, now_ns)
                 self._outbox.journal(Kind.RESOLVED, {"no": order.order_no, "how": "absent"})
                 self._outbox.tell(change, now_ns, Reason.ABSENT)
-                self._desk.progressed(order, now_ns)
+                self._progressed(order, now_ns)
                 self.externals.check_wanted = True
         self.doubts.orders(rows, asked_ns, now_ns)
         for row in strangers:
             found = self._book.by_id(row.order_id) is not None
             if not found and self._strange(row) and not self._may_be_ours(row):
                 self.externals.report(row, now_ns)
+        self.externals.open.read({row.order_id for row in rows}, asked_ns)
 
     def trades(self, rows: Iterable[TradeReport], now_ns: int) -> None:
         """One whole read of the executions."""
@@ -146,8 +157,22 @@ class Reconciler:
 
     def _may_be_ours(self, report: OrderReport) -> bool:
         """An order of ours is on its way, or lies in a trigger, that this one may be: it is nobody's yet."""
+        if self.externals.of_others(report.order_id):
+            return False
         on_its_way = could_be_ours(report, self._book, self._ports.instruments, self.externals.user)
         return on_its_way or self.claims(report)
+
+    def _progressed(self, order: Order, now_ns: int) -> None:
+        """It has moved. An order that was to be cancelled when it was proved absent goes when it turns up all
+        the same.
+        """
+        if order.status is OrderStatus.ABSENT:
+            if order.order_no in self._desk.cancelling:
+                self._unwanted.add(order.order_no)
+        elif order.order_no in self._unwanted and order.status in WORKING:
+            self._unwanted.discard(order.order_no)
+            self._desk.cancelling.setdefault(order.order_no, Cancel.WISHED)
+        self._desk.progressed(order, now_ns)
 
     def _strange(self, report: OrderReport) -> bool:
         """No order of this installation."""
@@ -174,7 +199,8 @@ class Reconciler:
 
     def _lost(self, report: OrderReport, tag: str) -> None:
         """Our own order, and the journal does not know it: the disk has lost its end."""
-        self._outbox.halt(f"order {report.order_id} has this run's tag {tag}: not in the journal")
+        if report.order_id not in self._numbers:  # else a process before this one has halted for it
+            self._outbox.halt(f"order {report.order_id} has this run's tag {tag}: not in the journal")
         number = self._tags.order_no(tag)
         if number is not None:  # no tag is ever used again
             self._desk.last_order_no = max(self._desk.last_order_no, number)
@@ -202,6 +228,8 @@ class Reconciler:
             number = self._numbers[report.order_id] = self._desk.take_no()
             self._outbox.journal(Kind.EXTERNAL, {"adopted": {report.order_id: number}})
         order = adopt(self._book, report, number, instrument, tag, now_ns)
+        if order.filled:
+            self.externals.check_wanted = True  # are its fills in what is held already?
         self.done["orders adopted"] += 1
         self._outbox.alert(
             "ORDER_ADOPTED",
@@ -242,7 +270,9 @@ class Reconciler:
         refused = change.status_changed and order.status is OrderStatus.REJECTED
         self._outbox.tell(change, now_ns, Reason.BROKER if refused else Reason.NONE)
         self._states.ended(change)
-        self._desk.progressed(order, now_ns)
+        self._progressed(order, now_ns)
+        if order.strategy == EXTERNAL and change.fill_quantity:
+            self.externals.adopted_filled(order, change.fill_quantity, change.fill_units, report, now_ns)
 
     def _waits_again(self, order: Order, row: OrderReport, asked_ns: int) -> bool:
         """It was modified into a stop, and a late word of the time before has made it open."""

@@ -8,105 +8,31 @@ that one's journal first; its own begins with a START record that names it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind, Record
-from kite_hft.trading.book import EXTERNAL, Book, Change, Order
+from kite_hft.trading.book import EXTERNAL, Book, BookError, Order
 from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.lifecycle import Input
 from kite_hft.trading.positions import Cut
-from kite_hft.trading.recovery.adopting import child_of, take_slice
+from kite_hft.trading.recovery.adopting import child_of, take_slice, unwanted
 from kite_hft.trading.recovery.lookup import by_terms_alone
+from kite_hft.trading.recovery.opened import by_change, by_order, by_trigger
+from kite_hft.trading.recovery.recovered import Name, Recovered
 from kite_hft.trading.recovery.waiting import answered, cast_doubt
-from kite_hft.trading.sending.conduct import ConductBook
 from kite_hft.trading.sending.evidence import Journalled
-from kite_hft.trading.sending.outbox import counted
 from kite_hft.trading.unproven import Unproven
-
-Name = tuple[int, int]
-"""(strategy, strategy_seq) of an intent."""
-Key = tuple[int, int, int]
-"""(strategy, slot, product) of a position."""
 
 
 class RecoveryError(Exception):
     """The journal contradicts itself or today's instruments."""
-
-
-@dataclass(slots=True)
-class Recovered:
-    """What the journal told besides the book. Times are CLOCK_REALTIME ns as journalled.
-
-    seen: every intent that has a record. waiting: taken in, not sent and not refused when the
-    journal ends (but see waiting.cast_doubt). refused: those refused, or taken back, before they became
-    orders. cancels: orders whose cancel was not seen through. touched: when a record last told of an order.
-    calls: order calls, but for those that never left. limited: when the broker last answered 429, as
-    (CLOCK_REALTIME ns, boot, CLOCK_MONOTONIC ns of that boot). lost: what the last process left in flight.
-    """
-
-    last_seq: dict[int, int] = field(default_factory=dict)  # strategy -> highest number of its own
-    engine_seq: int = ENGINE_SEQ - 1  # highest that ORDERS gave to what it did itself
-    plans: dict[Key, dict[str, Any]] = field(default_factory=dict)  # exits that stand, as last journalled
-    groups: dict[Name, dict[str, Any]] = field(default_factory=dict)  # groups begun and not ended
-    triggers: dict[Name, dict[str, Any]] = field(default_factory=dict)  # GTTs that may live at the broker
-    triggers_over: set[str] = field(default_factory=set)  # ids of those that have ended
-    last_order_no: int = 0
-    placed: int = 0
-    halted: str = ""
-    reducing: str = ""
-    address: str = ""  # why the broker takes no order call from this machine
-    market_halted: bool = False
-    killed: str = ""
-    holds: dict[int, Hold] = field(default_factory=dict)  # by strategy
-    loss_paise: int = 0  # net of the day at which its limit tripped last
-    guards: list[tuple[int, dict[str, Any]]] = field(default_factory=list)  # the gate's other GUARD records
-    openings: list[tuple[int, int, int]] = field(default_factory=list)  # when, order, last price of then
-    ended: bool = False  # in order
-    seen: set[Name] = field(default_factory=set)
-    waiting: dict[Name, dict[str, Any]] = field(default_factory=dict)
-    refused: dict[Name, dict[str, Any]] = field(default_factory=dict)
-    refusals: Counter[int] = field(default_factory=Counter)  # by strategy, each with a record of its own
-    cancels: set[int] = field(default_factory=set)
-    touched: dict[int, int] = field(default_factory=dict)
-    calls: list[Journalled] = field(default_factory=list)
-    limited: tuple[int, str, int] | None = None
-    totals: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)  # of refusals
-    external_orders: set[str] = field(default_factory=set)
-    external_fills: set[str] = field(default_factory=set)
-    adopted: dict[str, int] = field(default_factory=dict)  # broker's id of an adopted order -> our number
-    accepted: set[str] = field(default_factory=set)  # differences that a person has accepted
-    runs: set[int] = field(default_factory=set)  # numbers of the runs whose records these are
-    lost: list[Change] = field(default_factory=list)
-    user: str = ""  # who places our orders, in the broker's words
-    by_terms: set[int] = field(default_factory=set)  # orders that their terms alone have found
-    conduct: ConductBook = field(default_factory=ConductBook)
-
-    def count(self, change: Change) -> None:
-        """What the process that made the change counted."""
-        self.totals.update(counted(change))
-        if change.fill_quantity > 0:
-            self.conduct.traded(change.order.slot, change.order.strategy)
-
-    def id_of_adopted(self, number: int) -> str:
-        """The broker's id of an order that was adopted under `number`."""
-        return next((order_id for order_id, n in self.adopted.items() if n == number), "")
-
-    def unsent(self, number: int) -> None:
-        """The last call of an order never left the machine."""
-        for at in range(len(self.calls) - 1, -1, -1):
-            if self.calls[at].no == number and not self.calls[at].unsent:
-                self.calls[at] = self.calls[at]._replace(unsent=True)
-                return
 
 
 def replay(records: Iterable[Record], book: Book, instruments: InstrumentTable, now_ns: int) -> Recovered:
@@ -142,6 +68,7 @@ def replay(records: Iterable[Record], book: Book, instruments: InstrumentTable, 
 
 def _start(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     state.ended = False
+    state.made.begun(data["time_ns"])
     if "run" in data:
         state.runs.add(data["run"])
     if not data.get("restarted"):  # another run: its counters begin at zero
@@ -176,9 +103,9 @@ def _intent(data: dict[str, Any], book: Book, instruments: InstrumentTable, stat
     state.count(book.enter(order, Input.SUBMIT, 0))
     state.last_order_no = max(state.last_order_no, order.order_no)
     state.placed += 1
-    if order.opening:
-        state.openings.append((data["time_ns"], order.order_no, data["ref_px"]))
-    state.calls.append(Journalled(data["time_ns"], not order.opening, order.tag, order.order_no))
+    state.opened(by_order(data))
+    call = Journalled(data["time_ns"], not order.opening, order.tag)
+    state.made.left(call, ("place", order.order_no))
     state.conduct.called(IntentKind.PLACE, order.slot, order.strategy)
     _seen(data, state)
 
@@ -227,17 +154,20 @@ def _withdrawn(data: dict[str, Any], book: Book, instruments: InstrumentTable, s
 
 
 def _call(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
-    number = data["no"]
+    number, about = data["no"], (data["call"], data.get("about", data["no"]))
+    if "about" in data:
+        return state.made.left(Journalled(data["time_ns"], False, data["about"], beside=True), about)
     order_id = data.get("order_id") or (
         book.orders[number].order_id if number in book.orders else state.id_of_adopted(number)
     )
-    state.calls.append(Journalled(data["time_ns"], data["call"] == "cancel", order_id, number))
+    state.made.left(Journalled(data["time_ns"], data["call"] == "cancel", order_id), about)
     if data["strategy"] == EXTERNAL:
         return
     _seen(data, state)
     slot, modified = book.orders[data["no"]].slot, data["call"] == "modify"
     state.conduct.called(IntentKind.MODIFY if modified else IntentKind.CANCEL, slot, data["strategy"])
     if modified:
+        state.opened(by_change(data, book.orders[number]))
         book.ask_terms(book.orders[number], data["qty"])
         book.orders[number].unproven = Unproven(tuple(data["terms"]), 0)
     elif 0 < data["seq"] < ENGINE_SEQ:  # its strategy's wish: of all slices
@@ -258,14 +188,18 @@ PLACE_INPUT: Final = {
 def _answer(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     if data.get("http") == 429:
         state.limited = data["time_ns"], data.get("boot", ""), data.get("mono_ns", 0)
-    if data["outcome"] == "unsent":
-        state.unsent(data["no"])
+    unsent = data["outcome"] == "unsent"
+    about = (data["call"], data.get("about", data["no"]))
+    state.made.answered(about, data["time_ns"], unsent=unsent)
     if data["strategy"] == EXTERNAL:
         return  # adopted orders are read from the broker's book anew
     order = book.orders[data["no"]]
     if data["call"] == "place":
         if data["outcome"] == "confirmed":
-            book.name(order, data["order_id"])
+            try:
+                book.name(order, data["order_id"])
+            except BookError as error:  # that has halted the process which heard it, too
+                state.halted = state.halted or str(error)
         state.count(book.enter(order, PLACE_INPUT[data["outcome"]], 0))
     elif data["call"] == "modify" and data["outcome"] != "ambiguous":
         confirmed = data["outcome"] == "confirmed"
@@ -318,6 +252,11 @@ def _command(data: dict[str, Any], book: Book, instruments: InstrumentTable, sta
     """What a person said: of it only what no other record tells."""
     if data.get("do") == "resolve" and (name := data.get("accepted")):
         state.accepted.add(name)
+    elif data.get("do") == "cancel_all":
+        state.clear_to = max(data.get("up_to", 0), *data.get("orders", ()), 0)
+        for strategy, seq in data.get("triggers", ()):
+            if (strategy, seq) in state.triggers:
+                state.triggers[strategy, seq]["unwanted"] = True
 
 
 def _state(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
@@ -343,6 +282,7 @@ def _guard(data: dict[str, Any], book: Book, instruments: InstrumentTable, state
 
 def _external(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     state.external_orders.update(data.get("orders", ()))
+    state.strangers.update(data.get("orders", ()))
     state.external_fills.update(data.get("fills", ()))
     for order_id, number in data.get("adopted", {}).items():
         state.adopted[order_id] = number
@@ -351,6 +291,7 @@ def _external(data: dict[str, Any], book: Book, instruments: InstrumentTable, st
         order_id, square_off = cut["order_id"], cut.get("square_off", False)
         words = (cut["strategy"], cut["slot"], cut["product"], cut["qty"], cut["units"])
         book.cut(Cut(*words, order_id=order_id, square_off=square_off))
+    state.cancels.update(n for n in data.get("cancels", ()) if n in book.orders)
 
 
 def _plan(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
@@ -375,6 +316,7 @@ def _group(data: dict[str, Any], book: Book, instruments: InstrumentTable, state
 def _gtt(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     """A trigger as it was wished, asked for, answered, fired or ended; one that has ended is forgotten."""
     name = _seen(data, state)
+    state.opened(by_trigger(data))
     for done in answered(data, state.waiting):
         del state.waiting[done]
     if data.get("child") is not None:
@@ -384,6 +326,8 @@ def _gtt(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: 
         state.last_order_no = max(state.last_order_no, order.order_no)
         if order.strategy_seq >= ENGINE_SEQ:
             state.engine_seq = max(state.engine_seq, order.strategy_seq)
+        if unwanted(state.triggers.get(name, {}) | data, book.standing(name[0], order.slot, order.product)):
+            state.cancels.add(order.order_no)
     if data.get("ended"):
         state.triggers_over.add(state.triggers.pop(name, {}).get("id", ""))
     else:

@@ -18,7 +18,7 @@ from kite_hft.trading.ports import OrdersConfig, Ports, Written
 from kite_hft.trading.positions import multiplier_of, paise_of_units
 from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.recovery.reconcile import Reconciler
-from kite_hft.trading.recovery.replay import Recovered
+from kite_hft.trading.recovery.recovered import Recovered
 from kite_hft.trading.recovery.waiting import taken_up, waiting_intent
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.evidence import merged
@@ -46,7 +46,7 @@ def take_up(
 ) -> list[Intent]:
     """All of it but the latches; returns the intents to judge once the stage is ACTIVE."""
     ahead_ns = ports.clock.real_ns() - now_ns
-    calls, lacking = merged(ports.calls_left, found.calls, ahead_ns, now_ns, ports.boot)
+    calls, lacking = merged(ports.calls_left, found.made.calls, ahead_ns, now_ns, ports.boot)
     desk.recall(
         calls,
         lacking,

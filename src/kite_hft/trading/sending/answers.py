@@ -19,6 +19,7 @@ from kite_hft.trading.broker import (
     TransportError,
 )
 from kite_hft.trading.gate.states import States
+from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.recovery.replay import PLACE_INPUT
 from kite_hft.trading.sending.desk import Desk
@@ -118,6 +119,8 @@ class Answers:
                 self._outbox.refuse(work.intent, reason, text, now_ns)
 
     def _cancelled(self, order: Order, outcome: Outcome | None, text: str, now_ns: int) -> None:
+        if outcome is None and order.status in TERMINAL:
+            return  # it was dropped for that
         if isinstance(outcome, Confirmed):
             self._desk.cancel_taken(order, now_ns)
         elif isinstance(outcome, Refused) and outcome.http_status == 400:

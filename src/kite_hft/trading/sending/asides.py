@@ -24,6 +24,8 @@ from kite_hft.units import NS_PER_S
 WAITING_MAX: Final = 64
 LOOK_NS: Final = 5_000_000
 """So often is looked whether the disk has what calls wait for."""
+AGAIN_NS: Final = NS_PER_S
+"""Between two tries of an exit that found no connection: each takes a place in the broker's windows."""
 HANG_NS: Final = NS_PER_S
 """So long does a call wait for a disk that hangs where orders do not (fsync_before_send)."""
 
@@ -33,7 +35,8 @@ Answer = HttpResponse | TransportError
 @dataclass(slots=True, eq=False)
 class Aside:
     """One call. `leaves()` is asked just before it is sent: False, and it is given up, unsent. on_disk(): as
-    long as its record is not there, those behind it go first.
+    long as its record is not there, those behind it go first. waits_as: of an exit, what it is called: when
+    no connection was free for it, it stands in line again, for as long as `leaves`, and a person is told.
     """
 
     name: str  # for the evidence of calls
@@ -42,7 +45,9 @@ class Aside:
     leaves: Callable[[], bool] = lambda: True
     on_disk: Callable[[], bool] = lambda: True
     urgent: bool = False
+    waits_as: str = ""
     offered_ns: int = 0
+    again_ns: int = 0  # not before then
 
 
 class Asides:
@@ -88,26 +93,51 @@ class Asides:
     def _send_next(self, kind: ReadKind, now_ns: int) -> int | None:
         """1: the next of a lane has left; 0: it is given up; None: none may leave now."""
         budget, lane = self._egress.budget, self._lanes[kind]
-        aside = _next(lane) if budget.read_free_ns(kind, now_ns) <= now_ns else None
+        aside = _next(lane, now_ns) if budget.read_free_ns(kind, now_ns) <= now_ns else None
         if aside is None:
             return None
         lane.remove(aside)
-        if not aside.leaves():
+        about = self._egress.aside_leaves(aside.name)
+        if not aside.leaves():  # asked behind the record: a disk may hold that up
+            self._egress.aside_unsent(aside.name, about)
+            if aside.waits_as:
+                self._egress.waits_no_more(aside.waits_as)
             return 0
         if self._egress.read_refused(now_ns):
+            self._egress.aside_unsent(aside.name, about)
             aside.answered(TransportError("the egress count is full", sent=False), now_ns)
             return 0
         budget.read_left(now_ns, kind)
+        aside.again_ns = now_ns + AGAIN_NS
+        aside.answered = self._answered(aside, about, aside.answered)
         self._submit(aside, aside.request)
-        self._egress.read_left(aside.name)
+        self._egress.read_left(aside.name, about)
         return 1
+
+    def _answered(
+        self, aside: Aside, about: str, answered: Callable[[Answer, int], None]
+    ) -> Callable[[Answer, int], None]:
+        def take(result: Answer, now_ns: int) -> None:
+            unsent = isinstance(result, TransportError) and not result.sent
+            if unsent:
+                self._egress.aside_unsent(aside.name, about)
+            if unsent and aside.waits_as:
+                aside.answered = answered
+                self._lanes[_kind(aside.urgent)].appendleft(aside)
+                self._egress.still_waits(aside.waits_as, aside.offered_ns, now_ns)
+                return
+            if aside.waits_as:
+                self._egress.waits_no_more(aside.waits_as)
+            answered(result, now_ns)
+
+        return take
 
     def next_ns(self, now_ns: int) -> int | None:
         """When the next one may leave; None: none waits."""
         budget, times = self._egress.budget, []
         for kind, lane in self._lanes.items():
             if lane:
-                at_ns = now_ns if _next(lane) is not None else now_ns + LOOK_NS
+                at_ns = now_ns if _next(lane, now_ns) is not None else now_ns + LOOK_NS
                 times.append(max(at_ns, budget.read_free_ns(kind, now_ns)))
         return min(times, default=None)
 
@@ -116,8 +146,8 @@ def _kind(urgent: bool) -> ReadKind:
     return ReadKind.RELIEF if urgent else ReadKind.OTHER
 
 
-def _next(lane: Iterable[Aside]) -> Aside | None:
-    return next((aside for aside in lane if aside.on_disk()), None)
+def _next(lane: Iterable[Aside], now_ns: int) -> Aside | None:
+    return next((aside for aside in lane if now_ns >= aside.again_ns and aside.on_disk()), None)
 
 
 def on_disk(ports: Ports, outbox: Outbox, *, hangs: bool) -> Callable[[], bool]:

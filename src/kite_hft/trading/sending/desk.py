@@ -141,7 +141,7 @@ class Desk:
         terms = terms_of(intent, target)
         if denied := self._offer(Work(MODIFY, target, intent, context, terms), now_ns):
             return self._outbox.refuse(intent, *denied, now_ns)
-        self.book.ask_terms(target, terms[0])
+        self.book.ask_terms(target, terms[0], terms)
         self.modifying.add(target.order_no)
 
     def cancel(self, order: Order, intent: Intent | None, now_ns: int) -> None:

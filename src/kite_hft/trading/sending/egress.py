@@ -18,8 +18,10 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from kite_hft.layout import IntentKind, Reason
+from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import Limits
+from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.sending.budget import NEVER_NS, Budget, ReadKind
 from kite_hft.trading.sending.evidence import ENTRY, PLACE, READ, URGENT, Left
@@ -63,6 +65,12 @@ class _Held(NamedTuple):
     def opens(self) -> bool:
         """It may open something: an entry, or a trigger at the broker that takes no risk away."""
         return self.row.part == ENTRY or (self.row.call == TRIGGER and not self.urgent)
+
+    @property
+    def needless(self) -> bool:
+        """A cancel of an order that has ended meanwhile."""
+        work = self.work
+        return work is not None and work.kind is IntentKind.CANCEL and work.order.status in TERMINAL
 
 
 class Egress:
@@ -145,13 +153,27 @@ class Egress:
             self._outbox.halt(f"egress: a read: {text}")
         return text
 
-    def read_left(self, name: str) -> None:
-        """A read was handed over."""
+    def aside_leaves(self, name: str) -> str:
+        """A call beside orders leaves next: its record, by which a later process knows it; returns what the
+        record and its row are named.
+        """
+        about = f"{self._ports.tags.run}.{self._outbox.journal_seq + 1}"
+        words = {"call": name, "about": about, "no": 0, "strategy": EXTERNAL, "seq": 0}
+        self._outbox.journal(Kind.CALL, words)
+        return about
+
+    def aside_unsent(self, name: str, about: str) -> None:
+        """It is proven that it never left."""
+        words = {"call": name, "about": about, "no": 0, "strategy": EXTERNAL, "outcome": "unsent"}
+        self._outbox.journal(Kind.ANSWER, words)
+
+    def read_left(self, name: str, about: str = "") -> None:
+        """A read was handed over, or (about: what its record is named) a call beside orders."""
         clock = self._ports.clock
         after_ns = clock.mono_ns()
         self.budget.read_written(after_ns)
         self.gate.written(after_ns, read=True)
-        self._handed_over(Left(after_ns, clock.real_ns(), name, READ, ""), self.budget.last_read)
+        self._handed_over(Left(after_ns, clock.real_ns(), name, READ, about), self.budget.last_read)
         self._outbox.count("calls_today")
 
     def _handed_over(self, row: Left, kind: ReadKind | None, work: Work | None = None) -> None:
@@ -180,10 +202,17 @@ class Egress:
             return False
         if self._stands(held, now_ns):
             self._keep_place(request_id, held, now_ns)
-        what, waited_s = _what(held.work), (now_ns - held.since_ns) / NS_PER_S
-        text = f"{what} has waited {waited_s:.1f} s for a connection to the broker, and has not left"
-        self._outbox.alert("EXIT_WAITS", text, what)
+        self.still_waits(_what(held.work), held.since_ns, now_ns)
         return True
+
+    def still_waits(self, what: str, since_ns: int, now_ns: int) -> None:
+        """A person is told of what waits on for a connection."""
+        text = f"{what} has waited {(now_ns - since_ns) / NS_PER_S:.1f} s for a connection to the broker, and"
+        self._outbox.alert("EXIT_WAITS", f"{text} has not left", what)
+
+    def waits_no_more(self, what: str) -> None:
+        """It has left, or need not leave any more; harmless when nobody was told."""
+        self._outbox.clear("EXIT_WAITS", what)
 
     def _keep_place(self, request_id: int, held: _Held, now_ns: int) -> None:
         if now_ns > held.row.mono_ns:
@@ -240,6 +269,8 @@ class Egress:
         held, now_ns = self._held.get(request_id), self._ports.clock.mono_ns()
         if held is None:
             return ""
+        if held.needless:
+            return "the order has ended"
         if not held.never_dropped and not held.stands:
             return "its place in the broker's windows has gone to an exit or a cancel"
         if not held.never_dropped and not self._stands(held, now_ns):
@@ -280,13 +311,20 @@ class Egress:
         return verdict
 
     def wrote(self, request_id: int, at_ns: int | None) -> None:
-        """A call that had waited has left, at `at_ns`; None: it never will, and keeps its place."""
+        """A call that had waited has left, at `at_ns`; None: it never will, and keeps its place and its row;
+        but for a cancel that nobody needs any more: it gives its place back, and has none.
+        """
         held = self._held.pop(request_id, None)
         if held is None:
             return
         row, kind = held.row, held.kind
         if held.work is not None and held.never_dropped:
-            self._outbox.clear("EXIT_WAITS", _what(held.work))
+            self.waits_no_more(_what(held.work))
+        if at_ns is None and held.needless:
+            if held.stands:
+                self.budget.moved(row.mono_ns, None)
+                self.gate.moved(row.mono_ns, None)
+            return
         if at_ns is not None:
             if kind is None:
                 self.budget.moved(row.mono_ns, at_ns)

@@ -23,7 +23,8 @@ class Left(NamedTuple):
 
     call: PLACE, MODIFY, CANCEL, or the name of a read; RECOVERED: only the journal knows of it. part:
     which part of the windows paid for it: urgent, entry, read. name: our tag of a placement, the broker's
-    order id of the others. boot: whose CLOCK_MONOTONIC it is, of rows that were read back; "": unknown.
+    order id of a change or a cancel, the record of a call beside orders (asides.py); "" of other reads. boot:
+    whose CLOCK_MONOTONIC it is, of rows that were read back; "": unknown.
     """
 
     mono_ns: int
@@ -35,14 +36,17 @@ class Left(NamedTuple):
 
 
 class Journalled(NamedTuple):
-    """An order call as the journal has it; `name` as in Left. `no`: the order's number. unsent: it was proven
-    later that it never left the machine."""
+    """A call as the journal has it, written before it left; `name` as in Left. until_ns: when it had left,
+    if it ever did, by the records behind it (CLOCK_REALTIME); 0: none tells. unsent: it was proven later that
+    it never left the machine. beside: no order call: it is paid for as a read.
+    """
 
     real_ns: int
     urgent: bool
     name: str
-    no: int = 0
+    until_ns: int = 0
     unsent: bool = False
+    beside: bool = False
 
 
 def merged(
@@ -57,28 +61,31 @@ def merged(
 
     ahead_ns: CLOCK_REALTIME minus CLOCK_MONOTONIC; times are brought to this process's monotonic clock
     with it. boot: whose clock that is. A row of the same boot keeps its own monotonic time, one of an
-    earlier boot left before this one began. For a record the later of two times holds: by the clocks as
-    they are now, and as they were at the last row before it. No call left after now.
+    earlier boot left before this one began. A call that has only a record counts as late as it may have left:
+    the process may have stood still behind the record. For its time (`until_ns`) the later of two holds: by
+    the clocks as they are now, and as they were at the last row before it. Where no record tells it is now:
+    no call left after that.
     """
-    known: dict[str, deque[Left]] = {}
+    known: dict[tuple[bool, str], deque[Left]] = {}
     every: list[Left] = []
     for row in rows:
         row = row._replace(mono_ns=_brought_ns(row, ahead_ns, now_ns, boot))
         every.append(row)
-        if row.part != READ:
-            known.setdefault(row.name, deque()).append(row)
+        if row.name:
+            known.setdefault((row.part == READ, row.name), deque()).append(row)
     lacking = []
     least_ns, then_ns = -(2**62), ahead_ns
     for call in journalled:
-        if beside := known.get(call.name):
-            row = beside.popleft()
+        if rows_of_it := known.get((call.beside, call.name)):
+            row = rows_of_it.popleft()
             least_ns, then_ns = row.mono_ns, row.real_ns - row.mono_ns
             continue
         if call.unsent:
             continue
-        at_ns = min(max(call.real_ns - ahead_ns, call.real_ns - then_ns, least_ns), now_ns)
-        part = URGENT if call.urgent else ENTRY
-        lacking.append(Left(at_ns, call.real_ns, RECOVERED, part, call.name, boot))
+        real_ns = max(call.real_ns, call.until_ns) if call.until_ns else now_ns + ahead_ns
+        at_ns = min(max(real_ns - ahead_ns, real_ns - then_ns, least_ns), now_ns)
+        part = READ if call.beside else URGENT if call.urgent else ENTRY
+        lacking.append(Left(at_ns, real_ns, RECOVERED, part, call.name, boot))
     return sorted([*every, *lacking], key=lambda row: row.mono_ns), lacking
 
 

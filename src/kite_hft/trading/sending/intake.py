@@ -22,7 +22,7 @@ from kite_hft.trading.gate.checks import Context, Judged
 from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.intents import ENGINE_SEQ, Intent, as_exit, intents_of
 from kite_hft.trading.ports import OrdersConfig, Ports
-from kite_hft.trading.recovery.replay import Recovered
+from kite_hft.trading.recovery.recovered import Recovered
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.trading.sending.refusals import ends

@@ -66,7 +66,8 @@ class Killing:
                 self._sweep_ns = now_ns + SWEEP_NS
                 if self.stopping:
                     self.cancel_openings(now_ns)
-                self._clear(now_ns)
+                if active:  # else what is held is not known: an exit may look like one of nothing
+                    self._clear(now_ns)
             return False
         if not self._states.killed:
             self._states.kill(reason, self._ports.killed_by(), flatten=self._ports.kill_flat())
@@ -105,6 +106,10 @@ class Killing:
         self._clear_to = last_no
         self._drop_triggers(now_ns)
         return self._clear(now_ns)
+
+    def restore(self, clear_to: int) -> None:
+        """A person wanted that of an earlier process: of the orders up to this number."""
+        self._clear_to = clear_to
 
     def _clear(self, now_ns: int) -> list[int]:
         meant = [o for o in self._book.live() if o.order_no <= self._clear_to and opens(self._book, o)]

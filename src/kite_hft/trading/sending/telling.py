@@ -19,7 +19,7 @@ from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import LIVE
 from kite_hft.trading.ports import Ports, Records
 from kite_hft.trading.records import position_event, snapshot_event
-from kite_hft.trading.recovery.replay import Recovered
+from kite_hft.trading.recovery.recovered import Recovered
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.trading.sending.work import order_of
 from kite_hft.trading.slices import as_told

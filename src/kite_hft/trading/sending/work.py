@@ -19,7 +19,7 @@ from kite_hft.trading.broker import (
     Refused,
 )
 from kite_hft.trading.gate.checks import Context, Judged
-from kite_hft.trading.gate.checks_conduct import closed
+from kite_hft.trading.gate.checks_conduct import closed, outrun
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.gate.risk import Verdict, judge
 from kite_hft.trading.instruments import Instrument
@@ -77,8 +77,10 @@ def judged_again(
     fresh.reducing = work.context.reducing
     if work.kind is IntentKind.PLACE:
         fresh.counted = work.order
-        if fresh.reducing and (text := closed(book, work.order)):
+        if fresh.reducing and (text := closed(book, work.order) or outrun(book, work.order)):
             return Verdict(Reason.FROZEN, text)
+    elif work.kind is IntentKind.MODIFY:
+        fresh.target = work.order  # a slice: its intent names the first one that lives
     if (verdict := judge(work.intent, fresh, limits, again=True)) is None:
         work.context = fresh
     return verdict
@@ -156,8 +158,8 @@ def change_of(work: Work, broker: Broker, instrument: Instrument, protection_per
 
 
 def call_payload(work: Work) -> dict[str, Any]:
-    """Journal record CALL: a modification or a cancel leaves."""
-    return {
+    """Journal record CALL: a modification or a cancel leaves. opening, ref_px: of a change that adds risk."""
+    record: dict[str, Any] = {
         "call": work.kind.name.lower(),
         "no": work.order.order_no,
         "strategy": work.order.strategy,
@@ -165,6 +167,9 @@ def call_payload(work: Work) -> dict[str, Any]:
         "qty": work.terms[0],
         "terms": work.terms,
     }
+    if work.context is None or work.context.reducing:
+        return record
+    return record | {"opening": True, "ref_px": work.context.ref_px}
 
 
 def answer_payload(work: Work, outcome: Outcome | None, text: str) -> dict[str, Any]:

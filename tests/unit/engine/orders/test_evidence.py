@@ -89,8 +89,8 @@ def test_what_only_the_journal_knows_is_recovered_once() -> None:
     journalled = [
         Journalled(rows[0].real_ns - 100_000, False, "a"),
         Journalled(REAL0 + 5 * S // 2, True, "id1"),
-        Journalled(REAL0 + 3 * S, True, "id1"),
-        Journalled(REAL0 + 4 * S, False, "b"),
+        Journalled(REAL0 + 3 * S, True, "id1", REAL0 + 3 * S),
+        Journalled(REAL0 + 4 * S, False, "b", REAL0 + 4 * S),
     ]
     every, lacking = merged(rows, journalled, REAL0, 5 * S)
     assert lacking == [

@@ -144,3 +144,18 @@ def test_what_waits_is_refused_when_everything_is_closed() -> None:
     world.stage.keeper.plans.suspended = True
     world.run(0.3)
     assert not world.stage.keeper.plans.giving.held and world.reason(3) == "FROZEN"
+
+
+@pytest.mark.parametrize("wrong", [{"kind": 9}, {"px": PX + 1}, {"validity": 7}, {"order_type": 9}])
+def test_what_is_wrong_in_itself_is_refused_at_once_and_keeps_no_exit_from_closing(
+    wrong: dict[str, Any],
+) -> None:
+    """Held for its stop it would take the room of a good exit, which would count as an opening then."""
+    world, stop = stopped()
+    world.send(3, **{"side": Side.SELL, "px": PX, "qty": 10} | wrong)
+    assert world.kinds(3) == ["REFUSED"] and not world.stage.keeper.plans.giving.held
+    world.send(4, side=Side.SELL, px=PX, qty=10)
+    assert len(world.stage.keeper.plans.giving.held) == 1
+    world.run(6.0)
+    assert world.order(4).status is OrderStatus.OPEN and not world.order(4).opening
+    assert world.broker.rows[stop]["status"] == "CANCELLED"

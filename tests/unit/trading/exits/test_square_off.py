@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from exits_tools import armed
 from orders_world import PX, S, World, error, filled, instruments
 
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side
 from kite_hft.sessions import Phases, ist_midnight_ns, seconds_of_day
 from kite_hft.sim.exchange.defaults import default_calendar, default_market_rules
+from kite_hft.trading.book import Cut
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.gate.facts import Closing, DayRules, Facts
 from kite_hft.trading.intents import ENGINE_SEQ
@@ -320,3 +322,19 @@ def test_what_waits_for_a_short_keeps_its_stop() -> None:
     fills(world)
     to(world, "15:15:30")
     assert stop.status is OrderStatus.CANCELLED and world.quantity(slot=3) == 0
+
+
+def test_a_stop_from_before_the_position_turned_is_not_kept() -> None:
+    """Nothing can be closed while the broker's books cannot be read; it would make the position larger."""
+    world = world_at("14:50:00").start()
+    world.send(1)
+    filled(world, 10)
+    world.send(2, kind=IntentKind.EXITS, trigger_px=PX - 200, qty=0, px=0, order_type=0, validity=0, side=0)
+    old = armed(world)
+    to(world, "14:59:45")
+    world.broker.on_read = lambda request: TransportError("timed out", sent=True)
+    to(world, "15:00:05")
+    assert old.status is OrderStatus.TRIGGER_PENDING, "what is not closed yet keeps its stop"
+    world.stage.book.cut(Cut(1, 0, int(Product.MIS), -12, -12 * PX))
+    world.run(1.0)
+    assert world.broker.rows[old.order_id]["status"] == "CANCELLED"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from group_tools import again, fill, group_world, legs, posts, reject
-from orders_world import PX, World, error, filled, form, ok
+from gtt_tools import Gtts
+from orders_world import PX, Answer, World, error, filled, form, ok
 
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side
 from kite_hft.memory.journal import Kind
@@ -225,13 +226,104 @@ def test_a_position_is_covered_again_while_its_closing_is_not_taken() -> None:
     assert stop.quantity == world.quantity() == 150
 
 
-def test_a_resting_order_of_the_strategys_own_is_told_as_what_keeps_it_open() -> None:
-    world = broken(group_world(), quantity=75 - 1)
+def test_a_resting_order_of_the_strategys_own_makes_room() -> None:
+    """It may never fill: what is undone does not wait behind it."""
+    world = broken(group_world(), quantity=74)
     world.send(9, side=Side.SELL, qty=74, px=PX + 100, flags=1)
+    reject(world, 2)
+    world.run(0.2)
+    row = world.broker.rows[world.order(9).order_id]
+    assert row["status"] == "CANCELLED"
+    world.update(row)
+    world.run(0.3)
+    (closing,) = closings(world)
+    assert (closing.quantity, closing.order_type) == (74, OrderType.MARKET)
+    finish(world, closing)
+    assert over(world) and world.quantity() == 0 and "EXIT_REFUSED" not in world.codes()
+
+
+def test_and_closes_what_is_left_beside_it() -> None:
+    """Of the strategy's own 75, and the 75 of the leg, it would have sold all."""
+    world = group_world()
+    world.send(1, qty=75)
+    filled(world, 75)
+    legs(world, 3)
+    world.run(0.3)
+    fill(world, 4)
+    world.send(9, side=Side.SELL, qty=150, px=PX + 100, flags=1)
+    reject(world, 3)
+    world.run(3.0)
+    (closing,) = closings(world)
+    assert (world.order(9).quantity, world.order(9).pending, closing.quantity) == (75, 75, 75)
+    finish(world, closing)
+    assert over(world) and world.quantity() == 75
+
+
+def test_where_there_is_room_for_both_it_stays_as_it_is() -> None:
+    world = group_world()
+    world.send(1, qty=75)
+    filled(world, 75)
+    world.send(2, side=Side.SELL, qty=75, px=PX + 100, flags=1)
+    broken(world, 3)
+    assert [order.quantity for order in closings(world)] == [75] and world.order(2).pending == 75
+    assert not world.broker.calls("DELETE") and not world.broker.calls("PUT")
+
+
+def test_a_sale_of_the_strategys_own_that_is_on_its_way_gets_seconds_to_fill() -> None:
+    world = broken(group_world(), quantity=74)
+    world.send(9, side=Side.SELL, qty=74, px=0, order_type=OrderType.MARKET, flags=1)
+    reject(world, 2)
+    world.run(2.0)
+    assert not closings(world) and not world.broker.calls("DELETE")
+    fill(world, 9)
+    assert over(world) and world.quantity() == 0 and not closings(world)
+
+
+def test_one_that_does_not_go_is_told_as_what_keeps_it_open() -> None:
+    world = broken(group_world(), quantity=74)
+    world.send(9, side=Side.SELL, qty=74, px=PX + 100, flags=1)
+    accept = world.broker.on_call
+
+    def call(request: HttpRequest) -> Answer:
+        assert accept is not None
+        refused = request.method == "DELETE" and world.order(9).order_id in request.path
+        return error(400, "OrderException", "not now") if refused else accept(request)
+
+    world.broker.on_call = call
     reject(world, 2)
     world.run(5.0)
     assert not closings(world) and "EXIT_REFUSED" in world.codes()
     assert any("74 held, 74 under way" in text for text in world.alerts)
+
+
+def test_exits_at_the_broker_make_room_before_it_is_closed() -> None:
+    """A trigger that fires beside the closing would close the same."""
+    world = group_world()
+    gtts, margin = Gtts(world), world.broker.on_call
+
+    def call(request: HttpRequest) -> Answer:
+        if request.path.startswith("/margins"):
+            return ok({"initial": {"total": 1}, "final": {"total": 1}})
+        return None if request.method == "PUT" else gtts.call(request)  # a change is not answered yet
+
+    assert margin is not None
+    world.broker.on_call = call
+    words = {"group": 9, "legs": 2, "qty": 75}
+    world.quote()
+    world.wish(1, leg=1, slot=3, side=Side.SELL, product=Product.NRML, **words)
+    world.wish(2, leg=2, slot=0, product=Product.CNC, **words)
+    world.run(0.3)
+    fill(world, 2, 75)
+    world.send(3, kind=IntentKind.EXITS, product=Product.CNC, trigger_px=PX - 100, px=0, qty=0, order_type=0,
+               side=0, validity=0, flags=2)  # fmt: skip
+    world.run(0.3)
+    assert gtts.rows[100]["status"] == "active"
+    world.broker.on_call = lambda request: None if request.method == "DELETE" else call(request)
+    reject(world, 1)
+    world.run(1.0)
+    assert not closings(world), "the trigger may still fire"
+    world.run(3.0)
+    assert [order.quantity for order in closings(world)] == [75], "for seconds only"
 
 
 def test_what_no_order_can_name_is_told_and_ends_it() -> None:

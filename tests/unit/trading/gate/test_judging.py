@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from orders_world import PX, intent
 
-from kite_hft.layout import OrderStatus, OrderType, Product, Reason, Side
-from kite_hft.trading.book import Order
+from kite_hft.layout import Product, Reason, Side
 from kite_hft.trading.gate.holds import HALTED, REDUCING
 from kite_hft.trading.gate.judging import Gate
 from kite_hft.trading.intents import ENGINE_SEQ
-from kite_hft.trading.recovery.replay import Recovered
+from kite_hft.trading.recovery.opened import Opened
+from kite_hft.trading.recovery.recovered import Recovered
 from kite_hft.verify.risk.bench import MONO_NS, OTHER, SHARE, UNKNOWN, Bench
 
 FAR = PX * 2
@@ -178,16 +178,9 @@ def test_what_we_place_for_a_strategy_is_no_repetition_of_its_own() -> None:
 
 
 def test_nor_is_it_after_a_restart() -> None:
-    for seq, own in ((ENGINE_SEQ - 1, 1), (ENGINE_SEQ, 0)):
+    for own in (1, 0):
         bench = Bench()
         stage = bench.stage
-        stage.book.add(
-            Order(
-                order_no=9, strategy=1, strategy_seq=seq, slot=SHARE, side=Side.BUY,
-                order_type=OrderType.LIMIT, product=Product.MIS, validity=1, flags=0, quantity=10, px=PX,
-                trigger_px=0, tag="t", status=OrderStatus.OPEN,
-            )
-        )  # fmt: skip
-        ahead_ns = bench.clock.real_ns() - MONO_NS
-        stage.gate.restore(Recovered(openings=[(MONO_NS + ahead_ns, 9, PX + 50)]), MONO_NS)
+        opened = Opened(bench.clock.real_ns(), 1, SHARE, Side.BUY, 10, PX + 50, placed=bool(own))
+        stage.gate.restore(Recovered(openings=[opened]), MONO_NS)
         assert same(bench, wish()) == own and stage.gate.tally.gross_paise == 10 * (PX + 50)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from orders_world import PX, S, World, error
+from group_tools import WIDE, legs, margins
+from gtt_tools import Gtts, entry
+from orders_world import PX, S, World, error, filled, limits
 
 from kite_hft.clock import ManualClock
-from kite_hft.layout import IntentKind, OrderStatus
+from kite_hft.layout import IntentKind, OrderStatus, Product, Side
 from kite_hft.trading.broker import TransportError
 from kite_hft.trading.lifecycle import WORKING
-from kite_hft.trading.recovery.replay import Recovered
+from kite_hft.trading.ports import OrdersConfig
+from kite_hft.trading.recovery.recovered import Recovered
 from kite_hft.trading.recovery.resuming import limited_ns
 from kite_hft.trading.sending.evidence import RECOVERED, Left
 
@@ -53,6 +56,96 @@ def test_a_call_that_never_left_is_no_call() -> None:
     found: list[Left] = []
     again(world, world.clock, on_call=found.append).stage.start()
     assert world.status(1) is OrderStatus.REFUSED and not found
+
+
+def test_a_call_counts_as_late_as_it_may_have_left() -> None:
+    """The process may have stood still between the record and the bytes, and was killed before it could write
+    a row: of what nothing has answered the start of the next process is the latest time."""
+    world = World().start()
+    world.send(1)
+    answered_ns = world.clock.mono
+    world.broker.hold = True
+    world.clock.advance(S)
+    world.send(2, px=PX - 5)
+    world.clock.advance(2 * S)
+    found: list[Left] = []
+    world.broker.hold = False
+    second = again(world, world.clock, on_call=found.append)
+    second.stage.start()
+    began_ns = world.clock.mono
+    assert [row.mono_ns for row in found] == [answered_ns, began_ns]
+    assert found[1].real_ns == world.clock.real_ns()
+    first, last = (row.mono_ns for row in found)
+    world.clock.advance(5 * S)
+    later: list[Left] = []
+    again(world, world.clock, on_call=later.append).stage.start()
+    assert [row.mono_ns for row in later] == [first, last], "the second had left when the third began"
+
+
+def test_calls_beside_orders_whose_rows_a_crash_took_are_known_by_their_records() -> None:
+    rows: list[Left] = []
+    world = World(config=OrdersConfig(limits(), WIDE), more={"on_call": rows.append}).start()
+    gtts = Gtts(world)
+    entry(world)
+    margins(world, 500.0)
+    legs(world, 2)
+    world.run(1.0)
+    beside = [row for row in rows if row.call in ("GTT", "MARGIN")]
+    assert [row.call for row in beside] == ["GTT", "MARGIN"] and gtts.calls == ["POST"]
+    found: list[Left] = []
+    more = {"on_call": found.append, "calls_left": [row for row in rows if row is not beside[0]]}
+    fresh = again(world, world.clock, **more)
+    fresh.stage.start()
+    assert [(row.call, row.part, row.name) for row in found] == [(RECOVERED, "read", beside[0].name)]
+    found.clear()
+    more["calls_left"] = rows
+    fresh = again(world, world.clock, **more)
+    fresh.stage.start()
+    assert not found
+
+
+def test_one_of_them_that_never_left_is_no_call() -> None:
+    world = World().start()
+    Gtts(world)
+    world.broker.on_call = lambda request: TransportError("no connection", sent=False)
+    entry(world)
+    assert world.kinds(1) == ["REJECTED"]
+    found: list[Left] = []
+    again(world, world.clock, on_call=found.append).stage.start()
+    assert not found
+
+
+def test_the_sums_of_a_period_know_triggers_and_changes_after_a_restart() -> None:
+    world = World().start()
+    Gtts(world)
+    world.send(1)
+    entry(world, 2, px=PX - 200, trigger_px=PX - 150)
+    world.send(3, kind=IntentKind.MODIFY, target_seq=1, qty=25, px=0)
+    world.send(4, px=PX - 10, qty=3)
+    world.send(5, kind=IntentKind.MODIFY, target_seq=4, qty=1, px=0)
+    world.send(6, kind=IntentKind.CANCEL, target_seq=2)
+    world.run(1.0)
+    tally, now_ns = world.stage.gate.tally, world.clock.mono
+    sums = tally.of_strategy(1, now_ns)
+    was = (sums.orders, sums.quantity, sums.value_paise, tally.gross_paise)
+    assert sums.quantity == 10 + 10 + 15 + 3
+    fresh = again(world, world.clock)
+    fresh.stage.start()
+    tally = fresh.stage.gate.tally
+    sums = tally.of_strategy(1, now_ns)
+    assert (sums.orders, sums.quantity, sums.value_paise, tally.gross_paise) == was
+    assert tally.same(1, 0, Side.BUY, 10, now_ns) == 2, "the trigger was an order, the change none"
+
+
+def test_a_trigger_that_only_closes_counts_in_no_sum() -> None:
+    world = World().start()
+    Gtts(world)
+    world.send(1, product=Product.CNC)
+    filled(world, 10)
+    entry(world, 2, side=Side.SELL)
+    fresh = again(world, world.clock)
+    fresh.stage.start()
+    assert fresh.stage.gate.tally.of_strategy(1, world.clock.mono).quantity == 10
 
 
 def test_a_cancel_of_an_adopted_order_is_known_by_its_id() -> None:

@@ -167,3 +167,81 @@ def test_one_for_which_the_second_count_has_no_place_is_told_unsent() -> None:
     assert world.stage.keeper.asides.send(world.clock.mono) == 0
     (result,) = told
     assert isinstance(result, TransportError) and not result.sent and world.stage.outbox.halted
+
+
+def own_exit(world: World, seq: int = 2, **more: Any) -> None:
+    """A trigger that closes the ten that are held, when no connection is free."""
+    words = {"side": Side.SELL, "px": PX - 105, "trigger_px": PX - 100, "qty": 10}
+    world.send(seq, kind=IntentKind.GTT, product=Product.NRML, slot=0, **(words | more))
+
+
+def unconnected() -> tuple[World, Gtts]:
+    """Ten are held overnight, and no call about a trigger finds a connection."""
+    world = World().start()
+    gtts = Gtts(world)
+    world.send(1, product=Product.NRML)
+    filled(world, 10)
+
+    def call(request: HttpRequest) -> Any:
+        if request.path.startswith("/gtt"):
+            return TransportError("no connection was free: all busy", sent=False)
+        return gtts.call(request)
+
+    world.broker.on_call = call
+    return world, gtts
+
+
+def tries(world: World) -> int:
+    return sum("/gtt" in request.path and request.method == "POST" for request in world.broker.sent)
+
+
+def test_an_exit_that_finds_no_connection_stands_in_line_again_and_leaves_once() -> None:
+    world, gtts = unconnected()
+    own_exit(world)
+    world.run(5.0)
+    assert world.kinds(2) == [] and 5 <= tries(world) <= 6, "and takes no more places than that"
+    assert "EXIT_WAITS" in world.codes()
+    assert any("trigger 2 of strategy 1 has waited" in told for told in world.alerts)
+    world.broker.on_call = gtts.call
+    world.run(2.0)
+    assert gtts.calls == ["POST"] and world.kinds(2) == ["ACCEPTED"]
+    over = [fields for fields in world.alert_fields if fields["code"] == "EXIT_WAITS"]
+    assert over[-1].get("cleared") and over[-1]["key"] == "trigger 2 of strategy 1"
+
+
+def test_one_that_opens_does_not() -> None:
+    world, _gtts = unconnected()
+    own_exit(world, side=Side.BUY, px=PX - 95)
+    world.run(2.0)
+    assert world.kinds(2) == ["REJECTED"] and world.reason(2) == "NOT_CONNECTED" and tries(world) == 1
+
+
+@pytest.mark.parametrize("why", ["its position has gone", "it is cancelled"])
+def test_an_exit_that_nobody_needs_any_more_never_leaves(why: str) -> None:
+    world, gtts = unconnected()
+    own_exit(world)
+    world.run(2.5)
+    if why == "it is cancelled":
+        world.send(3, target_seq=2, **CANCEL)
+    else:
+        world.send(3, side=Side.SELL, product=Product.NRML)
+        filled(world, 10)
+    world.run(2.5)
+    world.broker.on_call = gtts.call
+    world.run(3.0)
+    assert not gtts.calls and world.kinds(2) == ["CANCELLED"] and not len(world.stage.keeper.asides)
+    assert [f for f in world.alert_fields if f["code"] == "EXIT_WAITS"][-1].get("cleared")
+
+
+def test_while_it_waits_the_others_go() -> None:
+    world, gtts = unconnected()
+    refuse, world.broker.on_call = world.broker.on_call, gtts.call
+    entry(world, 5)
+    world.broker.on_call = refuse
+    own_exit(world, 6)
+    world.run(0.1)
+    world.broker.on_call = gtts.call
+    world.send(7, target_seq=5, **CANCEL)
+    assert gtts.calls == ["POST", "DELETE"], "the exit is tried again a second after its last try"
+    world.run(1.2)
+    assert gtts.calls == ["POST", "DELETE", "POST"] and world.kinds(6) == ["ACCEPTED"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kite_hft.layout import IntentKind, Reason
+from kite_hft.layout import IntentKind, OrderStatus, Reason
 from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import Limits, RateWindow
 from kite_hft.trading.sending.budget import ReadKind, span_ns_of
@@ -69,7 +69,7 @@ def egress(
 def work(kind: IntentKind = IntentKind.PLACE, **more: Any) -> Any:
     order = {
         "tag": "t1", "order_id": "o1", "strategy": 1, "slot": 0, "created_ns": 100, "tick_recv_ns": 40,
-        "order_no": 5,
+        "order_no": 5, "status": OrderStatus.OPEN,
     }  # fmt: skip
     words = {"offered_ns": 150, "let_out_ns": 300, "context": SimpleNamespace(reducing=False), "intent": None}
     order |= {name: value for name, value in more.items() if name in order}
@@ -234,6 +234,24 @@ def test_one_that_never_leaves_keeps_its_place_and_its_row() -> None:
     made.order_left(work(), 6, 7)
     made.wrote(3, None)
     assert rows == [Left(7, 70, "PLACE", ENTRY, "t1")]
+
+
+@pytest.mark.parametrize("status", [OrderStatus.COMPLETE, OrderStatus.CANCELLED, OrderStatus.REJECTED])
+def test_a_cancel_of_an_order_that_has_ended_meanwhile_is_dropped_and_gives_its_place_back(
+    status: OrderStatus,
+) -> None:
+    made, outbox, rows = egress(replace(LIMITS, order_windows=(RateWindow(1, 1.0),), all_windows=()))
+    cancel = work(IntentKind.CANCEL, context=None)
+    assert not made.gate.refuses(7)
+    made.budget.left(7)
+    made.waits(3)
+    made.order_left(cancel, 6, 7)
+    assert made.stops(3) == "" and made.budget.urgent_free_ns > 7
+    cancel.order.status = status
+    assert made.placed(3) and "ended" in made.stops(3)
+    made.wrote(3, None)
+    assert made.budget.urgent_free_ns < 7 and not made.gate.refuses(8), "its place is free"
+    assert not rows and ("EXIT_WAITS", "the cancel of 5") in outbox.cleared
 
 
 def test_what_may_not_leave_after_a_wait() -> None:

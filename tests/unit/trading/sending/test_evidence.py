@@ -39,8 +39,12 @@ def test_of_an_unknown_boot_the_later_time_holds_that_is_not_after_now() -> None
         assert at(row(NOW + 1, NOW + 2, known), asked) == NOW
 
 
-def test_a_call_that_only_the_journal_knows_stands_where_it_was_written() -> None:
-    calls = [Journalled(AHEAD - 7, False, "a"), Journalled(AHEAD + 3 * S, True, "b")]
+def test_a_call_that_only_the_journal_knows_stands_where_it_had_left_at_the_latest() -> None:
+    """Not where it was written: the process may have stood still behind that."""
+    calls = [
+        Journalled(AHEAD - 5 * S, False, "a", AHEAD - 7),
+        Journalled(AHEAD + S, True, "b", AHEAD + 3 * S),
+    ]
     every, lacking = merged([], calls, AHEAD, NOW, "x")
     assert (
         every
@@ -50,14 +54,33 @@ def test_a_call_that_only_the_journal_knows_stands_where_it_was_written() -> Non
             Left(3 * S, AHEAD + 3 * S, RECOVERED, URGENT, "b", "x"),
         ]
     )
-    (late,), _ = merged([], [Journalled(AHEAD + NOW + 1, False, "c")], AHEAD, NOW)
+    (late,), _ = merged([], [Journalled(AHEAD, False, "c", AHEAD + NOW + 1)], AHEAD, NOW)
     assert late.mono_ns == NOW
+    (back,), _ = merged([], [Journalled(AHEAD + 3 * S, False, "c", AHEAD + S)], AHEAD, NOW)
+    assert back.mono_ns == 3 * S, "the wall clock was set back between the two"
+
+
+def test_a_call_of_which_nothing_tells_when_it_had_left_counts_now() -> None:
+    """The process died behind the record, and may have stood still there before its bytes went."""
+    (only,), lacking = merged([], [Journalled(AHEAD + 3 * S, False, "a")], AHEAD, NOW, "x")
+    assert lacking == [only] == [Left(NOW, AHEAD + NOW, RECOVERED, ENTRY, "a", "x")]
+    again, none = merged(lacking, [Journalled(AHEAD + 3 * S, False, "a")], AHEAD, NOW + 9 * S, "x")
+    assert again == lacking and not none, "once"
+
+
+def test_a_call_beside_orders_counts_as_a_read_and_is_known_by_its_record() -> None:
+    rows = [
+        row(S, S, "x", READ)._replace(call=call, name=name) for call, name in (("GTT", "7.1"), ("ORDERS", ""))
+    ]
+    calls = [Journalled(AHEAD + S, False, name, AHEAD + 2 * S, beside=True) for name in ("7.1", "7.2")]
+    _, lacking = merged(rows, calls, AHEAD, NOW, "x")
+    assert lacking == [Left(2 * S, AHEAD + 2 * S, RECOVERED, READ, "7.2", "x")]
 
 
 def test_the_row_of_a_call_that_never_left_proves_no_other_of_its_name() -> None:
     """Two changes of an order were handed over and the second died in the transport; the row of the third
     died with the process."""
-    changes = [Journalled(AHEAD + n * S, True, "id") for n in (1, 2, 3)]
+    changes = [Journalled(AHEAD + n * S, True, "id", AHEAD + n * S) for n in (1, 2, 3)]
     changes[1] = changes[1]._replace(unsent=True)
     rows = [row(n * S, n * S, "x", URGENT)._replace(name="id") for n in (1, 2)]
     _, lacking = merged(rows, changes, AHEAD, NOW, "x")
@@ -70,7 +93,3 @@ def test_a_read_is_no_order_call_whatever_its_name() -> None:
     read = row(1 * S, 1 * S, "x", READ)
     _, lacking = merged([read], [Journalled(AHEAD + 2 * S, False, "t")], AHEAD, NOW, "x")
     assert [call.name for call in lacking] == ["t"]
-
-
-def test_what_has_no_order_has_no_number() -> None:
-    assert Journalled(1, False, "id").no == 0

@@ -53,6 +53,8 @@ class Teller:
         number = data.get("no")
         if not isinstance(number, int):
             return "an order"
+        if "about" in data:
+            return "beside orders"
         names = [f"tag {self.tags[number]}"] if number in self.tags else []
         names += [f"id {self.ids[number]}"] if number in self.ids else []
         return f"order {number}" + (f" ({', '.join(names)})" if names else "")
