@@ -128,7 +128,7 @@ class Lasting:
         of which neither answer was kept, nobody can tell that, nor does it matter: they change places.
         """
         name, triggers = (data["strategy"], data["seq"]), self._ledger.triggers
-        found = next((t for t in triggers if t.number and t.number == data["id"]), None)
+        found = next((t for t in triggers if t.number and str(t.number) == data["id"]), None)
         if found is None or found.name == name or self._ledger.told.triggers.get(found.name, {}).get("id"):
             return
         what = found.slot, found.product, found.for_exits, found.terms

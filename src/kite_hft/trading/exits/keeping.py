@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kite_hft.layout import IntentKind
-from kite_hft.trading.book import Book
+from kite_hft.trading.book import Book, Order
 from kite_hft.trading.broker import HttpRequest
 from kite_hft.trading.exits.at_broker import AtBroker
 from kite_hft.trading.exits.at_circuit import AtCircuit
@@ -19,6 +19,7 @@ from kite_hft.trading.exits.settling import Settling
 from kite_hft.trading.exits.square_off import SquareOff
 from kite_hft.trading.exits.stewards import NEVER_NS, Hands, Stewards
 from kite_hft.trading.exits.strangers import closing_by_others
+from kite_hft.trading.exits.trigger import Trigger
 from kite_hft.trading.exits.triggers import Triggers
 from kite_hft.trading.exits.trimming import Trimming
 from kite_hft.trading.gate.judging import Gate
@@ -87,10 +88,10 @@ class Keeper:
         self.groups.unwinder.closing = self.square_off.closing
         self.groups.unwinder.covers = self.triggers.covers
         at_circuit = AtCircuit(ports, config, book, outbox, market)
-        trimming = Trimming(book, self.triggers)
-        stewards = (self.flatten, self.square_off, self.groups, self.plans, trimming, self.triggers)
+        self._trimming = Trimming(book, self.triggers, hands, ports.instruments)
+        stewards = (self.flatten, self.square_off, self.groups, self.plans, self._trimming, self.triggers)
         self.stewards = Stewards(outbox, (*stewards, at_circuit))
-        self.triggers.fired, self.triggers.turned_down = self.plans.fired, self.plans.turned_down
+        self.triggers.fired, self.triggers.turned_down = self._fired, self.plans.turned_down
         reader.on_triggers = self.triggers.fold
         reconciler.claims = self.triggers.claims.claims
         intake.takers |= {int(IntentKind.EXITS): self.plans.take, int(IntentKind.GTT): at_broker.take}
@@ -110,6 +111,12 @@ class Keeper:
         """The stage is ACTIVE from now on: before anything is taken in."""
         self._at_broker.begin()
         self.plans.begin(now_ns)
+        self._trimming.begin()
+
+    def _fired(self, trigger: Trigger, order: Order, now_ns: int) -> None:
+        """A trigger has placed an order."""
+        self.plans.fired(trigger, order, now_ns)
+        self._trimming.fired(trigger.key)
 
     @property
     def busy(self) -> bool:

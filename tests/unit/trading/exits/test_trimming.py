@@ -119,3 +119,67 @@ def test_what_one_has_placed_when_its_position_was_gone_is_cancelled(gone: int) 
     world.broker.triggers = list(gtts.rows.values())
     world.run(8.0)
     assert world.status(2) is OrderStatus.CANCELLED and world.quantity(product=NRML) == 10 - gone
+
+
+def both(quantity: int = 10, trigger_quantity: int = 4) -> tuple[World, Gtts, str]:
+    """A position of 10, an exit of the strategy's own for all of it, and a trigger beside it for a part.
+    Also the exit's order id.
+    """
+    world, gtts = held()
+    world.send(2, side=Side.SELL, product=NRML, qty=quantity, px=PX + 200)
+    order_id = list(world.broker.rows)[-1]
+    world.broker.rows[order_id] |= {"status": "OPEN"}
+    world.run(3.0)
+    entry(world, 3, side=Side.SELL, product=NRML, qty=trigger_quantity)
+    assert waiting(gtts) == [trigger_quantity] and not world.order(2).opening
+    return world, gtts, order_id
+
+
+def test_an_exit_beside_a_trigger_that_has_fired_closes_what_is_left() -> None:
+    """Both were to close the same. Left as it was, the exit would open 4 the other way."""
+    world, gtts, order_id = both()
+    fired = gtts.fire(100)
+    world.run(8.0)
+    assert world.broker.rows[order_id]["quantity"] == 6 and world.order(2).quantity == 6
+    world.broker.rows[fired] |= {"status": "COMPLETE", "filled_quantity": 4, "average_price": 99.0}
+    world.run(8.0)
+    assert world.quantity(product=NRML) == 6 and world.order(2).status is OrderStatus.OPEN
+    assert world.broker.rows[order_id]["quantity"] == 6
+
+
+def test_an_exit_goes_when_a_trigger_closes_everything() -> None:
+    world, gtts, order_id = both(trigger_quantity=10)
+    gtts.fire(100)
+    world.run(8.0)
+    assert world.broker.rows[order_id]["status"] == "CANCELLED"
+
+
+def test_an_exit_that_cannot_be_made_smaller_is_cancelled() -> None:
+    world, gtts, order_id = both()
+
+    def call(request: HttpRequest) -> HttpResponse | TransportError:
+        if request.method == "PUT":
+            return error(400, "InputException", "Maximum allowed order modifications exceeded.")
+        return gtts.call(request)
+
+    world.broker.on_call = call
+    gtts.fire(100)
+    world.run(8.0)
+    assert world.broker.rows[order_id]["status"] == "CANCELLED"
+
+
+def test_an_exit_is_made_smaller_after_a_restart() -> None:
+    world, gtts, order_id = both()
+    fired = gtts.fire(100)
+    world.broker.on_call = lambda request: TransportError("no answer", sent=False)
+    world.run(3.0)
+    assert world.broker.rows[order_id]["quantity"] == 10
+    later = World(
+        broker=world.broker, clock=world.clock, history=list(world.journal.records), tags=world.tags,
+        more={"restarted": True},
+    )  # fmt: skip
+    world.broker.on_call = gtts.call
+    world.broker.rows[fired] |= {"status": "COMPLETE", "filled_quantity": 4, "average_price": 99.0}
+    later.stage.start()
+    later.run(20.0)
+    assert later.stage.active and world.broker.rows[order_id]["quantity"] == 6
