@@ -156,4 +156,6 @@ class Hosts:
 
 
 def _failed(result: HttpResponse | TransportError) -> bool:
-    return isinstance(result, TransportError) or result.status in GATEWAY_FAILS
+    if isinstance(result, TransportError):
+        return not result.withheld
+    return result.status in GATEWAY_FAILS

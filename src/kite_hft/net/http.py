@@ -321,7 +321,7 @@ class HttpTransport(Caller):
                     waits.give_up_ns = min(waits.give_up_ns, now_ns + WAIT_ON_NS)
                 return
             if self.follower is not None and (why := self.follower.stops(call.request_id)):
-                self._give_up(call, why, now_ns)
+                self._give_up(call, why, now_ns, withheld=True)
                 continue
             data, deadline_ns = self.bytes_of(call.request), now_ns + self._timeout_ns
             if not free.start(call.request_id, call.request.method, data, deadline_ns):
@@ -342,8 +342,8 @@ class HttpTransport(Caller):
         waiting.remove(call)
         return call
 
-    def _give_up(self, call: _Waiting, text: str, now_ns: int) -> None:
-        self._done.append((call.request_id, TransportError(text, False, now_ns)))
+    def _give_up(self, call: _Waiting, text: str, now_ns: int, *, withheld: bool = False) -> None:
+        self._done.append((call.request_id, TransportError(text, False, now_ns, withheld)))
         if self.follower is not None:
             self.follower.wrote(call.request_id, None)
 

@@ -272,10 +272,10 @@ class Orders:
         elif do == "worker_restarted":
             self._teller.whole(self._ports.workers.get(int(message["worker"]), ()), now_ns)
         elif do == "cancel_all":
-            meant = self._killing.cancel_all(last_no := self.desk.last_order_no, now_ns)
+            meant = self._killing.cancel_all(self.desk.last_order_no, now_ns)
             standing = self.keeper.triggers.standing.values()
             unwanted = [t.name for t in standing if t.wanted is None and not t.for_exits]
-            words = {"orders": meant, "up_to": last_no, "triggers": unwanted}
+            words = {"orders": meant, "up_to": self._killing.clears_to, "triggers": unwanted}
             self.outbox.journal(Kind.COMMAND, {**message, **words})
         elif do == "resolve":
             self._reconciler.doubts.say(message, now_ns)

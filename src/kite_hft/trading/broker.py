@@ -36,11 +36,14 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class TransportError:
-    """No answer. `sent` False proves that no byte of the request left the machine."""
+    """No answer. `sent` False proves that no byte of the request left the machine. withheld: it was not to
+    leave any more, which is no failure of the host.
+    """
 
     reason: str
     sent: bool
     at_ns: int = 0
+    withheld: bool = False
 
 
 AUTOMATIC_BAND: Final = -1.0

@@ -119,6 +119,15 @@ def test_a_refusal_by_the_broker_is_no_failure_of_the_host(bench: Bench) -> None
     assert [bench.body(PLACE), bench.body(PLACE)] == ["hft", "hft"]
 
 
+def test_a_call_that_was_not_to_leave_any_more_is_no_failure_of_the_host(bench: Bench) -> None:
+    hft = bench.hosts.orders[0].transport
+    for withheld, body in ((True, "hft"), (False, "api")):
+        bench.hosts._under_way[99] = bench.hosts.orders[0]
+        hft._done.append((99, TransportError("the order has ended", False, 0, withheld)))
+        bench.hosts.poll()
+        assert bench.body(PLACE) == body
+
+
 def test_when_all_fail_the_first_that_stands_is_taken(bench: Bench) -> None:
     bench.hft.status = bench.api.status = "503 Bad"
     assert [bench.body(PLACE), bench.body(PLACE), bench.body(PLACE)] == ["hft", "api", "hft"]

@@ -99,7 +99,7 @@ def test_who_follows_is_told_of_calls_that_wait_and_may_stop_them(no: str) -> No
     assert following.told[1:] == [("stops", 1, True), ("wrote", 1, not no)]
     assert len(seen) == (1 if no else 2)
     if no:
-        assert done[1] == TransportError(no, False, done[1].at_ns)
+        assert done[1] == TransportError(no, False, done[1].at_ns, withheld=True)
 
 
 def test_urgent_calls_go_before_those_that_wait_longer() -> None:

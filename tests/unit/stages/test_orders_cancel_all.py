@@ -9,7 +9,10 @@ from orders_world import PX, World, error, filled, lost
 from kite_hft.layout import OrderStatus, OrderType, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.broker import HttpRequest, HttpResponse
+from kite_hft.trading.intents import Tags
 from kite_hft.trading.lifecycle import WORKING
+
+OTHER_RUN = Tags("abc", 6)
 
 
 def cancel_all(world: World) -> list[int]:
@@ -129,3 +132,25 @@ def test_where_nothing_opens_nothing_is_done() -> None:
     calls = len(world.broker.sent)
     world.step(5)
     assert len(world.broker.sent) == calls and world.stage._killing.next_ns() is None
+
+
+def test_what_an_earlier_run_left_is_judged_when_it_is_known_what_is_held() -> None:
+    """An exit of it looks like an opening before that."""
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    tag = OTHER_RUN.tag(5)
+    row = world.row() | {"order_id": "z", "transaction_type": "SELL", "tag": tag, "tags": [tag]}
+    row |= {"status": "OPEN", "filled_quantity": 0, "pending_quantity": 10, "price": 105.0}
+    world.broker.rows["z"] = row
+    fresh = World(broker=world.broker, clock=world.clock, tags=Tags("abc", 8))
+    fresh.stage.start()
+    for _ in range(100):
+        if fresh.stage.book.by_id("z") is not None:
+            break
+        fresh.step()
+    assert fresh.stage.book.by_id("z") is not None and not fresh.stage.book.account_known
+    fresh.stage.desk.last_order_no = max(fresh.stage.book.orders)
+    assert cancel_all(fresh) == []
+    fresh.run(20.0)
+    assert fresh.stage.active and fresh.broker.rows["z"]["status"] == "OPEN"

@@ -29,14 +29,18 @@ class Claims:
         """The list is to be read before this order is taken for anybody's."""
         if report.order_id in self._strangers:
             return False
+        now_ns = self._ports.clock.mono_ns()
+        since_ns = self.open.get(report.order_id, now_ns)
         for trigger in self._standing.values():
+            if trigger.not_yet(since_ns):
+                continue
             token = self._ports.instruments[trigger.slot].token
             if (
                 report.token == token
                 and report.product == trigger.product
                 and any((leg.side, leg.quantity) == (report.side, report.quantity) for leg in trigger.legs)
             ):
-                self.open.setdefault(report.order_id, self._ports.clock.mono_ns())
+                self.open.setdefault(report.order_id, now_ns)
                 self._outbox.stirred += 1
                 return True
         return False
@@ -49,10 +53,10 @@ class Claims:
 
     def listed(self, asked_ns: int) -> None:
         """A whole read of the list, asked for at `asked_ns`, was taken in."""
-        untold = any(trigger.untold(asked_ns) for trigger in self._standing.values())
+        untold = [trigger for trigger in self._standing.values() if trigger.untold(asked_ns)]
         for order_id, since_ns in list(self.open.items()):
             known = self._book.by_id(order_id) is not None
-            if known or (since_ns < asked_ns and not untold):
+            if known or (since_ns < asked_ns and all(trigger.not_yet(since_ns) for trigger in untold)):
                 del self.open[order_id]
                 if not known:
                     self._strangers.add(order_id)

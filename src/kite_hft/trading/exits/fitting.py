@@ -125,7 +125,7 @@ class Fitter:
         kind; else, and where the broker has taken the change, when it has not been shown for some time.
         """
         doubt = order.unproven
-        if not self.hands.stuck(order):
+        if not self.hands.stuck(order) or not (excess or self.hands.may_place):
             return False
         if doubt is None:
             return excess > 0 and now_ns - order.changed_ns >= SHOWN_NS

@@ -16,7 +16,7 @@ from kite_hft.layout import IntentFlag, IntentKind, Reason, Side
 from kite_hft.trading.book import Book
 from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.gate.checks import more
-from kite_hft.trading.gate.risk import AT_ONCE, Verdict
+from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.intents import ENGINE_SEQ, Intent, as_exit
 from kite_hft.trading.sending.intake import Intake
 from kite_hft.trading.sending.outbox import Outbox
@@ -27,6 +27,10 @@ HELD_NS: Final = 3 * NS_PER_S
 MODIFY: Final = int(IntentKind.MODIFY)
 BESIDE: Final = frozenset({Reason.MAX_EXPOSURE, Reason.MAX_WORKING_ORDERS, Reason.SELF_TRADE})
 """Why an order may be refused only because exits stand beside it."""
+WRONG: Final = frozenset(
+    {Reason.BAD_INTENT, Reason.UNKNOWN_INSTRUMENT, Reason.LOT_MULTIPLE, Reason.TICK_SIZE}
+)
+"""Why one is refused for what it is: waiting does not mend it, and exits pass these checks as entries do."""
 
 
 class Held(NamedTuple):
@@ -49,7 +53,8 @@ class Held(NamedTuple):
 
 class GivingWay:
     """Holds what waits. peek(intent, now_ns): what the gate would say. covered(key): what exits may still
-    fill. left(key): what is held, less what other live orders close of it.
+    fill. left(key): what is held, less what other live orders close of it. may_place(): the broker takes
+    another order today: else no exit gives way to one.
     """
 
     def __init__(
@@ -60,9 +65,10 @@ class GivingWay:
         peek: Callable[[Intent, int], Verdict | None],
         covered: Callable[[Key], int],
         left: Callable[[Key], int],
+        may_place: Callable[[], bool],
     ) -> None:
         self._book, self._outbox, self._intake, self._peek = book, outbox, intake, peek
-        self._covered, self._left = covered, left
+        self._covered, self._left, self._may_place = covered, left, may_place
         self.held: list[Held] = []
         self._let: Intent | None = None  # what is being let go
         self.claims: Callable[[Key], int] = lambda key: 0  # what the engine is about to close besides
@@ -72,8 +78,8 @@ class GivingWay:
         target = self._book.by_strategy(intent.strategy, intent.target_seq) if intent.kind == MODIFY else None
         if intent.strategy_seq >= ENGINE_SEQ or (intent.kind == MODIFY and target is None):
             return False
-        if intent is self._let:
-            return False  # it has had its room: it does not wait a second time
+        if intent is self._let or (target is None and not self._may_place()):
+            return False  # it has had its room: it does not wait a second time; or it cannot be placed
         side, quantity = more(intent, target)
         terms = intent if target is None else target
         key = (intent.strategy, terms.slot, terms.product)
@@ -85,7 +91,7 @@ class GivingWay:
         if not covered or quantity <= left - covered:
             return False
         if (verdict := self._peek(intent, now_ns)) is not None:
-            if verdict.reason in AT_ONCE:
+            if verdict.reason in WRONG:
                 return False  # and no good exit is to wait behind it
             if quantity > left and verdict.reason not in BESIDE:
                 return False  # it would turn the position, and may not: nothing gives way to it

@@ -67,7 +67,7 @@ class Plans:
         self.fitter = Fitter(ports, config, outbox, hands, market)
         self._tended = Tended(ports.instruments, ports.on_book)
         self.plans: dict[Key, Plan] = {}
-        self.giving = GivingWay(book, outbox, intake, peek, self.covered, self._left)
+        self.giving = GivingWay(book, outbox, intake, peek, self.covered, self._left, lambda: hands.may_place)
         self.leaving = False  # the engine stops: what is at the broker stays as it is
         self.suspended = False  # everything is being closed: nothing is protected beside that
         self.closing: Callable[[Key], bool] = lambda key: False  # somebody else closes this position

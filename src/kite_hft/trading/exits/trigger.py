@@ -12,6 +12,7 @@ from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.positions import Position
+from kite_hft.trading.sending.budget import NEVER_NS
 from kite_hft.units import NS_PER_S
 
 Name = tuple[int, int]
@@ -73,6 +74,7 @@ class Trigger:
     asked: int = 0  # so many of them are in the last call
     sent: tuple[Leg, ...] = ()  # the terms of that call
     opened_px: int = 0  # the last price of when the gate counted it as an opening; 0: it did not
+    tried_ns: int = NEVER_NS  # when its placing began to leave: all tries before that are proven unsent
 
     @property
     def name(self) -> Name:
@@ -102,6 +104,14 @@ class Trigger:
     def untold(self, asked_ns: int) -> bool:
         """A read of the list, asked for at `asked_ns`, does not say how it stands: it may have fired."""
         return self.busy or asked_ns < self.changed_ns or 0 < self.misses < MISSES
+
+    def tried(self, now_ns: int) -> None:
+        """Its placing leaves, or is handed over to wait for a connection; once more when it had not left."""
+        self.tried_ns = now_ns
+
+    def not_yet(self, since_ns: int) -> bool:
+        """It cannot have placed an order that was seen at `since_ns`."""
+        return not self.trigger_id and since_ns < self.tried_ns
 
     def holds_up(self, since_ns: int, now_ns: int) -> bool:
         """The closing of its position, begun at `since_ns`, waits for it. A deletion that was refused as the
@@ -170,7 +180,7 @@ class Trigger:
         side, quantity = int(leg.side), leg.quantity
         room = held.quantity if side == Side.SELL else -held.quantity
         words = {"child": leg.order_id, "side": side, "qty": quantity, "px": leg.px}
-        exits = self.for_exits if quantity > room else self.closing
+        exits = self.for_exits or (self.closing and quantity <= room)
         return self.payload() | words | {"reducing": exits or held.reduces(side, quantity)}
 
     def alike(self, token: int, rows: Sequence[TriggerReport], known: set[str]) -> list[str]:
@@ -244,7 +254,7 @@ def trigger_of(data: dict[str, Any]) -> Trigger:
     trigger_id, do = data.get("id", ""), data.get("do")
     return Trigger(
         data["strategy"], data["seq"], data["slot"], data["product"], legs, data["for_exits"],
-        data.get("closing", False), trigger_id=trigger_id,
+        data.get("closing", False), trigger_id=trigger_id, tried_ns=0,
         sent=tuple(Leg(*leg) for leg in data.get("sent", ())) if do == "modify" else (),
         unsure=not trigger_id or do in ("delete", "modify"),
         wanted=None if do == "delete" or data.get("unwanted") else legs,

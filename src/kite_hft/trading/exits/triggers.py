@@ -107,7 +107,8 @@ class Triggers:
         call, answered = self._ports.broker.trigger_place(request), self._answered(trigger, "place")
         there = self._on_disk() if trigger.for_exits else self._on_disk(hangs=True)
         leaves, ready = self._may_leave(trigger, "place"), lambda: trigger.wanted is None or there()
-        self._asides.offer(Aside("GTT", call, answered, leaves, ready, urgent, trigger.waits_as), now_ns)
+        aside = Aside("GTT", call, answered, leaves, ready, urgent, trigger.waits_as, trigger.tried)
+        self._asides.offer(aside, now_ns)
         self.standing[trigger.name] = trigger
         self._promise(trigger, trigger.quantity)
         trigger.busy = True
@@ -204,9 +205,7 @@ class Triggers:
     def drop_all(self, now_ns: int, key: Key | None = None) -> None:
         """Delete every trigger (of one position): it is being closed. Safe to repeat."""
         for trigger in list(self.standing.values()):
-            if key not in (None, trigger.key):
-                continue
-            if trigger.wanted is not None and now_ns >= trigger.again_ns:
+            if key in (None, trigger.key) and trigger.wanted is not None and now_ns >= trigger.again_ns:
                 self.want(trigger, None, now_ns)
 
     def give_up(self, since_ns: int, now_ns: int, key: Key | None = None) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from kite_hft.layout import Side
+from kite_hft.layout import OrderStatus, Side
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.exits.stewards import NEVER_NS, Hands
@@ -35,7 +35,9 @@ class Trimming:
         self._book, self._triggers, self._hands, self._instruments = book, triggers, hands, instruments
         self._pending = False
         self._crowded: set[Key] = set()  # positions of which exits may close more than there is
-        self._shrunk: dict[int, int] = {}  # orders that were to become smaller, and when that was asked for
+        self._asked: dict[
+            int, tuple[int, int]
+        ] = {}  # order -> since when it is too large, what was asked for
 
     @property
     def alive(self) -> bool:
@@ -57,18 +59,22 @@ class Trimming:
         asked = self._smaller_triggers(now_ns)
         for key in list(self._crowded):
             both = [self._own_exits(key, side) for side in (Side.BUY, Side.SELL)]
-            crowded = [exits for exits in both if self._excess(exits) > 0]
-            if not crowded:
+            if not any(self._excess(exits) > 0 for exits in both):
                 self._crowded.discard(key)
-            for exits in crowded:
-                self._pending = True
+            for exits in both:
                 asked += self._make_room(exits, now_ns)
+        if self._crowded:
+            self._pending = True
+        else:
+            self._asked.clear()
         return asked
 
     def _own_exits(self, key: Key, side: int) -> list[Order]:
+        """Those that have left: one that waits still is judged by what is there when its turn comes."""
         if side == Side.SELL and key[2] in DELIVERED:
             return []  # holdings are in no position of ours
-        return [o for o in self._book.live() if _own_exit(o) and _key(o) == key and o.side == side]
+        live = (o for o in self._book.live() if o.status is not OrderStatus.NEW and o.side == side)
+        return [order for order in live if _own_exit(order) and _key(order) == key]
 
     def _excess(self, exits: list[Order]) -> int:
         """So much more would orders of one side close than there is; 0 or less: there is room for all."""
@@ -76,9 +82,12 @@ class Trimming:
         return quantity - max(0, closable(self._book, exits[0])) if exits else 0
 
     def _make_room(self, exits: list[Order], now_ns: int) -> int:
-        """What a trigger has placed goes before all others: it bears no tag of ours."""
+        """What a trigger has placed goes before all others: it bears no tag of ours. What is being cancelled
+        takes no room away; should it fill all the same, the others are looked at again.
+        """
+        exits = [order for order in exits if not self._hands.cancels(order)]
         asked, excess = 0, self._excess(exits)
-        lot = max(1, self._instruments[exits[0].slot].lot_size)
+        lot = max(1, self._instruments[exits[0].slot].lot_size) if exits else 1
         for order in sorted(exits, key=lambda order: (order.tag != "", order.order_no), reverse=True):
             if excess <= 0:
                 break
@@ -88,16 +97,18 @@ class Trimming:
         return asked
 
     def _shrink(self, order: Order, keeps: int, now_ns: int) -> bool:
-        """A smaller quantity is asked for once; what has not come down by that in time is cancelled."""
-        asked_ns = self._shrunk.get(order.order_no)
-        if self._hands.cancels(order) or (keeps and asked_ns is not None and now_ns - asked_ns < SHOWN_NS):
-            return False
-        if not keeps or asked_ns is not None:
+        """A smaller quantity is asked for; what has not come down by that in time is cancelled."""
+        number, settled = order.order_no, self._hands.settled(order)
+        since_ns, asked = self._asked.get(number, (now_ns, 0))
+        if asked and settled and order.quantity <= asked and not order.quantity_max:
+            since_ns, asked = now_ns, 0  # that has come about: this is another one
+        self._asked[number] = since_ns, asked
+        if not keeps or now_ns - since_ns >= SHOWN_NS:
             self._hands.cancel(order, now_ns)
             return True
-        if not self._hands.settled(order):
+        if asked or not settled:
             return False
-        self._shrunk[order.order_no] = now_ns
+        self._asked[number] = since_ns, order.filled + keeps
         self._hands.modify(order, now_ns, quantity=order.filled + keeps)
         return True
 

@@ -161,6 +161,8 @@ class Unwinder:
         side = Side.SELL if leg.orders[0].side == Side.BUY else Side.BUY
         if self._book.standing(*leg.key).reduces(side, quantity + self.covers(leg.key, side)):
             return False
+        if not self._hands.may_place:
+            return False  # it will be refused: nothing makes room for it
         leg.claims, leg.asked_ns = quantity, leg.asked_ns or now_ns
         waits = now_ns - leg.asked_ns < ROOM_NS
         self._clear(leg, side, quantity, now_ns, late=not waits)
@@ -171,7 +173,8 @@ class Unwinder:
         by a smaller quantity, once, or by a cancel.
         """
         live, here = self._book.live(), (*leg.key, side)
-        own = [o for o in live if (o.strategy, o.slot, o.product, o.side) == here and not by_engine(o)]
+        here_now = (o for o in live if (o.strategy, o.slot, o.product, o.side) == here)
+        own = [o for o in here_now if not by_engine(o) and not self._hands.cancels(o)]
         held = self._book.standing(*leg.key).quantity * leg.orders[0].sign
         excess = sum(order.open_quantity for order in own) + quantity - held
         lot = max(1, self._ports.instruments[leg.key[1]].lot_size)

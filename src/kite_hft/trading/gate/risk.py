@@ -162,11 +162,6 @@ CHECKS: Final = (
 )
 """In order: the first that refuses gives the reason. `checks_form.kind` stands before the table."""
 
-AT_ONCE: Final = frozenset(row.reason for row in CHECKS if row.reducing and not row.again) - frozenset(
-    row.reason for row in CHECKS if not row.reducing
-)
-"""What is refused with these is wrong in itself: waiting mends it not, nor were it an exit."""
-
 _SIZES: Final = (size.order_value, size.position_size, size.exposure, size.gross, size.period)
 SIZES: Final = tuple((row.check, row.reason) for row in CHECKS if row.check in _SIZES)
 """Lines about what an order is worth: of one that a trigger is to place, at its own price as well."""

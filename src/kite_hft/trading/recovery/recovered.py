@@ -64,6 +64,7 @@ class Recovered:
     external_fills: set[str] = field(default_factory=set)
     strangers: set[str] = field(default_factory=set)  # orders of others, of all runs
     clear_to: int = 0  # a person wants gone what opens, of the orders up to this number
+    to_clear: tuple[int, ...] = ()  # and meant these
     adopted: dict[str, int] = field(default_factory=dict)  # broker's id of an adopted order -> our number
     accepted: set[str] = field(default_factory=set)  # differences that a person has accepted
     runs: set[int] = field(default_factory=set)  # numbers of the runs whose records these are

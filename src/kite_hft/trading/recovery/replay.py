@@ -53,6 +53,8 @@ def replay(records: Iterable[Record], book: Book, instruments: InstrumentTable, 
             raise RecoveryError(f"journal record {record.seq} ({record.kind.name}): {error!r}") from error
         if "no" in data:
             state.touched[data["no"]] = record.time_ns
+    if state.to_clear and not any(number in book.live_orders for number in state.to_clear):
+        state.clear_to = 0  # that is done: what opens by now was not meant
     for position in [p for p in book.positions.values() if p.strategy == EXTERNAL]:
         book.set_external(position.slot, position.product, 0, 0)  # what others hold, the broker tells anew
     for order in book.live():
@@ -253,7 +255,8 @@ def _command(data: dict[str, Any], book: Book, instruments: InstrumentTable, sta
     if data.get("do") == "resolve" and (name := data.get("accepted")):
         state.accepted.add(name)
     elif data.get("do") == "cancel_all":
-        state.clear_to = max(data.get("up_to", 0), *data.get("orders", ()), 0)
+        state.to_clear = tuple(data.get("orders", ()))
+        state.clear_to = data.get("up_to", max(state.to_clear, default=0))
         for strategy, seq in data.get("triggers", ()):
             if (strategy, seq) in state.triggers:
                 state.triggers[strategy, seq]["unwanted"] = True

@@ -37,6 +37,7 @@ class Aside:
     """One call. `leaves()` is asked just before it is sent: False, and it is given up, unsent. on_disk(): as
     long as its record is not there, those behind it go first. waits_as: of an exit, what it is called: when
     no connection was free for it, it stands in line again, for as long as `leaves`, and a person is told.
+    tried(now_ns): it is handed over, once more maybe.
     """
 
     name: str  # for the evidence of calls
@@ -46,6 +47,7 @@ class Aside:
     on_disk: Callable[[], bool] = lambda: True
     urgent: bool = False
     waits_as: str = ""
+    tried: Callable[[int], None] = lambda now_ns: None
     offered_ns: int = 0
     again_ns: int = 0  # not before then
 
@@ -105,11 +107,14 @@ class Asides:
             return 0
         if self._egress.read_refused(now_ns):
             self._egress.aside_unsent(aside.name, about)
+            if aside.waits_as:
+                self._egress.waits_no_more(aside.waits_as)
             aside.answered(TransportError("the egress count is full", sent=False), now_ns)
             return 0
         budget.read_left(now_ns, kind)
         aside.again_ns = now_ns + AGAIN_NS
         aside.answered = self._answered(aside, about, aside.answered)
+        aside.tried(now_ns)
         self._submit(aside, aside.request)
         self._egress.read_left(aside.name, about)
         return 1

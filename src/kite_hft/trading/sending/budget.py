@@ -225,7 +225,7 @@ class Budget(BudgetState):
             ring.times[ring.at - 1] = after_ns + ring.span_ns
         self._look()
 
-    def read_moved(self, kind: ReadKind, from_ns: int, to_ns: int) -> None:
+    def read_moved(self, kind: ReadKind, from_ns: int, to_ns: int | None) -> None:
         """As `moved`, of a read."""
         own = self._other_pairs
         if kind in (ReadKind.QUOTE, ReadKind.HISTORICAL):

@@ -312,7 +312,8 @@ class Egress:
 
     def wrote(self, request_id: int, at_ns: int | None) -> None:
         """A call that had waited has left, at `at_ns`; None: it never will, and keeps its place and its row;
-        but for a cancel that nobody needs any more: it gives its place back, and has none.
+        but for a cancel that nobody needs any more, and a call beside orders, which may be tried again for
+        as long as no connection is free: they give their places back, and have none.
         """
         held = self._held.pop(request_id, None)
         if held is None:
@@ -320,6 +321,10 @@ class Egress:
         row, kind = held.row, held.kind
         if held.work is not None and held.never_dropped:
             self.waits_no_more(_what(held.work))
+        if at_ns is None and kind is not None and row.name:
+            self.budget.read_moved(kind, row.mono_ns, None)
+            self.gate.moved(row.mono_ns, None, read=True)
+            return
         if at_ns is None and held.needless:
             if held.stands:
                 self.budget.moved(row.mono_ns, None)

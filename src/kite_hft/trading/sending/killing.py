@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from kite_hft.layout import Reason
-from kite_hft.trading.book import Book
+from kite_hft.trading.book import EXTERNAL, Book
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.recovery.adopting import opens
@@ -102,21 +102,29 @@ class Killing:
             self._stops.fit_stops(now_ns)
 
     def cancel_all(self, last_no: int, now_ns: int) -> list[int]:
-        """Have what opens cancelled, of the orders up to `last_no`; the numbers of those that do so now."""
+        """Have what opens cancelled, of the orders up to `last_no`; the numbers of those that do so now. What
+        an earlier run left is judged when it is known what the account holds.
+        """
         self._clear_to = last_no
         self._drop_triggers(now_ns)
         return self._clear(now_ns)
+
+    @property
+    def clears_to(self) -> int:
+        """That is under way, of the orders up to this number; 0: it is done."""
+        return self._clear_to
 
     def restore(self, clear_to: int) -> None:
         """A person wanted that of an earlier process: of the orders up to this number."""
         self._clear_to = clear_to
 
     def _clear(self, now_ns: int) -> list[int]:
-        meant = [o for o in self._book.live() if o.order_no <= self._clear_to and opens(self._book, o)]
+        sure = (o for o in self._book.live() if o.strategy != EXTERNAL or self._book.account_known)
+        meant = [order for order in sure if order.order_no <= self._clear_to and opens(self._book, order)]
         for order in meant:
             if order.order_no not in self._desk.cancelling:
                 self._desk.cancel(order, None, now_ns)
-        if not meant:
+        if not meant and self._active:
             self._clear_to = 0
         return [order.order_no for order in meant]
 

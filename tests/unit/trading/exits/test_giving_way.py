@@ -159,3 +159,20 @@ def test_what_is_wrong_in_itself_is_refused_at_once_and_keeps_no_exit_from_closi
     world.run(6.0)
     assert world.order(4).status is OrderStatus.OPEN and not world.order(4).opening
     assert world.broker.rows[stop]["status"] == "CANCELLED"
+
+
+def test_an_exit_above_what_an_entry_may_be_waits_for_its_stop_too() -> None:
+    """Exits are not held to that limit; that its stop stands there makes it look like an entry."""
+    wide = {"max_order_value": 1e8, "max_position_size": 1e8, "max_exposure": 1e8}
+    world = World(config=OrdersConfig(limits(), RiskLimits(max_order_quantity=10, **wide))).start()
+    for seq in (1, 2):
+        world.send(seq, qty=10)
+        filled(world, 10)
+    world.send(3, kind=IntentKind.EXITS, trigger_px=PX - 100, px=0, qty=0, order_type=0, side=0, validity=0)
+    world.run(0.3)
+    stop = list(world.broker.rows)[-1]
+    world.send(4, side=Side.SELL, px=PX, qty=20)
+    assert len(world.stage.keeper.plans.giving.held) == 1
+    world.run(6.0)
+    assert world.order(4).status is OrderStatus.OPEN and not world.order(4).opening
+    assert world.broker.rows[stop]["status"] == "CANCELLED"

@@ -10,7 +10,7 @@ from orders_world import PX, World, error, filled, limits
 
 from kite_hft.layout import OrderStatus, OrderType, Side
 from kite_hft.trading.book import Order
-from kite_hft.trading.broker import HttpRequest, HttpResponse
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.ports import OrdersConfig
 
 
@@ -93,3 +93,20 @@ def test_a_closing_order_that_rests_keeps_its_place() -> None:
     filled(world, 10)
     world.run(3.0)
     assert world.quantity() == 0 and not world.stage.flattening
+
+
+def test_a_stop_does_not_give_way_to_an_order_that_cannot_be_placed() -> None:
+    world, _stop = stopped()
+    world.send(3, side=Side.SELL, px=PX, qty=10)
+    world.run(5.0)
+    assert world.status(3) is OrderStatus.REFUSED and not world.broker.calls("DELETE")
+
+
+def test_a_stop_whose_change_is_unproven_stays_until_that_is_known() -> None:
+    world, stop = stopped(trail_px=100, step_px=5)
+    world.broker.on_call = lambda request: (
+        TransportError("timed out", sent=True) if request.method == "PUT" else world.broker.accept(request)
+    )
+    at(world, PX + 50, 20.0)
+    assert world.broker.calls("PUT") and stop.unproven is not None
+    assert not world.broker.calls("DELETE")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kite_hft.layout import Product, Side
+from kite_hft.trading.broker import TriggerLeg
 from kite_hft.trading.exits.trigger import GOES_NS, MISSES, TOLD_NS, Leg, Trigger, hold_up
 from kite_hft.trading.positions import Position
 
@@ -84,3 +85,23 @@ def test_what_of_it_would_close_something(held: int, product: Product, closes: i
     position = Position(1, 3, int(product))
     position.quantity = held
     assert made.closes(position) == closes
+
+
+@pytest.mark.parametrize(
+    ("more", "quantity", "reducing"),
+    [
+        ({"for_exits": True}, 10, True),
+        ({"for_exits": True}, 15, True),  # its plan makes it fit
+        ({"closing": True}, 10, True),
+        ({"closing": True}, 15, False),
+        ({}, 10, False),  # all of it is being closed already
+    ],
+)
+def test_what_it_has_placed_beside_an_order_that_closes_everything(
+    more: dict[str, Any], quantity: int, reducing: bool
+) -> None:
+    """Taken for an opening nobody would make what a plan's trigger has placed fit."""
+    made = Trigger(1, 2, 3, int(Product.NRML), (LEG,), **({"for_exits": False} | more))
+    leg = TriggerLeg(9_905, Side.SELL, Product.NRML, quantity, 9_900, "77")
+    told = made.fired(leg, Position(1, 3, int(Product.NRML), 10, open_sell=10))
+    assert told["reducing"] is reducing

@@ -6,7 +6,7 @@ import pytest
 from gtt_tools import Gtts, entry
 from orders_world import PX, World, error, filled
 
-from kite_hft.layout import OrderStatus, Product, Side
+from kite_hft.layout import IntentKind, OrderStatus, Product, Side
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 
 NRML = Product.NRML
@@ -183,3 +183,51 @@ def test_an_exit_is_made_smaller_after_a_restart() -> None:
     later.stage.start()
     later.run(20.0)
     assert later.stage.active and world.broker.rows[order_id]["quantity"] == 6
+
+
+def test_an_exit_stays_beside_a_trigger_that_fired_although_its_strategy_had_cancelled_it() -> None:
+    """What it has placed is cancelled: it takes no room away."""
+    world, gtts, order_id = both(trigger_quantity=10)
+
+    def call(request: HttpRequest) -> HttpResponse | TransportError:
+        if request.method == "DELETE" and request.path.startswith("/gtt"):
+            return error(400, "InputException", "it has triggered")
+        return gtts.call(request)
+
+    world.broker.on_call = call
+    fired = gtts.fire(100)
+    world.send(4, kind=IntentKind.CANCEL, target_seq=3)
+    world.run(8.0)
+    assert world.broker.rows[fired]["status"] == "CANCELLED"
+    assert world.broker.rows[order_id]["status"] == "OPEN" and world.broker.rows[order_id]["quantity"] == 10
+
+
+def test_an_exit_is_made_smaller_by_one_trigger_after_the_other() -> None:
+    world, gtts = held(30)
+    world.send(2, side=Side.SELL, product=NRML, qty=30, px=PX + 200)
+    order_id = list(world.broker.rows)[-1]
+    world.broker.rows[order_id] |= {"status": "OPEN"}
+    world.run(3.0)
+    for seq in (3, 4):
+        entry(world, seq, side=Side.SELL, product=NRML, qty=10)
+    for number, left in ((100, 20), (101, 10)):
+        fired = gtts.fire(number)
+        world.run(8.0)
+        world.broker.rows[fired] |= {"status": "COMPLETE", "filled_quantity": 10, "average_price": 99.0}
+        world.run(60.0)
+        assert world.broker.rows[order_id]["quantity"] == left == world.quantity(product=NRML)
+        assert world.broker.rows[order_id]["status"] == "OPEN"
+
+
+def test_an_exit_of_which_a_change_is_unproven_is_cancelled() -> None:
+    """It cannot be made smaller until that is known, and may close all of it until then."""
+    world, gtts, order_id = both()
+    world.broker.on_call = lambda request: (
+        TransportError("timed out", sent=True) if request.method == "PUT" else gtts.call(request)
+    )
+    world.send(4, kind=IntentKind.MODIFY, target_seq=2, px=PX + 300, qty=0, order_type=0)
+    world.run(1.0)
+    assert world.order(2).unproven is not None
+    gtts.fire(100)
+    world.run(10.0)
+    assert world.broker.rows[order_id]["status"] == "CANCELLED"

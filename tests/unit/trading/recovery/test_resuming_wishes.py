@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from gtt_tools import Gtts, entry
 from orders_world import PX, World, error, filled, limits, lost, ok
 
-from kite_hft.layout import IntentKind, OrderStatus, Product, Side
+from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side
 from kite_hft.memory.journal import Kind, Record
 from kite_hft.trading.broker import HttpRequest, TransportError
 from kite_hft.trading.gate.checks import RiskLimits
+from kite_hft.trading.lifecycle import WORKING
 from kite_hft.trading.ports import OrdersConfig
 
 WIDE = RiskLimits(max_working_orders=50, max_exposure=1e8)
@@ -241,3 +243,18 @@ def test_a_young_order_that_a_lagging_book_lacks_has_not_vanished() -> None:
     world.broker.rows.clear()
     fresh.run(10.0)
     assert "ORDER_VANISHED" in fresh.codes()
+
+
+@pytest.mark.parametrize("entries", [0, 2])
+def test_what_was_cancelled_when_a_process_died_concerns_no_later_one(entries: int) -> None:
+    """A stop protects what is held; when that is gone it opens something, and nobody meant it."""
+    world = resting(entries)
+    world.send(7)
+    filled(world, 10)
+    world.send(8, side=Side.SELL, order_type=OrderType.SL, px=PX - 60, trigger_px=PX - 50)
+    world.do("cancel_all", reason="enough", by="me")
+    world.run(5.0)
+    assert world.status(8) in WORKING and len(open_rows(world)) == 1
+    fresh = again(world)
+    fresh.stage.start()
+    assert fresh.stage._killing.clears_to == 0

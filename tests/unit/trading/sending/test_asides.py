@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from gtt_tools import Gtts, entry, overnight
-from orders_world import PX, S, World, filled
+from orders_world import PX, RULES, S, World, filled
 
+from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.layout import IntentFlag, IntentKind, Product, Side
 from kite_hft.trading.broker import HttpRequest, TransportError
+from kite_hft.trading.ports import OrdersConfig
 from kite_hft.trading.sending.asides import WAITING_MAX, Aside, Asides
 from kite_hft.trading.sending.budget import ReadKind, span_ns_of
 
@@ -245,3 +248,43 @@ def test_while_it_waits_the_others_go() -> None:
     assert gtts.calls == ["POST", "DELETE"], "the exit is tried again a second after its last try"
     world.run(1.2)
     assert gtts.calls == ["POST", "DELETE", "POST"] and world.kinds(6) == ["ACCEPTED"]
+
+
+def test_what_a_person_sells_meanwhile_is_the_persons() -> None:
+    """It has the terms of the order that the trigger would place, and that one has never left."""
+    world, gtts = unconnected()
+    own_exit(world)
+    world.run(2.5)
+    row = world.row(0) | {"order_id": "991", "transaction_type": "SELL", "tag": None, "tags": []}
+    world.broker.rows["991"] = row | {"status": "COMPLETE", "filled_quantity": 10, "pending_quantity": 0}
+    world.update(world.broker.rows["991"])
+    world.run(20.0)
+    assert world.quantity(product=Product.NRML) == 0 and "BROKER_ACTED" in world.codes()
+    world.broker.on_call = gtts.call
+    world.run(3.0)
+    assert not gtts.calls and world.kinds(2)[-1] == "CANCELLED"
+
+
+def test_tries_without_a_connection_take_no_place_for_longer_than_they_last() -> None:
+    """Hundreds of them would fill what all reads have in half an hour."""
+    rules = RULES.with_name("upstox_2026-04-01.yaml")
+    world = World(config=OrdersConfig(limits_from_mapping(yaml.safe_load(rules.read_text())))).start()
+    egress, clock = world.stage.desk.egress, world.clock
+    for number in range(1_900):
+        about = egress.aside_leaves("GTT")
+        egress.budget.read_left(clock.mono, ReadKind.RELIEF)
+        egress.waits(number + 1)
+        egress.read_left("GTT", about)
+        egress.wrote(number + 1, None)
+        clock.mono += 9 * S // 10
+    assert egress.budget.read_free_ns(ReadKind.OTHER, clock.mono) <= clock.mono
+
+
+def test_the_word_that_an_exit_waits_is_taken_back_when_the_second_count_ends_it() -> None:
+    world, _gtts = unconnected()
+    own_exit(world)
+    world.run(1.5)
+    while not world.stage.desk.egress.gate.refuses_read(world.clock.mono):
+        pass
+    world.run(1.5)
+    assert [f for f in world.alert_fields if f["code"] == "EXIT_WAITS"][-1].get("cleared")
