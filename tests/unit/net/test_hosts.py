@@ -12,7 +12,7 @@ import raw_server
 
 from kite_hft.clock import SystemClock
 from kite_hft.net.hosts import ASIDE_NS, Host, Hosts
-from kite_hft.net.http import HttpSettings, HttpTransport
+from kite_hft.net.http import HttpSettings, HttpTransport, _Waiting
 from kite_hft.net.sandboxed import SandboxTransport
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 
@@ -123,8 +123,9 @@ def test_a_call_that_was_not_to_leave_any_more_is_no_failure_of_the_host(bench: 
     hft = bench.hosts.orders[0].transport
     for withheld, body in ((True, "hft"), (False, "api")):
         bench.hosts._under_way[99] = bench.hosts.orders[0]
-        hft._done.append((99, TransportError("the order has ended", False, 0, withheld)))
-        bench.hosts.poll()
+        hft._give_up(_Waiting(99, PLACE, 0), "the order has ended", 0, withheld=withheld)
+        while not bench.hosts.poll():
+            hft._due_ns = 0
         assert bench.body(PLACE) == body
 
 
