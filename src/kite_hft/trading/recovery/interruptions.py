@@ -28,6 +28,7 @@ class Interruptions:
         self._links, self._log = ports.update_links, ports.log
         self._outbox, self._look_up = outbox, look_up
         self._known: Sequence[UpdateLink] = ()  # as they were looked at last
+        self._looked_ns = 0
         self._since_ns: list[int] = []  # from then on each has heard everything, as long as it stands
         self._lost: set[int] = set()  # connections (by their places), not yet made up for
         self._lost_ns = 0  # when the newest of them was seen to be lost
@@ -38,14 +39,15 @@ class Interruptions:
         """Compare the connections with what they were."""
         links = self._links()
         was, self._known = self._known, links
+        looked_ns, self._looked_ns = self._looked_ns, now_ns
         if not links:
             return
         if not was:
             return self._begin(links, now_ns)
         for i, (before, link) in enumerate(zip(was, links, strict=True)):
             if link.disconnects != before.disconnects:
-                self._lose(i, before, now_ns)
-            if link.connects != before.connects:
+                self._lose(i, before.alive_ns or looked_ns, now_ns)
+            if link.connects != before.connects or (link.up and not before.up):
                 self._since_ns[i] = now_ns
         if sum(link.dropped for link in links) > sum(link.dropped for link in was):
             text = "a text did not reach the order process: longer than 8 KiB, or too many at once"
@@ -61,10 +63,11 @@ class Interruptions:
             self._lost, self._lost_ns, self._heard_ns = set(range(len(links))), now_ns, now_ns
             self._told = False
 
-    def _lose(self, i: int, before: UpdateLink, now_ns: int) -> None:
+    def _lose(self, i: int, heard_ns: int, now_ns: int) -> None:
+        """heard_ns: its last sign of life; of one without any, when it was last seen to stand."""
         self._lost.add(i)
         self._since_ns[i], self._lost_ns = NEVER_NS, now_ns
-        self._heard_ns = min(self._heard_ns, before.alive_ns or now_ns)
+        self._heard_ns = min(self._heard_ns, heard_ns)
 
     def _make_up(self, links: Sequence[UpdateLink], now_ns: int) -> None:
         """By another connection that has heard it all, or by the order book as soon as one hears again."""

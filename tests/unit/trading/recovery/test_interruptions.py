@@ -225,3 +225,35 @@ def test_while_the_token_is_dead_nothing_is_read() -> None:
     links.back(0, world.clock.mono + 2 * S)
     world.run(3.0)
     assert world.stage.states.token_dead and reads(world) == before
+
+
+def test_one_that_is_lost_and_stands_again_between_two_looks_before_it_gave_a_sign_of_life() -> None:
+    """Its process died, and the next one connected, while this one stood still for a moment."""
+    links = Links()
+    links.alive(0, 0)
+    world = made(links).start()
+    world.send(1)
+    world.run(1.0)
+    before = reads(world)
+    filled_unheard(world)
+    links.lose()
+    links.back(0, 0)
+    world.run(0.3)
+    links.alive(0, world.clock.mono)
+    world.run(1.0)
+    assert reads(world) == before + 1 and world.quantity() == 10
+    assert len(links.lines) == 1
+
+
+def test_one_whose_making_was_counted_before_it_was_seen_to_stand() -> None:
+    """The count changes first: the first look fell in between."""
+    links = Links(up=False)
+    links.links[0] = links.links[0]._replace(connects=1, alive_ns=0)
+    world = made(links).start()
+    world.send(1)
+    world.run(1.0)
+    before = reads(world)
+    filled_unheard(world)
+    links.links[0] = links.links[0]._replace(up=True)
+    world.run(1.0)
+    assert reads(world) == before + 1 and world.quantity() == 10
