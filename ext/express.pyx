@@ -216,7 +216,7 @@ cdef class Express:
         if (
             <int64_t> intent[KIND] != PLACE or intent[GROUP] or not 0 < <uint64_t> seq < ENGINE_SEQ
             or <int64_t> intent[ORDER_TYPE] == MARKET or not 0 <= <int64_t> intent[SLOT] < <int64_t> len(self.rows)
-            or 0 < deadline_ns <= now_ns or intake._heads[at] > 0 or not self.calm(now_ns)
+            or (deadline_ns != 0 and deadline_ns <= now_ns) or intake._heads[at] > 0 or not self.calm(now_ns)
         ):
             return False
         last = self.intake.last_seq.get(strategy, 0)

@@ -156,7 +156,7 @@ class MemoryCounters:
         self.values[index] = value
 
     def record(self, histogram: int, ns: int, n: int = 1) -> None:
-        self.samples.setdefault(histogram, []).append(ns)
+        self.samples.setdefault(histogram, []).append(int(np.int64(ns)))  # as the compiled one: 64 bits
 
 
 @dataclass

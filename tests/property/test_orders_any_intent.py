@@ -13,7 +13,7 @@ import pytest
 from group_tools import WIDE
 from orders_world import PX, S, World, intent_row, limits, ok
 
-from kite_hft.layout import IntentKind, OrderType, Product, Side
+from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side
 from kite_hft.trading.broker import HttpRequest, HttpResponse
 from kite_hft.trading.ports import OrdersConfig
 
@@ -95,3 +95,32 @@ def test_no_intent_ends_the_order_process_or_the_next_one(seed: int) -> None:
     again.stage.begin_stop(again.clock.mono, "flatten")
     again.run(2.0)
     assert "INTENT" in world.journal.kinds() and again.stage.report() and again.stage.close() is not None
+
+
+@pytest.mark.parametrize("strategy", [0xFFFF, 0xFFFE, 9, 0])
+def test_a_number_that_is_none_of_this_engines_is_nobodys(strategy: int) -> None:
+    """The engine counts by such numbers what others hold, and what triggers promise."""
+    world = World(config=OrdersConfig(limits(), WIDE)).start()
+    for seq in range(1, 70):
+        world.quote()
+        world.intents.push(intent_row(seq, created_ns=world.clock.mono, strategy=strategy))
+        world.step(2)
+    assert not world.broker.calls("POST") and not world.stage.book.orders and not world.told
+    assert world.stage.outbox.refused == {"BAD_INTENT": 69} and not world.stage.outbox.halted
+
+
+@pytest.mark.parametrize("word", ["created_ns", "tick_recv_ns", "deadline_ns"])
+@pytest.mark.parametrize("direct", [True, False])
+def test_times_may_be_anything(word: str, direct: bool) -> None:
+    """They are told as durations, by counters that hold no more than 63 bits."""
+    world = World(config=OrdersConfig(limits(), WIDE)).start()
+    if not direct:
+        world.stage.express = None
+    world.quote()
+    row = intent_row(1, created_ns=world.clock.mono)
+    row[word] = -(2**63)
+    world.intents.push(row)
+    world.step(3)
+    placed = world.broker.calls("POST")
+    assert len(placed) == (word != "deadline_ns")
+    assert not placed or world.status(1) is not OrderStatus.NEW

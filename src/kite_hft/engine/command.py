@@ -40,6 +40,7 @@ from kite_hft.engine.market.past import take_histories
 from kite_hft.engine.market.strategies import StrategyError, check_strategies
 from kite_hft.engine.orders.latches import SIGNAL, kill_by_signal
 from kite_hft.engine.orders.market_facts import lists_of_day
+from kite_hft.engine.orders.own_hours import refuse_early_end
 from kite_hft.engine.orders.settings import limits_of, loss_limit_words, orders_config
 from kite_hft.engine.plan.days import trading_day
 from kite_hft.engine.plan.master import day_instruments
@@ -159,6 +160,7 @@ def run_engine(
         session = open_session(settings, view.say)
         held.callback(session.close)
         instruments = day_instruments(session, settings, now_ns, view.say)
+        refuse_early_end(settings, now_ns, instruments)
         for line in check_instruments(settings, instruments, now_ns):
             view.say(line)
         for line in take_histories(settings, instruments, now_ns, folder.path):
@@ -322,6 +324,7 @@ def started(
         loss_limit_words(settings)
         check_live(settings, now_ns)
         lists_of_day(settings, now_ns)
+        refuse_early_end(settings, now_ns)
         require_sources(settings)
         if not (keeps_secrets(settings) or needs_vault(settings)):
             show_memory()

@@ -34,6 +34,7 @@ from kite_hft.engine.plan.launch import SHM, Run, child_config, prepare, release
 from kite_hft.engine.plan.rooms import answer_gap_s
 from kite_hft.engine.processes.control import SOCKET_NAME, ControlServer
 from kite_hft.engine.processes.family import RUNNING, Family, Member, StartFailed, StopAsked, last_words
+from kite_hft.engine.processes.halting import OwedHalt
 from kite_hft.engine.processes.steering import Steering
 from kite_hft.engine.runs.recount import recount_run
 from kite_hft.engine.runs.report import Readings, make_report, processes
@@ -73,6 +74,7 @@ class Watch:
     troubled: set[str] = field(default_factory=set)
     gap_s: float = field(init=False)  # a feed that asks for prices is silent so long between two answers
     halts: HaltWatch = field(init=False)
+    owed: OwedHalt = field(init=False)
     steps: StepLog = field(init=False)
     hours: tuple[int, int] | None = None
     looked_ns: int = 0
@@ -82,6 +84,7 @@ class Watch:
         settings = self.run.settings
         self.gap_s = answer_gap_s(settings)
         self.halts = HaltWatch(round((settings.alerts.market_halt_s + self.gap_s) * 1e9))
+        self.owed = OwedHalt(lambda message: self.family.tell("orders", message))
         self.steps = StepLog(self.run.view.say, len(self.run.plan.connections))
         if sessions := sessions_now(settings, self.run.instruments, self.run.clock.real_ns()):
             self.hours = int(sessions[0].min()), int(sessions[1].max())
@@ -150,10 +153,13 @@ class Watch:
 
     def _tell_orders(self, back: Member) -> None:
         """What ORDERS must know of a process that was started again, or what it forgot itself."""
+        self.alerting.returned(back.plan.name)
         if "compute" in back.plan.stages:
             self.family.tell("orders", {"do": "worker_restarted", "worker": back.plan.worker})
         if "orders" in back.plan.stages and self.halts.halted:
             self.family.tell("orders", {"do": "market_halt", "on": True})
+        if "orders" in back.plan.stages:
+            self.owed.again()
 
     def _beat_ns(self, member: Member) -> int:
         """The newest sign of life in the counters that a process writes; all its stages must beat. Nobody is
@@ -177,7 +183,11 @@ class Watch:
         if not chosen.restart:
             return self._end_with(member, why)
         down = self.family.restart(member, why, now_ns)
+        kept = self.alerting.replaced(name)
         if not down:
+            if "orders" in member.plan.stages:  # before it reads a book that ends one of them
+                for told in kept:
+                    self.family.tell("orders", {"do": "alert", **told.fields(), "standing": True})
             what = "gave no sign of life" if why == "hung" else "died"
             code = "PROCESS_HUNG" if why == "hung" else "PROCESS_RESTARTED"
             ended = self.family.history[-1].exit_code
@@ -187,7 +197,7 @@ class Watch:
         if "orders" in member.plan.stages:
             self.run.view.say("without its order process the run ends; what rests at the broker stays there")
             return EXIT_FAILED
-        self.family.tell("orders", {"do": "halt", "reason": down})
+        self.owed.halt(down)
         return None
 
     def _end_with(self, member: Member, why: str) -> int:
@@ -204,6 +214,7 @@ class Watch:
 
     def _judge(self, now_ns: int) -> None:
         """Conditions that only somebody beside the processes can see."""
+        self.owed.look(self._orders())
         silence_s = self.run.settings.alerts.feed_silence_s
         for name, member in self.family.members.items():
             if not {"feed", "updates"} & set(member.plan.stages):

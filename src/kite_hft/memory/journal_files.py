@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from kite_hft.memory.journal import JournalError, Scan, scan
+from kite_hft.memory.journal import HEADER_BYTES, JournalError, Scan, scan
 
 FREE_BYTES_MIN: Final = 64 << 20
 OVERLAY: Final = 0x794C7630  # OVERLAYFS_SUPER_MAGIC of linux/magic.h
@@ -132,6 +132,16 @@ def open_journal(path: Path, *, allow_memory: bool = False) -> int:
     return fd
 
 
+def begun(path: Path) -> bool:
+    """Whether anything stands in the journal at `path`: what was written before a whole header tells nothing.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    data = path.read_bytes() if path.exists() else b""
+    return len(data) >= HEADER_BYTES and bool(data.strip(b"\0"))
+
+
 def reopen_journal(path: Path, *, allow_memory: bool = False) -> Reopened:
     """An existing journal, ready to be gone on with behind its last good record.
 
@@ -153,10 +163,7 @@ def reopen_journal(path: Path, *, allow_memory: bool = False) -> Reopened:
         if len(data) > found.end:
             os.ftruncate(fd, found.end)
         os.fdatasync(fd)
-        note = failure_note(path)
-        # A full disk takes the name of the note, and not what stands in it.
-        failed = (note.read_text("utf-8", "replace") or WORDLESS) if note.exists() else ""
-        return Reopened(fd, scan(data[: found.end]), set_aside, failed)
+        return Reopened(fd, scan(data[: found.end]), set_aside, failed_before(path))
     except BaseException:
         os.close(fd)
         raise
@@ -206,6 +213,13 @@ def sync_folders(folders: Iterable[Path]) -> None:
 def failure_note(path: Path) -> Path:
     """Where it is written that the journal at `path` failed."""
     return path.with_name(f"{path.name}.failed")
+
+
+def failed_before(path: Path) -> str:
+    """Why the process before could not write the journal at `path` any more; "": it could."""
+    note = failure_note(path)
+    # A full disk takes the name of the note, and not what stands in it.
+    return (note.read_text("utf-8", "replace") or WORDLESS) if note.exists() else ""
 
 
 def note_failure(path: Path, text: str) -> None:

@@ -33,3 +33,22 @@ def test_a_wrong_rules_file_is_a_wrong_configuration_and_nothing_starts(
         engine.main(tmp_path / "c.yaml")
     assert ended.value.exit_code == engine.EXIT_USAGE
     assert "configuration" in capfd.readouterr().err
+
+
+def test_an_end_of_trading_before_the_hour_of_closing_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def started(*arguments: Any, **more: Any) -> int:
+        raise AssertionError("nothing may start")
+
+    monkeypatch.setattr(engine, "run_engine", started)
+    monkeypatch.setattr(engine, "hold_standard_streams", lambda: None)
+    config = {"mode": "paper", "account": "AB1234", "risk": {"max_daily_loss": 1000.0}}
+    config["trading"] = {"market_start": "09:15:00", "market_end": "15:00:00"}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    for folder in (path for path in Path("config").resolve().iterdir() if path.is_dir()):
+        (tmp_path / folder.name).symlink_to(folder)
+    with pytest.raises(typer.Exit) as ended:
+        engine.main(tmp_path / "c.yaml")
+    assert ended.value.exit_code == engine.EXIT_USAGE
+    assert "market_end 15:00:00 is before 15:08:00" in capfd.readouterr().err

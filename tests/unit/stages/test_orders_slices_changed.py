@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from orders_world import PX, S, World, limits
 
 from kite_hft.layout import IntentKind, Product, Side
@@ -54,3 +56,18 @@ def test_the_others_are_changed_though_the_first_one_has_filled_meanwhile() -> N
     world.clock.advance(S)
     world.run(10.0)
     assert [order.px for order in slices(world)][1:] == [PX + 5] * 2
+
+
+def test_a_price_is_judged_for_all_slices_that_live() -> None:
+    """Each of them is worth a third of what its strategy changes."""
+    risk = replace(WIDE, max_order_value=455_000.0)
+    world = World(config=OrdersConfig(limits(), risk, entry_wait_s=20.0)).start()
+    world.send(1, qty=4500, **DERIVATIVE)
+    world.run(2.0)
+    world.send(2, kind=IntentKind.MODIFY, target_seq=1, qty=0, px=PX + 5, **DERIVATIVE)
+    world.run(2.0)
+    assert "REFUSED" not in world.kinds(2)
+    world.send(3, kind=IntentKind.MODIFY, target_seq=1, qty=0, px=PX + 200, **DERIVATIVE)
+    world.run(2.0)
+    assert world.reason(3) == "MAX_ORDER_VALUE"
+    assert {order.px for order in world.stage.book.live()} == {PX + 5}

@@ -329,3 +329,15 @@ def test_a_wrong_clock_opens_nothing_and_a_person_is_told_once() -> None:
     assert world.codes().count("CLOCK") == 2 and "start the engine anew" in world.alerts[-1]
     world.send(5, slot=1, px=PX - 5)
     assert world.reason(5) == "CLOCK"
+
+
+def test_what_stands_since_an_earlier_process_is_ended_by_this_one_and_not_told_anew() -> None:
+    world = World().start()
+    fields = {"code": "HALTED", "key": "", "text": "feed-0 stays down", "severity": 3}
+    records = len(world.journal.records)
+    world.stage.control({"do": "alert", **fields, "standing": True}, world.clock.mono_ns())
+    assert len(world.journal.records) == records and "HALTED" not in world.codes()
+    world.stage.outbox.halt("feed-0 stays down")
+    world.stage.control({"do": "resume", "strategy": None, "by": "me"}, world.clock.mono_ns())
+    cleared = [told["code"] for told in world.alert_fields if told.get("cleared")]
+    assert cleared == ["HALTED"]

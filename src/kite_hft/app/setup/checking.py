@@ -22,6 +22,7 @@ from kite_hft.engine.keys.taking import needs_vault
 from kite_hft.engine.keys.vault import default_path
 from kite_hft.engine.market.strategies import StrategyError, make_strategy
 from kite_hft.engine.orders.market_facts import lists_of_day, rules_of_day
+from kite_hft.engine.orders.own_hours import refuse_early_end
 from kite_hft.engine.orders.settings import limits_of, loss_limit_words, orders_config
 from kite_hft.engine.plan.days import trading_day
 from kite_hft.sessions import CalendarError, session_from_calendar
@@ -86,6 +87,7 @@ def check_all(loaded: Loaded, now_real_ns: int, environ: Mapping[str, str]) -> F
         calendar = trading.calendar
         found.tried("trading.calendar", calendar, lambda: load_yaml(calendar)[0])
         _closed(found, settings, now_real_ns)
+    found.tried("trading.market_end", None, lambda: refuse_early_end(settings, now_real_ns))
     found.tried("risk.lists", None, lambda: _lists(found, settings, now_real_ns))
     for section in settings.strategies:
         found.tried(f"strategy {section.name}", None, partial(make_strategy, settings, section))

@@ -96,6 +96,8 @@ def show(out: Console, picture: Picture, name: str, how: str) -> None:
     ]
     if rows:
         show_orders(out, "Order", rows)
+    elif name.isdecimal() and picture.ledger and (adopted := picture.ledger.adopted.get(int(name))):
+        out.print(f"\norder {name} was adopted: {escape(adopted)} in the broker's book")
     elif name.isdecimal():
         raise NoRun(f"there is no order {name} in run {picture.folder.name}; kite-hft orders lists them")
     means = MEANS[how] if name.isdecimal() else ACCEPTS

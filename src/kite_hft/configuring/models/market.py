@@ -148,7 +148,9 @@ class KernelSection(Section):
 class TradingSection(PromisedTrading):
     date: dt.date | None = Field(None, description="the day that is traded; default: today in India")
     market_start: str | None = Field(None, description="with market_end: overrides the calendar")
-    market_end: str | None = None
+    market_end: str | None = Field(
+        None, description="with market_start; at a broker not before positions of the day are closed"
+    )
     calendar: Path = Path("calendar/india.yaml")
     rules: Path = Field(FILES["kite"]["rules"], description="the order broker's limits; default: by broker")
     market: Path = Field(

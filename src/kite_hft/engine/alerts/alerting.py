@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from kite_hft.clock import Clock
 from kite_hft.engine.alerts.files import FILE_NAME, AlertFile, one_line, read_alerts, severity_word
+from kite_hft.engine.alerts.raisers import Raisers
 from kite_hft.engine.alerts.sinks.sink import Outcome, Sink
 from kite_hft.layout import Severity
 from kite_hft.sessions import ist_text
@@ -57,6 +58,7 @@ class Alerting:
     _open: dict[int, Alert] = field(default_factory=dict)
     _number: int = 0
     _tests: dict[int, dict[str, str]] = field(default_factory=dict)
+    _raisers: Raisers = field(default_factory=Raisers)
 
     def __post_init__(self) -> None:
         self._standing = Standing(round(self.remind_s * NS_PER_S))
@@ -70,24 +72,40 @@ class Alerting:
         self.take({"code": code, "key": key, "text": text, "severity": severity})
 
     def take(self, fields: Mapping[str, Any]) -> None:
-        """The same from another process: {code, key, text, severity, size}; `cleared: true` ends it."""
+        """The same from another process: {code, key, text, severity, size}; `cleared: true` ends it.
+        process: its name.
+        """
         raised = alert_of(fields)
         text = self._clean(raised.text)
         raised = Alert(raised.code, raised.key, text, raised.severity, size=raised.size)
         if fields.get("cleared"):
             return self.clear(raised.code, raised.key)
         self._raised[raised.code, raised.key] += 1
+        name = (raised.code, raised.key)
+        if lasts(raised.code) and self._raisers.raised(name, str(fields.get("process", ""))):
+            self._standing.clear(*name)  # told anew, whoever had seen what an earlier process found
         told = self._standing.raise_(raised, self.clock.mono_ns())
         if told is not None:
             self._tell("raised", told)
 
     def clear(self, code: str, key: str = "") -> None:
         """A lasting condition is over; harmless when none stood."""
+        self._raisers.over((code, key))
         over = self._standing.clear(code, key)
         if over is None:
             return
         self._tell("cleared", over)
         self._open.pop(self._numbers.pop(_name_of(over)), None)
+
+    def replaced(self, process: str) -> list[Alert]:
+        """A process is started again: what it raised is over unless the new one raises it again. Returns what
+        stands on instead (raisers.KEPT), which the new one is to be told of."""
+        kept = set(self._raisers.gone(process))
+        return [told for told in self.standing() if (told.code, told.key) in kept]
+
+    def returned(self, process: str) -> None:
+        """The new process runs."""
+        self._raisers.back(process, self.clock.mono_ns())
 
     def acknowledge(
         self, number: int | None = None, code: str = "", key: str | None = None, by: str = ""
@@ -124,6 +142,8 @@ class Alerting:
 
     def poll(self) -> None:
         """Reminders, and what became of the rows at the sinks. Call it often; it never waits."""
+        for name in self._raisers.due(self.clock.mono_ns()):
+            self.clear(*name)
         for due in self._standing.due(self.clock.mono_ns()):
             self._tell("reminder", due)
         for sink in self.sinks:

@@ -25,6 +25,7 @@ from kite_hft.units import NS_PER_S
 
 DISK_EVERY_NS: Final = 5 * NS_PER_S
 HEARTBEAT: Final = "heartbeat"
+WATCHDOG: Final = "watchdog"
 
 
 @dataclass(slots=True)
@@ -79,9 +80,14 @@ class Upkeep:
             self._beat(self.heartbeat, orders(), feeds, in_session=in_session)
 
     def _watch(self, watching: Watching, now_ns: int) -> None:
+        restarts, ready = watching.restarts, watching.ready
         alerts, wanted = watching.listen(now_ns)
         for fields in alerts:
-            self.alerting.take(fields)
+            self.alerting.take({**fields, "process": WATCHDOG})
+        if watching.restarts != restarts:
+            self.alerting.replaced(WATCHDOG)
+        if watching.ready and not ready:
+            self.alerting.returned(WATCHDOG)
         if wanted or watching.naked_paise != self._naked_paise:
             self._naked_paise = watching.naked_paise
             word = {"do": "watchdog", "naked_paise": watching.naked_paise, "read": wanted}

@@ -62,19 +62,29 @@ def find_earlier(
 ) -> Earlier:
     """What the run in `folder` has to go on from; empty when the last one ended with nothing open.
 
+    Runs of another broker (paper, a simulator) are passed over. So is an ended one of another build,
+    configuration or rules: it went on from none of ours, and what it did the broker's books tell.
+
     build, rules_hash: of this run; 0: not compared.
     """
+    over: set[str] = set()  # runs that an ended one has gone on from
     for other, found in _newest_first(folder):
+        if other.name in over:
+            continue
         if isinstance(found, str):
             return Earlier(refused=f"the journal of run {other.name} cannot be read: {found}")
         start = _start(found.records)
         if start is None:
             continue  # it died before it could do anything
-        if _finished(found.records):
-            return Earlier()
         if start.get("broker") != broker:
-            return Earlier()
-        if another := _another(found.header, build, config_hash, rules_hash):
+            continue
+        another = _another(found.header, build, config_hash, rules_hash)
+        if _finished(found.records):
+            if not another:
+                return Earlier()
+            over.update(str(name) for name in start.get("continues", ()))
+            continue
+        if another:
             return Earlier(refused=f"run {other.name} {another}")
         return _chain(other, found, start, instruments)
     return Earlier()

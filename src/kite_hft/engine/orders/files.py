@@ -18,6 +18,8 @@ from kite_hft.clock import Clock
 from kite_hft.layout import OrderStatus
 from kite_hft.memory.journal import Header, Kind, Record
 from kite_hft.memory.journal_files import (
+    begun,
+    failed_before,
     failure_note,
     give_back_reserves,
     keep_name,
@@ -64,7 +66,8 @@ def open_run_journal(
 ) -> RunJournal:
     """The run's journal, opened or opened again, with the thread that syncs it. All ends with `held`.
 
-    A journal that the process before could not write any more begins with that halt latched. wake_fd:
+    A journal that the process before could not write any more begins with that halt latched; one that was
+    killed before its header was whole has done nothing, and is begun anew. wake_fd:
     an eventfd that is written after each sync when orders wait for it.
 
     Raises:
@@ -77,16 +80,16 @@ def open_run_journal(
         note_failure(path, text)
 
     records: tuple[Record, ...] = ()
-    set_aside = ""
-    if config.get("restarted") and path.exists():
+    set_aside = why = ""
+    if config.get("restarted") and begun(path):
         again = reopen_journal(path, allow_memory=memory)
         held.callback(os.close, again.fd)
         writer = JournalWriter(again.fd, resume=again.found, reserve=reserve, on_failure=failed)
-        records, set_aside = again.found.records, again.set_aside
-        if again.failed:
-            records += (_halt(writer, again.failed, clock),)
-            failure_note(path).unlink()
+        records, set_aside, why = again.found.records, again.set_aside, again.failed
     else:
+        if config.get("restarted"):
+            path.unlink(missing_ok=True)
+            why = failed_before(path)
         give_back_reserves(folder.parent.parent.glob(f"*/*/{JOURNAL}"))  # other runs of the account are over
         fd = open_journal(path, allow_memory=memory)
         held.callback(os.close, fd)
@@ -98,6 +101,9 @@ def open_run_journal(
         )
         writer = JournalWriter(fd, header=header, reserve=reserve, on_failure=failed)
         keep_name(path)
+    if why:
+        records += (_halt(writer, why, clock),)
+        failure_note(path).unlink()
     writer.top_up()
     held.callback(writer.finish)
     if settings.trading.fsync_before_send and wake_fd >= 0:

@@ -66,7 +66,7 @@ from kite_hft.engine.processes.segments import Segments
 from kite_hft.engine.processes.warm import instruments_of
 from kite_hft.layout import SegmentKind
 from kite_hft.memory.counters import named
-from kite_hft.memory.journal import Kind
+from kite_hft.memory.journal import Kind, Record
 from kite_hft.settings import Settings
 from kite_hft.stages.orders import Orders
 from kite_hft.trading.alerts import alert
@@ -172,11 +172,10 @@ def _ports(
     tell: AlertsOut,
 ) -> Ports:
     """All that the stage is handed: files, queues, tables, and what earlier processes left."""
-    folder, api, restarted = Path(config["folder"]), config["api"], bool(config.get("restarted"))
+    folder, api = Path(config["folder"]), config["api"]
     own = api["mode"] == "paper" or bool(config.get("own_simulator"))
     named_broker = broker_name(settings.mode, api.get("url", ""), folder.name, own=own)
-    restarted = restarted and bool(journal.records)
-    earlier = _earlier(config, folder, named_broker, instruments, restarted=restarted)
+    earlier, restarted = earlier_of(config, folder, named_broker, instruments, journal.records)
     latest = LatestOfAll(config["connections"], len(instruments), segments)
     counters = segments.own("counters-orders", SegmentKind.COUNTERS)
     counted = _counters.CounterReader(counters.view).values() if restarted else np.zeros(0, np.int64)
@@ -208,7 +207,7 @@ def _ports(
         continues=earlier.names,
         not_continued=earlier.refused,
         counted=named("orders", counted) if restarted else {},
-        written=written([*earlier.folders, *([folder] if restarted else [])]),
+        written=written([*earlier.folders, folder]),
         broker_name=named_broker,
         on_order=open_csv(folder / "orders.csv", ORDER_COLUMNS, alarm, held),
         on_trade=open_csv(folder / "trades.csv", TRADE_COLUMNS, alarm, held),
@@ -224,14 +223,23 @@ def _ports(
     )
 
 
-def _earlier(
-    config: Mapping[str, Any], folder: Path, broker: str, instruments: InstrumentTable, *, restarted: bool
-) -> Earlier:
-    """What processes before this one left: of its own run, or of runs of the day that it continues."""
-    if restarted:
-        return Earlier(chain_of(folder), day_records(folder))
+def earlier_of(
+    config: Mapping[str, Any],
+    folder: Path,
+    broker: str,
+    instruments: InstrumentTable,
+    own: tuple[Record, ...],
+) -> tuple[Earlier, bool]:
+    """What processes before this one left, of its own run and of runs of the day that it continues; and
+    whether one of its own run had begun. Without its START nothing was done: it says what it goes on from.
+
+    own: records of this run's journal.
+    """
+    if any(record.kind is Kind.START for record in own):
+        return Earlier(chain_of(folder), day_records(folder)), True
     same = {"build": config["build"], "rules_hash": config.get("rules_hash", 0)}
-    return find_earlier(folder, config["config_hash"], broker, instruments, **same)
+    found = find_earlier(folder, config["config_hash"], broker, instruments, **same)
+    return replace(found, records=(*found.records, *own)), False
 
 
 def _use_token(transport: Transport, broker: Broker, api_key: str, access_token: str) -> None:

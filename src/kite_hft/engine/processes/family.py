@@ -131,12 +131,13 @@ class Family:
     # Listening
 
     def listen(self) -> list[dict[str, Any]]:
-        """Hear everybody: log lines are said, alerts returned."""
-        alerts = []
-        for child in [*(m.child for m in self.members.values()), *self._spares.values()]:
+        """Hear everybody: log lines are said, alerts returned, each with the name of its `process`."""
+        alerts: list[dict[str, Any]] = []
+        children = [(name, m.child) for name, m in self.members.items()]
+        for name, child in [*children, *self._spares.items()]:
             for line in child.listen():
                 self.say(line)
-            alerts += child.alerts
+            alerts += [{**fields, "process": name} for fields in child.alerts]
             child.alerts.clear()
         return alerts
 

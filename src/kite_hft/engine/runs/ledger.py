@@ -61,6 +61,7 @@ class Ledger:
     address_proof: dict[str, Any] = field(default_factory=dict)  # {word, text} of the last; {}: none
     external: dict[tuple[str, ...], str] = field(default_factory=dict)  # (instrument, product) -> words
     times_ns: dict[int, int] = field(default_factory=dict)  # order number -> last record about it
+    adopted: dict[int, str] = field(default_factory=dict)  # our number of an adopted order -> the broker's id
 
     def mark(self, slot: int) -> int:
         return self.marks.get(slot, 0)
@@ -96,7 +97,8 @@ def read_ledger(folder: Path, *, running: bool) -> Ledger:
     records = (*_continued(ledger, found.records), *found.records)
     _tell(ledger, records)
     try:
-        replay(records, book, instruments, 0)
+        adopted = replay(records, book, instruments, 0).adopted
+        ledger.adopted = {number: order_id for order_id, number in adopted.items()}
     except RecoveryError as error:
         ledger.warnings.append(str(error))
     if running:
@@ -108,9 +110,9 @@ def read_ledger(folder: Path, *, running: bool) -> Ledger:
 
 def _continued(ledger: Ledger, records: tuple[Record, ...]) -> tuple[Record, ...]:
     """Records of the runs of the day that this one continues, as its first START names them."""
-    names = records[0].data().get("continues", ()) if records and records[0].kind is Kind.START else ()
+    start = next((record.data() for record in records if record.kind is Kind.START), {})
     earlier: tuple[Record, ...] = ()
-    for name in names:
+    for name in start.get("continues", ()):
         try:
             earlier += scan((ledger.folder.parent / str(name) / "journal.bin").read_bytes()).records
         except (JournalError, OSError) as error:

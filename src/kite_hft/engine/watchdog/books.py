@@ -148,7 +148,7 @@ def orders_of(body: bytes, seen: dict[tuple[str, ...], int], now_ns: int) -> tup
         found.append(
             Resting(
                 f"{row.exchange}:{row.tradingsymbol}", row.product, row.transaction_type, row.order_type,
-                row.status, pending, since_ns, row.order_id,
+                row.status, pending, since_ns, row.order_id, filled=row.filled_quantity,
             )
         )  # fmt: skip
     seen.clear()

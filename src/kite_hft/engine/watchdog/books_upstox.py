@@ -125,7 +125,7 @@ def orders_of(
         forms[form] = since_ns = seen.get(form, now_ns)
         pending = (row.quantity - row.filled_quantity) * units
         words = (name, product, row.transaction_type, row.order_type, status, pending, since_ns)
-        found.append(Resting(*words, row.order_id))
+        found.append(Resting(*words, row.order_id, filled=row.filled_quantity * units))
     seen.clear()
     seen.update(forms)
     return found, sum(row.filled_quantity for row in rows)

@@ -8,11 +8,12 @@ told when books that were asked for afterwards still show it, or when none came 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from kite_hft.engine.orders.books import RawBook
 from kite_hft.engine.watchdog.books import KITE, BadBook, Reading, exits_of
+from kite_hft.engine.watchdog.closings import Closings
 from kite_hft.sessions import ist_text
 from kite_hft.trading.exits.protection import (
     Cover,
@@ -80,6 +81,10 @@ class Guard:
     _wanted_ns: int = -ASK_EVERY_NS
     _summary_said: bool = False
     _settling: set[str] = field(default_factory=set)  # who was told
+    _closings: Closings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._closings = Closings(self.facts.closing_ns)
 
     def take(self, book: RawBook, now_ns: int) -> None:
         """A new book. One that cannot be read leaves the old one, which grows old."""
@@ -106,20 +111,30 @@ class Guard:
 
     def cover(self, at_ns: int, now_ns: int, *, alone: bool = False) -> list[Cover]:
         """What protects each position at a time of the market. alone: the engine is gone."""
+        orders = self._closings.dated(self._tended(now_ns, alone=alone))
+        return covers(self.positions, orders, self.triggers, self.facts, at_ns, now_ns)
+
+    def _tended(self, now_ns: int, *, alone: bool) -> list[Resting]:
+        """The orders; those at their target with the stop behind them."""
         tended = not alone and now_ns - self.asked_ns.get("exits", now_ns) <= TENDED_NS
-        orders = [
+        return [
             order._replace(stop=self.exits[order.order_id], tended=tended)
             if order.order_id in self.exits
             else order
             for order in self.orders
         ]
-        return covers(self.positions, orders, self.triggers, self.facts, at_ns, now_ns)
+
+    def _follow_closings(self, at_ns: int, now_ns: int, *, alone: bool) -> None:
+        orders, lasting = self._tended(now_ns, alone=alone), replace(self.facts, closing_ns=0)
+        found = covers(self.positions, orders, self.triggers, lasting, at_ns, now_ns)
+        self._closings.look([cover.held for cover in found if cover.naked], orders, now_ns)
 
     def look(self, at_ns: int, now_ns: int, *, alone: bool = False) -> list[Fields]:
         """What is to be told now: fields of alerts; `cleared: true` ends one.
 
         at_ns: the market's time (epoch). alone: the engine is gone and no fresh books come.
         """
+        self._follow_closings(at_ns, now_ns, alone=alone)
         found = self.cover(at_ns, now_ns, alone=alone)
         self.naked_paise, self.held = naked_paise(found), len(found)
         told = [] if alone else self._blindness(now_ns)

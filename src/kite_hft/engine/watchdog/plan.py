@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from kite_hft.brokers.upstox.keys import lot_of
 from kite_hft.engine.keys.taking import keeps_secrets
+from kite_hft.engine.orders.market_facts import is_simulated
 from kite_hft.engine.plan.days import trading_day
 from kite_hft.engine.plan.launch import Run
 from kite_hft.sessions import (
@@ -111,9 +112,12 @@ def plain_facts(
     Raises:
         CalendarError: the calendar cannot be read.
     """
-    underlyings = frozenset(row.name for row in instruments if row.kind != "EQ")
+    listed = frozenset(row.name for row in instruments if row.kind != "EQ")
     shares = [row for row in instruments if row.kind == "EQ" and row.exchange in WITH_AUCTION]
-    cas = {row.key for row in shares if rules.closing_auction(row, underlyings)}
+    cas = {row.key for row in shares if rules.closing_auction(row, listed)}
+    # A simulator's shares are those of the table, as are its derivatives. At an exchange more derivatives are
+    # listed than a run names: a share without one here may take part all the same.
+    others = {row.key for row in shares} - cas if is_simulated(settings) else set()
     square_offs = [
         [exchange, rule.cas, ist_text(rule.at_ns - IST_OFFSET_S * NS_PER_S)[11:16]]
         for rule in rules.square_offs
@@ -122,7 +126,7 @@ def plain_facts(
     return {
         "phases": [] if always_open else _phases(settings, day),
         "cas": sorted(cas),
-        "others": sorted({row.key for row in shares} - cas),
+        "others": sorted(others),
         "square_offs": [] if always_open else square_offs,
         "settling": [] if always_open else _settling(settings, instruments, rules, day),
     }
@@ -152,11 +156,11 @@ def _phases(settings: Settings, day: dt.date) -> list[list[Any]]:
         session = session_on(day, chosen.market_start, chosen.market_end)
         orders = ["LIMIT", "MARKET", "SL", "SL-M"]
         rows = [[CONTINUOUS, session.open_ns, session.close_ns, orders, CONTINUOUS]]
-        return [[exchange, False, rows] for exchange in EXCHANGES]
+        return [[exchange, cas, rows] for exchange in EXCHANGES for cas in _classes(exchange)]
     calendar = Phases(load_yaml(chosen.calendar))
     found: list[list[Any]] = []
     for exchange in EXCHANGES:
-        for cas in (False, True) if exchange in WITH_AUCTION else (False,):
+        for cas in _classes(exchange):
             try:
                 phases = calendar.on(exchange, cas, day)
             except CalendarError:
@@ -164,3 +168,8 @@ def _phases(settings: Settings, day: dt.date) -> list[list[Any]]:
             rows = [[p.name, p.start_ns, p.end_ns, sorted(p.orders), p.match] for p in phases]
             found.append([exchange, cas, rows])
     return found
+
+
+def _classes(exchange: str) -> tuple[bool, ...]:
+    """Whether an exchange's instruments take part in a closing auction: some do, or none does."""
+    return (False, True) if exchange in WITH_AUCTION else (False,)

@@ -38,6 +38,7 @@ from kite_hft.units import NS_PER_S
 LOOK_S: Final = 0.5
 LINGER_S: Final = 10 * 3600.0
 READ_BYTES: Final = 65536
+TEXT_CHARS_MAX: Final = select.PIPE_BUF // 8  # six bytes a character at most, escaped
 PR_SET_NAME: Final = 15
 
 Config = Mapping[str, Any]
@@ -81,8 +82,13 @@ class Link:
         return found
 
     def send(self, **message: Any) -> None:
-        """One line; dropped when nobody reads: what it tells of is told again soon."""
+        """One line; dropped when nobody reads: what it tells of is told again soon. The text of an alert that
+        would be too long for one write is cut."""
         line = json.dumps(message).encode() + b"\n"
+        if len(line) > select.PIPE_BUF and "text" in message.get("alert", {}):
+            fields = message["alert"]
+            cut = {"text": f"{fields['text'][:TEXT_CHARS_MAX]} ..."}
+            line = json.dumps(message | {"alert": fields | cut}).encode() + b"\n"
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             if len(line) <= select.PIPE_BUF:  # whole or not at all
                 os.write(self._answers, line)

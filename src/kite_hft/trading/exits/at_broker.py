@@ -118,7 +118,7 @@ class AtBroker:
         if trigger is None or trigger.for_exits:
             return False
         if intent.kind == IntentKind.CANCEL:
-            self._triggers.want(trigger, None, now_ns)
+            self._triggers.want(trigger, None, now_ns, anew=True)
             return True
         if trigger.wanted is None:
             self._outbox.refuse(intent, Reason.ORDER_NOT_OPEN, "the trigger is being deleted", now_ns)
@@ -130,7 +130,7 @@ class AtBroker:
             self._outbox.refuse(intent, *refused, now_ns)
             return True
         trigger.replies.append(intent)
-        self._triggers.want(trigger, (changed,), now_ns)
+        self._triggers.want(trigger, (changed,), now_ns, anew=True)
         return True
 
     def _unchanged(
@@ -213,12 +213,11 @@ class AtBroker:
                 self._triggers.place(trigger, now_ns)
             return 1
         wanted = legs or None
-        if trigger.wanted == wanted and (wanted != trigger.legs or trigger.busy):
-            return 0
-        if wanted == trigger.legs:
+        stays = wanted == trigger.legs
+        if trigger.wanted == wanted or (stays and (trigger.busy or trigger.wanted is None)):
             return 0
         self._triggers.want(trigger, wanted, now_ns)
-        return 1
+        return 0 if stays else 1
 
     def begin(self) -> None:
         """The stage is ACTIVE for the first time, and the broker's list has been read."""
@@ -263,6 +262,18 @@ class AtBroker:
         """A trigger of an earlier plan of the position, which closes the same, has not been deleted yet."""
         others = (t for t in self._triggers.standing.values() if t.key == plan.key and t.seq != plan.seq)
         return any(t.for_exits and not t.lost and t.legs[0].side == plan.side for t in others)
+
+    def holds_up(self, plan: Plan, now_ns: int) -> bool:
+        """The closing of its position waits until its triggers are gone: for seconds, as any closing does. A
+        person is told of what does not go, and is closed beside.
+        """
+        standing = self._triggers.standing.values()
+        here = [t for t in standing if t.for_exits and t.key == plan.key and not t.lost]
+        if any(trigger.holds_up(plan.out_ns, now_ns) for trigger in here):
+            return True
+        for trigger in here:
+            self._triggers.closed_beside(trigger)
+        return False
 
     def sought(self, plan: Plan) -> bool:
         """Its trigger was sent, and is not to be seen: until that is clear orders protect."""

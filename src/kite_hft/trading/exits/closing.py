@@ -4,11 +4,12 @@ Shorts are bought back before longs are sold, each position in its own product, 
 quantity. A protected MARKET order becomes a LIMIT whose rest stays open: every `reprice_s` it is cancelled
 and placed anew at the market; one that was refused comes back as a LIMIT behind the price, inside the
 circuit, and as a MARKET order again after that, ever later: three times within seconds, then twice a
-minute, with one alert that says why. Less than a lot can be named by no order: the rest of the position is
-closed, and a person is told. Where the price stands at the circuit limit nobody is there to trade with: the
-order is a LIMIT there and keeps its place, with an alert. In an auction it waits for the end. An order of
-unknown fate is waited for where it may close the same, for seconds where it cannot. A short that the broker
-lets nobody buy back keeps long derivatives on the same underlying, which may cover it, and nothing else.
+minute, with one alert that says why. One that others cancel within seconds counts as refused. Less than a
+lot can be named by no order: the rest of the position is closed, and a person is told. Where the price stands
+at the circuit limit nobody is there to trade with: the order is a LIMIT there and keeps its place, with an
+alert. In an auction it waits for the end. An order of unknown fate is waited for where it may close the same,
+for seconds where it cannot. A short that the broker lets nobody buy back keeps long derivatives on the same
+underlying, which may cover it, and nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from kite_hft.layout import OrderStatus, OrderType, Side
 from kite_hft.trading.book import Order
 from kite_hft.trading.exits.plan import Key, named
 from kite_hft.trading.exits.prices import Market, beyond, odd_lot, odd_text, sendable
-from kite_hft.trading.exits.stewards import Hands
+from kite_hft.trading.exits.stewards import STOOD_NS, Hands
+from kite_hft.trading.lifecycle import WORKING
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.positions import Position
 from kite_hft.trading.sending.outbox import Outbox
@@ -32,6 +34,8 @@ REFUSED_MAX: Final = 3
 PAUSE_NS: Final = NS_PER_S // 2
 PAUSE_MAX_NS: Final = 30 * NS_PER_S
 """After a refusal, doubled each time; and after it was given up."""
+STEPS: Final = 3
+"""So many times `stop_gap_percent` does a LIMIT lie behind the price at most, and then once again."""
 LOST_NS: Final = 3 * NS_PER_S
 """So long does a closing wait for one on the other side whose fate is unknown: as a rule it is known then."""
 SHORTS_FIRST_NS: Final = 10 * NS_PER_S
@@ -42,21 +46,30 @@ SHORTS_FIRST_NS: Final = 10 * NS_PER_S
 class Tried:
     """The closing of one position so far.
 
-    order: the newest, None: the gate refused it. refused: in a row. again_ns: before that a refused one is
-    not sent again. why: the gate's words.
+    order: the newest, None: the gate refused it. refused: in a row; as far as waiting for it goes.
+    turns: all of them, in a row. again_ns: before that a refused one is not sent again. why: the gate's
+    words.
     """
 
     began_ns: int
     order: Order | None = None
     refused: int = 0
+    turns: int = 0
     again_ns: int = 0
     why: str = ""
 
-    def learn(self) -> int:
-        """How often in a row it was refused, or came to nothing."""
-        if self.order is not None and self.order.order_id and self.order.status is not OrderStatus.REJECTED:
-            self.refused = 0  # it was taken: it only rested too long
+    def learn(self, now_ns: int, *, called_off: bool) -> int:
+        """How often in a row it was refused, or came to nothing. called_off: by us, as it rested too long."""
+        if (order := self.order) is not None and order.status is not OrderStatus.REJECTED:
+            stood = order.status in WORKING and now_ns - order.status_ns >= STOOD_NS
+            if order.filled or stood or (called_off and order.order_id):
+                self.refused = self.turns = 0
         return self.refused
+
+    @property
+    def works(self) -> bool:
+        """The newest is at the broker: it is not known yet whether it stays there."""
+        return self.order is not None and self.order.status in WORKING
 
     @property
     def cause(self) -> str:
@@ -75,7 +88,7 @@ class Closer:
         self._reprice_ns = round(config.reprice_s * NS_PER_S)
         self._tried: dict[Key, Tried] = {}
         self._placed_ns: dict[int, int] = {}
-        self._told: set[Key] = set()  # people know that it was refused
+        self._told: set[tuple[str, Key]] = set()  # which alerts stand
 
     def know(self, orders: Iterable[Order], now_ns: int) -> None:
         """Closing orders of an earlier process: they rest from now on."""
@@ -153,14 +166,14 @@ class Closer:
         instrument = self._ports.instruments[position.slot]
         quantity = sendable(abs(position.quantity), instrument, self._slices_max)
         side = Side.BUY if position.quantity < 0 else Side.SELL
-        kind, px = self._terms(position.slot, side, self.refused(key))
+        tried = self._tried.setdefault(key, Tried(now_ns))
+        kind, px = self._terms(position.slot, side, tried.turns if self._learned(tried) else 0)
         if px and px == self._market.locked(position.slot, side):
             text = f"{instrument.key} stands at its circuit limit: an order to close {quantity} waits there"
-            self._outbox.alert("EXIT_AT_CIRCUIT", text, named(instrument.key, key))
+            self._say("EXIT_AT_CIRCUIT", text, key)
         else:
-            self._outbox.clear("EXIT_AT_CIRCUIT", named(instrument.key, key))
-        tried = self._tried.setdefault(key, Tried(now_ns))
-        tried.refused += 1
+            self._over("EXIT_AT_CIRCUIT", key)
+        tried.refused, tried.turns = tried.refused + 1, tried.turns + 1
         pause_ns = PAUSE_MAX_NS if tried.refused >= REFUSED_MAX else PAUSE_NS << (tried.refused - 1)
         tried.order, tried.again_ns = None, now_ns + pause_ns
         placed = self.hands.place(*key, side, quantity, kind, now_ns, px=px)
@@ -171,22 +184,31 @@ class Closer:
         return placed
 
     def _tell(self, open_: Sequence[Position]) -> None:
-        """People learn once that it was refused and why, and what no order can close."""
+        """People learn once that it was refused and why, what no order can close, and when that is over."""
         held = {key_of(p): p for p in open_}
-        for key in [key for key in self._told if key not in held or not self.refused(key)]:
-            self._told.discard(key)
-            self._outbox.clear("EXIT_REFUSED", named(self._ports.instruments[key[1]].key, key))
+        for code, key in list(self._told):
+            if key not in held or (code == "EXIT_REFUSED" and self.taken(key)):
+                self._over(code, key)
         for key, position in held.items():
             instrument = self._ports.instruments[position.slot]
-            told_of = named(instrument.key, key)
             if odd_lot(position.quantity, instrument):
-                self._outbox.alert("ODD_LOT", odd_text(position.quantity, instrument), told_of)
-            if key in self._told or not self.refused(key) or position.open_buy or position.open_sell:
+                self._say("ODD_LOT", odd_text(position.quantity, instrument), key)
+            elif ("ODD_LOT", key) in self._told:
+                self._over("ODD_LOT", key)
+            refused = self.refused(key) and not (position.open_buy or position.open_sell)
+            if ("EXIT_REFUSED", key) in self._told or not refused:
                 continue
-            self._told.add(key)
             side, cause = "sell" if position.quantity > 0 else "buy", self._tried[key].cause
             text = f"the order to {side} {abs(position.quantity)} {instrument.key} was refused: {cause}"
-            self._outbox.alert("EXIT_REFUSED", f"{text}; it is tried again, ever more seldom", told_of)
+            self._say("EXIT_REFUSED", f"{text}; it is tried again, ever more seldom", key)
+
+    def _say(self, code: str, text: str, key: Key) -> None:
+        self._told.add((code, key))
+        self._outbox.alert(code, text, named(self._ports.instruments[key[1]].key, key))
+
+    def _over(self, code: str, key: Key) -> None:
+        self._told.discard((code, key))
+        self._outbox.clear(code, named(self._ports.instruments[key[1]].key, key))
 
     def last(self, key: Key) -> Order | None:
         """The newest closing order of a position; None: there is none, or the gate refused it."""
@@ -198,20 +220,31 @@ class Closer:
         tried = self._tried.get(key)
         return tried.why if tried is not None and tried.order is None else ""
 
-    def _terms(self, slot: int, side: int, refused: int) -> tuple[OrderType, int]:
-        """Order type and price, 0: none."""
+    def _terms(self, slot: int, side: int, turns: int) -> tuple[OrderType, int]:
+        """Order type and price, 0: none. One that is refused may be so for its type or its price: both change
+        from turn to turn.
+        """
         if at_circuit := self._market.locked(slot, side):
             return OrderType.LIMIT, at_circuit
         last, at_market = self._market.last(slot), self._market.at_market(slot)
-        if not last or (at_market and refused % 2 == 0):
+        if not last or (at_market and turns % 2 == 0):
             return OrderType.MARKET, 0
-        px = beyond(last, side, self._gap * (1 + refused // 2), self._ports.instruments[slot])
+        px = beyond(last, side, self._gap * (1 + turns // 2 % STEPS), self._ports.instruments[slot])
         return OrderType.LIMIT, self._market.inside(px, slot)
 
     def refused(self, key: Key) -> int:
-        """How often in a row its closing order was refused, or came to nothing."""
+        """How often in a row its closing order was refused, or came to nothing; 0 while one is at work."""
         tried = self._tried.get(key)
-        return tried.learn() if tried is not None else 0
+        return self._learned(tried) if tried is not None and not tried.works else 0
+
+    def taken(self, key: Key) -> bool:
+        """None of it was refused, or the broker has taken the newest: some has filled, or it rested."""
+        tried = self._tried.get(key)
+        return tried is None or not self._learned(tried)
+
+    def _learned(self, tried: Tried) -> int:
+        off = tried.order is not None and self.hands.called_off(tried.order)
+        return tried.learn(self._ports.clock.mono_ns(), called_off=off)
 
     def given_up(self, position: Position) -> bool:
         """Refused so often that nothing waits for it any more."""

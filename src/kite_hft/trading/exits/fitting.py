@@ -4,7 +4,9 @@ An order is changed only while nothing else of it is under way. Less comes befor
 is taken away at once, what is too little is added when nothing that could fill stands beside it. An order
 that may not be modified any more is cancelled, and placed anew when it has ended. So is one at the target
 that the broker does not turn back into a stop, at the first refusal: until the new stop is taken nothing
-stops a loss, and a person is told. What is less than a lot no order can cover.
+stops a loss, and a person is told. What others cancel before it stood is refused; what they cancel soon
+after is placed anew at once, and from the second time on later and later. What is less than a lot no order
+can cover.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from kite_hft.layout import OrderStatus, OrderType, Side
 from kite_hft.trading.book import Order
 from kite_hft.trading.exits.plan import Key, Mode, Plan, named
 from kite_hft.trading.exits.prices import Market, beyond, odd_lot, odd_text, sendable
-from kite_hft.trading.exits.stewards import Hands
-from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.exits.stewards import STOOD_NS, Hands
+from kite_hft.trading.lifecycle import TERMINAL, WORKING
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S
@@ -65,12 +67,14 @@ class Fitter:
         self._gap, self.rest_ns = config.stop_gap_percent, round(config.stop_rest_s * NS_PER_S)
         self._cap, self._slices_max = config.limits.modifications_per_order, config.slices_max
         self._placed: dict[Key, list[Order]] = {}
+        self._young: dict[Key, list[Order]] = {}  # at work, and not for long
         self._asked: dict[Key, dict[int, Asked]] = {}  # by order number
         self._short_ns: dict[Key, int] = {}  # since when a plan's order is to grow and cannot yet
 
     def forget(self, plan: Plan) -> None:
         """The plan is over."""
         self._placed.pop(plan.key, None)
+        self._young.pop(plan.key, None)
         self._asked.pop(plan.key, None)
         self._short_ns.pop(plan.key, None)
         for code in ("STOP_UNFILLED", "EXIT_AT_CIRCUIT", "EXIT_REFUSED", "ODD_LOT"):
@@ -275,7 +279,11 @@ class Fitter:
         is refused the next attempt has to wait, whatever became of the others.
         """
         placed = self._placed.pop(plan.key, [])
-        turned_down = [o for o in placed if o.status in (OrderStatus.REJECTED, OrderStatus.REFUSED)]
+        refused = (OrderStatus.REJECTED, OrderStatus.REFUSED)
+        turned_down = [o for o in placed if o.status in refused or self.hands.undone(o)]
+        self._look_at_young(plan, now_ns)
+        if young := [o for o in placed if o.status not in TERMINAL and o.status not in _UNKNOWN]:
+            self._young.setdefault(plan.key, []).extend(young)
         unknown = [order for order in placed if order.status in _UNKNOWN]
         absent = [order for order in placed if order.status is OrderStatus.ABSENT]
         if self._ports.broker.catch_all and any(order.order_type == OrderType.SLM for order in absent):
@@ -283,13 +291,35 @@ class Fitter:
         if turned_down:
             if any(o.order_type == OrderType.SLM and self.hands.judged(o) for o in turned_down):
                 plan.plain_stop = True
-            self._refused(plan, turned_down[0].message, now_ns)
+            self._refused(plan, turned_down[0].message or turned_down[0].status.name, now_ns)
             placed = unknown
         if unknown:
             self._placed[plan.key] = placed
         elif any(o.status not in TERMINAL or o.filled or o.order_id for o in placed):
             plan.refused = 0
+            if not plan.undone:
+                self._outbox.clear("EXIT_REFUSED", self._told_of(plan))
+
+    def _look_at_young(self, plan: Plan, now_ns: int) -> None:
+        """What others cancelled soon after it was taken: its successor leaves at once, the next later."""
+        if not (young := self._young.pop(plan.key, [])):
+            return
+        undone = [order for order in young if self.hands.undone(order)]
+        live = [order for order in young if order.status in WORKING and not self.hands.called_off(order)]
+        stay = [order for order in live if not order.filled and now_ns - order.status_ns < STOOD_NS]
+        if undone:
+            plan.undone += 1
+            if plan.undone > 1:
+                pause_ns = min(RETRY_NS_MAX, RETRY_NS << min(plan.undone - 2, 8))
+                plan.retry_ns = max(plan.retry_ns, now_ns + pause_ns)
+                text = f"an order that protects {self._name(plan)} was cancelled {plan.undone} times in a row"
+                why = undone[0].message or "by others"
+                self._outbox.alert("EXIT_REFUSED", f"{text}: {why}", self._told_of(plan))
+        elif plan.undone and (len(stay) < len(live) or any(order.filled for order in young)):
+            plan.undone = 0
             self._outbox.clear("EXIT_REFUSED", self._told_of(plan))
+        if stay:
+            self._young[plan.key] = stay
 
     def _refused(self, plan: Plan, why: str, now_ns: int) -> None:
         plan.refused += 1

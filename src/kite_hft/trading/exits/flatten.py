@@ -69,6 +69,7 @@ class Flatten:
         if self.alive:
             for order in self._closer.placed(self._book.live()):
                 self._closer.hands.cancel(order, self._ports.clock.mono_ns())
+            self._closer.due((), self._ports.clock.mono_ns())  # what people were told of refusals is over
         self.alive = False
         for other in self.others:
             other.suspended = False

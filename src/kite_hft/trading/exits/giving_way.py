@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 from kite_hft.layout import IntentFlag, IntentKind, Reason, Side
 from kite_hft.trading.book import Book
 from kite_hft.trading.exits.plan import Key
+from kite_hft.trading.exits.stewards import Hands
 from kite_hft.trading.gate.checks import more
-from kite_hft.trading.gate.risk import Verdict
+from kite_hft.trading.gate.risk import Verdict, target_of
 from kite_hft.trading.intents import ENGINE_SEQ, Intent, as_exit
 from kite_hft.trading.sending.intake import Intake
 from kite_hft.trading.sending.outbox import Outbox
@@ -53,8 +54,8 @@ class Held(NamedTuple):
 
 class GivingWay:
     """Holds what waits. peek(intent, now_ns): what the gate would say. covered(key): what exits may still
-    fill. left(key): what is held, less what other live orders close of it. may_place(): the broker takes
-    another order today: else no exit gives way to one.
+    fill. left(key): what is held, less what other live orders close of it. hands: they know whether the
+    broker takes another order of a strategy today: else no exit gives way to one.
     """
 
     def __init__(
@@ -65,21 +66,23 @@ class GivingWay:
         peek: Callable[[Intent, int], Verdict | None],
         covered: Callable[[Key], int],
         left: Callable[[Key], int],
-        may_place: Callable[[], bool],
+        hands: Hands,
     ) -> None:
         self._book, self._outbox, self._intake, self._peek = book, outbox, intake, peek
-        self._covered, self._left, self._may_place = covered, left, may_place
+        self._covered, self._left, self._hands = covered, left, hands
         self.held: list[Held] = []
         self._let: Intent | None = None  # what is being let go
         self.claims: Callable[[Key], int] = lambda key: 0  # what the engine is about to close besides
 
     def make_room(self, intent: Intent, now_ns: int) -> bool:
-        """A strategy closes by itself what its exits cover, or more: it waits until they have given way."""
-        target = self._book.by_strategy(intent.strategy, intent.target_seq) if intent.kind == MODIFY else None
+        """A strategy closes by itself what its exits cover, or more: it waits until they have given way.
+        True: it does, or is refused.
+        """
+        target = target_of(intent, self._book)
         if intent.strategy_seq >= ENGINE_SEQ or (intent.kind == MODIFY and target is None):
             return False
-        if intent is self._let or (target is None and not self._may_place()):
-            return False  # it has had its room: it does not wait a second time; or it cannot be placed
+        if intent is self._let:
+            return False  # it has had its room: it does not wait a second time
         side, quantity = more(intent, target)
         terms = intent if target is None else target
         key = (intent.strategy, terms.slot, terms.product)
@@ -95,6 +98,10 @@ class GivingWay:
                 return False  # and no good exit is to wait behind it
             if quantity > left and verdict.reason not in BESIDE:
                 return False  # it would turn the position, and may not: nothing gives way to it
+        if target is None and not self._hands.strategies_may_place:
+            text = "the day has no more orders for strategies: the exits that stand there stay"
+            self._outbox.refuse(intent, Reason.DAY_CAP, text, now_ns)
+            return True
         held = intent if quantity > left else as_exit(intent)
         self.held.append(Held(held, key, quantity, now_ns + HELD_NS, stood))
         self._outbox.stirred += 1

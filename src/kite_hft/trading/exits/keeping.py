@@ -54,7 +54,8 @@ class Keeper:
         submit: Callable[[Aside, HttpRequest], None],
         gate: Gate,
     ) -> None:
-        hands, market = Hands(book, desk, intake, config.limits.orders_per_day), Market(ports)
+        hands = Hands(book, desk, intake, config.limits.orders_per_day)
+        market = Market(ports, config.risk.band_age_s)
         self._hands = hands
         self._own_stops = OwnStops(ports, config, book, outbox, hands)
         self._desk = desk

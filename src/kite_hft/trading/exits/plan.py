@@ -65,9 +65,11 @@ class Plan:
     tries: int = 0
     out_px: int = 0
     priced_ns: int = 0
+    out_ns: int = 0  # since when it is OUT
     touched_ns: int = 0  # since when the price is at the stop or beyond it, 0: it is not
     plain_stop: bool = False  # SL-M was rejected: SL from now on
     refused: int = 0  # placements in a row
+    undone: int = 0  # orders in a row that others cancelled soon after they stood
     retry_ns: int = 0
     began_ns: int = 0
 
@@ -106,7 +108,7 @@ class Plan:
         changed = bool(self.trail_px) and self._trail(last_px, tick_px)
         beyond = bool(self.level_px) and (last_px - self.level_px) * self.sign <= 0
         self.touched_ns = (self.touched_ns or now_ns) if beyond else 0
-        return self._turn(last_px, tick_px) or changed
+        return self.turn(last_px, tick_px) or changed
 
     def _trail(self, last_px: int, tick_px: int) -> bool:
         if (last_px - self.best_px) * self.sign > 0 or not self.best_px:
@@ -117,7 +119,7 @@ class Plan:
         self.level_px = wanted
         return True
 
-    def _turn(self, last_px: int, tick_px: int) -> bool:
+    def turn(self, last_px: int, tick_px: int) -> bool:
         """Between stop and target; True: it turned."""
         if self.gtt or not (self.target_px and self.level_px):
             return False
@@ -133,7 +135,8 @@ class Plan:
 
     def leave(self, why: str, now_ns: int, *, tries: int = 0) -> None:
         """From now on the position is closed: at the market, or at `tries` steps away from the price."""
-        self.mode, self.why, self.tries, self.priced_ns = Mode.OUT, why, tries, now_ns
+        self.mode, self.why, self.tries = Mode.OUT, why, tries
+        self.priced_ns = self.out_ns = now_ns
 
     def kind(self, *, market_stops: bool) -> OrderType:
         """The type of the resting stop. `market_stops`: the exchange takes SL-M here."""
@@ -203,5 +206,6 @@ def plan_of(data: dict[str, Any], ahead_ns: int, now_ns: int) -> Plan:
         level_px=data["level"],
         best_px=data["best"],
         priced_ns=now_ns,
+        out_ns=now_ns,
         began_ns=now_ns,
     )

@@ -67,7 +67,7 @@ class Plans:
         self.fitter = Fitter(ports, config, outbox, hands, market)
         self._tended = Tended(ports.instruments, ports.on_book)
         self.plans: dict[Key, Plan] = {}
-        self.giving = GivingWay(book, outbox, intake, peek, self.covered, self._left, lambda: hands.may_place)
+        self.giving = GivingWay(book, outbox, intake, peek, self.covered, self._left, hands)
         self.leaving = False  # the engine stops: what is at the broker stays as it is
         self.suspended = False  # everything is being closed: nothing is protected beside that
         self.closing: Callable[[Key], bool] = lambda key: False  # somebody else closes this position
@@ -231,7 +231,7 @@ class Plans:
         if not quantity:
             return self._flat(plan, guards, now_ns)
         if self.closing(plan.key):
-            return 0
+            return self._turn_back(plan, guards, now_ns)
         side = _closing(quantity)
         if plan.side and side != plan.side:
             self._over(plan, "the position has turned", Reason.NO_POSITION, now_ns)
@@ -254,18 +254,29 @@ class Plans:
         if plan.mode is Mode.OUT and before is not Mode.OUT:
             self._outbox.count("exits_fired")
         want = max(0, self._left(plan.key) - self.giving.waiting(plan.key) - self._taken(plan, now_ns))
-        if self._at_broker.older(plan):
+        beside = plan.mode is Mode.OUT and not self._at_broker.holds_up(plan, now_ns)
+        if self._at_broker.older(plan) and not beside:
             return 0  # a trigger of the plan before it may still fire: nothing is placed beside that
         if plan.gtt:
             lies = plan.mode is not Mode.OUT and self._at_broker.fits(plan.slot, want)
             if lies and guards and not (self._at_broker.stands(plan) or self._at_broker.sought(plan)):
                 return self._cancel(guards, now_ns)  # no trigger is placed beside an order that may fill
             done = self._at_broker.tend(plan, want if lies else 0, now_ns)
-            if self._at_broker.stands(plan):  # nothing is placed beside a trigger that may fire
+            if self._at_broker.stands(plan) and not beside:  # nothing is placed beside what may fire
                 return done + self._cancel(guards, now_ns) if lies else done
             if lies and not self._at_broker.sought(plan):
                 return done
         return self.fitter.fit(plan, guards, want, now_ns)
+
+    def _turn_back(self, plan: Plan, guards: list[Order], now_ns: int) -> int:
+        """Somebody else closes the position, and may have to wait for that: meanwhile an order at the target
+        becomes a stop when the price leaves it. Nothing is placed, and nothing more is done.
+        """
+        last, tick_px = self._market.last(plan.slot), self._ports.instruments[plan.slot].tick_px
+        if not guards or plan.mode is not Mode.TARGET or last <= 0 or not plan.turn(last, tick_px):
+            return 0
+        self._journal(plan)
+        return self.fitter.fit(plan, guards, sum(order.open_quantity for order in guards), now_ns)
 
     def fired(self, trigger: Trigger, order: Order, now_ns: int) -> None:
         """A trigger has placed its order: of a plan, it closes the position from now on. One whose exits have

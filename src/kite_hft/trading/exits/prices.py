@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from kite_hft.layout import OrderType, Side
 from kite_hft.trading.gate.facts import OPTIONS
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.ports import Ports
+from kite_hft.units import NS_PER_S
 
 
 def on_grid(px: int, tick_px: int, *, up: bool) -> int:
@@ -44,10 +47,11 @@ def odd_text(quantity: int, instrument: Instrument) -> str:
 
 
 class Market:
-    """What is known of an instrument's prices and of what may be sent for it."""
+    """What is known of an instrument's prices and of what may be sent for it. band_age_s: circuit limits
+    older than this may have been moved since."""
 
-    def __init__(self, ports: Ports) -> None:
-        self._ports, self._facts = ports, ports.facts
+    def __init__(self, ports: Ports, band_age_s: float = math.inf) -> None:
+        self._ports, self._facts, self._band_age_ns = ports, ports.facts, band_age_s * NS_PER_S
 
     def last(self, slot: int) -> int:
         """Last price, 0: none."""
@@ -81,11 +85,14 @@ class Market:
         return bool(view.phase_types >> int(OrderType.SL) & 1)
 
     def band(self, slot: int) -> tuple[int, int]:
-        """Circuit limits (low, high); (0, 0): not known."""
+        """Circuit limits (low, high); (0, 0): not known. Old ones hold while the price lies between them: one
+        at or beyond a limit may tell that the exchange has moved it, and nobody would trade there."""
         if self._facts.band is None:
             return 0, 0
         low, high, age_ns = self._facts.band(slot)
-        return (low, high) if age_ns >= 0 else (0, 0)
+        if age_ns < 0 or (age_ns > self._band_age_ns and not low < self.last(slot) < high):
+            return 0, 0
+        return low, high
 
     def inside(self, px: int, slot: int) -> int:
         """`px`, or the circuit limit that it is beyond."""

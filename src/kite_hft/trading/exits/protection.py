@@ -9,7 +9,9 @@ time. A position is protected by what closes it when the price turns against it,
 - a good-till-triggered stop, in continuous trading only, which a person or the broker may have placed;
 - an order at the target of an exit that the engine tends: it becomes a stop again when the price leaves the
   target, as long as the engine lives and the phase takes stops;
-- for a short while (`closing_ns`) an order that closes the position at once: it is on its way out.
+- for a short while (`closing_ns`) an order that closes the position at once: it is on its way out. The while
+  begins with `Resting.since_ns`, which whoever follows the books sets: an order placed anew in the place of
+  another one begins none.
 
 The broker's own square-off of MIS is no protection against the price; it is told, as CNC and NRML have
 none. Before the day's continuous trading what will be alive in it counts; after the last phase nothing
@@ -32,6 +34,8 @@ ENDED: Final = frozenset({"COMPLETE", "CANCELLED", "REJECTED", "CANCELLED AMO"})
 ACTIVE: Final = "active"
 TWO_LEG: Final = "two-leg"
 OVERNIGHT: Final = "NRML"
+PARTS_MAX: Final = 6
+"""So many orders and triggers of one position are named, those that protect it first; of others how many."""
 
 
 class Held(NamedTuple):
@@ -45,7 +49,8 @@ class Held(NamedTuple):
 
 
 class Resting(NamedTuple):
-    """An order of the broker's book. since_ns: when the watchdog first saw it in this form.
+    """An order of the broker's book. since_ns: when the watchdog first saw it in this form, or an order that
+    it stands in the place of. filled: what it has traded.
 
     stop: it stands at the target of an exit, and is turned into a stop there (rupees) when the price leaves
     the target; 0: it is not. tended: the engine lives, which does that.
@@ -61,6 +66,7 @@ class Resting(NamedTuple):
     order_id: str = ""
     stop: float = 0.0
     tended: bool = False
+    filled: int = 0
 
 
 class Leg(NamedTuple):
@@ -112,7 +118,12 @@ class Cover:
 
     def state(self) -> str:
         """The same without the name of the position."""
-        told = [f"{p.what} {p.quantity}{f' ({p.lapsed})' if p.lapsed else ''}" for p in self.parts]
+        parts = self.parts
+        if len(parts) > PARTS_MAX:
+            parts = tuple(sorted(parts, key=lambda part: bool(part.lapsed)))[:PARTS_MAX]
+        told = [f"{p.what} {p.quantity}{f' ({p.lapsed})' if p.lapsed else ''}" for p in parts]
+        if len(self.parts) > len(parts):
+            told.append(f"and {len(self.parts) - len(parts)} more")
         if self.naked:
             told.append(f"{self.naked} without protection (Rs {self.naked_paise / 100:,.2f})")
         if self.square_off:
@@ -198,7 +209,7 @@ def covers(
 
     at_ns: the time of the market (epoch) that is judged; now_ns: the clock of Resting.since_ns.
     """
-    alive = [order for order in orders if order.status not in ENDED and order.pending > 0]
+    alive = [order for order in orders if is_alive(order)]
     active = [trigger for trigger in triggers if trigger.status == ACTIVE]
     found = [_cover(held, alive, active, facts, at_ns, now_ns) for held in positions if held.quantity]
     return sorted(found, key=lambda cover: (-cover.naked_paise, cover.name))
@@ -234,17 +245,29 @@ def _order_parts(
     for order in orders:
         if (order.key, order.product, order.side) != (held.key, held.product, side):
             continue
-        if order.order_type in STOPS and order.status == WAITING:
+        if closes_at_once(order):
+            rests = now_ns - order.since_ns >= closing_ns
+            what = (order.order_type, "rests, and stops no loss") if rests else ("closing order", "")
+            found.append(Part(what[0], order.pending, what[1]))
+        elif order.order_type in STOPS and order.status == WAITING:
             found.append(Part(order.order_type, order.pending, "" if hours.stops else "gone in this phase"))
         elif order.stop:
             found.append(Part("target", order.pending, _untended(held, order, hours)))
-        elif any(word in order.status for word in AFTER_MARKET):
-            found.append(Part(order.order_type, order.pending, "waits for the next session"))
-        elif now_ns - order.since_ns < closing_ns:
-            found.append(Part("closing order", order.pending))
         else:
-            found.append(Part(order.order_type, order.pending, "rests, and stops no loss"))
+            found.append(Part(order.order_type, order.pending, "waits for the next session"))
     return found
+
+
+def is_alive(order: Resting) -> bool:
+    """Whether something of it can still be traded."""
+    return order.status not in ENDED and order.pending > 0
+
+
+def closes_at_once(order: Resting) -> bool:
+    """Whether it is neither a stop that waits nor one at a target, nor kept for the next session."""
+    if order.stop or (order.order_type in STOPS and order.status == WAITING):
+        return False
+    return not any(word in order.status for word in AFTER_MARKET)
 
 
 def _untended(held: Held, order: Resting, hours: Hours) -> str:

@@ -203,8 +203,9 @@ class SquareOff:
         if self._left_to_broker(position, times, real_ns):
             return False
         refused = self._closer.refused(key)
-        if not refused:
+        if self._closer.taken(key):
             self._failures[key] = 0
+        if not refused:
             return True
         pause_ns = min(NS_PER_S << min(self._failures.get(key, 0), 6), PAUSE_MAX_NS)
         if now_ns - self._tried_ns.get(key, -PAUSE_MAX_NS) < pause_ns or self._known_ns <= self._tried_ns.get(

@@ -19,8 +19,11 @@ from kite_hft.trading.positions import Position
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.intake import Intake
 from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.units import NS_PER_S
 
 NEVER_NS: Final = 2**62
+STOOD_NS: Final = 5 * NS_PER_S
+"""An order that was at work for so long was taken: whoever cancels it later has not refused it."""
 BLANK: Final = dict.fromkeys(Intent._fields, 0)
 
 
@@ -71,11 +74,17 @@ class Hands:
 
     def __init__(self, book: Book, desk: Desk, intake: Intake, orders_per_day: int) -> None:
         self._book, self._desk, self._intake, self._most = book, desk, intake, orders_per_day
+        self._called_off: set[int] = set()  # orders that stewards have cancelled, or asked to
 
     @property
     def may_place(self) -> bool:
         """The broker takes another order today: else nothing is cancelled for the sake of a new one."""
         return self._desk.throttle.placed_today < self._most
+
+    @property
+    def strategies_may_place(self) -> bool:
+        """It takes another exit of a strategy: the last ones of the day are the engine's."""
+        return self._desk.throttle.exits_left
 
     def place(
         self,
@@ -142,11 +151,13 @@ class Hands:
 
     def cancel(self, order: Order, now_ns: int) -> None:
         """Cancel an order; a doubled wish is one wish."""
+        self._called_off.add(order.order_no)
         if order.order_no not in self._desk.cancelling:
             self._desk.cancel(order, None, now_ns)
 
     def see_cancelled(self, order: Order) -> None:
         """Cancel an order of an earlier process as soon as the broker's book shows it at work."""
+        self._called_off.add(order.order_no)
         self._desk.wish_cancel(order.order_no)
 
     def settled(self, order: Order) -> bool:
@@ -156,6 +167,15 @@ class Hands:
     def cancels(self, order: Order) -> bool:
         """A cancel of it is under way, or is seen through."""
         return order.order_no in self._desk.cancelling
+
+    def undone(self, order: Order) -> bool:
+        """The broker took it, and others have cancelled it before any of it filled."""
+        ended = order.status is OrderStatus.CANCELLED and order.order_id != ""
+        return ended and not order.filled and not self.called_off(order)
+
+    def called_off(self, order: Order) -> bool:
+        """A steward has asked to cancel it."""
+        return order.order_no in self._called_off
 
     def closes(self, order: Order) -> bool:
         """Something is held that it would close."""

@@ -23,6 +23,10 @@ DELIVERED: Final = frozenset({int(Product.CNC), int(Product.MTF)})
 """Products in which a sale cannot open a position: the broker takes it from the holdings alone."""
 GOES_NS: Final = 3 * NS_PER_S
 """So long does the closing of a position wait until its triggers are gone."""
+FAILED_MAX: Final = 3
+"""When a change has come to nothing so often in a row a person is told."""
+PAUSE_NS, PAUSE_MAX_NS = NS_PER_S, 30 * NS_PER_S
+"""Before a change that came to nothing is asked for once more, doubled each time."""
 TOLD_NS: Final = 15 * NS_PER_S
 """The same where one may have fired: what it has placed closes the position, and is not in the book yet."""
 
@@ -119,6 +123,30 @@ class Trigger:
         """
         untold = not self.lost and (self.unsure or (self.busy and self.seen_ns < since_ns))
         return now_ns - since_ns < (TOLD_NS if untold else GOES_NS)
+
+    def put_off(self, now_ns: int) -> None:
+        """A change of it came to nothing, perhaps as it has fired: the list tells, and what is still wanted
+        is asked for again, ever later.
+        """
+        self.unsure = True
+        pause_ns = min(PAUSE_NS << min(self.failures, 5), PAUSE_MAX_NS)
+        self.failures, self.again_ns = self.failures + 1, now_ns + pause_ns
+
+    @property
+    def owed(self) -> bool:
+        """A change that came to nothing is still wanted."""
+        return self.failures > 0 and self.wanted != self.legs
+
+    def not_changed(self, instrument: str, why: object) -> str:
+        """What a person is told when changes of it come to nothing again and again."""
+        what = "deleted" if self.wanted is None else "changed"
+        text = f"trigger {self.trigger_id} in {instrument} could not be {what} {self.failures} times in a row"
+        return f"{text}, it stays as it is and is asked for ever more seldom: {why or 'it did not leave'}"
+
+    def not_deleted(self, instrument: str) -> str:
+        """What a person is told when its position is closed beside it."""
+        number = self.trigger_id or self.seq
+        return f"trigger {number} in {instrument} is not deleted, and its position closed: it may open one"
 
     @property
     def waits_as(self) -> str:

@@ -7,13 +7,12 @@ list, never sent again. Until that was read an order that one of ours may have p
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from kite_hft.layout import EventKind, OrderStatus, OrderType, Reason, Side
+from kite_hft.layout import EventKind, OrderStatus, OrderType, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.broker import (
@@ -27,8 +26,9 @@ from kite_hft.trading.broker import (
 )
 from kite_hft.trading.exits.claims import Claims
 from kite_hft.trading.exits.plan import Key
+from kite_hft.trading.exits.promises import Promises
 from kite_hft.trading.exits.stewards import NEVER_NS
-from kite_hft.trading.exits.trigger import Leg, Name, Trigger, legs_of, request_of, row_like, trigger_of
+from kite_hft.trading.exits.trigger import FAILED_MAX, Leg, Trigger, legs_of, request_of, row_like, trigger_of
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.records import position_event
 from kite_hft.trading.recovery.adopting import child_of
@@ -39,11 +39,9 @@ from kite_hft.units import NS_PER_S
 
 Refusal = tuple[Reason, str]
 READ_NS: Final = 2 * NS_PER_S
-PAUSE_NS, PAUSE_MAX_NS = NS_PER_S, 30 * NS_PER_S
-"""Before a change that the broker refused is asked for once more, doubled each time."""
 
 
-class Triggers:
+class Triggers(Promises):
     """The steward of triggers. `read_list()` asks for a read of the broker's list."""
 
     def __init__(
@@ -58,11 +56,11 @@ class Triggers:
         horizon_ns: int,
         fsync_first: bool,
     ) -> None:
-        self._ports, self._book, self._outbox, self._desk = ports, book, outbox, desk
+        super().__init__(book)
+        self._ports, self._outbox, self._desk = ports, outbox, desk
         self._asides, self._next_seq, self._read_list = asides, next_seq, read_list
         self._horizon_ns = horizon_ns  # what was sent longer ago has arrived, or never will
         self._on_disk = partial(on_disk, ports, outbox, hangs=fsync_first)
-        self.standing: dict[Name, Trigger] = {}
         self.claims = Claims(ports, book, outbox, self.standing)
         self._read_ns = -NEVER_NS  # when the list may be asked for again
         self.fired: Callable[[Trigger, Order, int], None] = lambda trigger, order, now_ns: None
@@ -80,7 +78,8 @@ class Triggers:
     @property
     def alive(self) -> bool:
         """Something is to be learned from the broker's list."""
-        return bool(self.claims.open) or any(t.unsure or t.misses or t.dying for t in self.standing.values())
+        standing = self.standing.values()
+        return bool(self.claims.open) or any(t.unsure or t.misses or t.dying or t.owed for t in standing)
 
     def act(self, now_ns: int) -> int:
         """Ask for the list, again and again while it is needed."""
@@ -113,36 +112,6 @@ class Triggers:
         self._promise(trigger, trigger.quantity)
         trigger.busy = True
         return ""
-
-    def _promise(self, trigger: Trigger, quantity: int) -> None:
-        """So much of a strategy's trigger counts as a working order; 0: it has ended. A plan's counts not."""
-        if not trigger.for_exits and quantity != trigger.promised:
-            more, number = quantity - trigger.promised, bool(quantity) - bool(trigger.promised)
-            trigger.promised = quantity
-            self._book.promise(trigger.slot, trigger.product, trigger.legs[0].side, more, number)
-
-    @contextlib.contextmanager
-    def aside_from(self, trigger: Trigger) -> Iterator[None]:
-        """What the book says without this one: it is judged anew."""
-        counted = trigger.promised
-        self._promise(trigger, 0)
-        try:
-            yield
-        finally:
-            self._promise(trigger, counted)
-
-    def opens(self, trigger: Trigger) -> bool:
-        """It would open something, were it to fire now: all of it."""
-        return not trigger.for_exits and not trigger.closes(self._book.standing(*trigger.key))
-
-    def _room(self, trigger: Trigger) -> int:
-        """What is held for it to close."""
-        held = self._book.standing(*trigger.key).quantity
-        return held if trigger.legs[0].side == Side.SELL else -held
-
-    def only_closes(self, trigger: Trigger) -> bool:
-        """With all that waits beside it, it closes no more than is held."""
-        return self.promised(trigger.key, trigger.legs[0].side) + trigger.quantity <= self._room(trigger)
 
     def _may_leave(self, trigger: Trigger, what: str) -> Callable[[], bool]:
         """Asked just before a placing or a change leaves: it may have waited."""
@@ -186,15 +155,21 @@ class Triggers:
             self._outbox.refuse(intent, reason, text, now_ns)
         trigger.replies.clear()
 
-    def want(self, trigger: Trigger, legs: tuple[Leg, ...] | None, now_ns: int) -> None:
-        """Change a trigger to `legs`, or delete it (None), as soon as no other call of it is under way."""
+    def want(
+        self, trigger: Trigger, legs: tuple[Leg, ...] | None, now_ns: int, *, anew: bool = False
+    ) -> None:
+        """Change a trigger to `legs`, or delete it (None), as soon as no other call of it is under way, and
+        the pause after one that came to nothing is over: none for what is asked for `anew`, nor to delete it.
+        """
+        if anew or (legs is None and trigger.wanted is not None):
+            trigger.again_ns = 0
         trigger.wanted = legs
         self._go_on(trigger, now_ns)
 
     def drop_entries(self, now_ns: int) -> None:
         """Delete what would open something; what closes stays, as far as it does. Safe to repeat."""
         for trigger in list(self.standing.values()):
-            if trigger.for_exits or trigger.wanted is None or now_ns < trigger.again_ns:
+            if trigger.for_exits or trigger.wanted is None:
                 continue
             closes = trigger.closes(self._book.standing(*trigger.key))
             if not closes:
@@ -205,33 +180,29 @@ class Triggers:
     def drop_all(self, now_ns: int, key: Key | None = None) -> None:
         """Delete every trigger (of one position): it is being closed. Safe to repeat."""
         for trigger in list(self.standing.values()):
-            if key in (None, trigger.key) and trigger.wanted is not None and now_ns >= trigger.again_ns:
+            if key in (None, trigger.key) and trigger.wanted is not None:
                 self.want(trigger, None, now_ns)
 
     def give_up(self, since_ns: int, now_ns: int, key: Key | None = None) -> None:
         """What could not be deleted holds nothing up any more; a person has to look."""
         for trigger in self.standing.values():
             if key in (None, trigger.key) and not trigger.holds_up(since_ns, now_ns):
-                name, number = self._ports.instruments[trigger.slot].key, trigger.trigger_id or trigger.seq
-                text = f"trigger {number} in {name} is not deleted, and its position closed: it may open one"
-                self._outbox.alert("TRIGGER_UNKNOWN", text, str(trigger.name))
+                self.closed_beside(trigger)
 
-    def covers(self, key: Key, side: int = 0) -> int:
-        """What triggers of the plan of a position may still place on a side, 0: on any."""
-        here = (t for t in self.standing.values() if t.for_exits and t.key == key and not t.lost)
-        return sum(trigger.quantity for trigger in here if side in (0, trigger.legs[0].side))
+    def closed_beside(self, trigger: Trigger) -> None:
+        """Its position is closed, though it may lie at the broker."""
+        self._warn(trigger, trigger.not_deleted(self._ports.instruments[trigger.slot].key))
 
-    def promised(self, key: tuple[int, int, int], side: int) -> int:
-        """What a strategy's triggers may order on a side, for all that is known never."""
-        return sum(t.promised for t in self.standing.values() if t.key == key and t.legs[0].side == side)
-
-    def stand(self, key: Key) -> bool:
-        """Some trigger of a position lies at the broker, or may."""
-        return any(trigger.key == key for trigger in self.standing.values())
+    def _warn(self, trigger: Trigger, text: str) -> None:
+        self._outbox.alert("TRIGGER_UNKNOWN", text, str(trigger.name))
 
     def _go_on(self, trigger: Trigger, now_ns: int) -> None:
-        ended, settled = self.standing.get(trigger.name) is not trigger, trigger.wanted == trigger.legs
-        if ended or settled or trigger.busy or trigger.unsure or not trigger.trigger_id:
+        if self.standing.get(trigger.name) is not trigger or trigger.busy or trigger.unsure:
+            return
+        if trigger.wanted == trigger.legs or not trigger.trigger_id or now_ns < trigger.again_ns:
+            if trigger.failures and not trigger.owed:  # what came to nothing is not wanted any more
+                trigger.failures = trigger.again_ns = 0
+                self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
             return
         broker, what, leaves = self._ports.broker, "delete", lambda: True
         call = broker.trigger_delete(trigger.trigger_id)
@@ -275,7 +246,7 @@ class Triggers:
         elif isinstance(outcome, Ambiguous):
             trigger.unsure = True
             text = f"trigger {trigger.seq} of strategy {trigger.strategy}: its {what}: {outcome.why}"
-            self._outbox.alert("TRIGGER_UNKNOWN", text, str(trigger.name))
+            self._warn(trigger, text)
             self._outbox.stirred += 1
         elif what == "place":
             reason = Reason.BROKER if outcome else Reason.NOT_CONNECTED
@@ -283,12 +254,12 @@ class Triggers:
             self._end(trigger, "refused", reason, text, now_ns)
             if trigger.for_exits:
                 self.turned_down(trigger, text, now_ns)
-        else:  # it may have fired meanwhile: the list tells, and what is still wanted is asked for again
+        else:
             if trigger.replies and trigger.wanted is not None:
                 trigger.wanted = trigger.legs
-            trigger.unsure = True
-            pause_ns = min(PAUSE_NS << min(trigger.failures, 5), PAUSE_MAX_NS)
-            trigger.failures, trigger.again_ns = trigger.failures + 1, now_ns + pause_ns
+            trigger.put_off(now_ns)
+            if trigger.owed and trigger.failures >= FAILED_MAX:
+                self._warn(trigger, trigger.not_changed(self._ports.instruments[trigger.slot].key, outcome))
             self._answer(trigger, Reason.BROKER, f"trigger not changed: {outcome}", now_ns)
             self._outbox.stirred += 1
 
@@ -299,7 +270,8 @@ class Triggers:
         if what == "modify":
             trigger.legs = trigger.sent  # what is wanted may be something else again
             self._promise(trigger, trigger.quantity)
-        trigger.trigger_id, trigger.failures = trigger_id, 0
+        trigger.trigger_id, trigger.failures, trigger.again_ns = trigger_id, 0, 0
+        self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
         self._journal(trigger, id=trigger_id, do="", answered=trigger.through())
         kind = EventKind.ACCEPTED if what == "place" else EventKind.UPDATED
         self._tell(trigger, kind, OrderStatus.TRIGGER_PENDING, Reason.NONE, now_ns)
@@ -333,7 +305,8 @@ class Triggers:
         trigger.unsure, trigger.trigger_id = False, row.trigger_id
         trigger.legs = legs_of(row)
         self._promise(trigger, trigger.quantity)
-        self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
+        if not trigger.owed or not row.active:
+            self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
         done = trigger.through() if trigger.wanted == trigger.legs else []
         self._journal(trigger, id=row.trigger_id, answered=done)
         if row.active:
@@ -343,7 +316,7 @@ class Triggers:
         trigger.missed(asked_ns, self._horizon_ns)
         if found:
             trigger.shown()
-            self._outbox.alert("TRIGGER_UNKNOWN", trigger.could_be(found), str(trigger.name))
+            self._warn(trigger, trigger.could_be(found))
         if trigger.gone:
             self._end(trigger, "absent", Reason.ABSENT, "it is not in the broker's list", now_ns)
         self._outbox.stirred += 1
@@ -371,7 +344,7 @@ class Triggers:
                 trigger.unsure = True  # the list tells of it again
                 self.claims.keep(placed.order_id)
                 return
-            order = child_of(data)
+            order = child_of(data, self._ports.clock.real_ns())
             self._book.add(order)
             self._book.name(order, placed.order_id)
             order.status_ns = now_ns
@@ -388,12 +361,12 @@ class Triggers:
         self.standing.pop(trigger.name, None)
         self.claims.over.add(trigger.trigger_id)
         self._promise(trigger, 0)
+        self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
 
     # What is told
 
     def _end(self, trigger: Trigger, why: str, reason: Reason, text: str, now_ns: int) -> None:
         self._forget(trigger)
-        self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
         self._journal(trigger, ended=why, text=text)
         kind, status = EventKind.CANCELLED, OrderStatus.CANCELLED
         if reason is not Reason.NONE:

@@ -84,6 +84,8 @@ def numbers(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
         kind, target = intent.order_type, context.target
         if kind not in _ORDER_TYPES:
             return f"order type {kind} does not exist"
+        if kind not in limits.order_types and not context.reducing:
+            return f"order type {OrderType(kind).name} is not enabled"
         if kind in PRICED and resulting(intent, target)[1] == 0:
             return f"{OrderType(kind).name} needs a limit price"
         if kind in TRIGGERED and not (intent.trigger_px or target.trigger_px):

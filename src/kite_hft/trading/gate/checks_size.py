@@ -20,8 +20,8 @@ from kite_hft.trading.gate.checks import (
     uncounted,
     value_of,
 )
-from kite_hft.trading.intents import Intent
-from kite_hft.trading.lifecycle import LIVE
+from kite_hft.trading.intents import ENGINE_SEQ, Intent
+from kite_hft.trading.lifecycle import LIVE, TERMINAL
 from kite_hft.trading.slices import orders_of
 from kite_hft.units import rupees_text
 
@@ -31,6 +31,9 @@ def order_value(intent: Intent, context: Context, limits: RiskLimits) -> str | N
     quantity, px = resulting(intent, context.target)
     if context.counted is not None:  # in slices it was judged as one
         quantity = sum(order.quantity for order in context.book.family(context.counted))
+    elif context.target is not None and not intent.qty and intent.strategy_seq < ENGINE_SEQ:
+        family = context.book.family(context.target)  # and to its strategy it is one: all get the price
+        quantity = sum(order.quantity for order in family if order.status not in TERMINAL)
     value = value_of(max(px, context.ref_px), quantity, context.instrument)
     if value <= limits.max_order_value * 100:
         return None

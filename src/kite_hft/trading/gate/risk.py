@@ -269,11 +269,13 @@ def judge_as(
 
 
 def target_of(intent: Intent, book: Book) -> Order | None:
-    """The order that a modification or a cancel names. Of one in slices, which is one order to its strategy,
-    the first that still lives.
+    """The order that a modification or a cancel names; a strategy names its own. Of one in slices, which is
+    one order to its strategy, the first that still lives.
     """
     if intent.kind not in (MODIFY, CANCEL):
         return None
+    if intent.strategy_seq < ENGINE_SEQ <= intent.target_seq:
+        return None  # of the engine's own: a strategy is told of it, and has others to change
     named = book.by_strategy(intent.strategy, intent.target_seq)
     if named is None or named.status not in TERMINAL or intent.strategy_seq >= ENGINE_SEQ:
         return named

@@ -23,9 +23,18 @@ SLICE_TAG: Final = "autoslice:"
 
 
 def adopt(
-    book: Book, report: OrderReport, order_no: int, instrument: Instrument, tag: str, now_ns: int
+    book: Book,
+    report: OrderReport,
+    order_no: int,
+    instrument: Instrument,
+    tag: str,
+    now_ns: int,
+    real_ns: int,
 ) -> Order:
-    """A live order that this run did not make, as EXTERNAL; its fills so far stand in the positions."""
+    """A live order that this run did not make, as EXTERNAL; its fills so far stand in the positions.
+
+    real_ns: CLOCK_REALTIME now. The broker's order book may lag behind the word that told of it.
+    """
     order = Order(
         order_no=order_no,
         strategy=EXTERNAL,
@@ -43,6 +52,7 @@ def adopt(
         created_ns=now_ns,
         status=OrderStatus.PENDING,
         status_ns=now_ns,
+        sent_real_ns=real_ns,
         filled=report.filled_quantity,
         filled_units=fill_units(report.average_price, report.filled_quantity, instrument.scale),
     )
@@ -138,12 +148,13 @@ def parent_id(report: OrderReport) -> str:
     return report.parent_order_id or next(named, "")
 
 
-def take_slice(book: Book, data: Mapping[str, Any], now_ns: int) -> tuple[Order, Change | None]:
+def take_slice(book: Book, data: Mapping[str, Any], now_ns: int, real_ns: int) -> tuple[Order, Change | None]:
     """Enter a slice, from its RESOLVED record; what it takes over is its parent's no more.
 
-    Returns the slice and, when the parent was the whole of its slices and no order itself, its end.
+    real_ns: when it was found, CLOCK_REALTIME. Returns the slice and, when the parent was the whole of its
+    slices and no order itself, its end.
     """
-    order = slice_of(data)
+    order = slice_of(data, real_ns)
     parent = book.by_id(data["parent_id"])
     end: Change | None = None
     if parent is not None and parent.status in WORKING:
@@ -157,8 +168,8 @@ def take_slice(book: Book, data: Mapping[str, Any], now_ns: int) -> tuple[Order,
     return order, end
 
 
-def slice_of(data: Mapping[str, Any]) -> Order:
-    """The order that the broker made of a part of ours, from a RESOLVED record that names it."""
+def slice_of(data: Mapping[str, Any], real_ns: int) -> Order:
+    """The order that the broker made of a part of ours, from a RESOLVED record of `real_ns` that names it."""
     words = ("strategy", "slot", "side", "product", "opening", "parent")
     return Order(
         order_no=data["no"],
@@ -171,6 +182,7 @@ def slice_of(data: Mapping[str, Any]) -> Order:
         trigger_px=data["trigger_px"],
         tag="",
         status=OrderStatus.PENDING,
+        sent_real_ns=real_ns,
         **{word: data[word] for word in words},
     )
 
@@ -186,8 +198,8 @@ def unwanted(gtt: Mapping[str, Any], held: Position) -> bool:
     return deleted or (bool(gtt.get("closing")) and room < gtt["qty"])
 
 
-def child_of(data: dict[str, Any]) -> Order:
-    """The order that a trigger has placed, from a GTT record that names it."""
+def child_of(data: dict[str, Any], real_ns: int) -> Order:
+    """The order that a trigger has placed, from a GTT record of `real_ns` (CLOCK_REALTIME) that names it."""
     return Order(
         order_no=data["no"],
         strategy=data["strategy"],
@@ -204,4 +216,5 @@ def child_of(data: dict[str, Any]) -> Order:
         tag="",
         status=OrderStatus.PENDING,
         opening=not data["reducing"],
+        sent_real_ns=real_ns,
     )

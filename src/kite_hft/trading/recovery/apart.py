@@ -4,7 +4,8 @@ What the positions hold and neither the order book nor we know to be filled (or 
 difference between the broker's own books. It is no stranger's doing before his books had the time to agree:
 one whole round more than any other difference, and where a fill of an order of ours may be the reason, as
 long as an order book has ever lagged (the absence horizon). Until then nothing is concluded and nothing told;
-openings in the instrument are held (Book.apart), exits pass.
+openings in the instrument are held (Book.apart), exits pass. What still differs when the positions are what
+we hold was believed, and is no reason to wait a second time: only what comes on top of it is.
 """
 
 from __future__ import annotations
@@ -45,12 +46,15 @@ class Apart:
         self._seen: dict[Key, _Seen] = {}
         self._open: dict[int, str] = {}
         self._more: Counter[int] = Counter()
+        self._stood: dict[int, int] = {}  # slot -> `more` when the positions were last what we hold
+        self._differs: set[int] = set()  # slots of this round where they are not
         self._taken: dict[int, int] = {}  # slot -> what was believed before any order told of it
         self.patient = False  # all that is open has had its rounds: no read is urgent
 
     def look(self, rows: Sequence[OrderReport], held: Iterable[PositionReport]) -> None:
         """Whole reads of the order book and the positions, while nothing filled."""
         self._open, self.patient = {}, True
+        self._differs.clear()
         self._more = hidden(rows, held)
         self._more.subtract(_known(rows, self._book, self._instruments))
         for slot in [s for s in self._taken if not self.more(s)]:
@@ -60,9 +64,17 @@ class Apart:
         """What the positions hold of an instrument beyond everything that is known to be filled."""
         return self._more[self._instruments[slot].token] if slot < len(self._instruments) else 0
 
+    def fresh(self, slot: int) -> int:
+        """How much of that has come since the positions were last what we hold."""
+        return self.more(slot) - self._stood.get(slot, 0)
+
+    def differs(self, key: Key) -> None:
+        """This round leaves `key` as it is: the positions hold something else, or what may be ours."""
+        self._differs.add(key[0])
+
     def waits(self, key: Key, beyond: int, now_ns: int) -> bool:
         """`key` holds `beyond` more than we know of: whether nothing is to be made of that yet."""
-        more = self.more(key[0])
+        more = self.fresh(key[0])
         if not more:
             self.agrees(key)
             return False
@@ -74,6 +86,7 @@ class Apart:
         for_ns = self._horizon_ns if fewest <= more <= most else 0
         if seen.rounds >= ROUNDS and now_ns - seen.since_ns >= for_ns:
             return False
+        self.differs(key)
         self.patient = self.patient and seen.rounds >= ROUNDS
         self._open[key[0]] = (
             f"the broker's positions hold {more:+d} of {self._instruments[key[0]].key} that his order book "
@@ -102,6 +115,10 @@ class Apart:
 
     def end(self) -> None:
         """The round is over: openings in what is open are held."""
+        known = (self._instruments.by_token.get(token) for token in self._more)
+        agree = {i.slot for i in known if i is not None} - self._differs
+        kept = {slot: self._stood[slot] for slot in self._differs if slot in self._stood}
+        self._stood = kept | {slot: self.more(slot) for slot in agree}
         self._book.apart.clear()
         self._book.apart.update(self._open)
 

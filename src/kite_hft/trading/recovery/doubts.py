@@ -23,7 +23,7 @@ from kite_hft.trading.book import Book, Order
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.lifecycle import TERMINAL, WORKING, Input
 from kite_hft.trading.ports import Ports
-from kite_hft.trading.recovery.explain import Difference
+from kite_hft.trading.recovery.explain import Difference, as_gone
 from kite_hft.trading.recovery.lookup import READS, alike, tagged
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S
@@ -61,7 +61,7 @@ class Doubts:
     progressed: Callable[[Order, int], None]
     vanished: int = 0
     open: dict[str, Difference] = field(default_factory=dict)  # what keeps the engine from ACTIVE
-    accepted: set[str] = field(default_factory=set)  # names of differences that a person has accepted
+    accepted: set[tuple[str, str]] = field(default_factory=set)  # by a person: differences, name and amount
     _look_ns: int = -(2**62)
     _shown: dict[int, tuple[int, int]] = field(default_factory=dict)  # exit -> (quantity shown, reads)
     _seen: set[int] = field(default_factory=set)  # orders that a whole read has shown
@@ -140,7 +140,7 @@ class Doubts:
             )
 
     def _age_ns(self, order: Order, now_ns: int) -> int:
-        """Since it was sent; of one that an earlier process sent only the wall clock tells."""
+        """Since it was sent, or first told of; of one that this process did not send the wall clock tells."""
         return now_ns - order.sent_ns if order.sent_ns else self.ports.clock.real_ns() - order.sent_real_ns
 
     def _found(self, order: Order) -> None:
@@ -169,8 +169,8 @@ class Doubts:
         )
         difference = self.open.get(word.name)
         if difference is not None and difference.word == word.how == PRESENT:
-            self.accepted.add(word.name)
-            self._done(word, "", accepted=True)
+            self.accepted.add((word.name, difference.amount))
+            self._done(word, "", accepted=difference)
         elif refused := self._refused_at_once(word):
             self._done(word, refused)
         else:
@@ -226,7 +226,7 @@ class Doubts:
             self.outbox.tell(change, now_ns, Reason.ABSENT)
         self.progressed(order, now_ns)
         if not ambiguous:  # its fills stand; the broker's positions say what is left of them
-            self.accepted.add(word.name)
+            self.accepted.add((word.name, as_gone(order)))
             self._found(order)
         self._done(word, "")
 
@@ -235,7 +235,7 @@ class Doubts:
         words = {"no": order.order_no, "how": how, "order_id": word.order_id, "by": word.by}
         self.outbox.journal(Kind.RESOLVED, words)
 
-    def _done(self, word: Word, refused: str, *, accepted: bool = False) -> None:
+    def _done(self, word: Word, refused: str, *, accepted: Difference | None = None) -> None:
         """The answer stands in the journal: whoever asked reads it there."""
         self.outbox.journal(
             Kind.COMMAND,
@@ -247,7 +247,8 @@ class Doubts:
                 "order_id": word.order_id,
                 "by": word.by,
                 "refused": refused,
-                "accepted": word.name if accepted else "",
+                "accepted": accepted.name if accepted else "",
+                "amount": accepted.amount if accepted else "",
             },
         )
 

@@ -26,13 +26,14 @@ class Difference:
     """`name`: what it is about, an order's number or an instrument; `end`: how a person ends it.
 
     word: "absent" or "present", what a person may say of it (`kite-hft resolve`); "": nothing helps
-    but another state of the broker's books.
+    but another state of the broker's books. amount: how much differs; a person accepts that, and no other.
     """
 
     name: str
     text: str
     end: str
     word: str
+    amount: str = ""
 
     def __str__(self) -> str:
         return f"{self.text}; {self.end}"
@@ -44,12 +45,13 @@ def differences(
     rows: Sequence[OrderReport],
     held: Iterable[PositionReport],
     young: Collection[int] = (),
-    accepted: Collection[str] = (),
+    accepted: Collection[tuple[str, str]] = (),
 ) -> list[Difference]:
     """What cannot be explained, orders first.
 
     rows: the whole order book, folded into `book`. held: the positions. young: orders that the
-    broker's book may not show yet. accepted: names that a person has accepted as the broker tells.
+    broker's book may not show yet. accepted: (name, amount) of what a person has accepted as the broker
+    tells it.
     """
     by_id = {row.order_id: row for row in rows}
     found = [
@@ -59,7 +61,12 @@ def differences(
         for difference in _of_order(order, by_id.get(order.order_id), order.order_no in young)
     ]
     found += _of_sums(book, rows, list(held), instruments)
-    return [d for d in found if d.name not in accepted]
+    return [d for d in found if (d.name, d.amount) not in accepted]
+
+
+def as_gone(order: Order) -> str:
+    """Difference.amount of an order that the order book does not show any more."""
+    return f"gone, {order.filled} filled"
 
 
 def _of_order(order: Order, row: OrderReport | None, young: bool) -> list[Difference]:
@@ -70,11 +77,11 @@ def _of_order(order: Order, row: OrderReport | None, young: bool) -> list[Differ
             return []
         end = f"if the broker's app does not show it either: kite-hft resolve {name} --absent"
         text = f"{what} is not in the broker's order book, and was in his words before"
-        return [Difference(name, text, end, "absent")]
+        return [Difference(name, text, end, "absent", as_gone(order))]
     if row.filled_quantity < order.filled:
         text = f"{what} has filled {order.filled} by the broker's earlier words, {row.filled_quantity} now"
         end = f"if the book is right: kite-hft resolve {name} --present {order.order_id}"
-        return [Difference(name, text, end, "present")]
+        return [Difference(name, text, end, "present", f"{order.filled} filled, {row.filled_quantity} now")]
     if row.status in WORKING and order.status in _ENDED:
         text = f"{what} was {order.status.name} and is {row.status_text} in the broker's book"
         return [Difference(name, text, "cancel it in the broker's app", "")]
@@ -121,5 +128,5 @@ def _of_sums(
                 f"orders of his book {shown - carried - more:+d}"
             )
             end = f"if the positions are right: kite-hft resolve {instrument.key} --present"
-            found.append(Difference(instrument.key, text, end, "present"))
+            found.append(Difference(instrument.key, text, end, "present", f"{more:+d}"))
     return found

@@ -1,10 +1,12 @@
 """Layer 2, orders process, hot: what somebody else does on the account: the broker's RMS, a hand.
 
 Orders that are not ours are seen in updates and book reads. Each is counted and journalled once;
-what it fills moves the EXTERNAL position of its instrument at once, and where that stands against
-a position of ours, ours shrinks to what the broker has: it was closed for us, or netted away.
-Exits that would then sell it a second time are cancelled. Whole reads of the positions, taken while
-nothing fills, confirm all of it (`square`); what only one of the broker's books shows has to wait (apart.py).
+what it fills moves the EXTERNAL position of its instrument at once, and where that fill goes against
+a position of ours, ours shrinks by it: it was closed for us, or netted away. What EXTERNAL held before
+closes nothing: it stands beside ours. Exits that would then sell a second time are cancelled. Whole
+reads of the positions, taken while nothing fills, confirm all of it (`square`); what only one of the
+broker's books shows has to wait (apart.py). What EXTERNAL holds is journalled whenever it changes:
+the first read after a restart is held against that, not against nothing.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ class Externals:
         self._counted: set[str] = set()
         self._fills: set[str] = set()
         self._squared = False
+        self.stood: dict[Key, int] = {}  # what EXTERNAL held by the journal, before the first whole reads
         self._doubted: dict[Key, int] = {}  # an external quantity that one read has shown
         self._named: set[str] = set()
 
@@ -97,9 +100,9 @@ class Externals:
             key = (instrument.slot, int(row.product))
             left = quantity - abs(self.apart.told_before(instrument.slot, sign * quantity))
             if left:
-                position = self._book.position_of(EXTERNAL, *key)
-                position.apply(Fill(0, sign * left, sign * divide_half_even(value * left, quantity)))
-            self.settle(key, now_ns, row)
+                moved = (sign * left, sign * divide_half_even(value * left, quantity))
+                self._book.position_of(EXTERNAL, *key).apply(Fill(0, *moved))
+                self.settle(key, now_ns, row, *moved)
 
     def adopted_filled(self, order: Order, quantity: int, units: int, row: OrderReport, now_ns: int) -> None:
         """An adopted order has filled so much more. The book has that in the EXTERNAL position already; ours
@@ -108,11 +111,13 @@ class Externals:
         self.check_wanted = True
         if not self._squared:
             return  # whole reads tell what is held
-        key, signed = (order.slot, order.product), order.sign * quantity
+        key, signed, value = (order.slot, order.product), order.sign * quantity, order.sign * units
         if early := self.apart.told_before(order.slot, signed):
-            value = -divide_half_even(order.sign * units * abs(early), quantity)
-            self._book.position_of(EXTERNAL, *key).apply(Fill(0, -early, value))
-        self.settle(key, now_ns, row)
+            known = divide_half_even(value * abs(early), quantity)
+            self._book.position_of(EXTERNAL, *key).apply(Fill(0, -early, -known))
+            signed, value = signed - early, value - known
+        if signed:
+            self.settle(key, now_ns, row, signed, value)
 
     def _first_seen(self, row: OrderReport) -> None:
         if row.order_id in self._counted:
@@ -149,28 +154,34 @@ class Externals:
         ours: dict[Key, PositionReport | None] = {
             (p.slot, p.product): None for p in self._book.positions.values()
         }
-        keys = ours | told
+        keys = ours | told if self._squared else ours | dict.fromkeys(self.stood) | told
         agreed = True
         for key, report in keys.items():
             held = report.quantity if report else 0
             of_nobody = open_fills[key] + self._in_doubt(key, unseen)
+            if of_nobody:
+                self.apart.differs(key)  # whose that is will be known later
             beyond = held - sum(p.quantity for p in self._book.in_slot(*key)) - of_nobody
-            if beyond == self._book.standing(EXTERNAL, *key).quantity:
+            stood = self._book.standing(EXTERNAL, *key).quantity
+            before = stood if self._squared else self.stood.get(key, 0)
+            if beyond == stood == before:
                 self._doubted.pop(key, None)
                 self.apart.agrees(key)
                 continue
             if self._squared and self.apart.waits(key, beyond, now_ns):
                 agreed = False
                 continue
-            believed = self.apart.more(key[0]) or self._doubted.get(key) == beyond
+            believed = self.apart.fresh(key[0]) or self._doubted.get(key) == beyond
             if self._squared and not believed:
                 self._doubted[key] = beyond
+                self.apart.differs(key)
                 agreed = self.apart.patient = False
                 continue
             self._doubted.pop(key, None)
             self.apart.believed(key)
             lines.append(self._set(key, beyond, report))
-            self.settle(key, now_ns, None)
+            moved = beyond - before
+            self.settle(key, now_ns, self._squared_off(key, rows), moved, self._worth(key, moved))
         if lines or not self._squared:
             self._outbox.journal(Kind.EXTERNAL, {"positions": lines})
         self._squared = self._book.account_known = self._squared or agreed
@@ -240,25 +251,42 @@ class Externals:
         held = next((p for p in self._book.in_slot(*key) if p.quantity), None)
         return held.cost_units / held.quantity / instrument.scale if held else 0.0
 
-    def settle(self, key: Key, now_ns: int, cause: OrderReport | None) -> None:
-        """Let what EXTERNAL holds against our positions of `key` close them."""
+    def _worth(self, key: Key, moved: int) -> int:
+        """What a change of EXTERNAL that no order tells of is worth, in units: all that it holds, at the
+        broker's average; a part of it at the last price, for the average is that of all.
+        """
+        held = self._book.standing(EXTERNAL, *key)
+        if moved == held.quantity:
+            return held.cost_units
+        px = self._ports.latest.last_px(key[0])
+        if px or not held.quantity:
+            return moved * px
+        return divide_half_even(abs(held.cost_units) * moved, abs(held.quantity))
+
+    def settle(self, key: Key, now_ns: int, cause: OrderReport | None, moved: int, units: int) -> None:
+        """EXTERNAL of `key` has changed by `moved`, worth `units` (both signed as a fill): let that close
+        positions of ours that it goes against.
+        """
         external = self._book.position_of(EXTERNAL, *key)
         ours = self._book.in_slot(*key)
         net = sum(p.quantity for p in ours)
-        if net * external.quantity >= 0:
-            return
-        left = min(abs(net), abs(external.quantity))
         by = cause.order_id if cause else UNKNOWN_ORDER
         square_off = cause is not None and self._by_broker(cause) and key[1] == Product.MIS
+        left = _closed(net, external.quantity, moved, whole=square_off)
+        if not left:
+            self._outbox.journal(Kind.EXTERNAL, {"held": [self._held(key)]})
+            return
         cuts: list[dict[str, Any]] = []
         for position in sorted(ours, key=lambda p: (-abs(p.quantity), p.strategy)):
             if left and position.quantity * net > 0:
                 taken = min(left, abs(position.quantity))
                 left -= taken
-                cuts.append(self._cut(position, external, taken, by, square_off, now_ns))
+                worth = divide_half_even(abs(units) * taken, abs(moved))
+                cuts.append(self._cut(position, taken, worth, by, square_off, now_ns))
         too_many = [order for position in ours for order in self._beyond(position)]
         # One record: a process that dies before the cancels leave forgets no exit that would open something.
-        self._outbox.journal(Kind.EXTERNAL, {"cuts": cuts, "cancels": [o.order_no for o in too_many]})
+        words = {"cuts": cuts, "cancels": [o.order_no for o in too_many], "held": [self._held(key)]}
+        self._outbox.journal(Kind.EXTERNAL, words)
         for cut in cuts:
             self._tell(cut, now_ns)
         instrument = self._ports.instruments[key[0]]
@@ -272,13 +300,17 @@ class Externals:
         for order in too_many:
             self._desk.cancel(order, None, now_ns)
 
+    def _held(self, key: Key) -> dict[str, int]:
+        """What EXTERNAL holds now, as it is journalled."""
+        token, quantity = self._ports.instruments[key[0]].token, self._book.standing(EXTERNAL, *key).quantity
+        return {"token": token, "product": key[1], "qty": quantity}
+
     def _cut(
-        self, position: Position, external: Position, taken: int, by: str, square_off: bool, now_ns: int
+        self, position: Position, taken: int, worth: int, by: str, square_off: bool, now_ns: int
     ) -> dict[str, Any]:
-        """Take so many from a position; returns what is journalled of it."""
+        """Take so many from a position, `worth` so many units; returns what is journalled of it."""
         sign = -1 if position.quantity > 0 else 1
-        # What EXTERNAL paid for so many of its own: it gives them to the strategy at that price.
-        units = divide_half_even(external.cost_units * taken, abs(external.quantity))
+        units = sign * worth
         words = (position.strategy, position.slot, position.product, sign * taken, units)
         self._book.cut(Cut(*words, order_id=by, square_off=square_off))
         position.cut_ns = now_ns
@@ -291,6 +323,17 @@ class Externals:
             "order_id": by,
             "square_off": square_off,
         }
+
+    def _squared_off(self, key: Key, rows: Iterable[OrderReport]) -> OrderReport | None:
+        """At a start: the broker's own order that has closed something of `key` while nobody looked."""
+        if self._squared or key[1] != Product.MIS:
+            return None
+        token = self._ports.instruments[key[0]].token
+        for row in rows:
+            here = row.token == token and row.product == Product.MIS and row.order_id not in self.strangers
+            if here and row.filled_quantity and self._by_broker(row) and not self._book.by_id(row.order_id):
+                return row
+        return None
 
     def _by_broker(self, row: OrderReport) -> bool:
         """The broker made this order himself: it was placed by another user than ours are."""
@@ -340,3 +383,17 @@ class Externals:
                     break
                 pending -= order.open_quantity
                 yield order
+
+
+def _closed(net: int, external: int, moved: int, *, whole: bool) -> int:
+    """How many of our `net` are closed when EXTERNAL holds `external` after it `moved` by so much.
+
+    whole: by the broker's square-off of the account. Where that leaves it flat nothing of ours stands there
+    any more, whoever held the other side.
+    """
+    if net * external >= 0:
+        return 0
+    most = min(abs(net), abs(external))
+    if whole and moved and net + external == 0:
+        return most
+    return min(most, abs(moved)) if net * moved < 0 else 0

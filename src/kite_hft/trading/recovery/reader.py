@@ -95,6 +95,7 @@ class BookReader:
         self._filled_before = 0
         self._failures = dict.fromkeys(Read, 0)  # in a row
         self._left_out_ns = dict.fromkeys(_BESIDE, -(2**62))  # until then checks go without it
+        self._outdated = False  # the read under way left before the start that is on
 
     @property
     def rows(self) -> Sequence[OrderReport]:
@@ -111,8 +112,9 @@ class BookReader:
         return self.polls.starting is None
 
     def start_anew(self) -> None:
-        """The whole round of a start once more."""
+        """The whole round of a start once more. A read that is under way is no part of it."""
         self.polls.starting, self.polls.checking, self._held = Read.ORDERS, None, None
+        self._outdated = self.polls.in_flight is not None
         self.rounds = 0
 
     def want_triggers(self) -> None:
@@ -145,6 +147,7 @@ class BookReader:
     def answer(self, call: tuple[Read, int], result: HttpResponse | TransportError, now_ns: int) -> None:
         """The one answer to a read; one that cannot be read whole teaches nothing and is asked again."""
         read, asked_ns = call
+        outdated, self._outdated = self._outdated, False
         text = ""
         if isinstance(result, TransportError):
             text = result.reason
@@ -164,7 +167,9 @@ class BookReader:
             return
         if text:
             self._left_out_ns[read] = now_ns + 2 * (now_ns - asked_ns)
-        if not self.reconciled:
+        if outdated:
+            self._held = None
+        elif not self.reconciled:
             self.polls.starting = self._following(read, now_ns)
         elif self.polls.checking is read:
             self.polls.checking = self._following(read, now_ns)
@@ -173,11 +178,10 @@ class BookReader:
         """How often in a row a book could not be read; `text`: why not, "" for a good read."""
         failures = self._failures[read] = self._failures[read] + 1 if text else 0
         if failures == _FAILURES_TOLD:
-            self._outbox.alert(
-                "BROKER_UNREACHABLE", f"reading {read.value} failed {failures} times in a row: {text}"
-            )
-        if max(self._failures.values()) < _FAILURES_TOLD:
-            self._outbox.clear("BROKER_UNREACHABLE")
+            words = f"reading {read.value} failed {failures} times in a row: {text}"
+            self._outbox.alert("BROKER_UNREACHABLE", words, read.value)
+        elif not failures:
+            self._outbox.clear("BROKER_UNREACHABLE", read.value)
 
     def _take(self, read: Read, body: bytes, asked_ns: int, now_ns: int) -> None:
         broker = self._ports.broker

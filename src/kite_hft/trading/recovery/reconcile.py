@@ -67,7 +67,7 @@ class Reconciler:
         self._numbers, self._runs = dict(found.adopted), found.runs | {self._tags.run}
         self.doubts.accepted |= found.accepted
         self.externals.user, self._by_terms = found.user, set(found.by_terms)
-        self.externals.strangers = set(found.strangers)
+        self.externals.strangers, self.externals.stood = set(found.strangers), dict(found.external)
         self._unwanted = set(found.cancels)
         for data in found.waiting.values():
             target = self._book.by_strategy(data["strategy"], data["intent"]["target_seq"])
@@ -209,7 +209,7 @@ class Reconciler:
         """The broker has cut an order of ours in parts: each is the same strategy's."""
         payload = slice_payload(parent, report, self._desk.take_no())
         self._outbox.journal(Kind.RESOLVED, payload)
-        order, end = take_slice(self._book, payload, now_ns)
+        order, end = take_slice(self._book, payload, now_ns, self._ports.clock.real_ns())
         if end is not None:
             self._outbox.tell(end, now_ns)
         self.done["slices found"] += 1
@@ -227,7 +227,8 @@ class Reconciler:
         if number is None:
             number = self._numbers[report.order_id] = self._desk.take_no()
             self._outbox.journal(Kind.EXTERNAL, {"adopted": {report.order_id: number}})
-        order = adopt(self._book, report, number, instrument, tag, now_ns)
+        real_ns = self._ports.clock.real_ns()
+        order = adopt(self._book, report, number, instrument, tag, now_ns, real_ns)
         if order.filled:
             self.externals.check_wanted = True  # are its fills in what is held already?
         self.done["orders adopted"] += 1

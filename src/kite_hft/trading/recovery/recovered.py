@@ -66,7 +66,8 @@ class Recovered:
     clear_to: int = 0  # a person wants gone what opens, of the orders up to this number
     to_clear: tuple[int, ...] = ()  # and meant these
     adopted: dict[str, int] = field(default_factory=dict)  # broker's id of an adopted order -> our number
-    accepted: set[str] = field(default_factory=set)  # differences that a person has accepted
+    accepted: set[tuple[str, str]] = field(default_factory=set)  # by a person: differences, name and amount
+    external: dict[tuple[int, int], int] = field(default_factory=dict)  # (slot, product) -> what others held
     runs: set[int] = field(default_factory=set)  # numbers of the runs whose records these are
     lost: list[Change] = field(default_factory=list)
     user: str = ""  # who places our orders, in the broker's words

@@ -23,6 +23,7 @@ from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.lifecycle import Input
 from kite_hft.trading.positions import Cut
 from kite_hft.trading.recovery.adopting import child_of, take_slice, unwanted
+from kite_hft.trading.recovery.explain import as_gone
 from kite_hft.trading.recovery.lookup import by_terms_alone
 from kite_hft.trading.recovery.opened import by_change, by_order, by_trigger
 from kite_hft.trading.recovery.recovered import Name, Recovered
@@ -233,18 +234,20 @@ def _resolved(data: dict[str, Any], book: Book, instruments: InstrumentTable, st
     if data["how"] == "slice":
         _slice(data, book, state)
         return
+    if data["no"] in state.adopted.values() and data["no"] not in book.orders:
+        return  # an adopted order is read from the broker's book anew, or is not there
     order = book.orders[data["no"]]
     if data["how"] == "absent":
         # What an earlier recovery did before it could miss it.
         state.count(book.enter(order, Input.LOSE, 0))
         state.count(book.enter(order, Input.MISS, 0))
     elif data["how"] == "gone":
-        state.accepted.add(str(data["no"]))
+        state.accepted.add((str(data["no"]), as_gone(order)))
         state.count(book.enter(order, Input.REPORT_CANCELLED, 0))
 
 
 def _slice(data: dict[str, Any], book: Book, state: Recovered) -> None:
-    order, end = take_slice(book, data, 0)
+    order, end = take_slice(book, data, 0, data["time_ns"])
     if end:
         state.count(end)
     state.last_order_no = max(state.last_order_no, order.order_no)
@@ -253,7 +256,8 @@ def _slice(data: dict[str, Any], book: Book, state: Recovered) -> None:
 def _command(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     """What a person said: of it only what no other record tells."""
     if data.get("do") == "resolve" and (name := data.get("accepted")):
-        state.accepted.add(name)
+        if "amount" in data:  # else nobody knows what was accepted: a person is asked again
+            state.accepted.add((name, data["amount"]))
     elif data.get("do") == "cancel_all":
         state.to_clear = tuple(data.get("orders", ()))
         state.clear_to = data.get("up_to", max(state.to_clear, default=0))
@@ -295,6 +299,9 @@ def _external(data: dict[str, Any], book: Book, instruments: InstrumentTable, st
         words = (cut["strategy"], cut["slot"], cut["product"], cut["qty"], cut["units"])
         book.cut(Cut(*words, order_id=order_id, square_off=square_off))
     state.cancels.update(n for n in data.get("cancels", ()) if n in book.orders)
+    for held in data.get("held", ()):
+        if (instrument := instruments.by_token.get(held["token"])) is not None:
+            state.external[instrument.slot, held["product"]] = held["qty"]
 
 
 def _plan(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
@@ -323,7 +330,7 @@ def _gtt(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: 
     for done in answered(data, state.waiting):
         del state.waiting[done]
     if data.get("child") is not None:
-        order = child_of(data)
+        order = child_of(data, data["time_ns"])
         book.add(order)
         book.name(order, data["child"])
         state.last_order_no = max(state.last_order_no, order.order_no)

@@ -214,8 +214,9 @@ class Desk:
             deadline_ns = min(deadline_ns, work.intent.deadline_ns)
         first = work.kind is CANCEL and self.cancels_first.takes_turn(work.order.order_no)
         return self.throttle.offer(
-            work, now_ns, urgent=urgent, placement=work.kind is PLACE, deadline_ns=deadline_ns, first=first
-        )
+            work, now_ns, urgent=urgent, placement=work.kind is PLACE, deadline_ns=deadline_ns, first=first,
+            beside=None if work.engines else work.beside,
+        )  # fmt: skip
 
     def settled(self, order: Order) -> bool:
         """At the broker, and no modification or cancel of it is under way or unproven."""

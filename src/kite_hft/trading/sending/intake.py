@@ -102,6 +102,9 @@ class Intake:
         for intent in intents_of(self._bytes, n):
             old = self._heads[at] > 0
             self._heads[at] -= 1
+            if intent.strategy not in self._ports.events:
+                self._nobodys(intent, now_ns)
+                continue
             if not old:  # else it waited for this process
                 self._times.append(("intent_to_taken", taken_ns - intent.created_ns))
             if express is not None and not old and express.place(intent, at, now_ns):
@@ -123,6 +126,13 @@ class Intake:
                 self.consider(intent, now_ns, left_over=old)
                 self._times.append((JUDGED, self._mono_ns() - taken_ns))
         refusals.fresh = None
+
+    def _nobodys(self, intent: Intent, now_ns: int) -> None:
+        """Only a worker that has gone wrong says so: the engine's own numbers are of this kind, too."""
+        self._outbox.count("intents")
+        text = f"strategy {intent.strategy} is none of this engine's"
+        unnamed = intent._replace(strategy_seq=0)
+        self._outbox.refuse(unnamed, Reason.BAD_INTENT, text, now_ns)
 
     def _rest_of(self, intent: Intent, now_ns: int) -> None:
         """An earlier process had it. It may have died between the records of its slices: of those without

@@ -14,7 +14,7 @@ from typing import Any, Final
 from kite_hft._lanes import OutboxState
 from kite_hft.layout import COUNTERS, HISTOGRAMS, OrderStatus, Reason, Severity
 from kite_hft.memory.journal import JournalError, Kind
-from kite_hft.trading.alerts import Standing, alert
+from kite_hft.trading.alerts import Standing, alert, alert_of
 from kite_hft.trading.book import Book, Change, Order
 from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.intents import Intent
@@ -51,6 +51,7 @@ _NAMED: Final = ("code", "key", "text")
 OWN_ALERTS: Final = 256
 """So many of our own alerts are known again when the supervisor hands them back."""
 _NEVER: Final = 2**62
+_LONGEST_NS: Final = 2**63 - 1  # of a histogram: what a strategy writes as a time may be anything
 """Reminders are the supervisor's business."""
 
 
@@ -108,7 +109,7 @@ class Outbox(OutboxState):
 
     def record(self, name: str, ns: int) -> None:
         """Add to a histogram of layout.HISTOGRAMS["orders"]."""
-        self._ports.counters.record(H[name], max(0, ns), 1)
+        self._ports.counters.record(H[name], min(max(0, ns), _LONGEST_NS), 1)
 
     def journal(
         self, kind: Kind, payload: dict[str, Any] | bytes, intent: tuple[int, int] | None = None
@@ -222,7 +223,11 @@ class Outbox(OutboxState):
         self._ports.alert(raised.fields())
 
     def forwarded(self, fields: dict[str, Any]) -> None:
-        """Journal an alert of another process; one that we raised ourselves is journalled already."""
+        """Journal an alert of another process; one that we raised ourselves is journalled already. One that
+        stands since the process before this one only is ours to end from now on (`standing`)."""
+        if fields.get("standing"):
+            self._standing.raise_(alert_of(fields), self._ports.clock.mono_ns())
+            return
         if _name_of(*(str(fields.get(name, "")) for name in _NAMED)) not in self._own:
             self.journal(Kind.ALERT, {name: value for name, value in fields.items() if name != "do"})
 

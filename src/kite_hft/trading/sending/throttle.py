@@ -28,6 +28,8 @@ T = TypeVar("T")
 _new: Final = tuple.__new__
 ENTRIES_MAX: Final = 256
 URGENT_MAX: Final = 1024
+LANE_SHARE: Final = 4
+"""Exits of one strategy take no more than one part of so many of the urgent lane."""
 _NEVER_NS: Final = 2**62
 _LONG_AGO_NS: Final = -(2**62)
 
@@ -72,6 +74,7 @@ class Throttle(ThrottleState, Generic[T]):
         self._first = 0  # so many at the head of the urgent lane were told to go first
         self._entries_max, self._urgent_max = entries_max, urgent_max
         self._entry_day = int(limits.orders_per_day * limits.entry_share_of_day)
+        self._exit_day = limits.orders_per_day - (limits.orders_per_day - self._entry_day) // 2
         self._cool_until_ns = self.last_ns = _LONG_AGO_NS
         self.deadline_ns = _NEVER_NS  # no entry's deadline is before it: nothing is `expired` until then
         self.placed_today = 0
@@ -93,18 +96,26 @@ class Throttle(ThrottleState, Generic[T]):
         placement: bool,
         deadline_ns: int,
         first: bool = False,
+        beside: Callable[[T], bool] | None = None,
     ) -> Denied | None:
         """Queue a call; returns why it cannot be taken in, None when it is.
 
         `deadline_ns` binds entries only. first: an urgent one that goes before all others in its lane, and is
-        taken in where that is full.
+        taken in where that is full. beside: of a placement that a strategy asks for, whether another call is
+        one as well, of the same strategy: its exits take no more than a share of the lane, and leave the last
+        placements of the day to stops and closings of the engine.
         """
         lane, most = (self._urgent, self._urgent_max) if urgent else (self._entries, self._entries_max)
+        if urgent and beside is not None and len(lane) >= most // LANE_SHARE:
+            waiting_too = sum(beside(waiting.item) for waiting in lane)
+            if waiting_too >= most // LANE_SHARE:
+                return Denied(Reason.THROTTLE_QUEUE_FULL, f"{waiting_too} exits of the strategy wait")
         if len(lane) >= most and not first:
             return Denied(Reason.THROTTLE_QUEUE_FULL, f"{len(lane)} calls wait >= {most}")
         if placement:
-            if self.placed_today >= (self._limits.orders_per_day if urgent else self._entry_day):
-                return self._day_is_over(urgent)
+            share = self._limits.orders_per_day if beside is None else self._exit_day
+            if self.placed_today >= (share if urgent else self._entry_day):
+                return self._day_is_over(urgent, beside is None)
             self.placed_today += 1
         if not urgent and deadline_ns < self.deadline_ns:
             self.deadline_ns = deadline_ns
@@ -126,9 +137,15 @@ class Throttle(ThrottleState, Generic[T]):
             self._first += len(chosen)
         return bool(chosen)
 
-    def _day_is_over(self, urgent: bool) -> Denied:
+    @property
+    def exits_left(self) -> bool:
+        """A strategy may place another exit today."""
+        return self.placed_today < self._exit_day
+
+    def _day_is_over(self, urgent: bool, engine: bool) -> Denied:
         most = self._limits.orders_per_day
-        why = f"day cap {most}" if urgent else f"of {most} the rest is for exits"
+        why = f"of {most} the rest is for stops and closings of the engine" if urgent else ""
+        why = f"day cap {most}" if urgent and engine else why or f"of {most} the rest is for exits"
         return Denied(Reason.DAY_CAP, f"{self.placed_today} orders today: {why}")
 
     def expired(self, now_ns: int) -> list[T]:

@@ -62,6 +62,16 @@ class Work:
         return self.context is not None and not self.context.reducing
 
     @property
+    def engines(self) -> bool:
+        """No placement that a strategy asks for, nor a slice of one."""
+        order = self.order
+        return self.kind is not IntentKind.PLACE or (order.parent or order.strategy_seq) >= ENGINE_SEQ
+
+    def beside(self, other: Work) -> bool:
+        """A placement that the same strategy asks for."""
+        return not other.engines and other.order.strategy == self.order.strategy
+
+    @property
     def name(self) -> tuple[int, int] | None:
         """(strategy, strategy_seq) of the intent; None: our own wish."""
         return (self.intent.strategy, self.intent.strategy_seq) if self.intent else None

@@ -231,3 +231,12 @@ def test_secrets_of_alerts_have_a_place_in_the_vault(tmp_path: Path, monkeypatch
     warnings = as_json("check", path)["warnings"]
     (one,) = [text for text in warnings if "alerts.webhook lies open in a file" in text]
     assert "`kite-hft credentials --broker alerts` keeps it" in one and "canary" not in one
+
+
+def test_an_end_of_trading_before_the_hour_of_closing_is_an_error(tmp_path: Path) -> None:
+    path = new(tmp_path / "kite-hft.yaml")
+    assert call("check", path)
+    hours = 'trading:\n  market_start: "09:15:00"\n  market_end: "15:00:00"'
+    found = as_json("check", edited(path, "trading:", hours), code=2)
+    (error,) = found["errors"]
+    assert "trading.market_end 15:00:00 is before 15:08:00" in error

@@ -14,6 +14,7 @@ import pytest
 from kite_hft.clock import ManualClock
 from kite_hft.engine.alerts.alerting import Alerting
 from kite_hft.engine.alerts.files import read_alerts
+from kite_hft.engine.alerts.raisers import AGAIN_NS
 from kite_hft.engine.alerts.upkeep import DISK_EVERY_NS, Upkeep
 from kite_hft.settings import Settings
 from kite_hft.trading.alerts import Alert, alert
@@ -125,9 +126,13 @@ class Dog:
         self.alerts: list[dict[str, Any]] = []
         self.wanted, self.naked_paise, self.down, self.pid, self.restarts = False, 0, "", 77, 1
         self.ended: list[bool] = []
+        self.ready, self.dies = True, False
 
     def listen(self, now_ns: int) -> tuple[list[dict[str, Any]], bool]:
         alerts, self.alerts = self.alerts, []
+        self.ready = not self.dies
+        if self.dies:
+            self.restarts, self.dies = self.restarts + 1, False
         return alerts, self.wanted
 
     def end(self, *, orderly: bool) -> None:
@@ -147,6 +152,23 @@ def test_the_watchdogs_words_go_to_people_and_to_orders(bench: Bench) -> None:
     assert bench.states() == [("NAKED_POSITION", "CRITICAL", "standing")]
     assert bench.upkeep.pids() == {"watchdog": 77}
     assert bench.upkeep.report() == {"on": True, "restarts": 1, "naked_paise": 500, "heartbeats": {}}
+
+
+def test_what_a_new_watchdog_does_not_find_is_over(bench: Bench) -> None:
+    dog = bench.upkeep.watching = Dog()  # type: ignore[assignment]
+    naked = {"code": "NAKED_POSITION", "text": "10 without protection"}
+    dog.alerts = [naked | {"key": "NSE:X MIS"}, naked | {"key": "NSE:Y MIS"}]
+    bench.look()
+    bench.alerting.acknowledge()
+    dog.dies = True
+    bench.look()
+    bench.look()
+    dog.alerts = [naked | {"key": "NSE:Y MIS"}]
+    bench.look()
+    assert [row["state"] for row in read_alerts(bench.folder)] == ["acknowledged", "standing"]
+    bench.look(AGAIN_NS / S)
+    bench.alerting.poll()
+    assert [row["state"] for row in read_alerts(bench.folder)] == ["over", "standing"]
 
 
 @pytest.mark.parametrize(("state", "orderly"), [("running", True), ("ended", False)])

@@ -17,12 +17,15 @@ from kite_hft.engine.orders.continuing import (
     day_records,
     find_earlier,
 )
+from kite_hft.engine.orders.process import earlier_of
 from kite_hft.engine.orders.settings import charges_of_day
-from kite_hft.layout import Side
-from kite_hft.memory.journal import Header, Kind, Record
+from kite_hft.layout import Product, Side
+from kite_hft.memory.journal import Header, Kind, Record, scan
 from kite_hft.memory.journal_writer import JournalWriter
 from kite_hft.settings import Settings
+from kite_hft.trading.book import Book
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.recovery.replay import replay
 
 BROKER = broker_name("live", "https://api.kite.trade", "x", own=False)
 
@@ -160,6 +163,51 @@ def test_another_broker_is_no_concern_of_ours(tmp_path: Path) -> None:
     assert find(tmp_path / "200", broker="sim http://127.0.0.1:1 of run 200") == Earlier()
     own = [broker_name("sim", "http://127.0.0.1:1", name, own=True) for name in ("a", "b")]
     assert own[0] != own[1]
+
+
+def test_a_run_whose_start_was_not_written_goes_on_with_the_earlier_one_all_the_same(tmp_path: Path) -> None:
+    """Its first process could not write a START, or was killed before: the halt of the second one is all."""
+    first = run(tmp_path, "100", trading())
+    table, config = instruments(), {"build": 1, "config_hash": 7}
+    halt = Record(1, Kind.STATE, 5, b'{"halted": "the order process before this one: Input/output error"}')
+    earlier, restarted = earlier_of(config, tmp_path / "200", BROKER, table, (halt,))
+    assert earlier.folders == (first,) and not restarted
+    book = Book(table)
+    found = replay(earlier.records, book, table, 0)
+    assert "Input/output error" in found.halted and book.standing(1, 0, Product.MIS).quantity == 10
+    second = run(tmp_path, "200", [], continues=["100"])
+    own = scan((second / "journal.bin").read_bytes()).records
+    again, restarted = earlier_of(config, second, BROKER, table, own)
+    assert again.folders == (first,) and restarted and again.records[-len(own) :] == own
+
+
+END = Record(1, Kind.END, 1, b'{"orders": [], "positions": []}')
+PAPER = "paper paper of run 150"
+
+
+@pytest.mark.parametrize("records", [[END], []])
+def test_a_run_of_another_broker_hides_none_of_ours(tmp_path: Path, records: list[Record]) -> None:
+    run(tmp_path, "100", trading())
+    run(tmp_path, "150", records, broker=PAPER, config=8)
+    assert find(tmp_path / "200").names == ("100",)
+    run(tmp_path, "200", [], continues=["100"])
+    run(tmp_path, "250", records, broker=PAPER)
+    assert find(tmp_path / "300").names == ("100", "200")
+
+
+def test_nor_does_one_of_another_configuration_that_has_ended(tmp_path: Path) -> None:
+    """It did not go on with ours, and its end tells nothing of what ours had latched."""
+    run(tmp_path, "100", trading())
+    run(tmp_path, "150", [END], config=8)
+    assert find(tmp_path / "200").names == ("100",)
+    assert "run 100 ran with another configuration" in find(tmp_path / "200", config=9).refused
+
+
+def test_what_an_ended_run_has_gone_on_with_is_over(tmp_path: Path) -> None:
+    run(tmp_path, "100", trading())
+    run(tmp_path, "150", [END], continues=["100"])
+    run(tmp_path, "160", [END], config=8)
+    assert find(tmp_path / "200") == find(tmp_path / "200", config=9) == Earlier()
 
 
 @pytest.mark.parametrize("left", [0, 10, 63])

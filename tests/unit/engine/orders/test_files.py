@@ -81,6 +81,49 @@ def test_a_journal_that_failed_keeps_the_next_process_halted(tmp_path: Path) -> 
     assert not failure_note(tmp_path / "journal.bin").exists()
 
 
+@pytest.mark.parametrize("left", [b"", b"KHFTJRN1\x02", bytes(63), bytes(4096)])
+@pytest.mark.parametrize("note", ["", "journal write failed: Input/output error"])
+def test_a_journal_without_a_whole_header_is_begun_anew_by_its_own_run(
+    tmp_path: Path, left: bytes, note: str
+) -> None:
+    path, again = tmp_path / "journal.bin", CONFIG | {"restarted": True}
+    path.write_bytes(left)
+    if note:
+        note_failure(path, note)
+    with contextlib.ExitStack() as held:
+        journal = open_run_journal(again, Settings(), tmp_path, ManualClock(1, 2), held)
+        assert [note in record.data()["halted"] for record in journal.records] == [True] * bool(note)
+        journal.writer.append(Kind.START, 3, b"{}")
+    assert scan(path.read_bytes()).header.rules == 9 and not failure_note(path).exists()
+    with contextlib.ExitStack() as held:
+        journal = open_run_journal(again, Settings(), tmp_path, ManualClock(1, 2), held)
+        assert journal.records[-1].kind is Kind.START
+
+
+def test_a_write_that_fails_leaves_word_for_the_next_process(tmp_path: Path) -> None:
+    def full(data: bytes, at: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    with contextlib.ExitStack() as held:
+        writer = open_run_journal(CONFIG, Settings(), tmp_path, ManualClock(1, 2), held).writer
+        writer.write_at = full
+        with pytest.raises(JournalError):
+            writer.append(Kind.START, 3, b"{}")
+    assert "No space left" in failure_note(tmp_path / "journal.bin").read_text()
+    with contextlib.ExitStack() as held:
+        again = open_run_journal(CONFIG | {"restarted": True}, Settings(), tmp_path, ManualClock(1, 2), held)
+        assert [record.kind for record in again.records] == [Kind.STATE]
+
+
+def test_a_damaged_header_is_no_beginning(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as held:
+        open_run_journal(CONFIG, Settings(), tmp_path, ManualClock(1, 2), held)
+    path = tmp_path / "journal.bin"
+    path.write_bytes(b"\xff" + path.read_bytes()[1:])
+    with contextlib.ExitStack() as held, pytest.raises(JournalError, match="is not"):
+        open_run_journal(CONFIG | {"restarted": True}, Settings(), tmp_path, ManualClock(1, 2), held)
+
+
 def test_orders_that_wait_for_the_disk_are_woken_by_its_sync(tmp_path: Path) -> None:
     settings = Settings.model_validate({"trading": {"fsync_before_send": True}})
     with contextlib.ExitStack() as held:

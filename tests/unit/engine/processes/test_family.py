@@ -94,3 +94,10 @@ def test_without_a_spare_the_run_goes_on(
         made.tend(7)
     assert len(said) == SPARE_FAILURES_MAX and "no process can be held in reserve" in said[0]
     assert member.state != STARTING
+
+
+def test_an_alert_names_the_process_that_raised_it(found: tuple[Family, Member, list[str]]) -> None:
+    made, member, _ = found
+    member.child.alerts.append({"code": "FILE_FAILED", "key": "ticks.bin", "text": "full"})
+    (told,) = made.listen()
+    assert (told["process"], told["code"]) == ("recorder", "FILE_FAILED") and not made.listen()

@@ -34,7 +34,8 @@ def test_positions_are_net_with_price_and_multiplier() -> None:
 def test_an_order_is_as_old_as_its_form() -> None:
     seen: dict[tuple[str, ...], int] = {}
     found, filled = orders_of(body([order()]), seen, 5)
-    assert found == [Resting("NSE:X", "MIS", "SELL", "SL", "TRIGGER PENDING", 7, 5, "1")] and filled == 2
+    row = Resting("NSE:X", "MIS", "SELL", "SL", "TRIGGER PENDING", 7, 5, "1", filled=2)
+    assert found == [row] and filled == 2
     assert orders_of(body([order()]), seen, 9)[0][0].since_ns == 5
     assert orders_of(body([order(status="OPEN")]), seen, 12)[0][0].since_ns == 12
     orders_of(body([]), seen, 13)

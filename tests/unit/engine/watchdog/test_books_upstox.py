@@ -88,7 +88,7 @@ def test_orders_in_the_words_of_protection() -> None:
     found, filled = READING.orders(body(rows), seen, 5)
     name = ("NSE:RELIANCE", "MIS", "SELL", "SL-M")
     assert found == [
-        Resting(*name, "TRIGGER PENDING", 6, 5, "261123000000001"),
+        Resting(*name, "TRIGGER PENDING", 6, 5, "261123000000001", filled=4),
         Resting(*name, "CANCELLED AMO", 10, 5, "2"),
     ]  # fmt: skip
     assert filled == 4

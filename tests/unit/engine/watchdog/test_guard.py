@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from kite_hft.engine.orders.books import RawBook
 from kite_hft.engine.watchdog.guard import ASK_SOON_NS, Guard, Limits, joined
+from kite_hft.engine.watchdog.process import Link
 from kite_hft.sessions import Phase
 from kite_hft.trading.exits.protection import Facts
 
@@ -214,3 +217,62 @@ def test_a_contract_that_settles_in_shares_is_told_once_and_when_it_is_gone() ->
         told += [(second, f) for f in dog.look(second * S, second * S) if f["code"] == "SETTLEMENT"]
     assert [(second, bool(fields.get("cleared"))) for second, fields in told] == [(3, False), (7, True)]
     assert "settles in shares on 2026-11-26" in told[0][1]["text"]
+
+
+def quote(number: int, asked_ns: int, status: str = "OPEN", filled: int = 0) -> RawBook:
+    row = {"order_id": str(number), "exchange": "NSE", "tradingsymbol": "X", "product": "MIS",
+           "status": status, "transaction_type": "SELL", "order_type": "LIMIT", "quantity": 10 + filled,
+           "filled_quantity": filled, "tag": None}  # fmt: skip
+    return book("orders", asked_ns, [row])
+
+
+def closing_guard() -> Guard:
+    dog = guard(grace_ns=3 * S)
+    facts = Facts({("NSE", True): (replace(OPEN, end_ns=1000 * S),)}, frozenset({"NSE:X"}), closing_ns=30 * S)
+    return Guard(dog.limits, facts, 0)
+
+
+def naked_at(dog: Guard, of_second: Callable[[int], RawBook | None], until: int) -> int:
+    """The second in which it is told, books being read every second; 0: it is not."""
+    for second in range(1, until):
+        dog.take(held(10, second * S), second * S)
+        orders = of_second(second)
+        dog.take(orders or book("orders", second * S, []), second * S)
+        if ("NAKED_POSITION", False) in codes(dog.look(second * S, second * S)):
+            return second
+    return 0
+
+
+def test_a_closing_order_that_is_cancelled_and_placed_anew_is_on_no_way_out() -> None:
+    assert 31 <= naked_at(closing_guard(), lambda s: quote(s // 20, s * S), 60) <= 35
+    # A gap between the two is none, when it is short, and neither is a change under way.
+    gap = naked_at(closing_guard(), lambda s: quote(s // 20, s * S) if s % 20 else None, 60)
+    assert 31 <= gap <= 35
+    words = ("OPEN", "MODIFY PENDING")
+    assert 31 <= naked_at(closing_guard(), lambda s: quote(1, s * S, words[s // 9 % 2]), 60) <= 35
+
+
+def test_a_closing_order_begins_anew_when_one_has_closed_something_or_a_stop_goes() -> None:
+    # Each of them sells ten and the position is opened again: they are on their way out.
+    assert naked_at(closing_guard(), lambda s: quote(s // 20, s * S, filled=s // 20), 200) == 0
+    told = naked_at(closing_guard(), lambda s: stops(10, s * S) if s < 50 else quote(s, s * S), 99)
+    assert 81 <= told <= 85
+    assert naked_at(closing_guard(), lambda s: quote(5, s * S), 30) == 0
+
+
+def test_a_position_among_many_resting_orders_is_told_in_a_text_that_fits() -> None:
+    dog = guard(grace_ns=0)
+    rows = [json.loads(quote(n, S).body)["data"][0] for n in range(100)]
+    stop = json.loads(stops(4, S).body)["data"][0]
+    dog.take(held(100_000, S), S)
+    dog.take(book("orders", S, [*rows, stop | {"order_id": "s"}]), S)
+    out, into = os.pipe()
+    link = Link(os.dup(out), into)
+    (told,) = dog.look(60 * S, 60 * S)
+    text = told["text"]
+    assert text.startswith("+100000: SL 4; LIMIT 10 (rests, and stops no loss); ") and len(text) < 400
+    assert "; and 95 more; 99996 without protection (Rs 9,999,600.00)" in text
+    link.send(alert=told)
+    link.send(alert=told | {"text": chr(2352) * 5000})  # whatever its words, it is not lost
+    first, second = [json.loads(line)["alert"] for line in os.read(out, 65536).splitlines()]
+    assert first == told and second["code"] == "NAKED_POSITION" and second["text"].endswith(" ...")

@@ -13,7 +13,7 @@ from kite_hft.engine.watchdog.plan import market_offset_ns, plain_facts
 from kite_hft.engine.watchdog.process import facts_of
 from kite_hft.sessions import ist_midnight_ns, seconds_of_day
 from kite_hft.settings import Settings, load_yaml
-from kite_hft.trading.exits.protection import Facts, Held, Resting, covers
+from kite_hft.trading.exits.protection import Facts, Held, Leg, Resting, Trigger, covers
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.market_rules import market_rules
 
@@ -47,6 +47,31 @@ def test_facts_travel_as_json_and_come_back() -> None:
     found = covers([Held(s.key, "MIS", 1, 10.0) for s in stops], stops, [], facts, clock, 0)
     assert {cover.held.key: cover.naked for cover in found} == {"NSE:SBIN": 1, "NSE:SMALL": 0}
     assert {c.held.key: c.square_off for c in found} == {"NSE:SBIN": "15:08", "NSE:SMALL": "15:20"}
+
+
+def shares_only() -> InstrumentTable:
+    return InstrumentTable((Instrument(0, 257, 0, "MARUTI", "NSE", "NSE", "EQ", 5, 1),))
+
+
+def test_a_share_of_a_real_exchange_takes_part_in_the_auction_unless_it_is_known_not_to() -> None:
+    live = settings(mode="live", account="AB1234", broker="kite")
+    facts = facts_of(plain_facts(live, shares_only(), RULES, DAY, always_open=False) | {"closing_ns": 0})
+    assert not facts.others
+    clock = ist_midnight_ns(DAY) + seconds_of_day("15:16") * S
+    gtt = Trigger("NSE:MARUTI", "active", "single", (9.0,), 10.0, (Leg("SELL", "CNC", 4),))
+    (cover,) = covers([Held("NSE:MARUTI", "CNC", 4, 10.0)], [], [gtt], facts, clock, 0)
+    assert cover.naked == 4 and "GTT 4 (does nothing in this phase)" in cover.words()
+    assert facts.square_off(Held("NSE:MARUTI", "MIS", 4, 10.0)) == "15:08"
+    ours = facts_of(plain_facts(settings(), shares_only(), RULES, DAY, always_open=False) | {"closing_ns": 0})
+    assert ours.others == {"NSE:MARUTI"}  # a simulator lists nothing but the table
+
+
+def test_hours_of_the_configuration_bind_shares_of_the_auction_too() -> None:
+    live = settings(mode="live", trading={"market_start": "09:15", "market_end": "15:20"})
+    facts = facts_of(plain_facts(live, shares_only(), RULES, DAY, always_open=False) | {"closing_ns": 0})
+    after = ist_midnight_ns(DAY) + seconds_of_day("15:21") * S
+    (cover,) = covers([Held("NSE:MARUTI", "MIS", 4, 10.0)], [], [], facts, after, 0)
+    assert cover.phase == "closed" and cover.square_off == "15:08"
 
 
 def test_contracts_that_settle_in_shares_are_named_on_the_days_on_which_they_have_to_go() -> None:

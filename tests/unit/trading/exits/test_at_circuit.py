@@ -80,3 +80,25 @@ def test_an_option_without_a_trade_today_takes_no_order_at_market() -> None:
         return Market(ports).at_market(0)
 
     assert [takes("CE", False), takes("PE", True), takes("EQ", False)] == [False, True, True]
+
+
+def test_old_limits_hold_no_exit_where_the_price_has_reached_them() -> None:
+    ages = [0]
+    world = World(more={"facts": Facts(band=lambda slot: (*BAND[:2], ages[0]))}).start()
+    world.send(1)
+    filled(world, 10)
+    ages[0] = round(world.config.risk.band_age_s * 1e9)
+    market = world.stage.keeper.plans._market
+    world.quote(8_900)
+    assert market.locked(0, Side.SELL) == 9_000 and market.inside(8_800, 0) == 9_000
+    ages[0] += 1  # the quotes fail, and the exchange has moved the band: the price says so
+    assert market.locked(0, Side.SELL) == 0 and market.inside(8_800, 0) == 8_800
+    assert at_market(world, 8_900, side=Side.SELL)["order_type"] == "MARKET"
+    assert not [text for text in world.alerts if text.startswith("EXIT_AT_CIRCUIT")]
+
+
+def test_old_limits_still_bound_a_price_that_lies_between_them() -> None:
+    world = World(more={"facts": Facts(band=lambda slot: (*BAND[:2], 10**15))}).start()
+    world.quote(9_005)
+    market = world.stage.keeper.plans._market
+    assert market.inside(8_950, 0) == 9_000 and market.locked(0, Side.SELL) == 0

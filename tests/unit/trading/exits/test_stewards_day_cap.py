@@ -99,7 +99,8 @@ def test_a_stop_does_not_give_way_to_an_order_that_cannot_be_placed() -> None:
     world, _stop = stopped()
     world.send(3, side=Side.SELL, px=PX, qty=10)
     world.run(5.0)
-    assert world.status(3) is OrderStatus.REFUSED and not world.broker.calls("DELETE")
+    assert world.kinds(3) == ["REFUSED"] and world.reason(3) == "DAY_CAP"
+    assert not world.broker.calls("DELETE")
 
 
 def test_a_stop_whose_change_is_unproven_stays_until_that_is_known() -> None:

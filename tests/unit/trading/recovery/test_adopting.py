@@ -197,7 +197,7 @@ def test_before_the_positions_are_known_it_is_an_exit() -> None:
 
 def adopt_stop(run: World) -> Any:
     report = KITE.parse_orders(ok([run.broker.rows["stop"]]).body)[0]
-    return adopt(run.stage.book, report, 99, run.stage._ports.instruments.rows[0], report.tags[0], 0)
+    return adopt(run.stage.book, report, 99, run.stage._ports.instruments.rows[0], report.tags[0], 0, 0)
 
 
 def test_closing_everything_leaves_what_protects_others_and_ends() -> None:
@@ -228,3 +228,60 @@ def test_delivery_shares_that_are_sold_were_held() -> None:
     run.stage.begin_stop(run.clock.mono, "cancel")
     run.run(1.0)
     assert status(run, "stop") == "TRIGGER PENDING"
+
+
+def adopted_by_update(world: World) -> Any:
+    """An order of a run that is not continued, told by the stream; the broker's book lags."""
+    tag = OTHER_RUN.tag(5)
+    lagging = world.broker.rows.pop(world.row()["order_id"])
+    world.broker.rows["z"] = lagging | {"order_id": "z", "tag": tag, "tags": [tag]}
+    hidden = world.broker.rows.pop("z")
+    world.broker.rows[lagging["order_id"]] = lagging
+    world.update(hidden)
+    order = world.stage.book.by_id("z")
+    assert order is not None and order.strategy == EXTERNAL
+    return order
+
+
+def test_an_adopted_order_that_the_book_has_not_shown_yet_has_not_vanished() -> None:
+    world = World().start()
+    world.send(1)
+    order = adopted_by_update(world)
+    world.run(30.0)
+    assert "ORDER_VANISHED" not in world.codes()
+    world.run(170.0, step_s=0.5)
+    assert f"order {order.order_no} (z" in next(a for a in world.alerts if a.startswith("ORDER_VANISHED"))
+
+
+def test_a_persons_word_about_an_adopted_order_stands_in_the_way_of_no_start() -> None:
+    world = World().start()
+    world.send(1)
+    tag = OTHER_RUN.tag(5)
+    world.broker.rows["z"] = world.row() | {"order_id": "z", "tag": tag, "tags": [tag]}
+    world.run(3.0)
+    order = world.stage.book.by_id("z")
+    del world.broker.rows["z"]
+    world.run(12.0)
+    assert "ORDER_VANISHED" in world.codes()
+    name = str(order.order_no)
+    world.do("resolve", ask="q", name=name, how="absent", order_id="", by="me")
+    world.run(1.0)
+    assert order.status is OrderStatus.CANCELLED
+    run = again(world).start()
+    assert run.stage.book.by_id("z") is None and not run.stage.outbox.halted
+
+
+def test_a_slice_that_the_book_has_not_shown_yet_has_not_vanished() -> None:
+    world = World().start()
+    world.send(1)
+    whole = world.broker.rows[world.row()["order_id"]]
+    tags = ["autoslice", f"autoslice:{whole['order_id']}", whole["tag"]]
+    part = whole | {"order_id": "s1", "quantity": 4, "pending_quantity": 4, "tags": tags}
+    whole |= {"quantity": 6, "pending_quantity": 6}
+    world.update(part)
+    world.run(30.0)
+    assert "ORDER_VANISHED" not in world.codes() and world.stage.book.by_id("s1") is not None
+    run = again(world).start()
+    run.run(30.0)
+    assert not {"ORDER_VANISHED", "NOT_RECONCILED"} & set(run.codes())
+    world.broker.rows["s1"] = part

@@ -185,3 +185,71 @@ def test_a_fill_of_an_order_that_may_be_ours_is_nobodys(side: str) -> None:
     world.run(20.0)
     assert world.quantity(strategy=2) == -held_before and world.quantity() == held_before
     assert external(world) == 0 and not FALSE & set(world.codes())
+
+
+@pytest.mark.parametrize("rounds_s", [5.0, 60.0])
+def test_what_was_believed_once_is_no_reason_to_wait_a_second_time(rounds_s: float) -> None:
+    """The exchange takes a trade back; what the broker sells later is another difference."""
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    world.run(35.0)
+    world.row(0).update(filled_quantity=0, average_price=0, status="CANCELLED")
+    world.run(20.0)
+    assert world.quantity() == external(world) == 0 and "BROKER_ACTED" in world.codes()
+    world.send(2)
+    filled(world, 10)
+    world.run(rounds_s)
+    assert world.quantity() == 10
+    world.send(3, side=Side.SELL, px=PX + 200)
+    stranger(world, "9001", "SELL", 10)
+    rounds = world.stage.reader.checks
+    world.run(3.0)
+    assert world.quantity() == external(world) == 0, "nobody holds it any more"
+    assert world.stage.reader.checks - rounds <= 4
+    world.run(2.0)
+    assert world.status(3) is OrderStatus.CANCELLED and not world.stage.book.apart
+
+
+def test_a_fill_that_only_the_positions_show_waits_also_where_something_was_believed() -> None:
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    world.run(35.0)
+    world.row(0).update(filled_quantity=0, average_price=0, status="CANCELLED")
+    world.run(20.0)
+    assert world.quantity() == 0
+    world.send(2)
+    told = len(world.alerts)
+    Apart(world, 10)
+    world.run(60.0)
+    assert world.quantity() == external(world) == 0 and world.stage.book.apart
+    world.broker.on_read = None
+    filled(world, 10)
+    world.run(3.0)
+    assert (world.quantity(), external(world)) == (10, 0) and not FALSE & set(world.codes()[told:])
+
+
+def test_what_stood_while_an_order_of_unknown_fate_explained_it_waits_when_that_one_is_found() -> None:
+    """The order book shows it without its fill, which the positions have shown all along."""
+    world = World().start()
+
+    def lose(request: HttpRequest) -> TransportError:
+        return TransportError("timed out", sent=True)
+
+    world.broker.on_call = lose
+    world.send(1)
+    world.broker.on_call = None
+    Apart(world, 10)
+    world.run(20.0)
+    assert world.status(1) is OrderStatus.AMBIGUOUS and external(world) == 0
+    order = world.order(1)
+    world.broker.rows["5"] = {
+        "order_id": "5", "status": "OPEN", "exchange": "NSE", "tradingsymbol": "SHARE0",
+        "instrument_token": 1000 * 256 + 1, "quantity": 10, "transaction_type": "BUY", "order_type": "LIMIT",
+        "product": "MIS", "filled_quantity": 0, "pending_quantity": 10, "average_price": 0, "price": 100.0,
+        "trigger_price": 0, "tag": order.tag, "tags": [order.tag], "order_timestamp": "2027-01-15 13:30:00",
+    }  # fmt: skip
+    world.run(60.0)
+    assert world.status(1) in WORKING and world.quantity() == external(world) == 0
+    assert not FALSE & set(world.codes())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from orders_world import PX, Queue, World, filled, instruments
 
@@ -60,7 +62,8 @@ def test_what_adds_up_is_explained(rows: list[OrderReport], positions: list[Posi
 def test_an_order_that_is_gone() -> None:
     assert names(book(), [], []) == ["1"]
     assert names(book(), [], [], young={1}) == [], "a book may lag"
-    assert names(book(), [], [], accepted={"1"}) == []
+    assert names(book(), [], [], accepted={("1", "gone, 0 filled")}) == []
+    assert names(book(4), [], [], accepted={("1", "gone, 0 filled")}) == ["1"], "another difference"
     assert names(book(status=OrderStatus.CANCELLED), [], []) == [], "it was nothing"
 
 
@@ -202,3 +205,87 @@ def test_the_report_of_a_start() -> None:
     assert told["funds_paise"]["net_paise"] == 100_050
     active = [r.data() for r in again.journal.records if r.kind is Kind.STATE and r.data().get("active")]
     assert active[-1]["recovery"]["journal"] == told["journal"]
+
+
+# What a person has accepted is that difference, and no other
+
+
+def hidden(quantity: int) -> dict[str, Any]:
+    """A position that no order of the book explains."""
+    return {
+        "exchange": "NSE", "tradingsymbol": "SHARE0", "instrument_token": 1000 * 256 + 1, "product": "MIS",
+        "quantity": quantity, "overnight_quantity": 0, "average_price": 99.0, "multiplier": 1,
+    }  # fmt: skip
+
+
+def accepted(world: World) -> World:
+    world.broker.held = [hidden(10)]
+    world.stage.start()
+    world.run(10.0)
+    assert not world.stage.active
+    world.do("resolve", ask="q", name="NSE:SHARE0", how="present", by="me")
+    world.run(5.0)
+    assert world.stage.active and world.quantity(strategy=0xFFFF) == 10
+    return world
+
+
+def restarted(world: World, history: list[Any] | None = None) -> World:
+    """Another process of the run, ten seconds old."""
+    world.broker.ready.clear()
+    fresh = World(
+        broker=world.broker, clock=world.clock, journal=world.journal, intents=Queue(),
+        history=list(world.journal.records) if history is None else history, more={"restarted": True},
+    )  # fmt: skip
+    fresh.stage.start()
+    fresh.run(10.0)
+    return fresh
+
+
+def test_another_amount_than_was_accepted_is_asked_about_again() -> None:
+    world = accepted(World())
+    world.send(1)
+    filled(world, 10)
+    fresh = restarted(world)
+    assert fresh.stage.active, "our own fills change nothing of what differs"
+    fresh.broker.held = [hidden(60)]
+    last = restarted(fresh)
+    assert not last.stage.active and "resolve NSE:SHARE0 --present" in last.stage.unexplained
+    last.do("resolve", ask="q", name="NSE:SHARE0", how="present", by="me")
+    last.run(5.0)
+    assert last.stage.active and last.quantity() == 10
+    assert restarted(last).stage.active
+
+
+def test_a_word_of_which_nobody_knows_the_amount_is_asked_for_again() -> None:
+    world = accepted(World())
+    old = []
+    for record in world.journal.records:
+        data = record.data()
+        data.pop("amount", None)
+        old.append(replace(record, payload=msgspec.json.encode(data)))
+    assert not restarted(world, old).stage.active
+
+
+def test_a_fill_of_ours_that_only_the_positions_show_is_not_what_was_accepted() -> None:
+    world = accepted(World())
+    world.send(1, qty=40)
+    filled(world, 40)
+    world.send(2, side=Side.SELL, qty=40, px=PX + 200)
+    world.run(20.0)
+    assert (world.quantity(), world.quantity(strategy=0xFFFF)) == (40, 10)
+    world.broker.held = [hidden(-30)]
+    fresh = restarted(world)
+    assert not fresh.stage.active and fresh.quantity() == 40
+    fresh.broker.held = [hidden(10)]
+    fresh.row().update(status="COMPLETE", filled_quantity=40, average_price=102.0)
+    fresh.run(5.0)
+    assert fresh.stage.active and (fresh.quantity(), fresh.quantity(strategy=0xFFFF)) == (0, 10)
+    assert "BROKER_ACTED" not in fresh.codes()
+
+
+def test_an_order_that_was_ended_by_a_person_and_fills_in_the_end_is_asked_about_again() -> None:
+    made = book(4)
+    gone = differences(made, TABLE, [], [held(4)])
+    assert [d.amount for d in gone] == ["gone, 4 filled", "+4"]
+    taken = {(d.name, d.amount) for d in gone}
+    assert names(made, [row("1", 3)], [held(3)], accepted=taken) == ["1"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from orders_world import S, World, error
+from orders_world import S, World, error, filled
 
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 
@@ -75,3 +75,61 @@ def test_a_list_that_hangs_is_left_out_for_twice_as_long_as_it_hung() -> None:
             world.broker.ready.append((hanging.pop(0)[1], TransportError("timed out", sent=True)))
             hung += 1
     assert hung == 3 and world.stage.reader.checks - before >= 12
+
+
+def test_each_book_that_cannot_be_read_is_told_by_itself_and_is_over_by_itself() -> None:
+    world = World().start()
+    unreadable(world, "/gtt/triggers")
+    world.run(100.0)
+
+    def told(*, over: bool = False) -> list[str]:
+        rows = [f for f in world.alert_fields if f["code"] == "BROKER_UNREACHABLE"]
+        return [f["key"] for f in rows if bool(f.get("cleared")) is over]
+
+    assert told() == ["triggers"]
+    unreadable(world, "/gtt/triggers", "/portfolio/positions")
+    world.run(100.0)
+    assert told() == ["triggers", "positions"] and not told(over=True)
+    unreadable(world, "/gtt/triggers")
+    world.run(60.0)
+    assert told(over=True) == ["positions"], "triggers still fail"
+    unreadable(world)
+    world.run(60.0)
+    assert told(over=True) == ["positions", "triggers"]
+
+
+@pytest.mark.parametrize("path", ["/user/margins", "/portfolio/positions", "/orders", "/gtt/triggers"])
+def test_an_answer_from_before_a_new_token_is_no_part_of_the_reconciliation(path: str) -> None:
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    held: list[int] = []
+
+    def read(request: HttpRequest) -> HttpResponse | None:
+        if request.path == path:
+            held.append(world.stage._calls.last_id)
+            return None
+        return world.broker.read(request)
+
+    world.broker.on_read = read
+    world.stage.reader.want_triggers()
+    world.run(3.0)
+    assert len(held) == 1, "the read of a check is under way"
+    world.broker.on_call = lambda request: error(403, "TokenException", "Incorrect `access_token`.")
+    world.send(2)
+    world.do("token", access_token="next")
+    world.step()
+    assert not world.stage.active
+    asked: list[str] = []
+
+    def after(request: HttpRequest) -> HttpResponse:
+        asked.append(request.path)
+        return world.broker.read(request)
+
+    world.broker.on_read = after
+    request = next(r for r in reversed(world.broker.sent) if r.path == path)
+    world.broker.ready.append((held[0], world.broker.read(request)))
+    while not world.stage.active:
+        world.run(0.05)
+    assert asked[:4] == ["/orders", "/trades", "/portfolio/positions", "/gtt/triggers"]
+    assert asked[4:6] == ["/orders", "/user/margins"]
