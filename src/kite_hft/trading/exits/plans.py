@@ -43,6 +43,7 @@ PERIOD_NS: Final = 50_000_000
 """So often are prices looked at while a plan lives."""
 ENTRY_NS: Final = 5 * NS_PER_S
 """So long does a plan wait for a position that no order promises any more."""
+NO_PAIRS: Final = "this broker takes no stop and target in one trigger"
 LOOK_NS: Final = 2 * NS_PER_S
 """So often is the order book read while a stop gives way to an order of somebody else."""
 
@@ -101,6 +102,8 @@ class Plans:
         restored, self._restored = self._restored, []
         for plan in restored:
             waits = self._entered(plan)
+            if plan.gtt and not self._at_broker.takes(plan):  # its process died before it could say so
+                self._without_trigger(plan, NO_PAIRS)
             if self.plans.get(plan.key) is plan and not waits and not self._book.standing(*plan.key).quantity:
                 self._over(plan, "flat", Reason.NONE if plan.side else Reason.NO_POSITION, now_ns)
                 self._cancel(self._guards(plan.key), now_ns)
@@ -137,7 +140,7 @@ class Plans:
             self.plans[key] = plan
             self._tell(plan, EventKind.ACCEPTED, OrderStatus.OPEN, Reason.NONE, now_ns)
             if plan.gtt and not self._at_broker.takes(plan):
-                self._without_trigger(plan, "this broker takes no stop and target in one trigger")
+                self._without_trigger(plan, NO_PAIRS)
         self._count()
 
     def _refusal(self, intent: Intent, now_ns: int) -> Refusal | None:

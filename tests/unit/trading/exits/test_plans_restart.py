@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from exits_tools import armed, at, exits, guard, holding
 from gtt_tools import overnight
-from orders_world import PX, World, instruments
+from orders_world import PX, World, filled, instruments
 
+from kite_hft.brokers.kite.rest import KITE
 from kite_hft.layout import OrderStatus, Product
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book, Cut
@@ -132,3 +134,25 @@ def test_a_late_word_from_before_the_modification_leaves_no_stop_open() -> None:
     book = Book(instruments())
     replay(list(world.journal.records), book, instruments(), world.clock.mono)
     assert book.orders[order.order_no].status is OrderStatus.TRIGGER_PENDING, "the journal tells it, too"
+
+
+def test_a_pair_that_the_broker_does_not_take_is_kept_by_orders_also_by_the_next_process() -> None:
+    """Two records say it: behind the first one the next process would ask for what cannot be."""
+    single = replace(KITE, trigger_legs_max=1)
+    world = World(adapter=single).start()
+    world.send(1, product=Product.NRML)
+    filled(world, 10)
+    exits(world, product=Product.NRML, trigger_px=PX - 100, px=PX + 100, flags=2)
+    records = world.journal.records
+    at_first = next(i for i, r in enumerate(records) if r.kind is Kind.PLAN)
+    assert records[at_first].data()["gtt"] and not records[at_first + 1].data().get("gtt")
+    later = World(
+        adapter=single, broker=world.broker, clock=world.clock, history=list(records[: at_first + 1]),
+        tags=world.tags, more={"restarted": True},
+    )  # fmt: skip
+    later.stage.start()
+    later.run(5.0)
+    assert later.stage.active and "TRIGGER_FAILED" in later.codes()
+    assert not [r for r in world.broker.calls("POST") if "/gtt" in r.path]
+    stop = [o for o in later.stage.book.live() if not o.opening]
+    assert [(o.quantity, o.trigger_px) for o in stop] == [(10, PX - 100)]
