@@ -361,6 +361,7 @@ cdef class FeedSink(FrameSink):
 
     def connected(self) -> None:
         """A new connection: the next tick of every slot is marked FRESH, and carries nothing over."""
+        self._publish()  # what the one before it had left over is no tick of this one
         self._stale()
         if self.reset is not None:
             self.reset()
@@ -369,6 +370,7 @@ cdef class FeedSink(FrameSink):
 
     def disconnected(self) -> None:
         """The connection is gone: what the slots showed is no longer fresh."""
+        self._publish()
         self._stale()
         counter_add(&self.counters, FEED_DISCONNECTS, 1)
         counter_set(&self.counters, FEED_CONNECTED, 0)

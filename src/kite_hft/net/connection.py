@@ -30,6 +30,18 @@ READS_PER_EVENT: Final = 64
 HEAD_BYTES_MAX: Final = 1 << 16
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_MAX_S: Final = 5.0
+STOOD_NS: Final = 5 * NS_PER_S
+"""One that has stood for so long ends as idle ones do: whatever kept those before it from coming up is over."""
+OPTIONS: Final = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+"""The way of one that is idle for an hour stays open through routers that forget, or is known to be closed before
+a call is written on it.
+"""
 
 
 class Phase(enum.Enum):
@@ -128,7 +140,8 @@ class Connection(Line):
         self._socket = sock = socket.socket(target.family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for level, option, value in OPTIONS:
+                sock.setsockopt(level, option, value)
             if target.bind is not None:
                 sock.bind(target.bind)
             code = sock.connect_ex(target.address)
@@ -331,6 +344,8 @@ class Connection(Line):
             return
         exchange, self._exchange = self._exchange, None
         now_ns = self._now()
+        if self.phase in (Phase.IDLE, Phase.BUSY) and now_ns - self._opened_ns >= STOOD_NS:
+            self._failures = 0  # it could be made, and stood: it ends as idle ones do
         self._socket.close()  # leaves the epoll set with it
         self._socket, self.fd, self.phase = None, -1, Phase.CLOSED
         self.last_failure = reason

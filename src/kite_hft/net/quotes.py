@@ -99,7 +99,8 @@ class QuoteLine:
             return
         self._turn = 0
         data = f"GET {self._base}{path}?{query} HTTP/1.1\r\n{self._headers}\r\n".encode("ascii")
-        self._line.start(1, "GET", data, self._now() + self._timeout_ns)
+        if not self._line.start(1, "GET", data, self._now() + self._timeout_ns):
+            self._done.append((0, TransportError("the connection was lost", False, self._now())))
 
     def ready(self) -> bool:
         """Whether a call could leave now."""

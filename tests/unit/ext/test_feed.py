@@ -316,3 +316,18 @@ def test_a_wrong_segment_is_refused_by_name(tmp_path: Path) -> None:
         pytest.raises(ValueError, match="ring"),
     ):
         _feed.FeedSink(decoder, TOKENS, queue.view, queue.view, queue.view, None)
+
+
+def test_what_a_broken_connection_has_left_over_is_no_tick_of_the_next(feed: Memory) -> None:
+    """One read held it and a frame that broke the protocol: it is older than the gap."""
+    subscribe_all(feed)
+    feed.sink.feed_bytes(ltp_frame((408065, 1)), 90)
+    feed.sink.feed_bytes(ltp_frame((408065, 2)), 100, False)
+    feed.sink.disconnected()
+    feed.sink.connected()
+    assert feed.stats(0)["fresh"] == 0
+    feed.sink.feed_bytes(ltp_frame((884737, 3)), 1100)
+    ticks = drain(feed)
+    assert ticks["last_px"].tolist() == [1, 2, 3]
+    assert ((ticks["flags"] & TickFlag.FRESH) != 0).tolist() == [True, False, True]
+    assert feed.stats(0)["fresh"] == 0 and feed.stats(1)["fresh"] == 1

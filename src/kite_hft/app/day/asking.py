@@ -103,11 +103,10 @@ class Asking:
         return one_line(text, (self.access.api_key, self.access.access_token))
 
     def _open(self, url: str) -> HttpTransport:
-        # A registered static address is an IPv4 address at Upstox: calls by the other kind would be refused.
+        # As order calls leave (engine/orders/transports.py): what is found out here is true of those.
         how = HttpSettings(
-            1, 1, TIMEOUT_S, TIMEOUT_S, TIMEOUT_S, bind_address=self.access.bind_address,
-            ipv4=self.access.broker == "upstox",
-        )  # fmt: skip
+            1, 1, TIMEOUT_S, TIMEOUT_S, TIMEOUT_S, bind_address=self.access.bind_address, ipv4=True
+        )
         key, token = self.access.api_key, self.access.access_token
         headers = self.broker.auth_headers(key, token) if token else []  # public calls need none
         self._transport = HttpTransport(url, self.clock, headers, how)

@@ -111,8 +111,9 @@ def make_transport(
         )
         return Way(paper, [paper.texts], paper.resume)
     headers = broker.auth_headers(api["api_key"], api["access_token"])
-    # A registered static address is an IPv4 address: calls by the other kind would be refused.
-    how = HttpSettings(bind_address=api.get("bind_address", ""), ipv4=settings.broker == "upstox")
+    # The registered static address is one: calls by the other kind are refused. Whoever has registered an
+    # IPv6 address says so by bind_address.
+    how = HttpSettings(bind_address=api.get("bind_address", ""), ipv4=True)
     http = _named(api, api["url"], clock, headers, how)
     if api["mode"] == SANDBOX:
         say("orders: sandbox: orders are acknowledged and never filled; no book of the broker is read")
