@@ -31,7 +31,7 @@ HEAD_BYTES_MAX: Final = 1 << 16
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_MAX_S: Final = 5.0
 STOOD_NS: Final = 5 * NS_PER_S
-"""One that has stood for so long ends as idle ones do: whatever kept those before it from coming up is over."""
+"""One that has stood for so long ends as idle ones do: what kept those before it from coming up is over."""
 OPTIONS: Final = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -39,8 +39,8 @@ OPTIONS: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
-"""The way of one that is idle for an hour stays open through routers that forget, or is known to be closed before
-a call is written on it.
+"""The way of one that is idle for an hour stays open through routers that forget, or is known to be closed
+before a call is written on it.
 """
 
 

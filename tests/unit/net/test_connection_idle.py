@@ -1,4 +1,4 @@
-"""A connection that carries nothing for long: its way stays open, and it comes back at once when it has ended."""
+"""A connection that carries nothing for long: its way stays open, and it comes back at once after its end."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def test_the_pause_before_it_is_made_anew(stands_ns: int, pause_s: float) -> Non
 
     clock = Later()
     with serve(script) as port:
-        transport = HttpTransport(f"http://127.0.0.1:{port}", clock, settings=HttpSettings(1, 0, 5.0, 5.0, 0.3))
+        transport = HttpTransport(
+            f"http://127.0.0.1:{port}", clock, settings=HttpSettings(1, 0, 5.0, 5.0, 0.3)
+        )
         for number in range(1, 6):
             connection = up(transport)
             while len(peers) < number:
