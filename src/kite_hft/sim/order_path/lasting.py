@@ -69,10 +69,10 @@ class Lasting:
         own = [call for call in calls[self._began :] if (call["strategy"], call["seq"]) in told.triggers]
         for call in (*own, *reversed(calls)):
             name = (call["strategy"], call["seq"])
-            legs = tuple(tuple(leg) for leg in call["legs"])
-            if (call["slot"], call["product"], legs) != (slot, product, terms) or call["_n"] in claimed:
+            exits, opening = bool(call["for_exits"]), bool(call.get("opening"))
+            if _what(call) != (slot, product, exits, terms) or call["_n"] in claimed:
                 continue
-            trigger = Trigger(name, slot, product, bool(call["for_exits"]), terms, call["_n"])
+            trigger = Trigger(name, slot, product, exits, terms, call["_n"], opening=opening)
             self._as_wished(trigger)
             ledger.triggers.append(trigger)
             self._calls[id(request)] = request, trigger
@@ -125,20 +125,23 @@ class Lasting:
 
     def _named(self, data: dict[str, Any]) -> None:
         """The engine says which of its triggers the broker's number is. Of two that are alike to the letter,
-        of which neither answer was kept, nobody can tell that, nor does it matter: they change places.
+        of which neither answer was kept, nobody can tell that, nor does it matter: they change places, also
+        if the call of one has never left.
         """
-        name, triggers = (data["strategy"], data["seq"]), self._ledger.triggers
+        name, triggers, told = (data["strategy"], data["seq"]), self._ledger.triggers, self._ledger.told
         found = next((t for t in triggers if t.number and str(t.number) == data["id"]), None)
-        if found is None or found.name == name or self._ledger.told.triggers.get(found.name, {}).get("id"):
+        if found is None or found.name == name or told.triggers.get(found.name, {}).get("id"):
             return
         what = found.slot, found.product, found.for_exits, found.terms
-        for twin in triggers:
-            if twin.name == name and not twin.lost:
-                if (twin.slot, twin.product, twin.for_exits, twin.terms) == what:
-                    twin.name, twin.call, found.name, found.call = (
-                        found.name, found.call, twin.name, twin.call,
-                    )  # fmt: skip
-                return
+        twin = next((t for t in triggers if t.name == name and not t.lost), None)
+        if twin is not None:
+            if (twin.slot, twin.product, twin.for_exits, twin.terms) == what:
+                kept = found.name, found.call
+                found.name, found.call, (twin.name, twin.call) = twin.name, twin.call, kept
+            return
+        call = next((c for c in reversed(told.trigger_calls) if (c["strategy"], c["seq"]) == name), None)
+        if call is not None and _what(call) == what:
+            found.name, found.call = name, call["_n"]
 
     def lives(self, trigger: Trigger) -> bool:
         """It waits at the broker."""
@@ -273,7 +276,7 @@ class Lasting:
             for order in self._ledger.placed.values()
             if (order.key, order.side) == (placed.key, placed.side) and order is not placed
         ]
-        entries = any(order.opening or order.grown for order in beside)
+        entries = any(o.opening or o.grown or (o.trigger and o.trigger.opening) for o in beside)
         if turned and not entries and not self._unknown_trigger(placed.key):
             self._checker.break_(f"order {placed.no} closed more than was held of {placed.key}: {after} now")
 
@@ -289,8 +292,8 @@ class Lasting:
 
     def meddled(self, key: Key) -> bool:
         """Somebody else trades there, or what was lost with the journal's end does."""
-        lost = any(order.lost and order.slot == key[1] for order in self._ledger.placed.values())
-        return lost or key[1:] in self._checker.strangers
+        placed = self._ledger.placed.values()
+        return key[1:] in self._checker.strangers or any(o.lost and o.slot == key[1] for o in placed)
 
     # At rest
 
@@ -336,11 +339,8 @@ class Lasting:
                             if t.name == (key[0], plan["seq"]) and self.lives(t)), None)  # fmt: skip
             if trigger is None:
                 needs = bool(plan["level"] or plan["target"]) and guards < wanted
-                return (
-                    f"its trigger is not at the broker, {guards} of {wanted} closed by orders"
-                    if needs
-                    else ""
-                )
+                gone = f"its trigger is not at the broker, {guards} of {wanted} closed by orders"
+                return gone if needs else ""
             quantities = self._world.side.trigger_quantities(self._world.api, trigger.number)
             wrong = [quantity for quantity in quantities if quantity + guards != wanted]
             return f"its trigger is for {wrong}, {guards} is closed beside it, not {wanted}" if wrong else ""
@@ -406,10 +406,15 @@ class Lasting:
         return sent
 
 
+def _what(call: dict[str, Any]) -> tuple[int, int, bool, tuple[tuple[int, ...], ...]]:
+    """Which instrument and product the journal says a trigger is for, whether exits, and its terms."""
+    legs = tuple(tuple(leg) for leg in call["legs"])
+    return call["slot"], call["product"], bool(call["for_exits"]), legs
+
+
 def orders_of_triggers(checker: Checker) -> list[Order]:
     """At the exchange, of triggers that are ours."""
     known = {trigger.number for trigger in checker.ledger.triggers if trigger.number}
-    if not known:
-        return []
-    rows, trigger_of = checker.world.exchange.orders.values(), checker.world.trigger_of
+    rows = checker.world.exchange.orders.values() if known else ()
+    trigger_of = checker.world.trigger_of
     return [order for order in rows if trigger_of(order) in known and order.now.status != "REJECTED"]

@@ -89,6 +89,7 @@ class Trigger:
     number: int | str = 0  # the broker's
     under_way: bool = True
     lost: bool = False
+    opening: bool = False  # it was judged as an opening, whatever it closes by the time that it fires
 
     @property
     def key(self) -> Key:
