@@ -150,10 +150,14 @@ class Case:
             self.wrong.append(f"not ACTIVE after a person's word on {name}: {desk.stage.unexplained}")
 
     def _doubts_ended(self, desk: Desk) -> None:
-        """An order of ours beside a stranger's twin is for a person, who says which of the two it is. Until
-        then neither counts: what they filled is nobody's.
+        """An order of ours beside a stranger's twin, or whose row has lost its tag, is for a person, who says
+        which row it is. Until then neither counts: what they filled is nobody's. People are asked when it
+        could have been found absent, not before.
         """
-        book, told = desk.stage.book, {alert["key"] for alert in desk.alerts}
+        book = desk.stage.book
+        if any(order.status is OrderStatus.AMBIGUOUS for order in book.live()):
+            desk.run(HORIZON_S + 20.0)
+        told = {alert["key"] for alert in desk.alerts}
         asked = 0
         for order in book.live():
             if order.status is not OrderStatus.AMBIGUOUS or f"{order.order_no} doubt" not in told:
