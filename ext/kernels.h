@@ -30,7 +30,7 @@
     X(int64_t, "<i8", recv_ns)      /* of the last tick, for dt in seconds */                   \
     X(int64_t, "<i8", floor_ns)     /* start of the open second; older ticks are late */        \
     X(int64_t, "<i8", bar_volume)   /* of the open second */                                    \
-    X(int64_t, "<i8", day_volume)   /* highest so far */                                        \
+    X(int64_t, "<i8", day_volume)   /* highest so far; until one has counted: the baseline */   \
     X(int32_t, "<i4", open_px)                                                                  \
     X(int32_t, "<i4", high_px)                                                                  \
     X(int32_t, "<i4", low_px)                                                                   \
@@ -89,6 +89,7 @@ enum {
     KERNEL_BASELINE = 2,  /* a day volume has been seen */
     KERNEL_NO_VOLUME = 4, /* this instrument's messages carry no day volume: all of them count */
     KERNEL_FLOOR = 8,     /* floor_ns is meant */
+    KERNEL_COUNTED = 16,  /* a message has counted by its day volume: the baseline is of this day */
 };
 
 /* BAR.flags */
@@ -246,14 +247,15 @@ static inline void kernel_advance(const kernels_t *k, uint32_t slot, int64_t t, 
 }
 
 /* What a message outside the session does: before it, its day volume becomes the baseline
- * (the pre-open auction is no bar); after it, it closes what is open. */
+ * (the pre-open auction is no bar), unless one of the session has counted; after it, it closes
+ * what is open. */
 static inline void kernel_out_of_session(const kernels_t *k, const khft_tick_t *tick, int64_t t,
                                          int has_volume, const kernel_window_t *w, kernel_out_t *out)
 {
     kernel_state_t *s = &k->state[tick->slot];
     if (t >= w->close_ns) {
         kernel_advance(k, tick->slot, w->close_ns, 1, out);
-    } else if (has_volume) {
+    } else if (has_volume && !(s->flags & KERNEL_COUNTED)) {
         s->day_volume = tick->volume;
         s->flags |= KERNEL_BASELINE;
     }
@@ -284,10 +286,15 @@ static inline void kernel_bars(kernels_t *k, kernel_state_t *s, const khft_tick_
         return;
     }
     if (has_volume) {
-        if (tick->volume <= s->day_volume)
+        if (tick->volume <= s->day_volume) {
+            /* Nothing has exceeded the baseline yet: it may be the volume of the day before. */
+            if (!(s->flags & KERNEL_COUNTED))
+                s->day_volume = tick->volume;
             return;
+        }
         delta = tick->volume - s->day_volume;
         s->day_volume = tick->volume;
+        s->flags |= KERNEL_COUNTED;
     }
     if (same_second) {
         s->high_px = tick->last_px > s->high_px ? tick->last_px : s->high_px;

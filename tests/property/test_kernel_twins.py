@@ -23,7 +23,7 @@ ticks_of = st.lists(
         st.integers(0, SLOTS),  # one more than there are
         st.integers(-2, 400),  # price
         st.integers(-3, 40),  # step of the clock, seconds
-        st.integers(-5, 60),  # step of the day volume
+        st.one_of(st.integers(-5, 60), st.just(-(10**5))),  # step of the day volume; it begins anew
         st.booleans(),  # carries a volume
         st.one_of(st.integers(-(10**9), 0), st.integers(1, 3 * 10**9)),  # step of recv_ns
         st.booleans(),  # carries exchange time

@@ -3,7 +3,8 @@
 The rules: a message counts inside the session only; the first one only sets the volume baseline;
 it counts if its day volume exceeds the highest so far and adds the difference; where there is no
 day volume every message counts and adds 0; older than the open second: late, changes nothing.
-A message before the session sets the baseline.
+A message before the session sets the baseline. Until a day volume has counted the baseline may be of
+the day before, so a lower one takes its place; from then on it is this day's, and nothing lowers it.
 """
 
 from __future__ import annotations
@@ -35,27 +36,32 @@ def counted(
 ) -> tuple[list[tuple[int, int, int]], int]:
     """([(time_ns, px, added volume)] of the messages that count, how many were late)."""
     taken: list[tuple[int, int, int]] = []
-    highest: int | None = None
+    guessed: int | None = None  # what the day began with, while nothing has proved it
+    proved: int | None = None  # the volume that counted last: no other of this day can be below
     late = 0
     for time_ns, px, volume in messages:
-        if px <= 0:
+        if px <= 0 or time_ns >= close_ns:
             continue
         if time_ns < open_ns:
-            highest = volume if volume is not None else highest
+            if volume is not None:
+                guessed = volume
             continue
-        if time_ns >= close_ns:
-            continue
-        if volume is not None and highest is None:
-            highest = volume
+        if volume is not None and proved is None and guessed is None:
+            guessed = volume
             continue
         if taken and time_ns < taken[-1][0] // SECOND_NS * SECOND_NS:
             late += 1
             continue
         if volume is None:
             taken.append((time_ns, px, 0))
-        elif highest is not None and volume > highest:
-            taken.append((time_ns, px, volume - highest))
-            highest = volume
+            continue
+        before = guessed if proved is None else proved
+        assert before is not None
+        if volume > before:
+            taken.append((time_ns, px, volume - before))
+            proved = volume
+        elif proved is None:
+            guessed = min(before, volume)
     return taken, late
 
 

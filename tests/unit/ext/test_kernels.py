@@ -80,6 +80,33 @@ def test_pre_open_volume_is_the_baseline():
     assert brief(bars) == [(0, 1, 10, 6, 6, 6, 6, 30, 0)]
 
 
+@pytest.mark.parametrize("second", [1, 10], ids=["before the open", "unstamped, after it"])
+def test_a_volume_of_the_day_before_does_not_mute_the_day(second):
+    kernels = Kernels(1, open_ns=10 * S)
+    feed(kernels, [(0, 5, second, 5_000_000)])
+    _, bars = feed(kernels, [(0, 6, 10, 130), (0, 7, 11, 131), (0, 8, 12, 140), (0, 9, 13, 141)])
+    # The lower volume is the baseline of the day, as a first one would be.
+    assert brief(bars) == [(0, 1, 11, 7, 7, 7, 7, 1, 0), (0, 1, 12, 8, 8, 8, 8, 9, 0)]
+
+
+def test_the_lowest_volume_is_the_baseline_until_one_has_counted():
+    kernels = Kernels(1, open_ns=10 * S)
+    _, bars = feed(kernels, [(0, 5, 10, 900), (0, 5, 10, 130), (0, 5, 10, 120), (0, 6, 11, 125)])
+    assert not len(bars)
+    # From then on less is a message that was overtaken, on its way or before the open.
+    _, bars = feed(kernels, [(0, 5, 11, 3), (0, 7, 9, 4), (0, 7, 12, 126), (0, 7, 13, 127)])
+    assert brief(bars) == [(0, 1, 11, 6, 6, 6, 6, 5, 0), (0, 1, 12, 7, 7, 7, 7, 1, 0)]
+
+
+def test_a_late_message_does_not_lower_the_baseline():
+    kernels = Kernels(1)
+    out = np.zeros(8, BAR)
+    feed(kernels, [(0, 5, 50, 100)])
+    kernels.close_through(60 * S, out)
+    rows, bars = feed(kernels, [(0, 5, 59, 90), (0, 6, 60, 101), (0, 6, 61, 102)])
+    assert rows["late"].tolist() == [1, 0, 0] and brief(bars) == [(0, 1, 60, 6, 6, 6, 6, 1, 0)]
+
+
 def test_late_ticks_change_nothing():
     kernels = Kernels(1)
     rows, bars = feed(kernels, [(0, 5, 50, 1), (0, 6, 50, 2), (0, 9, 49, 50), (0, 7, 51, 12)])
