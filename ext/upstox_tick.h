@@ -83,16 +83,17 @@ WIRE_RARE int upstox_on_unit(const double *prices, int n, double scale)
     return 1;
 }
 
-/* The two that need not be on the tick: close (on the unit) and average (not even that). */
-WIRE_INLINE int upstox_loose_units(const double *prices, double scale, int32_t *out)
+/* The two that need not be on the tick: close and average. They are rounded: an adjusted close may be off
+ * the unit, which is told (`on_unit`), and is no reason to lose the price that came with it. */
+WIRE_INLINE int upstox_loose_units(const double *prices, double scale, int32_t *out, int *on_unit)
 {
     const double close = prices[UPSTOX_CLOSE] * scale, average = prices[UPSTOX_AVERAGE] * scale;
     const double whole = close + UPSTOX_ROUNDER - UPSTOX_ROUNDER;
     const double rounded = average + UPSTOX_ROUNDER - UPSTOX_ROUNDER;
     const double most = UPSTOX_OFF_UNIT_MAX + close * UPSTOX_DOUBLE_ERROR;
-    if (!(close - whole <= most && whole - close <= most && whole >= 0.0 && whole <= 2147483647.0
-          && rounded >= 0.0 && rounded <= 2147483647.0))
+    if (!(whole >= 0.0 && whole <= 2147483647.0 && rounded >= 0.0 && rounded <= 2147483647.0))
         return 0;
+    *on_unit = close - whole <= most && whole - close <= most;
     out[UPSTOX_CLOSE] = (int32_t)whole;
     out[UPSTOX_AVERAGE] = (int32_t)rounded;
     return 1;
@@ -144,17 +145,18 @@ typedef struct {
 WIRE_INLINE int upstox_units(const upstox_message_t *m, const upstox_row_t *row, upstox_units_t *out)
 {
     upstox_judged_t judged = {{0, 0}, {-1, -1}, {-1, -1}};
+    int on_unit = 1;
     upstox_convert(m->prices, UPSTOX_CLOSE, row, out->prices, &judged);
     if (m->said & UPSTOX_SAID_DEPTH)
         upstox_convert(m->book, UPSTOX_BOOK, row, out->book, &judged);
     const upstox_bits_t w = judged.wrong, u = judged.on_unit, g = judged.on_grid;
-    if ((w[0] | w[1]) >> 31 || !upstox_loose_units(m->prices, row->scale, out->prices))
+    if ((w[0] | w[1]) >> 31 || !upstox_loose_units(m->prices, row->scale, out->prices, &on_unit))
         return UPSTOX_OUT_OF_RANGE;
     if (__builtin_expect(!(u[0] & u[1]), 0)
         && !(upstox_on_unit(m->prices, UPSTOX_CLOSE, row->scale)
              && (!(m->said & UPSTOX_SAID_DEPTH) || upstox_on_unit(m->book, UPSTOX_BOOK, row->scale))))
         return UPSTOX_OUT_OF_RANGE;
-    return g[0] & g[1] ? UPSTOX_GOOD : UPSTOX_OFF_GRID;
+    return g[0] & g[1] && on_unit ? UPSTOX_GOOD : UPSTOX_OFF_GRID;
 }
 
 /* ---- quantities --------------------------------------------------------------------------------- */

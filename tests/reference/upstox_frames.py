@@ -31,6 +31,10 @@ class NotFinite(ValueError):
 # ---- messages to ticks
 
 
+LOOSE = ("average_px", "close_px")
+"""Prices that need not be on the unit: they are rounded."""
+
+
 def to_px(price: float, scale: float, *, whole: bool = True) -> int:
     """Rupees to units."""
     if not math.isfinite(price):
@@ -117,6 +121,8 @@ class Twin:
             [new[name] for name in ("last_px", "open_px", "high_px", "low_px")] + new["bids"] + new["asks"]
         )
         off_grid = not is_index and step > 0 and any(px % step for px in on_tick)
+        close = body.get("ltpc", {}).get("cp", 0.0) * scale  # rounded, where it is off the unit
+        off_grid |= abs(close - new["close_px"]) > 1e-6 + abs(close) * 2**-51
         old = self.known.get(key, {})
         if old.get("branch") != branch:
             old = {}
@@ -210,7 +216,7 @@ def numbers(branch: str, body: dict[str, Any], scale: float) -> dict[str, Any]:
     if body.get("vtt", 0) < 0:
         raise PriceRange("volume")
     return {
-        **{name: to_px(value, scale, whole=name != "average_px") for name, value in prices.items()},
+        **{name: to_px(value, scale, whole=name not in LOOSE) for name, value in prices.items()},
         **{name: to_qty(value) for name, value in doubles.items()},
         "bids": [to_px(value, scale) for value in bids], "asks": [to_px(value, scale) for value in asks],
         "bid_qty": [to_qty(lv.get("bidQ", 0)) for lv in levels],

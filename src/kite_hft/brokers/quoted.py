@@ -111,7 +111,7 @@ def tick(
     return (
         0, 0, exch_ns, day_volume, instrument.slot, flags, int(kind), 0,
         last_px, quantity(row.get(last_qty)) if last_qty else 0, bids[0][0], asks[0][0],
-        px(close or 0, scale), held,
+        rounded_px(close, scale), held,
         o_px, h_px, l_px, average_px, bought, sold, high, low, last_trade_s,
         bids[0][1:], asks[0][1:], bids[1], asks[1], bids[2], asks[2],
     )  # fmt: skip
@@ -130,13 +130,13 @@ def px(price: Any, scale: int) -> int:
 
 
 def rounded_px(price: Any, scale: int) -> int:
-    """As `px`, of an average: it need not be on the unit."""
+    """As `px`, of an average or a close, which may be adjusted: it need not be on the unit."""
     if isinstance(price, bool | str):
         raise TypeError("a price that is no number")
     units = (price or 0) * scale
     if not math.isfinite(units):
         raise NotFinite
-    return px_from_price(round(units) / scale, scale)
+    return px(round(units) / scale, scale)
 
 
 def quantity(value: Any, most: int = _U32_MAX) -> int:

@@ -205,7 +205,8 @@ REFUSED: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "high is too large": ("price_range", lambda ff: setattr(ff.marketOHLC.ohlc[0], "high", 21474836.48)),
     "fifth bid is huge": ("price_range", lambda ff: setattr(ff.marketLevel.bidAskQuote[4], "bidP", 1e300)),
     "last is off the unit": ("price_range", lambda ff: setattr(ff.ltpc, "ltp", 100.001)),
-    "close is off the unit": ("price_range", lambda ff: setattr(ff.ltpc, "cp", 100.00000002)),
+    "close is negative": ("price_range", lambda ff: setattr(ff.ltpc, "cp", -0.05)),
+    "close is too large": ("price_range", lambda ff: setattr(ff.ltpc, "cp", 21474836.48)),
     "average is negative": ("price_range", lambda ff: setattr(ff, "atp", -1.0)),
     "quantity is negative": ("price_range", lambda ff: setattr(ff.ltpc, "ltq", -1)),
     "volume is negative": ("price_range", lambda ff: setattr(ff, "vtt", -(2**63))),
@@ -258,13 +259,13 @@ def test_prices_are_judged_as_everywhere_in_the_engine(pb: ModuleType, base: flo
     for _ in range(12):
         price = math.nextafter(price, math.inf) if base > 1 else price + 2e-9
         ticks = decoder_of(scale=float(scale), tick_px=1).decode_frame(
-            frame(pb, {OPTION: pb.LTPC(ltp=price, ltt=1, cp=price)})
+            frame(pb, {OPTION: pb.LTPC(ltp=price, ltt=1)})
         )
         try:
             expected = [px_from_price(price, scale)]
         except PriceError:
             expected = []
-        assert ticks["last_px"].tolist() == ticks["close_px"].tolist() == expected
+        assert ticks["last_px"].tolist() == expected
         verdicts.add(len(expected))
     assert verdicts == {0, 1}
 
@@ -281,6 +282,22 @@ def test_prices_off_the_tick_are_told_and_counted(pb: ModuleType) -> None:
     index.ltpc.CopyFrom(pb.LTPC(ltp=25_912.37, ltt=TIME_MS))
     decoder.decode_frame(frame(pb, {INDEX: index}))
     assert counted(decoder)["off_grid"] == 1
+
+
+@pytest.mark.parametrize(
+    ("close", "close_px", "off"),
+    [(100.333, 10_033, 1), (100.337, 10_034, 1), (100.00000002, 10_000, 1), (100.33, 10_033, 0)],
+)
+@pytest.mark.parametrize("key", [OPTION, INDEX])
+def test_a_close_off_the_unit_costs_no_price(
+    pb: ModuleType, key: str, close: float, close_px: int, off: int
+) -> None:
+    """An adjusted one has more decimals: it is rounded and counted, and all that came with it counts."""
+    decoder = decoder_of(tick_px=1)
+    tick = one(decoder.decode_frame(frame(pb, {key: pb.LTPC(ltp=219.3, ltt=TIME_MS, cp=close)})))
+    assert (tick["last_px"], tick["close_px"]) == (21_930, close_px)
+    counts = counted(decoder)
+    assert counts.get("off_grid", 0) == off and counts["decoded"] == counts["received"] == 1
 
 
 def test_other_scales(pb: ModuleType) -> None:

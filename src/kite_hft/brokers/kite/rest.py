@@ -31,6 +31,8 @@ from kite_hft.brokers.kite.answers import (
 from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
 from kite_hft.trading.broker import (
     AUTOMATIC_BAND,
+    NOT_PERMITTED,
+    TOKEN_DEAD,
     Ambiguous,
     Broker,
     Confirmed,
@@ -93,8 +95,14 @@ NetworkException, DataException and GeneralException tell of trouble between API
 no proof under any status. 404: there is no such order, so nothing was modified or cancelled (a
 placement names none: see trading/sending/desk.py). 428 is the missing holdings authorisation.
 """
-_UNSURE: Final = re.compile(r"tim(?:ed?|ing)[\s-]*out|before placing again|check the order book", re.I)
+_UNSURE: Final = re.compile(
+    r"tim(?:ed?|ing)[\s-]*out|before placing again|check\s+(?:(?:the|your)\s+)?order\s+book", re.I
+)
 """Words of a refusal that takes it back: the order system did not answer in time."""
+_ADDRESS: Final = re.compile(r"\bIPs?\b.{0,60}\bnot\b", re.I)
+_STATIC_IP: Final = (
+    "register this static IP for the app, or let order calls leave by the one that is: kite.bind_address"
+)
 
 
 def place_form(request: OrderRequest) -> bytes:
@@ -242,6 +250,8 @@ def _outcome(response: HttpResponse, name: str, kind: type) -> Outcome:
         return Ambiguous(f"HTTP {status} {error_type} {message}".strip())
     if _UNSURE.search(message):
         return Ambiguous(f"HTTP {status}: {message}")
+    if error_type != TOKEN_DEAD and _ADDRESS.search(message):
+        return Refused(NOT_PERMITTED, f"{message.rstrip('.')}; {_STATIC_IP}", status)
     return Refused(error_type, message, status)
 
 

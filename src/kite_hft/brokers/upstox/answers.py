@@ -116,7 +116,9 @@ TRIGGER: Final[Mapping[str, Proof]] = {
 }
 """Of GTT calls: 1126 to 1151 are all about the form of a GTT, and stand in no order call's table."""
 
-_UNSURE: Final = re.compile(r"tim(?:ed?|ing)[\s-]*out|before placing again|check the order book", re.I)
+_UNSURE: Final = re.compile(
+    r"tim(?:ed?|ing)[\s-]*out|before placing again|check\s+(?:(?:the|your)\s+)?order\s+book", re.I
+)
 """Words of a refusal that takes it back: the order system did not answer in time."""
 CATCH_ALL: Final = "UDAPI100500"
 _MAY_BE_SHUT: Final = (

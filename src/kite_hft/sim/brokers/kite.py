@@ -26,7 +26,7 @@ from kite_hft.sim.brokers.side import (
 from kite_hft.sim.exchange.exchange import Exchange
 from kite_hft.sim.exchange.gtt import ACTIVE
 from kite_hft.sim.exchange.orders import Order, Trade
-from kite_hft.sim.kite.api import Credentials, KiteApi
+from kite_hft.sim.kite.api import WRONG_IP, Credentials, KiteApi
 from kite_hft.sim.kite.quota import UNLIMITED
 from kite_hft.sim.kite.rows import order_row, trade_row
 from kite_hft.sim.kite.stream import KiteStream
@@ -103,7 +103,7 @@ PROOFS: Final = (
     ("margin", error(400, "MarginException", "Insufficient funds."), "refused"),
     ("holding", error(428, "HoldingException", "Holdings are not authorised."), "refused"),
     ("token", error(403, "TokenException", "Incorrect token."), "token"),
-    ("address", error(403, "PermissionException", "This IP is not allowed."), "permission"),
+    ("address", error(403, "PermissionException", WRONG_IP.format("2001:db8::5")), "permission"),
     ("too many", _TOO_MANY, "limited"),
     ("no order", error(404, "OrderException", "Couldn't find that `order_id`."), "refused"),
 )

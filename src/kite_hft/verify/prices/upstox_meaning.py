@@ -120,9 +120,14 @@ def units(price: float, scale: float, *, rounded: bool = False) -> int:
     if not -1 < exact < 2.0**32:
         raise Refused("malformed_price_range")
     px = round(exact)
-    if not 0 <= px <= PX_MAX or not (rounded or abs(exact - px) <= OFF_GRID_MAX + abs(exact) * 2**-51):
+    if not 0 <= px <= PX_MAX or (_off_unit(exact, px) and not rounded):
         raise Refused("malformed_price_range")
     return px
+
+
+def _off_unit(exact: float, px: int) -> bool:
+    """Between two units, by more than a double's error."""
+    return abs(exact - px) > OFF_GRID_MAX + abs(exact) * 2**-51
 
 
 def quantity(value: float) -> int:
@@ -154,7 +159,7 @@ def fields_of(parts: Parts, scale: float) -> dict[str, Any]:
     if not all(map(math.isfinite, numbers)):
         raise Refused("malformed_not_finite")
     found: dict[str, Any] = {
-        name: units(value, scale, rounded=name == "average_px") for name, value in prices.items()
+        name: units(value, scale, rounded=name in ROUNDED) for name, value in prices.items()
     }
     found |= {name: quantity(value) for name, value in doubles.items()}
     found |= {name: [units(value, scale) for value in values] for name, values in sides.items()}
@@ -176,6 +181,8 @@ FIELDS: Final = {
     DEPTH: ("bids", "asks", "bid_qty", "ask_qty"),
     OI: ("oi",),
 }
+ROUNDED: Final = ("average_px", "close_px")
+"""They need not be on the unit: an average is none, and a close may be adjusted."""
 NEVER_ZERO: Final = ("volume", "average_px")
 ON_TICK: Final = ("last_px", "open_px", "high_px", "low_px")
 
@@ -206,7 +213,9 @@ def merged(instrument: Instrument, parts: Parts, groups: int) -> tuple[dict[str,
     flags |= TickFlag.INDEX if instrument.is_index else 0
     flags |= TickFlag.LAST_TRADE_TIME if known.told.get("last_trade_s") else 0
     tick = {**known.told, "flags": int(flags), "slot": instrument.slot, "kind": int(KINDS[parts.branch])}
-    return tick, step > 0 and any(px % step for px in prices)
+    is_off = step > 0 and any(px % step for px in prices)
+    close = parts.ltpc.cp * instrument.scale
+    return tick, is_off or _off_unit(close, new["close_px"])
 
 
 # ---- AUX

@@ -18,6 +18,7 @@ from orders_world import instrument
 from kite_hft.brokers.kite import rest
 from kite_hft.brokers.kite.rest import AnswerError
 from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
+from kite_hft.sim.kite.api import WRONG_IP
 from kite_hft.trading.broker import (
     Ambiguous,
     Confirmed,
@@ -27,6 +28,7 @@ from kite_hft.trading.broker import (
     Outcome,
     Refused,
 )
+from kite_hft.trading.sending.address import meaning
 
 INFY = instrument(0, symbol="M&M-BE", exchange="NSE")
 USDINR = instrument(0, symbol="USDINR26NOVFUT", exchange="CDS", scale=10_000_000, token=412675)
@@ -190,6 +192,8 @@ AMBIGUOUS = [
     (400, b"Bad Request"),
     (400, fault("OrderException", "Order request timed out. Please check the order book and confirm before"
                 " placing again.")),
+    (400, fault("OrderException", "No word from the exchange. Check your order book.")),
+    (400, fault("OrderException", "Please check  order book")),
     (400, fault("InputException", "Request Timeout")),
     (400, fault("MarginException", "OMS time-out")),
     (400, fault("NetworkException")),
@@ -215,6 +219,20 @@ AMBIGUOUS = [
 def test_proof_of_refusal(status: int, body: Any) -> None:
     found = outcome(status, body)
     assert isinstance(found, Refused) and found.http_status == status
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, "PermissionException"), (400, "InputException")])
+@pytest.mark.parametrize("address", ["203.0.113.9", "2001:db8:1::5"])
+def test_another_address_than_the_registered_one(status: int, kind: str, address: str) -> None:
+    """In the broker's words; the person reads what to do about it."""
+    found = outcome(status, fault(kind, WRONG_IP.format(address)))
+    assert isinstance(found, Refused) and found.error_type == "PermissionException"
+    assert address in found.message and "Kite developer console; register this static IP" in found.message
+    assert "kite.bind_address" in found.message and meaning(found).word == "address"
+    other = outcome(403, fault("PermissionException", "Insufficient permission for that call."))
+    assert isinstance(other, Refused) and "static IP" not in other.message
+    token = outcome(403, fault("TokenException", "Token: this IP is not the one that logged in."))
+    assert isinstance(token, Refused) and token.error_type == "TokenException"
 
 
 @pytest.mark.parametrize(("status", "body"), AMBIGUOUS)

@@ -84,6 +84,7 @@ def test_its_code_counts_under_another_status_too() -> None:
         (problem(400, ("UDAPI100057", "market is closed")), "UDAPI100057"),
         (problem(400, ("UDAPI1052", "Order request timed out")), "timed out"),
         (problem(401, ("UDAPI9999", "Request timed out")), "timed out"),
+        (problem(400, ("UDAPI1052", "Please check your order book")), "your order book"),
         (problem(400, ("UDAPI1052", "Quantity zero"), ("UDAPI9999", "?")), "UDAPI9999"),
         (problem(400), "HTTP 400"),
         (problem(403), "HTTP 403"),

@@ -113,6 +113,8 @@ def changed(bench: Bench, **fields: Any) -> bytes:
     [
         ({"last_price": 1.0001}, "malformed_price_range"),
         ({"total_buy_quantity": -1.0}, "malformed_price_range"),
+        ({"average_price": -1.0}, "malformed_price_range"),
+        ({"prev_close_price": -1.0}, "malformed_price_range"),
         ({"last_price": []}, "malformed_message"),
         ({"last_trade_time": "soon"}, "malformed_message"),
         ({"depth": []}, "malformed_message"),
@@ -124,6 +126,14 @@ def test_a_row_that_is_none_makes_no_tick_and_is_counted(fields: dict[str, Any],
     bench = market(1)
     found = parse_quotes(changed(bench, **fields), rows_of(bench))
     assert len(found.ticks) == 0 and found.wrong == {fault: 1}
+
+
+@pytest.mark.parametrize(("close", "close_px"), [(100.337, 10_034), (100.333, 10_033), (0, 0), (None, 0)])
+def test_a_close_off_the_unit_costs_no_price(close: float | None, close_px: int) -> None:
+    """An adjusted one has more decimals."""
+    bench = market(1)
+    (tick,) = parse_quotes(changed(bench, prev_close_price=close), rows_of(bench)).ticks
+    assert tick["close_px"] == close_px and tick["last_px"] > 0
 
 
 def test_what_a_row_leaves_out_is_a_group_that_its_tick_does_not_have() -> None:
