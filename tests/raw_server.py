@@ -15,9 +15,11 @@ Script = Callable[[socket.socket], None]
 
 
 @contextlib.contextmanager
-def serve(script: Script, context: ssl.SSLContext | None = None) -> Iterator[int]:
+def serve(
+    script: Script, context: ssl.SSLContext | None = None, at: tuple[str, int] = ("127.0.0.1", 0)
+) -> Iterator[int]:
     """Run `script` on each accepted connection, in its own thread; yields the port."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(at, family=socket.AF_INET6 if ":" in at[0] else socket.AF_INET)
     stop = threading.Event()
     open_sockets: list[socket.socket] = []
     threads: list[threading.Thread] = []

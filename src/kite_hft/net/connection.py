@@ -338,6 +338,10 @@ class Connection(Line):
             return self._opened_ns + self._connect_timeout_ns
         return None
 
+    def keeps_failing(self) -> bool:
+        """It is down, and neither this time nor the last did it come up and stand, or bring an answer."""
+        return self.phase not in (Phase.IDLE, Phase.BUSY) and self._failures > 1
+
     def fail(self, reason: str, *, calm: bool = False) -> None:
         """Close; the call under way ends with a TransportError. `calm`: no fault, reconnect at once."""
         if self._socket is None:

@@ -9,7 +9,6 @@ followed, nothing is ever sent twice. Credentials are handed in as headers and s
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import select
 import socket
@@ -17,17 +16,20 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import h11
 
 from kite_hft._calling import LOOKED_NS, NEVER_LOOKED_NS, Caller
 from kite_hft.clock import Clock, SystemClock
-from kite_hft.net.connection import Connection, Done, Phase, Target
+from kite_hft.net.connection import Connection, Done, Phase
+from kite_hft.net.resolving import Addresses, TransportConfigError
 from kite_hft.net.source import family_of
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.units import NS_PER_S
+
+__all__ = ["BODY_MAX", "Follower", "HttpSettings", "HttpTransport", "TransportConfigError", "fetch"]
 
 WAITING_MAX: Final = 1024
 WAIT_ON_NS: Final = NS_PER_S // 10
@@ -37,10 +39,6 @@ _NEVER_NS: Final = 2**62
 _HEADS_MAX: Final = 256
 _PLAIN: Final = re.compile(r"[!-~]+")
 """Of these characters a target or a content type is made: nothing in it ends the line."""
-
-
-class TransportConfigError(ValueError):
-    """An address or TLS setting that must not be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,8 @@ class HttpTransport(Caller):
         settings: HttpSettings | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        """`url`: scheme://host[:port][/base]. Resolves the host once (blocking) and starts to connect.
+        """`url`: scheme://host[:port][/base]. Resolves the host (blocking; beside, and anew, when none of its
+        addresses answers any more) and starts to connect.
 
         Raises:
             TransportConfigError: another scheme, plain http to another machine, or a context that
@@ -126,7 +125,8 @@ class HttpTransport(Caller):
         self._settings, self._mono_ns = settings or HttpSettings(), clock.mono_ns
         self._timeout_ns = round(self._settings.timeout_s * NS_PER_S)
         family = family_of(self._settings.bind_address, socket.AF_INET if self._settings.ipv4 else 0)
-        self._base, self._targets = targets_of(url, context, self._settings.bind_address, family)
+        self._addresses = Addresses(url, context, self._settings.bind_address, family, clock.mono_ns())
+        self._base = self._addresses.path
         host = urlsplit(url).netloc.rpartition("@")[2]
         self._fixed = (("Host", host), ("User-Agent", "kite_hft"), ("Accept-Encoding", "identity"))
         self.use_headers(headers)
@@ -251,7 +251,7 @@ class HttpTransport(Caller):
     def nowhere(self) -> str:
         """Why no connection came up, once each address of the host was tried; "": one did, or may yet."""
         closed = all(c.phase is Phase.CLOSED for c in self._all)
-        return self.last_failure() if closed and self._turn >= len(self._targets) else ""
+        return self.last_failure() if closed and self._turn >= len(self._addresses) else ""
 
     def last_failure(self) -> str:
         """Why a connection was last lost, for people; empty: never."""
@@ -288,7 +288,9 @@ class HttpTransport(Caller):
         self._due_ns = 0
 
     def _open(self, connection: Connection) -> None:
-        connection.open(self._targets[self._turn % len(self._targets)])
+        if all(c.keeps_failing() for c in self._all):
+            self._addresses.look_again(self._mono_ns())  # its name may lead elsewhere by now
+        connection.open(self._addresses[self._turn])
         self._turn += 1
 
     def _head(self, method: str, path: str, content_type: str) -> bytes:
@@ -346,34 +348,6 @@ class HttpTransport(Caller):
         self._done.append((call.request_id, TransportError(text, False, now_ns, withheld)))
         if self.follower is not None:
             self.follower.wrote(call.request_id, None)
-
-
-def targets_of(
-    url: str, context: ssl.SSLContext | None, bind: str, family: int = socket.AF_UNSPEC
-) -> tuple[str, list[Target]]:
-    """The path that an address for calls begins with, and all that its host's name stands for (it blocks).
-
-    Raises: as HttpTransport.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
-        raise TransportConfigError(f"{parts.scheme}://{parts.hostname}: not a plain http(s) base address")
-    secure = parts.scheme == "https"
-    if secure:
-        context = context or ssl.create_default_context()
-        # Some Pythons take a cut for the end of an answer unless told otherwise.
-        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
-        if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
-            raise TransportConfigError("a TLS context that does not verify certificate and host name")
-    port = parts.port or (443 if secure else 80)
-    found = socket.getaddrinfo(parts.hostname, port, family, socket.SOCK_STREAM)
-    targets = []
-    for family, _, _, _, address in found:
-        if not secure and not ipaddress.ip_address(str(address[0])).is_loopback:
-            raise TransportConfigError(f"plain http to {address[0]}: allowed on this machine only")
-        local: Any = (bind, 0) if bind else None
-        targets.append(Target(parts.hostname, family, address, context if secure else None, local))
-    return parts.path.rstrip("/"), targets
 
 
 def fetch(

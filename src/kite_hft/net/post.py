@@ -9,6 +9,7 @@ secret: no error holds a part of it. Imports nothing of the trading path, and li
 from __future__ import annotations
 
 import contextlib
+import encodings.idna  # noqa: F401  # taken by each look-up of a name, when there may be no module to read
 import ipaddress
 import re
 import socket
@@ -16,6 +17,7 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -24,6 +26,9 @@ HEAD_MAX: Final = 1 << 15
 READ_BYTES: Final = 4096
 _PLAIN: Final = re.compile(r"[!-~]+")
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r\n")
+_RETRY_AFTER: Final = re.compile(rb"\r\nretry-after:[ \t]*([0-9]{1,6})[ \t]*\r\n", re.IGNORECASE)
+ADDRESSES_MAX: Final = 3
+"""So many addresses of a name are tried, each with its share of the time."""
 
 
 class PostError(Exception):
@@ -32,10 +37,11 @@ class PostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status and body (its first 64 KiB, as it came) of an answer."""
+    """Status and body (its first 64 KiB, as it came) of an answer. retry_after_s: it wants no call before."""
 
     status: int
     body: bytes
+    retry_after_s: float = 0.0
 
 
 def call(
@@ -92,23 +98,33 @@ def call(
 def _connect(
     host: str, end_s: float, found: Sequence[Any], context: ssl.SSLContext | None, *, secure: bool
 ) -> socket.socket:
-    """The first address that takes a connection, secured when asked for. Raises OSError, PostError."""
+    """The first address that takes a connection, secured when asked for. One that swallows every packet takes
+    its share of the time, and no more. Raises OSError, PostError."""
     failed: OSError = OSError("the name has no address")
-    for family, kind, protocol, _, address in found:
+    chosen = _chosen(found)
+    for turn, (family, kind, protocol, _, address) in enumerate(chosen):
         if not secure and not ipaddress.ip_address(str(address[0])).is_loopback:
             raise PostError("plain http is for this machine only")
         link = socket.socket(family, kind, protocol)
         try:
-            link.settimeout(left_s(end_s))
+            link.settimeout(left_s(end_s) / (len(chosen) - turn))
             link.connect(address)
+            link.settimeout(left_s(end_s))
             return _secured(link, host, context) if secure else link
-        except (TimeoutError, PostError, ssl.SSLError):
+        except (PostError, ssl.SSLError):
             link.close()
             raise
         except OSError as error:
             link.close()
             failed = error
     raise failed
+
+
+def _chosen(found: Sequence[Any]) -> list[Any]:
+    """The addresses to try: of each family in turn, for one of them may lead nowhere (as in RFC 8305)."""
+    families = list(dict.fromkeys(row[0] for row in found))
+    turns = zip_longest(*([row for row in found if row[0] == family] for family in families))
+    return [row for turn in turns for row in turn if row is not None][:ADDRESSES_MAX]
 
 
 def _secured(link: socket.socket, host: str, context: ssl.SSLContext | None) -> ssl.SSLSocket:
@@ -149,7 +165,8 @@ def _answer(link: socket.socket, end_s: float) -> Answer:
             body += chunk
     except OSError:  # the status stands: the rest was for curiosity only
         pass
-    return Answer(int(status[1]), body[:wanted])
+    later = _RETRY_AFTER.search(head + b"\r\n")
+    return Answer(int(status[1]), body[:wanted], float(later[1]) if later else 0.0)
 
 
 def _read(link: socket.socket, end_s: float) -> bytes:

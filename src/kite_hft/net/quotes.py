@@ -25,7 +25,8 @@ from kite_hft.addresses import is_loopback
 from kite_hft.clock import Clock
 from kite_hft.net.backoff import Backoff
 from kite_hft.net.connection import Connection, Done, Phase, Target
-from kite_hft.net.http import BODY_MAX, TransportConfigError, targets_of
+from kite_hft.net.http import BODY_MAX
+from kite_hft.net.resolving import TransportConfigError, targets_of
 from kite_hft.net.source import family_of
 from kite_hft.trading.broker import HttpResponse, TransportError
 from kite_hft.units import NS_PER_S

@@ -7,32 +7,12 @@ import threading
 
 import pytest
 from raw_server import serve
+from transport_tools import Later, up
 
 from kite_hft.clock import SystemClock
-from kite_hft.net.connection import BACKOFF_FIRST_S, STOOD_NS, Connection, Phase
+from kite_hft.net.connection import BACKOFF_FIRST_S, STOOD_NS, Phase
 from kite_hft.net.http import HttpSettings, HttpTransport
 from kite_hft.units import NS_PER_S
-
-
-class Later(SystemClock):
-    """The system's clock, moved on by the test."""
-
-    ahead_ns = 0
-
-    def mono_ns(self) -> int:
-        return super().mono_ns() + self.ahead_ns
-
-
-def up(transport: HttpTransport) -> Connection:
-    """Its only connection, as soon as it stands."""
-    (connection,) = transport._orders.connections
-    pause = threading.Event()
-    for _ in range(3000):
-        transport.poll()
-        if connection.fresh():
-            return connection
-        pause.wait(0.001)
-    raise AssertionError("never connected")
 
 
 @pytest.mark.parametrize(("stands_ns", "pause_s"), [(STOOD_NS, BACKOFF_FIRST_S), (0, 0.1 * 2**4)])

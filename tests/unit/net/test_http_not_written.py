@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from raw_server import answer, certificate, read_request, serve
+from torn import Torn
 
 from kite_hft.clock import SystemClock
 from kite_hft.net.connection import Phase
@@ -55,22 +54,6 @@ def answers(transport: HttpTransport, n: int) -> dict[int, HttpResponse | Transp
         done |= dict(transport.poll())
         threading.Event().wait(0.001)
     return done
-
-
-class Torn:
-    """A socket that takes `n` bytes more, and then none."""
-
-    def __init__(self, real: socket.socket, n: int = 0) -> None:
-        self._real, self._left = real, n
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-    def send(self, data: bytes) -> int:
-        if self._left <= 0:
-            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
-        n, self._left = self._real.send(data[: self._left]), 0
-        return n
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from kite_hft.net.post import PostError, call
+from kite_hft.net.post import ADDRESSES_MAX, PostError, _chosen, call
 
 
 @contextlib.contextmanager
@@ -100,6 +100,38 @@ def test_the_status_counts_although_the_body_never_ends() -> None:
 
     with server(serve) as url:
         assert call("GET", url, timeout_s=0.3).status == 500
+
+
+def test_an_address_that_swallows_everything_does_not_take_the_time_of_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def serve(link: socket.socket) -> None:
+        request_of(link)
+        link.sendall(b"HTTP/1.1 429 No\r\nRetry-After: 17\r\nContent-Length: 0\r\n\r\n")
+
+    with server(serve) as url, contextlib.ExitStack() as held:
+        full = held.enter_context(socket.socket())  # a queue without room: no answer to any packet
+        full.bind(("127.0.0.2", 0))
+        full.listen(0)
+        for _ in range(3):
+            link = held.enter_context(socket.socket())
+            link.setblocking(False)
+            link.connect_ex(full.getsockname())
+        row = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        good = (*row, ("127.0.0.1", int(url.rpartition(":")[2].partition("/")[0])))
+        lost = (*row, full.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *words, **more: [lost, good])
+        answer = call("GET", url, timeout_s=2.0)
+        assert (answer.status, answer.retry_after_s) == (429, 17.0)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *words, **more: [lost, lost])
+        with pytest.raises(PostError, match=r"no answer within 0\.2 s"):
+            call("GET", url, timeout_s=0.2)
+
+
+def test_each_family_of_addresses_has_a_turn_and_not_all_addresses() -> None:
+    rows = [(family, number) for family in (socket.AF_INET6, socket.AF_INET) for number in range(4)]
+    assert [row[0] for row in _chosen(rows)] == [socket.AF_INET6, socket.AF_INET, socket.AF_INET6]
+    assert len(_chosen(rows)) == ADDRESSES_MAX and _chosen([]) == []
 
 
 def test_a_redirect_is_an_answer_and_not_followed() -> None:

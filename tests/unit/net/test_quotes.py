@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from raw_server import answer, certificate, read_request, serve
+from torn import Torn
 
 from kite_hft.clock import SystemClock
 from kite_hft.net.backoff import Backoff
@@ -252,3 +253,27 @@ def test_a_link_comes_back_when_the_server_hangs_up_and_tells_of_a_host_that_is_
     asyncio.run(asyncio.wait_for(link.run(), 30))
     assert all(isinstance(a, TransportError) and not a.sent for a in asker.answers)
     assert any("ECONNREFUSED" in a.reason for a in asker.answers if isinstance(a, TransportError))
+
+
+def test_a_call_that_cannot_be_written_ends_as_one_that_did_not_leave_and_the_feed_goes_on() -> None:
+    """The way is gone between the look at the connection and the write."""
+
+    def script(peer: socket.socket) -> None:
+        while read_request(peer):
+            peer.sendall(answer(b"{}"))
+
+    class Tearing(Asker):
+        def step(self, now_ns: int) -> int:
+            line = self.link._line
+            if len(self.answers) == 2 and line is not None and self.link.ready():
+                line._line._socket = Torn(line._line._socket)  # type: ignore[assignment, arg-type]
+            return super().step(now_ns)
+
+    with serve(script) as port:
+        link, _ = linked(port, 0)
+        link.questions = asker = Tearing(link, 5)
+        asyncio.run(asyncio.wait_for(link.run(), 10))
+    kinds = [type(found) for found in asker.answers]
+    assert kinds == [HttpResponse, HttpResponse, TransportError, HttpResponse, HttpResponse]
+    lost = asker.answers[2]
+    assert isinstance(lost, TransportError) and not lost.sent and "connection was lost" in lost.reason
