@@ -3,6 +3,7 @@
 An alert is {code, key, text, severity}: `code` is a row of CODES, `key` tells two conditions of one
 code apart (a connection, an order, an instrument), `text` has the numbers. Whoever finds a
 condition says so as often as it likes: standing.Standing decides when a person is told of it.
+Imports nothing big, for the watchdog's sake.
 """
 
 from __future__ import annotations
@@ -11,25 +12,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kite_hft.layout import Severity
 from kite_hft.trading import standing
 from kite_hft.trading.standing import Alert
 
 __all__ = ["CODES", "Alert", "Code", "Standing", "UnknownCode", "advice_of", "alert", "alert_of", "lasts"]
 
-INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
+INFO: Final = 1
+WARNING: Final = 2
+CRITICAL: Final = 3
+"""Values of layout.Severity, which comes with arrays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
     """One kind of alert. `lasting`: a condition that holds until it is cleared, and is reminded of."""
 
-    severity: Severity
+    severity: int  # a Severity's value
     advice: str  # what to do, one sentence
     lasting: bool = True
 
 
-def _once(severity: Severity, advice: str) -> Code:
+def _once(severity: int, advice: str) -> Code:
     return Code(severity, advice, lasting=False)
 
 
@@ -227,7 +230,7 @@ def advice_of(code: str) -> str:
     return CODES[code].advice if code in CODES else ""
 
 
-def alert(code: str, text: str, key: str = "", severity: Severity | None = None) -> Alert:
+def alert(code: str, text: str, key: str = "", severity: int | None = None) -> Alert:
     """An alert with its code's severity, unless told.
 
     Raises:

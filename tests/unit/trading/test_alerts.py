@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kite_hft.layout import Severity
+from kite_hft.trading import alerts
 from kite_hft.trading.alerts import CODES, Standing, UnknownCode, advice_of, alert, alert_of
 
 S = 1_000_000_000
@@ -58,3 +59,7 @@ def test_alerts_travel_as_plain_fields() -> None:
     assert strange.severity == Severity.WARNING and advice_of(strange.code) == ""
     with pytest.raises(UnknownCode):
         alert("NEW_ONE", "")
+
+
+def test_severities_are_those_of_the_records() -> None:
+    assert [int(severity) for severity in Severity] == [alerts.INFO, alerts.WARNING, alerts.CRITICAL]

@@ -1,9 +1,10 @@
 """Layer 5, supervisor, cold: alerts on their way to a person: file first, then every sink.
 
 Whoever finds a condition says so as often as it likes. What trading/standing.Standing lets through
-is appended to `alerts.jsonl` in the run folder (files.py), shown in the live view and the log,
-and put to every configured sink (engine/alerts/sinks): a command, a webhook, Telegram, the system's journal.
-Nothing here waits. A sink that fails is an alert too, which the other sinks get.
+is appended to `alerts.jsonl` in the run folder (files.py), put to every configured sink
+(engine/alerts/sinks: a command, a webhook, Telegram, the system's journal), and shown in the live view and
+the log. Nothing here waits. A sink that fails is an alert too, which the other sinks get. Imports nothing
+big: the watchdog keeps it at hand.
 """
 
 from __future__ import annotations
@@ -16,12 +17,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from kite_hft.clock import Clock
-from kite_hft.engine.alerts.files import FILE_NAME, AlertFile, one_line, read_alerts, severity_word
+from kite_hft.engine.alerts.files import (
+    FILE_NAME,
+    AlertFile,
+    one_line,
+    read_alerts,
+    severity_word,
+    teller_of,
+)
 from kite_hft.engine.alerts.raisers import Raisers
 from kite_hft.engine.alerts.sinks.sink import Outcome, Sink
-from kite_hft.layout import Severity
 from kite_hft.sessions import ist_text
-from kite_hft.trading.alerts import Alert, Standing, advice_of, alert_of, lasts
+from kite_hft.trading.alerts import INFO, Alert, Standing, advice_of, alert_of, lasts
 from kite_hft.units import NS_PER_S
 
 OPEN_MAX: Final = 1000  # alerts that wait to be acknowledged
@@ -67,7 +74,7 @@ class Alerting:
 
     # Raising
 
-    def raise_(self, code: str, key: str, text: str, severity: Severity | int | None = None) -> None:
+    def raise_(self, code: str, key: str, text: str, severity: int | None = None) -> None:
         """A condition was found. An unknown code is told as a warning."""
         self.take({"code": code, "key": key, "text": text, "severity": severity})
 
@@ -128,8 +135,9 @@ class Alerting:
 
     def follow_file(self) -> None:
         """Take over what a person has acknowledged in the file, with the engine down."""
+        ours = str(self.about.get("teller", ""))
         for row in read_alerts(self.folder):
-            told = self._open.get(row["number"])
+            told = self._open.get(row["number"]) if teller_of(row) == ours else None
             if told is not None and row["state"] == "acknowledged":
                 del self._open[row["number"]]
                 self._standing.acknowledge(told)
@@ -152,7 +160,7 @@ class Alerting:
 
     def test(self) -> int:
         """Send a test through every sink; returns its number, for `tested`."""
-        told = Alert("TEST", "", f"a test of {len(self.sinks)} sinks", int(Severity.INFO))
+        told = Alert("TEST", "", f"a test of {len(self.sinks)} sinks", INFO)
         self._number += 1
         self._tests[self._number] = {sink.name: "waiting" for sink in self.sinks}
         while len(self._tests) > TESTS_MAX:
@@ -202,12 +210,11 @@ class Alerting:
             self._open[number] = told
             if len(self._open) > OPEN_MAX:
                 del self._open[next(iter(self._open))]
-        row = self._write(event, told, number)
+        self._put(self._write(event, told, number), told)
         head = {"raised": "ALERT", "reminder": "still", "cleared": "over"}[event]
         again = f" (told {told.again} times before)" if told.again else ""
         words = f"{head} {severity_word(told.severity)} {told.code} {told.key}: {told.text}{again}"
         self.say(words.replace(" :", ":"))
-        self._put(row, told)
 
     def _put(self, row: Mapping[str, Any], told: Alert) -> None:
         """To all sinks but the one that the alert is about."""

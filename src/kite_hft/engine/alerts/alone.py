@@ -9,15 +9,17 @@ and to nobody else.
 
 from __future__ import annotations
 
+import contextlib
 import select
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from kite_hft.clock import Clock
 from kite_hft.engine.alerts.alerting import Alerting
-from kite_hft.engine.alerts.files import read_alerts
-from kite_hft.engine.alerts.sinks.making import make_sinks, secrets_of
+from kite_hft.engine.alerts.files import last_number, read_alerts, teller_of
+from kite_hft.engine.alerts.sinks.making import close_s, make_sinks, secrets_of
 from kite_hft.engine.processes.children import Answers
 from kite_hft.layout import Severity
 from kite_hft.trading.alerts import alert
@@ -25,15 +27,25 @@ from kite_hft.units import NS_PER_S
 
 TOLD_WITHIN_S: Final = 3.0
 """The watchdog looks twice a second, and writes before it tells."""
-KEPT_MAX: Final = 64
+KEPT_MAX: Final = 256
 TEXT_CHARS_MAX: Final = 500  # so that a line always fits an empty pipe
 GONE: Final = "ENGINE_GONE"
+
+SAID: Final = (GONE, "SUPERVISOR_GONE")
+"""What the watchdog says as well, once it has spoken; whatever else comes is news."""
+TROUBLE: Final = (OSError, KeyError, ValueError, RuntimeError)
+"""A disk that fails, a damaged file, no thread or process to be had."""
 
 Fields = dict[str, Any]
 
 
 class AlertsOut:
-    """Takes alerts as they are raised. settings: AlertSection as plain values; about: in every line."""
+    """Takes alerts as they are raised. settings: AlertSection as plain values; about: in every line.
+
+    What the pipe to the supervisor cannot take is kept, the newest KEPT_MAX, and handed on when it can. No
+    file that cannot be read or written, and no command that cannot be run, is an error here: what ORDERS does
+    alone is to cancel.
+    """
 
     def __init__(
         self,
@@ -47,66 +59,91 @@ class AlertsOut:
         self._settings = dict(settings) | {"webhook": "", "telegram_bot_token": ""}
         self._secrets, self._about = secrets_of(settings), {**about, "teller": "orders"}
         self._alone_ns = -1
-        self._kept: list[Fields] = []
-        self._before: set[int] = set()  # numbers of alerts that were told while somebody was there
+        self._kept: deque[Fields] = deque(maxlen=KEPT_MAX)
         self._alerting: Alerting | None = None
+        self._heard = False  # the watchdog has spoken
 
     def __call__(self, fields: Fields) -> None:
         """Hand an alert on; it never waits."""
-        fields = fields | {"text": str(fields["text"])[:TEXT_CHARS_MAX]}
-        if self._alerting is not None:
-            self._alerting.take(fields)
-        elif self._alone_ns >= 0:
-            self._kept = [*self._kept, fields][-KEPT_MAX:]
-        else:
-            _, writable, _ = select.select([], [self._answers.fileno()], [], 0)
-            if writable:
-                self._answers.send(alert=fields)
+        self._kept.append(fields | {"text": str(fields["text"])[:TEXT_CHARS_MAX]})
+        if self._alone_ns < 0:
+            self._hand_on()
+        elif self._alerting is not None:
+            self._tell(self._alerting)
 
     def begin(self) -> None:
-        """The supervisor is gone; from now on alerts are kept."""
+        """The supervisor is gone; from now on alerts are kept. Nothing is read or written here."""
         self._alone_ns = self._clock.mono_ns()
-        self._before = {int(row["number"]) for row in read_alerts(self._folder)}
 
     def look(self) -> None:
-        """Once the watchdog's time is over: tell what is kept, unless it has spoken. Call it often."""
+        """Hand on what the supervisor's pipe could not take. Alone, once the watchdog's time is over: tell
+        what is kept, but for what it has said. Call it often."""
+        if self._alone_ns < 0:
+            return self._hand_on()
         if self._alerting is not None:
-            self._alerting.poll()
+            with contextlib.suppress(*TROUBLE):
+                self._alerting.poll()
         elif self._kept and self._clock.mono_ns() >= self._alone_ns + round(TOLD_WITHIN_S * NS_PER_S):
-            if not self._told():
-                self._tell()
-            self._kept.clear()
+            self._heard = self._heard or self._told()
+            if self._heard:
+                news = [fields for fields in self._kept if fields["code"] not in SAID]
+                self._kept = deque(news, KEPT_MAX)
+            if self._kept:
+                self._begin_telling()
 
     def end(self, open_: Mapping[str, Any], sleep: Callable[[float], None]) -> None:
         """ORDERS ends: say what stays open (summary.what_stays_open), if nobody else does."""
         if self._alone_ns < 0:
-            return
+            return self._hand_on()
         severity = Severity.CRITICAL if open_["positions"] or open_["orders"] else Severity.WARNING
         text = f"the supervisor is gone, and the watchdog says nothing; {words(open_)}"
-        self(alert(GONE, text, "", severity).fields())
+        if not self._heard:
+            self(alert(GONE, text, "", severity).fields())
         while self._alerting is None and self._kept:
             sleep(0.05)
             self.look()
         if self._alerting is not None:
-            self._alerting.close(sleep)
+            with contextlib.suppress(*TROUBLE):
+                self._alerting.close(sleep)
+
+    def _hand_on(self) -> None:
+        """To the supervisor, as far as its pipe has room."""
+        while self._kept:
+            _, writable, _ = select.select([], [self._answers.fileno()], [], 0)
+            if not writable:
+                return
+            self._answers.send(alert=self._kept.popleft())
 
     def _told(self) -> bool:
-        rows = read_alerts(self._folder)
-        return any(row["code"] == GONE and int(row["number"]) not in self._before for row in rows)
+        """Whether the watchdog has said in this run that the engine is gone; a file that cannot be read tells
+        nothing."""
+        try:
+            rows = read_alerts(self._folder)
+        except OSError:
+            return False
+        return any(row["code"] == GONE and teller_of(row) == "watchdog" for row in rows)
 
-    def _tell(self) -> None:
-        last = max((int(row["number"]) for row in read_alerts(self._folder)), default=0)
-        self._alerting = Alerting(
-            self._folder,
-            make_sinks(self._settings, self._folder, self._clock),
-            self._clock,
-            lambda text: None,
-            about=self._about,
-            secrets=self._secrets,
-            first_number=last + 1,
-        )
-        for fields in self._kept:
-            self._alerting.take(fields)
+    def _begin_telling(self) -> None:
+        try:
+            self._alerting = Alerting(
+                self._folder,
+                make_sinks(self._settings, self._folder, self._clock),
+                self._clock,
+                lambda text: None,
+                close_s=close_s(self._settings),
+                about=self._about,
+                secrets=self._secrets,
+                first_number=last_number(self._folder) + 1,
+            )
+        except TROUBLE:
+            self._kept.clear()  # nobody can be told
+            return
+        self._tell(self._alerting)
+
+    def _tell(self, alerting: Alerting) -> None:
+        while self._kept:
+            with contextlib.suppress(*TROUBLE):
+                alerting.take(self._kept.popleft())
 
 
 def words(open_: Mapping[str, Any]) -> str:

@@ -6,7 +6,9 @@ One line (`event` is raised, reminder, cleared, acknowledged or test):
      "severity": "CRITICAL", "key": "feed-0", "text": .., "advice": .., "again": 0, "raised": 1, ..}
 
 `number` names the alert: its later lines carry the same one. `raised` counts how often the
-condition was found, told or not; `again` how often it was told before.
+condition was found, told or not; `again` how often it was told before. `teller`: who wrote it, where that
+was not the supervisor (watchdog, orders): each of them counts for itself, so number and teller together
+name an alert.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ FILE_NAME: Final = "alerts.jsonl"
 TEXT_CHARS_MAX: Final = 1000  # so that a line always fits an empty pipe, and writing never waits
 SEVERITIES: Final = ("INFO", "WARNING", "CRITICAL")
 """Names of layout.Severity by their value, from 1."""
+WORDS: Final = ("event", "time", "code", "severity", "key")
+"""Without them a line is none of ours."""
 
 
 class AlertFile:
@@ -71,36 +75,80 @@ def append_line(fd: int, line: bytes) -> None:
         raise OSError(28, "no space left: written in part")
 
 
+def teller_of(row: Mapping[str, Any]) -> str:
+    """Who wrote the row: "" the supervisor, else watchdog or orders."""
+    return str(row.get("teller") or "")
+
+
 def read_alerts(folder: Path) -> list[dict[str, Any]]:
     """The alerts of a run, oldest first, each with its last words and `state`.
 
     state: standing (a lasting condition that holds), told (an event), over, or acknowledged. A line
-    that was cut by a crash is left out.
+    that was cut by a crash, or is none of ours, is left out.
+
+    Raises:
+        OSError: the file is there and cannot be read.
     """
     try:
         lines = (folder / FILE_NAME).read_text("utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    found: dict[int, dict[str, Any]] = {}
+    found: dict[tuple[int, str], dict[str, Any]] = {}
     for line in lines:
         try:
-            row = json.loads(line)
-            number, event = int(row["number"]), str(row["event"])
-        except (ValueError, KeyError, TypeError):
+            _fold(found, json.loads(line))
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
-        known = found.get(number)
-        if event == "test":
-            found[number] = {**row, "first": row["time"], "state": "over"}
-        elif event in ("raised", "reminder") or known is None:
-            first = known["time"] if known else row["time"]
-            state = "standing" if row.get("lasts", True) else "told"
-            found[number] = {**row, "first": first, "state": state}
-            known = found[number]
-        if event == "cleared" and known is not None:
-            known["state"] = "over"
-        elif event == "acknowledged" and known is not None:
-            known["state"] = "acknowledged"
     return list(found.values())
+
+
+def _fold(found: dict[tuple[int, str], dict[str, Any]], row: dict[str, Any]) -> None:
+    """Add one line to what is known of its alert.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no line of ours.
+    """
+    row = row | {name: str(row[name]) for name in WORDS}
+    row |= {"number": int(row["number"]), "time_ns": int(row["time_ns"])}
+    event, time = row["event"], row["time"]
+    name = _name_of(found, row)
+    known = found.get(name)
+    if event == "test":
+        found[name] = {**row, "first": time, "state": "over"}
+    elif event in ("raised", "reminder") or known is None:
+        first = known["first"] if known else time
+        state = "standing" if row.get("lasts", True) else "told"
+        found[name] = {"text": "", **row, "first": first, "state": state}
+        known = found[name]
+    if event == "cleared" and known is not None:
+        known["state"] = "over"
+    elif event == "acknowledged" and known is not None:
+        known["state"] = "acknowledged"
+
+
+def _name_of(found: Mapping[tuple[int, str], Mapping[str, Any]], row: Mapping[str, Any]) -> tuple[int, str]:
+    """Which alert a line is about. An acknowledgement of an earlier version names no teller: it means the
+    alert of that number which has its code and key."""
+    name = (row["number"], teller_of(row))
+    if row["event"] != "acknowledged" or "teller" in row:
+        return name
+    meant = (row["code"], row["key"])
+    if name in found and (found[name]["code"], found[name]["key"]) == meant:
+        return name
+    others = [
+        other
+        for other, alert in found.items()
+        if other[0] == name[0] and (alert["code"], alert["key"]) == meant
+    ]
+    return others[-1] if others else name
+
+
+def last_number(folder: Path) -> int:
+    """The highest number that stands in the file of a run; 0: none does, or it cannot be read."""
+    try:
+        return max((int(row["number"]) for row in read_alerts(folder)), default=0)
+    except OSError:
+        return 0
 
 
 def open_alerts(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -121,21 +169,29 @@ def chosen(
     ]
 
 
+class TwoMeant(Exception):
+    """A number names more than one alert."""
+
+
 def acknowledge_file(
     folder: Path, number: int | None, now_real_ns: int, code: str = "", key: str | None = None
 ) -> int:
     """Acknowledge alerts of a run that has ended; returns how many.
 
     Raises:
-        OSError: the file cannot be written.
+        TwoMeant: of two that tell both have given this number. OSError: the file cannot be written.
     """
     waiting = chosen(read_alerts(folder), number, code, key)
     if not waiting:
         return 0
+    if number is not None and len(waiting) > 1:
+        names = [f"--ack {row['code']} {row['key']}".strip() for row in waiting]
+        raise TwoMeant(f"{len(waiting)} open alerts have the number {number}: say {' or '.join(names)}")
     file = AlertFile(folder)
     try:
         for row in waiting:
             words = {name: row[name] for name in ("number", "code", "severity", "key")}
+            words["teller"] = teller_of(row)
             stamp = {"event": "acknowledged", "time": ist_text(now_real_ns), "time_ns": now_real_ns}
             file.append(json.dumps(words | stamp).encode() + b"\n")
     finally:

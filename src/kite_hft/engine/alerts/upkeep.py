@@ -6,6 +6,7 @@ do its work; little room on the disk is told before the journal finds none.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from kite_hft.engine.alerts.sinks.heartbeat import Heartbeat
 from kite_hft.engine.plan.launch import Run
 from kite_hft.engine.processes.family import ENDED, Family
 from kite_hft.engine.runs.sample import state_word
+from kite_hft.engine.watchdog.handover import say_watched
 from kite_hft.engine.watchdog.plan import watch_config
 from kite_hft.engine.watchdog.watching import Watching
 from kite_hft.layout import Severity
@@ -40,6 +42,7 @@ class Upkeep:
     logins: LoginWatch | None = None
     _disk_ns: int = 0
     _naked_paise: int = field(default=-1)
+    _watched: bool = False  # the account's lock says that our watchdog sees it
 
     def start(self) -> None:
         """Start the watchdog, make the heartbeat: when the processes run.
@@ -88,6 +91,10 @@ class Upkeep:
             self.alerting.replaced(WATCHDOG)
         if watching.ready and not ready:
             self.alerting.returned(WATCHDOG)
+        if watching.sees and not self._watched and self.run.settings.mode == "live":
+            self._watched = True  # one that an earlier engine has left may go
+            with contextlib.suppress(OSError):  # it stays, and tells what it knows
+                say_watched(self.run.folder.lock_fd, self.run.folder.path)
         if wanted or watching.naked_paise != self._naked_paise:
             self._naked_paise = watching.naked_paise
             word = {"do": "watchdog", "naked_paise": watching.naked_paise, "read": wanted}

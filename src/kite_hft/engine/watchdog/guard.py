@@ -15,6 +15,7 @@ from kite_hft.engine.orders.books import RawBook
 from kite_hft.engine.watchdog.books import KITE, BadBook, Reading, exits_of
 from kite_hft.engine.watchdog.closings import Closings
 from kite_hft.sessions import ist_text
+from kite_hft.trading.alerts import CRITICAL, INFO, WARNING
 from kite_hft.trading.exits.protection import (
     Cover,
     Facts,
@@ -27,18 +28,19 @@ from kite_hft.trading.exits.protection import (
 )
 from kite_hft.units import NS_PER_S
 
-INFO: Final = 1
-WARNING: Final = 2
-CRITICAL: Final = 3
 SAY_AGAIN_NS: Final = 5 * NS_PER_S
 GREW: Final = 1.1
 """So much more without protection is said at once."""
 ASK_EVERY_NS: Final = 3 * NS_PER_S
 ASK_SOON_NS: Final = 3 * NS_PER_S // 2
 """Between two wishes for fresh books: because something was traded; because a position seems naked."""
+TRIGGER_BOOKS: Final = 2
+"""The triggers may be so many times older than the other books: not each round of reads has them."""
 TENDED_NS: Final = 5 * NS_PER_S
 """The word of ORDERS that it tends an exit is that old at most: it is given every second."""
 SUMMARY_CHARS_MAX: Final = 900
+_BOOKS: Final = ("positions", "orders")
+_TRIGGERS: Final = ("triggers",)
 
 Fields = dict[str, Any]
 
@@ -70,7 +72,7 @@ class Guard:
     books_real_ns: int = 0  # when the newest book came
     naked_paise: int = 0
     held: int = 0
-    _bad: str = ""
+    _bad: dict[str, str] = field(default_factory=dict)  # book -> why the newest of it cannot be read
     _seen: dict[tuple[str, ...], int] = field(default_factory=dict)
     _filled: int = 0  # quantity, by the orders
     _traded: int = 0  # the same by the trades
@@ -101,11 +103,12 @@ class Guard:
             elif book.read == "exits":
                 self.exits = exits_of(book.body)
                 self.asked_ns["exits"] = book.asked_ns
+                self._bad.pop("exits", None)
                 return
         except BadBook as error:
-            self._bad = str(error)
+            self._bad[book.read] = str(error)
             return
-        self._bad = ""
+        self._bad.pop(book.read, None)
         self.asked_ns[book.read] = book.asked_ns
         self.books_real_ns = max(self.books_real_ns, book.put_real_ns)
 
@@ -137,7 +140,7 @@ class Guard:
         self._follow_closings(at_ns, now_ns, alone=alone)
         found = self.cover(at_ns, now_ns, alone=alone)
         self.naked_paise, self.held = naked_paise(found), len(found)
-        told = [] if alone else self._blindness(now_ns)
+        told = [] if alone else self._blindness(at_ns, now_ns)
         told += self._naked(found, now_ns, alone=alone) + self._settle(found)
         return told + self._summary(at_ns, now_ns)
 
@@ -155,10 +158,14 @@ class Guard:
         """All open positions and what protects them, in one line; "": there is none."""
         return joined([cover.words() for cover in self.cover(at_ns, now_ns, alone=alone)])
 
-    def _blindness(self, now_ns: int) -> list[Fields]:
-        oldest = min((self.asked_ns.get(read, 0) for read in ("positions", "orders")), default=0)
-        age_ns = now_ns - max(oldest, self.started_ns)
-        if age_ns <= self.limits.blind_ns:
+    @property
+    def sees(self) -> bool:
+        """Whether positions and orders of the account have come."""
+        return all(read in self.asked_ns for read in _BOOKS)
+
+    def _blindness(self, at_ns: int, now_ns: int) -> list[Fields]:
+        blind = self._blind_by(at_ns, now_ns)
+        if blind is None:
             if not self._blind_ns:
                 return []
             self._blind_ns = 0
@@ -166,10 +173,35 @@ class Guard:
         if self._blind_ns and now_ns - self._blind_ns < SAY_AGAIN_NS:
             return []
         self._blind_ns = now_ns
-        why = self._bad or "the order process hands on no books"
-        last = f"the last are of {ist_text(self.books_real_ns)[11:]}" if self.books_real_ns else "none came"
-        text = f"the broker's books are {age_ns / NS_PER_S:.0f} s old ({why}); {last}, {self.held} positions"
+        reads, age_ns = blind
+        bad = [self._bad[read] for read in (*reads, *self._bad) if read in self._bad]
+        why = bad[0] if bad else "the order process hands on no books"
+        what, last = "broker's books", "none came"
+        if reads == _TRIGGERS:
+            what, last = "triggers that protect something", "positions and orders come"
+        elif self.books_real_ns:
+            last = f"the last are of {ist_text(self.books_real_ns)[11:]}"
+        text = f"the {what} are {age_ns / NS_PER_S:.0f} s old ({why}); {last}, {self.held} positions"
         return [alert("WATCHDOG_BLIND", "", text, CRITICAL if self.held else WARNING)]
+
+    def _blind_by(self, at_ns: int, now_ns: int) -> tuple[tuple[str, ...], int] | None:
+        """(books that are too old, age of the oldest); None: none is."""
+        ages = {
+            read: now_ns - max(self.asked_ns.get(read, 0), self.started_ns) for read in _BOOKS + _TRIGGERS
+        }
+        oldest_ns = max(ages[read] for read in _BOOKS)
+        if oldest_ns > self.limits.blind_ns:
+            return _BOOKS, oldest_ns
+        patience_ns = self.limits.blind_ns * (1 if "triggers" in self._bad else TRIGGER_BOOKS)
+        if ages["triggers"] > patience_ns and self._triggers_matter(at_ns, now_ns):
+            return _TRIGGERS, ages["triggers"]
+        return None
+
+    def _triggers_matter(self, at_ns: int, now_ns: int) -> bool:
+        """Whether more would be without protection if the triggers were gone."""
+        orders = self._closings.dated(self._tended(now_ns, alone=False))
+        without = covers(self.positions, orders, (), self.facts, at_ns, now_ns)
+        return naked_paise(without) > self.naked_paise
 
     def _naked(self, found: Sequence[Cover], now_ns: int, *, alone: bool) -> list[Fields]:
         told = []

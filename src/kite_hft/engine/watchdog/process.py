@@ -5,7 +5,8 @@ them, once a second. It knows no broker and no shared queue: ORDERS puts the bro
 finds them (engine/orders/books.py), and it reads them with code of its own (books.py, guard.py). While
 the supervisor lives, alerts go to it. When the supervisor is gone without a word, the watchdog tells by
 sinks of its own what is open and what protects it; on a real account it stays until the day's trading is
-over, a new engine has the account, or LINGER_S have passed. Imports little: no models, no arrays.
+over, the watchdog of a new run in mode live sees the account (handover.py), or LINGER_S have passed. Imports
+little, no models and no arrays, and all of it at its start: when the engine is gone, so may be the rest.
 """
 
 from __future__ import annotations
@@ -23,20 +24,26 @@ from pathlib import Path
 from typing import Any, Final
 
 from kite_hft.clock import SystemClock
-from kite_hft.engine.alerts.files import read_alerts
+from kite_hft.engine.alerts.alerting import Alerting
+from kite_hft.engine.alerts.files import last_number
 from kite_hft.engine.alerts.sinks.making import make_sinks, secrets_of
+from kite_hft.engine.alerts.sinks.sink import KEPT_S
 from kite_hft.engine.keys.private import harden_process, show_memory
 from kite_hft.engine.orders.books import SHELVED, take_book
 from kite_hft.engine.processes.control import Lines
 from kite_hft.engine.watchdog.books import KITE
 from kite_hft.engine.watchdog.books_upstox import reading_of
-from kite_hft.engine.watchdog.guard import CRITICAL, WARNING, Guard, Limits
+from kite_hft.engine.watchdog.guard import Guard, Limits
+from kite_hft.engine.watchdog.handover import watched_by
 from kite_hft.sessions import Phase, ist_text
+from kite_hft.trading.alerts import CRITICAL, WARNING
 from kite_hft.trading.exits.protection import Facts
 from kite_hft.units import NS_PER_S
 
 LOOK_S: Final = 0.5
 LINGER_S: Final = 10 * 3600.0
+LAST_WORD_S: Final = KEPT_S + 30.0
+"""Nobody waits for a watchdog that is alone: its sinks have as long as a row is tried, and a little more."""
 READ_BYTES: Final = 65536
 TEXT_CHARS_MAX: Final = select.PIPE_BUF // 8  # six bytes a character at most, escaped
 PR_SET_NAME: Final = 15
@@ -135,7 +142,8 @@ class Watchdog:
         now_ns = self._take_books()
         for fields in self.guard.look(self.market_ns(), now_ns):
             self._link.send(alert=fields)
-        self._link.send(naked_paise=self.guard.naked_paise, held=self.guard.held)
+        guard = self.guard
+        self._link.send(naked_paise=guard.naked_paise, held=guard.held, sees=guard.sees)
         if self.guard.wants_books(now_ns):
             self._link.send(wants_books=True)
 
@@ -143,14 +151,11 @@ class Watchdog:
 
     def _alone(self) -> int:
         """Tell it by our own sinks, and on a real account go on looking at the clock."""
-        from kite_hft.engine.alerts.alerting import Alerting
-
         folder, config = Path(self._config["folder"]), self._config
-        last = max((int(row["number"]) for row in read_alerts(folder)), default=0)
         alerting = Alerting(
-            folder, self._sinks, self._clock, lambda text: None, config["remind_s"],
+            folder, self._sinks, self._clock, lambda text: None, config["remind_s"], LAST_WORD_S,
             about=config["about"] | {"teller": "watchdog"}, secrets=secrets_of(config["alerts"]),
-            first_number=last + 1,
+            first_number=last_number(folder) + 1,
         )  # fmt: skip
         now_ns = self._clock.mono_ns()
         open_ = self.guard.words(self.market_ns(), now_ns, alone=True)
@@ -168,20 +173,20 @@ class Watchdog:
         return 0
 
     def _linger(self, alerting: Any) -> None:
-        """Protection lapses by the clock, too: told until somebody has taken over, or the day is over."""
+        """Protection lapses by the clock, too: told until somebody watches again, or the day is over."""
         until_ns = self._clock.mono_ns() + round(LINGER_S * NS_PER_S)
         ends = [phase.end_ns for phases in self.guard.facts.phases.values() for phase in phases]
+        over_ns = max(ends, default=None)  # None: that market is always open
         lock = Path(self._config["lock"])
-        ours = f"process {self._config['pid']}"
-        while self._clock.mono_ns() < until_ns and self.market_ns() < max(ends, default=until_ns):
+        while self._clock.mono_ns() < until_ns and (over_ns is None or self.market_ns() < over_ns):
             time.sleep(LOOK_S)
             for fields in self.guard.look(self.market_ns(), self._clock.mono_ns(), alone=True):
                 alerting.take(fields)
-            alerting.follow_file()
-            alerting.poll()
             with contextlib.suppress(OSError):
-                if lock.read_text().strip() not in ("", ours):
-                    return  # a new engine has the account, and a watchdog of its own
+                alerting.follow_file()
+            alerting.poll()
+            if watched_by(lock) not in ("", self._config["folder"]):
+                return  # a new run has the account, and its watchdog has it in sight
 
 
 def without(text: str, secrets: Sequence[str]) -> str:
@@ -205,6 +210,8 @@ def main(argv: list[str]) -> int:
     if not messages:
         return 0
     config = messages[0]
+    if any(message.get("do") == "end" for message in messages[1:]):
+        return 0
     if not config.get("private", True):
         show_memory()
     try:

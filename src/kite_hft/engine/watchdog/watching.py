@@ -2,6 +2,7 @@
 
 It is no member of the family: it must survive the supervisor, and ORDERS. What it must know comes over
 a pipe as one JSON line; with a message `end` it goes, without one it believes that the engine is gone.
+It says something with every look at the books. One that says nothing is killed and replaced.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from typing import Any, Final
 
 from kite_hft.engine.processes.control import ControlError, Lines
 from kite_hft.engine.processes.restarts import Breaker
+from kite_hft.units import NS_PER_S
 
 RESTARTS_MAX: Final = 3
 RESTARTS_S: Final = 600.0
 END_S: Final = 2.0
+START_S: Final = 90.0
+SILENT_S: Final = 10.0
+"""A watchdog that has not said a word for so long hangs: one that starts, one that looks twice a second."""
 READ_BYTES: Final = 65536
 
 
@@ -32,11 +37,15 @@ class Watching:
     say: Callable[[str], None]
     naked_paise: int = 0
     held: int = 0
+    sees: bool = False  # it has read positions and orders of the account
     restarts: int = 0
     since_ns: int = 0
     ready: bool = False
     down: str = ""  # why it is not started again
     left: subprocess.Popen[bytes] | None = None  # one that outlives us
+    _heard_ns: int = 0  # its last word, or since when we can hear one
+    _looked_ns: int = 0
+    _killed: list[subprocess.Popen[bytes]] = field(default_factory=list)  # the kernel may not have ended them
     _process: subprocess.Popen[bytes] | None = None
     _control: int = -1
     _answers: int = -1
@@ -48,7 +57,8 @@ class Watching:
         """Start it; a machine that gives no process is told by the next `listen`."""
         control_out, self._control = os.pipe()
         self._answers, answer_in = os.pipe()
-        self.since_ns, self.ready, self._lines = now_ns, False, Lines()
+        self.since_ns, self.ready, self.sees, self._lines = now_ns, False, False, Lines()
+        self._heard_ns = self._looked_ns = now_ns
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "kite_hft.engine.watchdog.process", str(control_out), str(answer_in)],
@@ -67,21 +77,31 @@ class Watching:
         self._flush()
 
     def listen(self, now_ns: int) -> tuple[list[dict[str, Any]], bool]:
-        """(alerts since, whether fresh books are wanted). A watchdog that died is started again, three
-        times in ten minutes at most."""
+        """(alerts since, whether fresh books are wanted). A watchdog that died or hangs is started again,
+        three times in ten minutes at most."""
         alerts: list[dict[str, Any]] = []
         wanted = False
-        for message in self._heard():
+        messages = self._heard()
+        if messages or now_ns - self._looked_ns > SILENT_S / 2 * NS_PER_S:  # else we ourselves stood still
+            self._heard_ns = now_ns
+        self._looked_ns = now_ns
+        for message in messages:
             self.ready = self.ready or "ready" in message
             self.naked_paise = int(message.get("naked_paise", self.naked_paise))
             self.held = int(message.get("held", self.held))
+            self.sees = bool(message.get("sees", self.sees))
             wanted = wanted or bool(message.get("wants_books"))
             if "log" in message:
                 self.say(str(message["log"]))
             if "alert" in message:
                 alerts.append(message["alert"])
+        self._killed = [process for process in self._killed if process.poll() is None]
         if self._process is not None and self._process.poll() is not None:
-            alerts += self._replace(now_ns)
+            alerts += self._replace(f"ended (exit code {self._process.returncode})", now_ns)
+        elif self._process is not None and self._silent(now_ns):
+            self._process.kill()
+            self._killed.append(self._process)
+            alerts += self._replace("gave no sign of life and was killed", now_ns)
         elif self._process is None and self.down:
             alerts.append(_gone(self.down))
         return alerts, wanted
@@ -101,10 +121,10 @@ class Watching:
             while self._unsent and self._control >= 0:
                 del self._unsent[: os.write(self._control, self._unsent)]
 
-    def _replace(self, now_ns: int) -> list[dict[str, Any]]:
-        process = self._process
-        assert process is not None
-        how = f"ended (exit code {process.returncode})"
+    def _silent(self, now_ns: int) -> bool:
+        return now_ns - self._heard_ns > (SILENT_S if self.ready else START_S) * NS_PER_S
+
+    def _replace(self, how: str, now_ns: int) -> list[dict[str, Any]]:
         self._release()
         if not self._breaker.allow("watchdog", now_ns):
             self.down = f"{how} more than {RESTARTS_MAX} times in {RESTARTS_S / 60:g} min"
@@ -130,7 +150,11 @@ class Watching:
             process.wait(END_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:  # it waits in the kernel: the run ends without it
+                self.left = process
+                self.say("the watchdog does not end although it is killed")
 
     def _release(self) -> None:
         for fd in (self._control, self._answers):

@@ -245,3 +245,19 @@ def test_a_full_disk_is_said_and_people_are_still_told(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).mkdir()  # cannot be opened for writing
     desk.alerting.raise_("FEED_DEAD", "feed-0", "silent")
     assert any("cannot be written" in line for line in desk.said) and sink.told() == [("raised", "FEED_DEAD")]
+
+
+def test_what_was_acknowledged_of_another_who_tells_is_none_of_ours(tmp_path: Path) -> None:
+    """Watchdog and order process write into one file; the numbers of both may be the same."""
+    watchdog = Desk(tmp_path, about={"teller": "watchdog"}, remind_s=60)
+    orders = Desk(tmp_path, about={"teller": "orders"})
+    watchdog.alerting.raise_("NAKED_POSITION", "NSE:X", "nothing protects it")
+    orders.alerting.raise_("NOT_FLAT", "", "closing did not reach zero")
+    assert acknowledge_file(tmp_path, None, NOON, "NOT_FLAT") == 1
+    watchdog.alerting.follow_file()
+    watchdog.wait(61)
+    assert watchdog.lines()[-1]["event"] == "reminder"
+    assert acknowledge_file(tmp_path, 1, NOON) == 1, "it is the only open one of that number"
+    watchdog.alerting.follow_file()
+    watchdog.wait(61)
+    assert watchdog.lines()[-1]["event"] == "acknowledged"

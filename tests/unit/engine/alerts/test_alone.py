@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from kite_hft.clock import ManualClock
 from kite_hft.engine.alerts.alerting import Alerting
-from kite_hft.engine.alerts.alone import TOLD_WITHIN_S, AlertsOut, words
+from kite_hft.engine.alerts.alone import KEPT_MAX, TOLD_WITHIN_S, AlertsOut, words
 from kite_hft.engine.alerts.files import read_alerts
 from kite_hft.engine.processes.children import Answers
 from kite_hft.layout import Severity
@@ -116,6 +117,74 @@ def test_the_watchdogs_word_is_enough(bench: Bench) -> None:
     bench.tell.end(OPEN, bench.sleep)
     assert not (bench.folder / "got").exists()
     assert [row["teller"] for row in read_alerts(bench.folder)] == ["watchdog"]
+
+
+def test_it_counts_also_when_it_came_before_we_saw_that_we_are_alone(bench: Bench) -> None:
+    """ORDERS stood still while the supervisor died; the watchdog looks twice a second."""
+    watchdog = Alerting(bench.folder, (), bench.clock, lambda text: None, about={"teller": "watchdog"})
+    watchdog.raise_("ENGINE_GONE", "", "the engine is gone", Severity.CRITICAL)
+    bench.tell.begin()
+    bench.tell(raised())
+    bench.tell.end(OPEN, bench.sleep)
+    assert [row["teller"] for row in read_alerts(bench.folder)] == ["watchdog"]
+
+
+def test_what_the_watchdog_cannot_know_is_told_all_the_same(bench: Bench) -> None:
+    bench.tell.begin()
+    bench.tell(raised())
+    watchdog = Alerting(bench.folder, (), bench.clock, lambda text: None, about={"teller": "watchdog"})
+    watchdog.raise_("ENGINE_GONE", "", "the engine is gone", Severity.CRITICAL)
+    bench.tell(raised("CANCEL_FAILED"))
+    bench.clock.advance(round(TOLD_WITHIN_S * S))
+    bench.tell.look()
+    bench.tell(raised("NOT_FLAT"))
+    bench.tell.end(OPEN, bench.sleep)
+    assert {row["code"] for row in bench.got(2)} == {"CANCEL_FAILED", "NOT_FLAT"}
+
+
+@pytest.mark.parametrize("damage", ["a folder", "half a row"])
+def test_a_file_that_cannot_be_read_keeps_it_from_nothing(bench: Bench, damage: str) -> None:
+    path = bench.folder / "alerts.jsonl"
+    if damage == "a folder":
+        path.mkdir()
+    else:
+        path.write_text('{"number": 1, "event": "raised", "code": "ENGINE_GONE"}\n[]\n{"number": null}\n7\n')
+    bench.tell.begin()
+    bench.tell(raised())
+    bench.tell.look()
+    bench.tell.end(OPEN, bench.sleep)
+    assert {row["code"] for row in bench.got(2)} == {"SUPERVISOR_GONE", "ENGINE_GONE"}
+
+
+def fill(bench: Bench) -> None:
+    os.set_blocking(bench.answers.fileno(), False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(bench.answers.fileno(), b"." * 4096):
+            pass
+    os.set_blocking(bench.answers.fileno(), True)
+
+
+def test_what_a_full_pipe_cannot_take_comes_later_in_order(bench: Bench) -> None:
+    fill(bench)
+    bench.tell(raised("KILLED"))
+    bench.tell(raised("KILLED") | {"cleared": True})
+    bench.tell.look()
+    with contextlib.suppress(BlockingIOError):
+        while os.read(bench.out, 65536):
+            pass
+    bench.tell.look()
+    bench.tell(raised("NOT_FLAT"))
+    assert bench.piped() == ["KILLED", "KILLED", "NOT_FLAT"]
+    fill(bench)
+    for _ in range(KEPT_MAX + 9):
+        bench.tell(raised("EXIT_REFUSED"))
+    bench.tell.begin()
+    bench.tell(raised())
+    bench.tell.end(FLAT, bench.sleep)
+    told = {row["code"] for row in read_alerts(bench.folder)}
+    assert told == {"EXIT_REFUSED", "SUPERVISOR_GONE", "ENGINE_GONE"}, (
+        "nor is it lost when nobody reads any more"
+    )
 
 
 def test_no_secret_is_told(bench: Bench) -> None:

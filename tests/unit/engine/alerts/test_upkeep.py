@@ -16,6 +16,7 @@ from kite_hft.engine.alerts.alerting import Alerting
 from kite_hft.engine.alerts.files import read_alerts
 from kite_hft.engine.alerts.raisers import AGAIN_NS
 from kite_hft.engine.alerts.upkeep import DISK_EVERY_NS, Upkeep
+from kite_hft.engine.watchdog.handover import watched_by
 from kite_hft.settings import Settings
 from kite_hft.trading.alerts import Alert, alert
 
@@ -126,7 +127,7 @@ class Dog:
         self.alerts: list[dict[str, Any]] = []
         self.wanted, self.naked_paise, self.down, self.pid, self.restarts = False, 0, "", 77, 1
         self.ended: list[bool] = []
-        self.ready, self.dies = True, False
+        self.ready, self.dies, self.sees = True, False, False
 
     def listen(self, now_ns: int) -> tuple[list[dict[str, Any]], bool]:
         alerts, self.alerts = self.alerts, []
@@ -152,6 +153,26 @@ def test_the_watchdogs_words_go_to_people_and_to_orders(bench: Bench) -> None:
     assert bench.states() == [("NAKED_POSITION", "CRITICAL", "standing")]
     assert bench.upkeep.pids() == {"watchdog": 77}
     assert bench.upkeep.report() == {"on": True, "restarts": 1, "naked_paise": 500, "heartbeats": {}}
+
+
+@pytest.mark.parametrize(("mode", "said"), [("live", True), ("paper", False)])
+def test_the_lock_says_that_the_account_is_watched_once_it_is_in_sight_of_a_live_run(
+    bench: Bench, tmp_path: Path, mode: str, said: bool
+) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text("process 7")
+    fd = os.open(lock, os.O_RDWR)
+    bench.upkeep.run.settings = bench.upkeep.run.settings.model_copy(update={"mode": mode})
+    bench.upkeep.run.folder.lock_fd = fd  # type: ignore[misc]
+    dog = bench.upkeep.watching = Dog()  # type: ignore[assignment]
+    bench.look()
+    assert watched_by(lock) == "", "its watchdog runs, and knows nothing yet"
+    dog.sees = True
+    bench.look()
+    bench.look()
+    os.close(fd)
+    assert watched_by(lock) == (str(bench.folder) if said else "")
+    assert lock.read_text().startswith("process 7") and lock.read_text().count("watched") == said
 
 
 def test_what_a_new_watchdog_does_not_find_is_over(bench: Bench) -> None:

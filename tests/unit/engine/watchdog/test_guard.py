@@ -142,6 +142,55 @@ def test_old_books_are_blindness_and_fresh_ones_end_it() -> None:
     assert told["severity"] == 3 and "1 positions" in told["text"]
 
 
+def trigger(asked_ns: int, quantity: int = 10) -> RawBook:
+    """A stop below the price, good till triggered."""
+    row = {"status": "active", "type": "single",
+           "condition": {"exchange": "NSE", "tradingsymbol": "X", "trigger_values": [90.0],
+                         "last_price": 100.0},
+           "orders": [{"transaction_type": "SELL", "product": "MIS", "quantity": quantity}]}  # fmt: skip
+    return book("triggers", asked_ns, [row])
+
+
+def blind_at(dog: Guard, triggers: Callable[[int], RawBook | None], until: int) -> tuple[int, str]:
+    """(second in which it is told, text), with positions and orders of every second; (0, ""): it is not."""
+    for second in range(1, until):
+        dog.take(held(10, second * S), second * S)
+        dog.take(book("orders", second * S, []), second * S)
+        found = triggers(second)
+        if found is not None:
+            dog.take(found, second * S)
+        for fields in dog.look(second * S, second * S):
+            if fields["code"] == "WATCHDOG_BLIND":
+                return second, fields["text"]
+    return 0, ""
+
+
+def test_triggers_that_cannot_be_read_any_more_are_blindness_while_they_protect() -> None:
+    def bad(second: int) -> RawBook:
+        return trigger(S) if second == 1 else RawBook("triggers", second * S, 0, b"{}")
+
+    second, text = blind_at(guard(blind_ns=10 * S), bad, 90)
+    assert second == 12 and "triggers" in text and "missing required field" in text
+    # That they do not come at all is told a little later: not each round of reads has them.
+    second, text = blind_at(guard(blind_ns=10 * S), lambda s: trigger(S) if s == 1 else None, 90)
+    assert second == 22 and "hands on no books" in text
+    assert blind_at(guard(blind_ns=10 * S), lambda s: trigger(s * S) if s % 15 == 1 else None, 90)[0] == 0
+    # A trigger that protects nothing does not matter.
+    assert blind_at(guard(blind_ns=10 * S), lambda s: trigger(S, 0) if s == 1 else bad(s), 90)[0] == 0
+
+
+def test_a_trigger_book_that_can_be_read_again_ends_the_blindness() -> None:
+    dog = guard(blind_ns=10 * S)
+
+    def bad(second: int) -> RawBook:
+        return trigger(S) if second == 1 else RawBook("triggers", second * S, 0, b"{}")
+
+    assert blind_at(dog, bad, 15)[0] == 12
+    for told in (held(10, 16 * S), book("orders", 16 * S, []), trigger(16 * S)):
+        dog.take(told, 16 * S)
+    assert codes(dog.look(16 * S, 16 * S)) == [("WATCHDOG_BLIND", True)]
+
+
 def test_a_book_that_cannot_be_read_leaves_the_old_one_and_is_named() -> None:
     dog = guard(blind_ns=10 * S, grace_ns=0)
     dog.take(held(10, S), S)

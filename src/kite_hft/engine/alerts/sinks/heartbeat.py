@@ -47,10 +47,12 @@ class Heartbeat:
         self._next_ns = now_ns + self._every_ns
         self.withheld = trouble
         if not trouble:
-            self._thread = threading.Thread(
-                target=self._call, args=(state, about), name="heartbeat", daemon=True
-            )
-            self._thread.start()
+            thread = threading.Thread(target=self._call, args=(state, about), name="heartbeat", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return self._count("the machine gives no thread for the call")
+            self._thread = thread
         return told
 
     def _ended(self) -> str | None:
@@ -58,6 +60,10 @@ class Heartbeat:
             return None
         self._thread, failure = None, self._failure
         self._failure = None
+        return self._count(failure)
+
+    def _count(self, failure: str | None) -> str | None:
+        """One call more that ended so; returns what is to be told, as `poll`."""
         self.tally.failed += bool(failure)
         self.tally.delivered += not failure
         before, self._failures = self._failures, self._failures + 1 if failure else 0

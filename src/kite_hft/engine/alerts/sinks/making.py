@@ -11,7 +11,7 @@ from typing import Any
 
 from kite_hft.clock import Clock
 from kite_hft.engine.alerts.sinks.hook import HookSink
-from kite_hft.engine.alerts.sinks.sink import Sink
+from kite_hft.engine.alerts.sinks.sink import ATTEMPTS, Sink
 
 
 def make_sinks(config: Mapping[str, Any], folder: Path, clock: Clock) -> list[Sink]:
@@ -33,6 +33,11 @@ def make_sinks(config: Mapping[str, Any], folder: Path, clock: Clock) -> list[Si
 
         sinks.append(JournaldSink(Path(config["journald_socket"]), clock))
     return sinks
+
+
+def close_s(config: Mapping[str, Any]) -> float:
+    """How long the last alerts may take: one run of the command, or all attempts of a call."""
+    return max(float(config["hook_timeout_s"]), ATTEMPTS * float(config["sink_timeout_s"])) + 1.0
 
 
 def secrets_of(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Layer 5, supervisor and watchdog, cold: what every way of telling people is.
 
 A row is one line of alerts.jsonl as a mapping. `put` takes it and never waits; `poll`, called often,
-says what became of the rows. Each sink keeps a queue of its own, at most WAITING_MAX rows, of which
-the oldest is dropped: no sink waits for another.
+says what became of the rows. Each sink keeps a queue of its own, at most WAITING_MAX rows (waiting.py):
+no sink waits for another.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol
 
 WAITING_MAX: Final = 256
+ATTEMPTS: Final = 3
+"""Of a row by HTTP, at once one after the other."""
+KEPT_S: Final = 300.0
+"""So long a warning or a critical row is tried that fails in a way that may pass."""
 
 Row = Mapping[str, Any]
 

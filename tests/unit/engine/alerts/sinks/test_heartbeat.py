@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
+
+import pytest
 
 from kite_hft.clock import ManualClock
 from kite_hft.engine.alerts.sinks.heartbeat import Heartbeat
@@ -38,6 +41,21 @@ def test_it_beats_in_time_and_not_in_trouble(tmp_path: Path) -> None:
         poll(heart)
         assert heart.withheld == "" and len(received.of("heartbeat")) == 3
     assert states == ["ACTIVE", "KILLED"] and received.of("heartbeat")[0].fields["account"] == "X"
+
+
+def test_a_machine_that_gives_no_thread_is_a_failure_of_the_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clock, told = ManualClock(mono=1), []
+    heart = Heartbeat("http://127.0.0.1:1/", 1.0, "POST", 3.0, clock)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for _ in range(3):
+        told.append(poll(heart))
+        clock.advance(S)
+    assert told == [None, "the machine gives no thread for the call", None] and heart.tally.failed == 3
 
 
 def test_a_get_goes_too(tmp_path: Path) -> None:

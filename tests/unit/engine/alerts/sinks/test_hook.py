@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from held_tools import held_process
 
 from kite_hft.clock import ManualClock
-from kite_hft.engine.alerts.sinks.hook import HOOK_LOG, HOOKS_AT_ONCE, HookSink
+from kite_hft.engine.alerts.sinks.hook import HOOK_LOG, HOOKS_AT_ONCE, HookSink, Running
 from kite_hft.engine.alerts.sinks.sink import WAITING_MAX, Outcome
 
 S = 1_000_000_000
@@ -47,7 +48,8 @@ def test_each_row_is_one_call_with_the_row_on_its_input(tmp_path: Path) -> None:
     ("command", "words"),
     [
         (("/bin/sh", "-c", "echo broken >&2; exit 3"), "exit code 3"),
-        (("/no/such/command",), "cannot be started: No such file"),
+        (("/no/such/command",), "/no/such/command for FEED_DEAD: cannot be started, exit code 127"),
+        (("/etc/passwd",), "cannot be started, exit code 126"),
     ],
 )
 def test_a_command_that_fails_says_how(tmp_path: Path, command: tuple[str, ...], words: str) -> None:
@@ -70,6 +72,33 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
     assert "no end within 5 s, killed" in bench.found[0].failure
     sleeper = Path(f"/proc/{pid.read_text().strip()}/stat")
     bench.until(lambda: not sleeper.exists() or b") Z" in sleeper.read_bytes())
+
+
+def test_a_command_that_no_kill_ends_is_left_and_waited_for_by_nobody(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "/bin/true")
+    with held_process() as process:
+        bench.sink._running.append(Running(process, ROW, bench.clock.mono_ns()))
+        bench.clock.advance(5 * S)
+        begun_s = time.monotonic()
+        bench.until(lambda: bool(bench.found))
+        assert time.monotonic() - begun_s < 2 and "killed" in bench.found[0].failure
+        assert not bench.sink.busy() and bench.sink._killed == [process]
+    bench.until(lambda: bench.sink._killed == [])
+
+
+def test_a_critical_row_is_next_after_those_that_run(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    bench = Bench(tmp_path, "/bin/sh", "-c", f"while [ ! -e {gate} ]; do sleep 0.02; done")
+    for number in range(2 * HOOKS_AT_ONCE):
+        bench.sink.put({**ROW, "number": number, "severity": "WARNING"})
+    bench.sink.put({**ROW, "number": 99})
+    running = {run.row["number"] for run in bench.sink._running}
+    gate.touch()
+    bench.until(lambda: len(bench.found) > 0)
+    assert 99 in {run.row["number"] for run in bench.sink._running if run.row["number"] not in running} | {
+        outcome.row["number"] for outcome in bench.found
+    }
+    bench.until(lambda: not bench.sink.busy())
 
 
 def test_a_flood_is_bounded(tmp_path: Path) -> None:

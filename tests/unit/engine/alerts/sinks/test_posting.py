@@ -13,8 +13,8 @@ import pytest
 
 from kite_hft.clock import ManualClock, SystemClock
 from kite_hft.engine.alerts.sinks import posting
-from kite_hft.engine.alerts.sinks.posting import STUCK_S, Posting
-from kite_hft.engine.alerts.sinks.sink import WAITING_MAX, Outcome
+from kite_hft.engine.alerts.sinks.posting import RETRY_AFTER_MAX_S, STUCK_S, Posting, retry_after_s
+from kite_hft.engine.alerts.sinks.sink import KEPT_S, WAITING_MAX, Outcome
 from kite_hft.net.post import Answer, PostError
 from kite_hft.verify.alerts.receivers import BOT, CHAT, HOOK_PATH, receivers
 
@@ -23,6 +23,9 @@ ROW = {
     "severity": "CRITICAL", "key": "feed-0", "text": "no frame", "advice": "Check the network.",
     "again": 0, "account": "X",
 }  # fmt: skip
+
+
+INFO = ROW | {"severity": "INFO"}
 
 
 def outcomes(sink: Posting, n: int = 1) -> list[Outcome]:
@@ -51,7 +54,8 @@ def answers(*given: int | Exception) -> tuple[Callable[[Any], Answer], list[Any]
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(posting, "FIRST_PAUSE_S", 0.001)
+    for pause in ("FIRST_PAUSE_S", "AGAIN_S", "BETWEEN_S"):
+        monkeypatch.setattr(posting, pause, 0.001)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +78,7 @@ def test_what_may_pass_is_tried_thrice_and_the_rest_once(
 ) -> None:
     deliver, seen = answers(*given)
     sink = Posting("webhook", deliver, SystemClock())
-    sink.put(ROW)
+    sink.put(INFO)
     (outcome,) = outcomes(sink)
     assert (outcome.failure, len(seen), outcome.row["number"]) == (failure, calls, 3)
     assert sink.tally.fields() == {"delivered": not failure, "failed": bool(failure), "dropped": 0}
@@ -85,8 +89,92 @@ def test_a_failing_sink_gets_one_attempt_a_row_until_it_works() -> None:
     deliver, seen = answers(500)
     sink = Posting("webhook", deliver, SystemClock())
     for _ in range(3):
-        sink.put(ROW)
+        sink.put(INFO)
     assert [o.failure for o in outcomes(sink, 3)] == ["HTTP 500"] * 3 and len(seen) == 3 + 1 + 1
+    sink.close()
+
+
+@pytest.mark.parametrize("severity", ["WARNING", "CRITICAL"])
+def test_an_alert_survives_a_network_that_is_gone_for_a_while(severity: str) -> None:
+    down = PostError("no connection")
+    deliver, seen = answers(*[down] * 9, 200)
+    sink = Posting("webhook", deliver, SystemClock())
+    sink.put(ROW | {"severity": severity})
+    found = outcomes(sink, 2)
+    assert [o.failure for o in found] == ["no connection", ""], "that it fails is told at once, and once"
+    assert len(seen) == 10 and not sink.busy()
+    assert sink.tally.fields() == {"delivered": 1, "failed": 0, "dropped": 0}
+    sink.close()
+
+
+def test_an_alert_is_given_up_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver, _ = answers(500)
+    clock = ManualClock(mono=1)
+    sink = Posting("webhook", deliver, clock)
+    sink.put(ROW)
+    found = []
+    while not found:
+        clock.advance(10_000_000)
+        found += sink.poll()
+        time.sleep(0.002)
+    clock.advance(round(KEPT_S * 1e9))
+    assert [o.failure for o in outcomes(sink)] == ["HTTP 500"] and not sink.busy()
+    assert sink.tally.fields() == {"delivered": 0, "failed": 1, "dropped": 0}
+    sink.close()
+
+
+def test_a_row_that_a_server_never_takes_holds_up_no_other() -> None:
+    def deliver(row: Any) -> Answer:
+        return Answer(500 if row["number"] == 3 else 200, b"")
+
+    sink = Posting("webhook", deliver, SystemClock())
+    sink.put(ROW)
+    sink.put(ROW | {"number": 4, "severity": "WARNING"})
+    found = outcomes(sink, 2)
+    assert ("", 4) in [(o.failure, o.row["number"]) for o in found] and sink.busy()
+    sink.close()
+    assert not sink.busy()
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [Answer(429, b'{"ok": false, "parameters": {"retry_after": 0.3}}'), Answer(429, b"[]", 0.3)],
+)
+def test_a_server_that_wants_no_call_for_a_while_gets_none(refused: Answer) -> None:
+    at: list[tuple[float, int]] = []
+
+    def deliver(row: Any) -> Answer:
+        at.append((time.monotonic(), row["number"]))
+        return refused if len(at) == 1 else Answer(200, b"")
+
+    sink = Posting("telegram", deliver, SystemClock())
+    sink.put(ROW | {"severity": "WARNING"})
+    while not at:
+        time.sleep(0.001)
+    sink.put(ROW | {"number": 4})
+    assert [(o.failure, o.row["number"]) for o in outcomes(sink, 2)] == [("", 4), ("", 3)]
+    assert at[1][0] - at[0][0] >= 0.3 and len(at) == 3, "no call meanwhile, then the critical one"
+    sink.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"7", b'{"parameters": {"retry_after": "x"}}'])
+def test_how_long_to_wait_may_be_missing_and_is_bounded(body: bytes) -> None:
+    assert retry_after_s(Answer(429, body)) == 0.0
+    assert retry_after_s(Answer(429, body, 86_400.0)) == RETRY_AFTER_MAX_S
+
+
+def test_a_machine_that_gives_no_thread_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    deliver, seen = answers(200)
+    sink = Posting("webhook", deliver, SystemClock())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        sink.put(ROW)
+        (outcome,) = outcomes(sink)
+    assert "gives no thread" in outcome.failure and sink.busy()
+    assert [o.failure for o in outcomes(sink)] == [""] and len(seen) == 1
     sink.close()
 
 
