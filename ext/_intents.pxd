@@ -23,4 +23,4 @@ cdef class IntentBox:
 
     cdef void open(self, int64_t room) noexcept
     # `stamp` for all that is in the box.
-    cdef Py_ssize_t stamp(self, int64_t now_ns, int64_t deadline_ns) noexcept
+    cdef Py_ssize_t stamp(self, int64_t now_ns, int64_t span_ns) noexcept

@@ -9,6 +9,22 @@ from typing import Any
 cdef int64_t EXACT = 2**52
 
 
+cdef object worst_of(object held, object buys, object sells):
+    """The largest absolute position, were all live orders of one side to fill."""
+    return max(abs(held + buys), abs(held - sells))
+
+
+cdef object worst_apart(list positions):
+    """Of several products, each for itself: as positions.worst_case."""
+    sums, worst = {}, 0
+    for position in positions:
+        held, buys, sells = sums.get(position.product, (0, 0, 0))
+        sums[position.product] = held + position.quantity, buys + position.open_buy, sells + position.open_sell
+    for held, buys, sells in sums.values():
+        worst += worst_of(held, buys, sells)
+    return worst
+
+
 cdef class InPlay:
     """Sums of the positions of one book. slots: slot -> its positions; touched: slots that something may
     have happened to: they are counted anew, and taken out.
@@ -30,15 +46,19 @@ cdef class InPlay:
             return 0
         for slot in self.touched:
             held = buys = sells = 0
-            busy = False
+            product, several = None, False
             for position in <list> self.slots[slot]:
                 quantity, buy, sell = position.quantity, position.open_buy, position.open_sell
-                busy = busy or quantity or buy or sell
+                if not (quantity or buy or sell):
+                    continue
                 held, buys, sells = held + quantity, buys + buy, sells + sell
-            if busy:
-                sums = held, buys, sells, max(abs(held + buys), abs(held - sells))
+                several = several or (product is not None and product != position.product)
+                product = position.product
+            if product is not None:
+                worst = worst_apart(self.slots[slot]) if several else worst_of(held, buys, sells)
+                sums = held, buys, sells, worst
                 self.table[slot] = sums
-                self._keep(slot, sums)
+                self._keep(slot, sums, 0 if several else product)
             else:
                 self.table.pop(slot, None)
                 self._drop(slot)
@@ -52,7 +72,7 @@ cdef class InPlay:
                 return &self.rows[at]
         return NULL
 
-    cdef int _keep(self, object slot, object sums) except -1:
+    cdef int _keep(self, object slot, object sums, object product) except -1:
         cdef played_t* row = self.of(slot)
         cdef played_t* rows
         if row == NULL:
@@ -63,7 +83,7 @@ cdef class InPlay:
                 self.rows, self.room = rows, self.room + 64
             row = &self.rows[self.n]
             self.n += 1
-        row.slot = slot
+        row.slot, row.product = slot, product
         held, buys, sells, worst = sums
         row.exact = worst < EXACT and -EXACT < held < EXACT and -EXACT < buys < EXACT and -EXACT < sells < EXACT
         if row.exact:

@@ -77,7 +77,7 @@ cdef class Express:
 
     cdef object stage, intake, desk, calls, gate, states, ports, stewards, square_off
     cdef object passes, killed, journal, journal_state, writer, payload, place_call, transport, quiet
-    cdef object mono_ns, real_ns, covered, intent, work
+    cdef object mono_ns, real_ns, covered, intent, work, events
     cdef type request
     cdef Entering entering
     cdef Appender appender
@@ -113,7 +113,7 @@ cdef class Express:
         self.machine, self.wall = self.mono_ns is time.monotonic_ns, self.real_ns is time.time_ns
         self.positions, self.entry_wait_ns, self.protection = desk.book.positions, entry_wait_ns, protection
         self.sides, self.order_types, self.products, self.validities = kinds
-        self.intent, self.work, self.request = types
+        (self.intent, self.work, self.request), self.events = types, ports.events
         self.last_ns, self.latch_again_ns = LONG_AGO // 2, latch_again_ns
         self.quickly = type(payload) is IntentPayload and self.appender is not None
         tuples(self.intent, b"", 0)  # says when that is no Intent
@@ -216,7 +216,8 @@ cdef class Express:
         if (
             <int64_t> intent[KIND] != PLACE or intent[GROUP] or not 0 < <uint64_t> seq < ENGINE_SEQ
             or <int64_t> intent[ORDER_TYPE] == MARKET or not 0 <= <int64_t> intent[SLOT] < <int64_t> len(self.rows)
-            or (deadline_ns != 0 and deadline_ns <= now_ns) or intake._heads[at] > 0 or not self.calm(now_ns)
+            or (deadline_ns != 0 and deadline_ns <= now_ns) or intake._heads[at] > 0 or strategy not in self.events
+            or not self.calm(now_ns)
         ):
             return False
         last = self.intake.last_seq.get(strategy, 0)

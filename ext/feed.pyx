@@ -19,6 +19,10 @@ from libc.string cimport memcmp, memcpy
 from counters cimport (
     counter_add, counter_set, counter_value, counters_open, counters_t, histogram_record_many,
 )
+from feeding cimport (
+    khft_tick_checksum, lateness_begin, lateness_see, lateness_t, monotonic_ns, prefetch_for_write,
+    slot_end_gap, slot_know, slot_set_mode,
+)
 from khft_layout cimport *
 from kite_hft._sink cimport Decoder, FrameSink
 from queue cimport queue_open, queue_push, queue_t
@@ -29,25 +33,10 @@ from table cimport table_open, table_put, table_t
 from kite_hft.layout import AUX
 from kite_hft.memory.counters import COUNTER_INDEX
 
-cdef extern from "checksum.h" nogil:
-    uint64_t khft_tick_checksum(uint32_t token, int32_t px, int64_t volume)
-
-cdef extern from "atomics.h" nogil:
-    int64_t monotonic_ns()
-    void prefetch_for_write(const uint8_t* record, size_t size)
-
 cdef extern from "segment.h" nogil:
     int segment_check(const void* base, size_t size, uint32_t kinds)
 
-cdef extern from "slots.h" nogil:
-    void slot_know(khft_slot_stats_t* row, const khft_tick_t* tick)
-    void slot_end_gap(khft_slot_stats_t* row, const khft_tick_t* tick)
-    bint slot_set_mode(khft_slot_stats_t* row, uint32_t connection, int mode, int64_t now_ns)
-
 DEF_BATCH = 2048
-
-cdef enum:
-    AHEAD = 4  # so many ticks before its turn the rows of a slot are asked for
 
 # A text frame that starts so is an order update; all others are also told to `after_text`.
 cdef bytes ORDER_START = b'{"type":"order"'
@@ -66,6 +55,7 @@ cdef enum:
 # written, with the token of the wire; that of what is published goes by the token of the slot.
 cdef enum:
     DECODER_COUNTS_MAX = 16
+    AHEAD = 4  # so many ticks before its turn the rows of a slot are asked for
     AUX_BATCH = 1024  # staged records: many times what one message makes
 
 
@@ -112,6 +102,8 @@ cdef class FeedSink(FrameSink):
     cdef khft_text_t text
     cdef khft_frame_t* raw
     cdef int64_t last_frame_ns
+    cdef lateness_t late
+    cdef bint answers
     cdef uint32_t connection
     cdef object keep
     cdef public object after_read
@@ -139,6 +131,7 @@ cdef class FeedSink(FrameSink):
             self.decoder_words[i] = decoder.counted[i]
         self.heartbeat_bytes = decoder.heartbeat_bytes
         self.reset = getattr(decoder, "reset", None)
+        self.answers = getattr(decoder, "answers", False)
         self.batch = <khft_tick_t*> calloc(batch, sizeof(khft_tick_t))
         self.seen = <uint8_t*> calloc(max(1, self.slots), 1)
         self.raw = <khft_frame_t*> calloc(1, sizeof(khft_frame_t))
@@ -205,6 +198,7 @@ cdef class FeedSink(FrameSink):
     cdef void _stale(self) noexcept:
         """No slot has ticked on the connection that is next."""
         cdef uint32_t slot
+        lateness_begin(&self.late)
         for slot in range(self.slots):
             if self.seen[slot] == SEEN:
                 self.seen[slot] = NOT_SEEN
@@ -291,7 +285,7 @@ cdef class FeedSink(FrameSink):
     cdef void _publish(self) noexcept:
         """Hands the staged batch on: rings first (they are waited for), then table and counters."""
         cdef int i, n = self.staged
-        cdef int64_t decoded_ns = monotonic_ns() if self.timed else 0
+        cdef int64_t decoded_ns = monotonic_ns() if self.timed else 0, newest_ns = 0
         cdef khft_tick_t* tick
         cdef uint64_t first
         for i in range(self.words):
@@ -306,11 +300,14 @@ cdef class FeedSink(FrameSink):
             return
         for i in range(n):
             tick = self.batch + i
+            newest_ns = max(newest_ns, tick.exch_ns)
             if self.seen[tick.slot] != SEEN:
                 tick.flags |= TICK_FLAG_FRESH
                 if self.stats != NULL and self.seen[tick.slot] == NOT_SEEN:
                     slot_end_gap(self.stats + tick.slot, tick)
                 self.seen[tick.slot] = SEEN
+        if self.stats != NULL and not self.answers:
+            lateness_see(&self.late, self.batch, n, newest_ns, self.stats)
         first = ring_publish(&self.ring, self.batch, n)
         if self.timed:
             histogram_record_many(&self.counters, FEED_HIST_READ_TO_DECODED,
@@ -322,7 +319,7 @@ cdef class FeedSink(FrameSink):
                 self._fetch(self.batch[i + AHEAD].slot)
             tick = self.batch + i
             tick.seq = first + i
-            table_put(&self.latest, tick.slot, tick)
+            table_put(&self.latest, tick.slot, tick, self.late.behind_ns)
             if self.stats != NULL:
                 slot_know(self.stats + tick.slot, tick)
             # Of what stands in shared memory, not of what was meant to stand there.

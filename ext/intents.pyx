@@ -19,10 +19,11 @@ cdef extern from "Python.h":
 from khft_layout cimport INTENT_FLAG_EXIT, INTENT_KIND_PLACE, khft_intent_t
 
 
-def stamp(intents: np.ndarray, Py_ssize_t n, int64_t now_ns, int64_t deadline_ns=0) -> int:
+def stamp(intents: np.ndarray, Py_ssize_t n, int64_t now_ns, int64_t span_ns=0, int64_t since_ns=0) -> int:
     """Write created_ns = now_ns into intents[:n] (INTENT); returns how many of them are new orders.
 
-    deadline_ns: until when ORDERS may send new orders that are no exits, or 0: for ever.
+    span_ns: how long after the socket read of its tick ORDERS may send a new order that is no exit, or 0: for
+    ever. since_ns: counted from here where no tick caused it; 0: from now_ns.
 
     Raises ValueError: another record, or fewer of them.
     """
@@ -31,21 +32,22 @@ def stamp(intents: np.ndarray, Py_ssize_t n, int64_t now_ns, int64_t deadline_ns
     try:
         if view.itemsize != sizeof(khft_intent_t) or not 0 <= n <= view.len // view.itemsize:
             raise ValueError(f"{n} intents asked for, the array holds {view.len} bytes of {view.itemsize}")
-        return stamp_all(<khft_intent_t*> view.buf, n, now_ns, deadline_ns)
+        return stamp_all(<khft_intent_t*> view.buf, n, now_ns, span_ns, since_ns or now_ns)
     finally:
         PyBuffer_Release(&view)
 
 
 cdef Py_ssize_t stamp_all(
-    khft_intent_t* intent, Py_ssize_t n, int64_t now_ns, int64_t deadline_ns
+    khft_intent_t* intent, Py_ssize_t n, int64_t now_ns, int64_t span_ns, int64_t since_ns
 ) noexcept nogil:
+    # From the tick on: what a process that lags behind wants by an old price is as old as that price.
     cdef Py_ssize_t i, placed = 0
     for i in range(n):
         intent[i].created_ns = now_ns
         if intent[i].kind == INTENT_KIND_PLACE:
             placed += 1
-            if deadline_ns and not intent[i].flags & INTENT_FLAG_EXIT:
-                intent[i].deadline_ns = deadline_ns
+            if span_ns and not intent[i].flags & INTENT_FLAG_EXIT:
+                intent[i].deadline_ns = (intent[i].tick_recv_ns or since_ns) + span_ns
     return placed
 
 
@@ -168,8 +170,8 @@ cdef class IntentBox:
         self.made = self.refusals = 0
         self.room = max(0, min(room, <int64_t> self.capacity))
 
-    cdef Py_ssize_t stamp(self, int64_t now_ns, int64_t deadline_ns) noexcept:
-        return stamp_all(self.intent, self.made, now_ns, deadline_ns)
+    cdef Py_ssize_t stamp(self, int64_t now_ns, int64_t span_ns) noexcept:
+        return stamp_all(self.intent, self.made, now_ns, span_ns, now_ns)
 
     @property
     def address(self) -> int:

@@ -352,15 +352,15 @@ cdef class Plain(Gathered):
         cdef uint64_t good = bit(POSITIONS, found != NULL or self.sums.n < self.most_positions)
         if found:
             held, buys, sells = found.held, found.buys, found.sells
-            if not (found.exact and -SMALL < held < SMALL and 0 <= buys < SMALL and 0 <= sells < SMALL):
+            if found.product != wish.product or not found.exact or abs(held) >= SMALL:
+                return good
+            if not (0 <= buys < SMALL and 0 <= sells < SMALL):
                 return good
         if not weight or not 0 < self.ref < SMALL:
             return good
         good |= bit(ORDER_VALUE, self._within(px, wish.qty, weight, self.most_order))
-        if wish.side == BUY:
-            buys += wish.qty
-        else:
-            sells += wish.qty
+        buys += wish.qty if wish.side == BUY else 0
+        sells += 0 if wish.side == BUY else wish.qty
         worst = max(abs(held + buys), abs(held - sells))
         if self._within(px, worst, weight, EXACT_MAX):
             good |= bit(POSITION_SIZE, px * worst * weight <= self.most_position)

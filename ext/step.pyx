@@ -35,6 +35,9 @@ cdef class TickStep:
     events wait, when the ring is closed, and when `due_ns` (CLOCK_MONOTONIC) is over. failed(error): told
     of what goes wrong, after which this object does nothing more; None: it is raised.
 
+    span_ns: a call that finds ticks for so long returns, with others still waiting: whoever calls has to give
+    signs of life, and may be asked to end. 0: not before all are worked on.
+
     The clock is the machine's: a worker under another one uses the stage.
 
     Raises:
@@ -55,6 +58,7 @@ cdef class TickStep:
     cdef uint32_t source
     cdef uint64_t generation
     cdef int64_t due_ns, deadline_ns
+    cdef public int64_t span_ns
     cdef bint send_stamp, broken
     cdef int n_hosts
     cdef PyObject* boxes[HOSTS_MAX]
@@ -131,12 +135,13 @@ cdef class TickStep:
             self.failed(error)
 
     cdef int _run(self) except -1:
-        cdef int64_t now_ns
+        cdef int64_t now_ns, until_ns
         cdef uint64_t n
         if self.due_ns == 0:
             self.slow()
             return 0
         now_ns = monotonic_ns()
+        until_ns = min(self.due_ns, now_ns + self.span_ns) if self.span_ns else self.due_ns
         while True:
             if queue_waiting(&self.events.queue):
                 self.slow()
@@ -146,7 +151,7 @@ cdef class TickStep:
                 break
             self._step(n, now_ns)
             now_ns = monotonic_ns()
-            if now_ns >= self.due_ns:
+            if now_ns >= until_ns:
                 break
         if now_ns >= self.due_ns or self.reader.is_closed():
             self.slow()
@@ -216,9 +221,8 @@ cdef class TickStep:
         """Compute._push for the intents of one strategy."""
         cdef counters_t* counters = &self.counters.counters
         cdef int64_t now_ns = monotonic_ns()
-        cdef int64_t deadline_ns = now_ns + self.deadline_ns if self.deadline_ns else 0
         cdef Py_ssize_t n = box.made
-        counter_add(counters, COMPUTE_SIGNALS, box.stamp(now_ns, deadline_ns) + box.refusals)
+        counter_add(counters, COMPUTE_SIGNALS, box.stamp(now_ns, self.deadline_ns) + box.refusals)
         if box.refusals:
             counter_add(counters, COMPUTE_INTENTS_REFUSED_FULL, box.refusals)
         counter_add(counters, COMPUTE_INTENTS, n)

@@ -1,5 +1,5 @@
 # The latest record of every slot, one seqlock per row (table.h has the code).
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 
 cdef extern from "table.h" nogil:
@@ -14,6 +14,6 @@ cdef extern from "table.h" nogil:
         uint64_t record_size
 
     int table_open(table_t* table, void* base, size_t size)
-    void table_put(table_t* table, uint64_t row, const void* record)  # row < capacity
+    void table_put(table_t* table, uint64_t row, const void* record, int64_t behind_ns)  # row < capacity
     int table_get(const table_t* table, uint64_t row, void* out)
-    int table_get_head(const table_t* table, uint64_t row, void* out, size_t size)
+    int table_get_head(const table_t* table, uint64_t row, void* out, size_t size, int64_t* behind_ns)

@@ -16,6 +16,8 @@ import numpy as np
 cdef enum:
     HEAD_BYTES = 64  # price, sequence and time of receipt stand in it
 
+cdef int64_t RESOLUTION_NS = 1_000_000_000  # of the exchange's stamps: a lag is known to be this much less
+
 
 cdef class TableWriter:
     """The one writer.
@@ -35,8 +37,10 @@ cdef class TableWriter:
     def __dealloc__(self):
         PyBuffer_Release(&self.buffer)
 
-    def put(self, records: np.ndarray, Py_ssize_t n=-1) -> None:
+    def put(self, records: np.ndarray, Py_ssize_t n=-1, int64_t behind_ns=0) -> None:
         """Write the first `n` TICK records (all by default), each into the row of its slot.
+
+        behind_ns: how late they came, as table.h has it; 0: not known.
 
         Raises:
             ValueError: a slot lies outside the table; nothing is written then.
@@ -53,7 +57,7 @@ cdef class TableWriter:
                 if ticks[i].slot >= self.table.capacity:
                     raise ValueError(f"slot {ticks[i].slot} in a table of {self.table.capacity} rows")
             for i in range(n):
-                table_put(&self.table, ticks[i].slot, ticks + i)
+                table_put(&self.table, ticks[i].slot, ticks + i, behind_ns)
         finally:
             PyBuffer_Release(&view)
 
@@ -71,6 +75,21 @@ cdef class TableReader:
 
     def __dealloc__(self):
         PyBuffer_Release(&self.buffer)
+
+    def judge_stamps(self, int64_t ahead_ns, int64_t late_ns) -> None:
+        """From now on `look` and `heads` tell of what came late an earlier time of receipt.
+
+        A connection that brings what is old (a backlog that was not read, a broker who lags) brings all of it
+        late. Where the newest exchange time that it had shown lay more than late_ns behind the receipt, the
+        tick counts as received when it should have been: by that lag earlier, less the stamps' resolution.
+        ahead_ns: what to add to CLOCK_MONOTONIC for the clock of the stamps.
+
+        Raises:
+            ValueError: late_ns is less than the stamps' resolution.
+        """
+        if late_ns < RESOLUTION_NS:
+            raise ValueError(f"late_ns {late_ns}: stamps are exact to {RESOLUTION_NS} ns, a lag to no less")
+        self.ahead_ns, self.late_ns, self.by_stamps = ahead_ns, late_ns, True
 
     @property
     def capacity(self) -> int:
@@ -99,12 +118,20 @@ cdef class TableReader:
         return answer == TABLE_GOOD
 
     cdef int _head(self, uint64_t slot, khft_tick_t* tick) noexcept nogil:
-        """The first cache line of a record; TABLE_NEVER_WRITTEN for a slot that has no row."""
+        """The first cache line of a record; TABLE_NEVER_WRITTEN for a slot that has no row.
+
+        Its time of receipt is as `judge_stamps` says.
+        """
         cdef int answer
+        cdef int64_t behind_ns = 0, lag_ns
         if slot >= self.table.capacity or self.table.record_size < HEAD_BYTES:
             return TABLE_NEVER_WRITTEN
-        answer = table_get_head(&self.table, slot, tick, HEAD_BYTES)
+        answer = table_get_head(&self.table, slot, tick, HEAD_BYTES, &behind_ns)
         self.unstable += answer == TABLE_UNSTABLE
+        if self.by_stamps and behind_ns and answer == TABLE_GOOD:
+            lag_ns = behind_ns + self.ahead_ns
+            if lag_ns > self.late_ns:
+                tick.recv_ns -= lag_ns - RESOLUTION_NS
         return answer
 
     def last_px(self, uint64_t slot) -> int:

@@ -54,6 +54,11 @@ cdef class TickRowDecoder(Decoder):
         self.counted = COUNTED_WORDS
         self.heartbeat_bytes = 0
 
+    @property
+    def answers(self) -> bool:
+        """True: these are answers to questions. Their stamps tell when something changed, not how late they are."""
+        return True
+
     cdef int decode(
         self, const uint8_t* frame, size_t size, int64_t recv_ns,
         khft_tick_t* out, int capacity, size_t* cursor

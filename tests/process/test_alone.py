@@ -8,16 +8,22 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from kite_hft.engine.alerts.files import read_alerts
 from kite_hft.verify.alerts.bench import bench
 
 
-def test_orders_tells_when_nobody_else_is_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("readable", [True, False])
+def test_orders_tells_when_nobody_else_is_left(tmp_path: Path, readable: bool) -> None:
     with bench(tmp_path) as on:
         family = psutil.Process(on.engine.pid).children()
         watchdog = next(p for p in family if "kite_hft.engine.watchdog.process" in p.cmdline())
         orders = psutil.Process(on.pid_of("orders"))
+        if not readable:  # the disk of the run folder fails
+            file = on.run_folder() / "alerts.jsonl"
+            file.unlink(missing_ok=True)
+            file.mkdir()
         os.kill(watchdog.pid, signal.SIGSTOP)  # so that it has no word before it dies
         on.engine.kill()
         on.engine.wait()
@@ -31,8 +37,10 @@ def test_orders_tells_when_nobody_else_is_left(tmp_path: Path) -> None:
         for sink in ("journald", "hook"):
             codes = [row.fields["code"] for row in on.of(sink)]
             assert codes.count("SUPERVISOR_GONE") == codes.count("ENGINE_GONE") == 1, sink
+        for sink in ("webhook", "telegram"):
+            assert not on.of(sink, "SUPERVISOR_GONE"), "it connects to the broker, and to nobody else"
+        if not readable:
+            return
         own = [row for row in read_alerts(folder) if row.get("teller") == "orders"]
         assert {"SUPERVISOR_GONE", "ENGINE_GONE"} <= {row["code"] for row in own}
         assert "open by the orders process's book" in own[-1]["text"] or "no position" in own[-1]["text"]
-        for sink in ("webhook", "telegram"):
-            assert not on.of(sink, "SUPERVISOR_GONE"), "it connects to the broker, and to nobody else"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -226,6 +228,35 @@ def test_a_console_that_goes_away_does_not_end_the_run(
     folder = latest(state, account)
     assert json.loads((folder / "report.json").read_text())["ticks"]["computed"] > 1000
     assert "Traceback" not in told and not segments_of(folder)
+
+
+def test_a_console_that_nobody_reads_stops_nothing(tmp_path: Path, state: dict[str, str]) -> None:
+    """A pager, a stopped terminal, a link that is gone: the pipe is full, and each write to it stands."""
+    account = "UNREAD"
+    engine = start(demo(tmp_path, account), state)
+    children = family(engine)
+    assert engine.stdout is not None
+    into = os.open(f"/proc/{engine.pid}/fd/1", os.O_WRONLY)
+
+    def fill() -> None:
+        with contextlib.suppress(OSError):
+            os.write(into, b"." * (1 << 20))
+
+    filling = threading.Thread(target=fill, daemon=True)
+    filling.start()
+    try:
+        time.sleep(7)  # a line every 5 s
+        assert filling.is_alive()
+        engine.send_signal(signal.SIGTERM)
+        assert engine.wait(60) == 0
+    finally:
+        engine.kill()
+        engine.stdout.close()
+        filling.join(20)
+        os.close(into)
+    assert json.loads((latest(state, account) / "report.json").read_text())["ticks"]["computed"] > 1000
+    assert "stopping: SIGTERM" in (latest(state, account) / "engine.log").read_text()
+    assert_nothing_left(children, latest(state, account))
 
 
 def test_a_console_without_the_rupee_sign(tmp_path: Path, state: dict[str, str]) -> None:

@@ -150,11 +150,16 @@ class BookMachine(RuleBasedStateMachine):
     @invariant()
     def what_is_in_play_is_every_slot_counted_anew(self) -> None:
         found: dict[int, list[int]] = {}
-        for (_strategy, slot, _product), p in self.book.positions.items():
+        of: dict[tuple[int, int], list[int]] = {}
+        for (_strategy, slot, product), p in self.book.positions.items():
             for at, part in enumerate((p.quantity, p.open_buy, p.open_sell)):
                 found.setdefault(slot, [0, 0, 0])[at] += part
+                of.setdefault((slot, product), [0, 0, 0])[at] += part
         busy = {p.slot for p in self.book.positions.values() if p.quantity or p.open_buy or p.open_sell}
-        sums = {slot: (h, b, s, max(abs(h + b), abs(h - s))) for slot, (h, b, s) in found.items()}
+        worst = dict.fromkeys(found, 0)
+        for (slot, _product), (h, b, s) in of.items():
+            worst[slot] += max(abs(h + b), abs(h - s))
+        sums = {slot: (*three, worst[slot]) for slot, three in found.items()}
         assert dict(self.book.in_play()) == {slot: sums[slot] for slot in busy}
         assert all(self.book.worst_case(slot) == sums[slot][3] for slot in busy)
 

@@ -111,11 +111,13 @@ ODD: dict[str, st.SearchStrategy[Any]] = {
     "lost": st.sampled_from([(1, 0), (1, 3), (2, 0)]),
 }
 AMOUNTS = st.one_of(st.integers(-1200, 1200), st.integers(-(2**70), 2**70))
+PRODUCTS = st.sampled_from([Product.MIS, Product.MIS, Product.MIS, Product.NRML])
 HELD = st.lists(
     st.tuples(
         st.sampled_from([0, 0, 1, 3, 4, FINE]),
         st.integers(1, 2),
         st.one_of(st.sampled_from([10, -10]), AMOUNTS),
+        PRODUCTS,
     ),
     max_size=3,
 )
@@ -128,6 +130,7 @@ ORDERS = st.lists(
         st.integers(1, 1500),
         st.sampled_from([PX, PX + 5, PX - 5, 0]),
         st.sampled_from(OrderType),
+        PRODUCTS,
     ),
     max_size=4,
 )
@@ -164,12 +167,12 @@ def cases(draw: st.DrawFn) -> tuple[dict[str, Any], RiskLimits]:
 
 def book_of(held: Any, orders: Any, cut_ns: int) -> Book:
     book = Book(TABLE)
-    for slot, strategy, quantity in held:
-        position = book.position_of(strategy, slot, Product.MIS)
+    for slot, strategy, quantity, product in held:
+        position = book.position_of(strategy, slot, product)
         position.quantity += quantity
         position.cut_ns = cut_ns
-    for number, (slot, side, status, quantity, px, kind) in enumerate(orders, 50):
-        order = Order(number, 1, number, slot, side, kind, Product.MIS, 1, 0, quantity, px, 0, f"tag{number}")
+    for number, (slot, side, status, quantity, px, kind, product) in enumerate(orders, 50):
+        order = Order(number, 1, number, slot, side, kind, product, 1, 0, quantity, px, 0, f"tag{number}")
         order.status = status
         book.add(order)
     return book
@@ -235,7 +238,9 @@ def test_it_passes_what_the_table_passes_and_nothing_else(
     if not passed:
         assert judge(wish, again, limits, plain=plain) == verdict
     apart = {FINE, SENSELESS} & {wish.slot, *book.in_play()}
-    table = apart or odd(wish, context) or not small(wish, book, told["tick"][2])
+    here = [p for p in book.positions.values() if p.slot == wish.slot]
+    mixed = any(p.product != wish.product for p in here if p.quantity or p.open_buy or p.open_sell)
+    table = apart or mixed or odd(wish, context) or not small(wish, book, told["tick"][2])
     if placed and verdict is None and not table and not (context.reducing and unsure(wish, context, limits)):
         assert passed, "the quick way is not taken by a plain placement"
 

@@ -104,10 +104,12 @@ class Situation:
         )  # fmt: skip
 
     def worst(self, slot: int, side: int = 0, more: int = 0) -> int:
-        buys = self.under_way(slot, BUY) + (more if side == BUY else 0)
-        sells = self.under_way(slot, SELL) + (more if side == SELL else 0)
-        held = self.held(slot)
-        return max(abs(held + buys), abs(held - sells))
+        return sum(self.worst_of(p, slot, side, more * (p == self.product)) for p in (CNC, NRML, MIS, MTF))
+
+    def worst_of(self, p: int, slot: int, side: int, more: int) -> int:
+        buys = self.under_way(slot, BUY, product=p) + more * (side == BUY)
+        sells = self.under_way(slot, SELL, product=p) + more * (side == SELL)
+        return max(abs(self.held(slot, product=p) + buys), abs(self.held(slot, product=p) - sells))
 
     def value(self, slot: int, px: int, quantity: int) -> Fraction:
         row = self.instruments[slot]
@@ -211,10 +213,8 @@ def _of_target(s: Situation) -> Iterator[str]:
             yield "ORDER_NOT_OPEN"
         if target["slot"] != s.ask["slot"]:
             yield "BAD_INTENT"
-        same = (s.quantity, s.px, s.trigger, s.type) == tuple(
-            target[word] for word in ("quantity", "px", "trigger_px", "order_type")
-        )
-        if same:
+        terms = ("quantity", "px", "trigger_px", "order_type")
+        if (s.quantity, s.px, s.trigger, s.type) == tuple(target[word] for word in terms):
             yield "NO_CHANGE"
         if s.ask["qty"] and s.ask["qty"] <= target["filled"]:
             yield "BAD_INTENT"
@@ -250,7 +250,7 @@ def _always(s: Situation) -> Iterator[str]:
         if near and known and abs(near - s.last) * 100 > Fraction(s.limits["price_collar_percent"]) * s.last:
             yield "PRICE_COLLAR"
         band = (s.given["band"] or {}).get(ask["slot"])
-        if px and band and band[2] <= s.limits["band_age_s"] and not band[0] <= px <= band[1]:
+        if near and band and band[2] <= s.limits["band_age_s"] and not band[0] <= near <= band[1]:
             yield "CIRCUIT"
 
 
@@ -346,7 +346,7 @@ def _deliveries(s: Situation) -> Iterator[str]:
         return
     gross = row["symbol"].endswith("-BE")
     net = s.held(slot, product=CNC)
-    used = max(has.get("used", 0), -net)
+    used = max(-net, has.get("used", 0) + max(0, max(0, -net) - has.get("ours", 0)))
     going = s.under_way(slot, SELL, product=CNC)
     bought = 0 if gross else max(0, net)
     t1 = has.get("t1", 0) if s.limits["btst"] and not gross else 0

@@ -148,6 +148,7 @@ def run_engine(
         held.callback(signal.signal, SIGNAL, signal.getsignal(SIGNAL))
         kill_by_signal(folder.path.parent.parent, clock, "the supervisor")
         view = make_view(console, title, plain, open_log(folder.path / "engine.log"))
+        held.callback(view.settle)
         for line in [*first_lines(settings), *build_words(settings)]:
             view.say(line)
         view.say(loss_limit_words(settings))
@@ -166,6 +167,7 @@ def run_engine(
         for line in take_histories(settings, instruments, now_ns, folder.path):
             view.say(line)
         confirm(settings, instruments, live, view, console)
+        view.beside()  # what is asked was asked: from here on nobody waits for the terminal
         run = prepare(settings, session, instruments, folder, clock, view, sorted(os.sched_getaffinity(0)))
         run.morning = morning
         held.callback(release, run)

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from kite_hft.engine.alerts.alerting import Alerting
 from kite_hft.engine.alerts.judges import feed_trouble
-from kite_hft.engine.alerts.sinks.making import make_sinks, secrets_of
+from kite_hft.engine.alerts.sinks.making import close_s, make_sinks, secrets_of
 from kite_hft.engine.alerts.upkeep import Upkeep
 from kite_hft.engine.orders.evidence import EVIDENCE
 from kite_hft.engine.plan.days import sessions_now
@@ -34,7 +34,7 @@ from kite_hft.engine.plan.launch import SHM, Run, child_config, prepare, release
 from kite_hft.engine.plan.rooms import answer_gap_s
 from kite_hft.engine.processes.control import SOCKET_NAME, ControlServer
 from kite_hft.engine.processes.family import RUNNING, Family, Member, StartFailed, StopAsked, last_words
-from kite_hft.engine.processes.halting import OwedHalt
+from kite_hft.engine.processes.halting import OwedHalt, OwedReturns
 from kite_hft.engine.processes.steering import Steering
 from kite_hft.engine.runs.recount import recount_run
 from kite_hft.engine.runs.report import Readings, make_report, processes
@@ -75,6 +75,7 @@ class Watch:
     gap_s: float = field(init=False)  # a feed that asks for prices is silent so long between two answers
     halts: HaltWatch = field(init=False)
     owed: OwedHalt = field(init=False)
+    returns: OwedReturns = field(init=False)
     steps: StepLog = field(init=False)
     hours: tuple[int, int] | None = None
     looked_ns: int = 0
@@ -85,6 +86,7 @@ class Watch:
         self.gap_s = answer_gap_s(settings)
         self.halts = HaltWatch(round((settings.alerts.market_halt_s + self.gap_s) * 1e9))
         self.owed = OwedHalt(lambda message: self.family.tell("orders", message))
+        self.returns = OwedReturns(self.owed.tell)
         self.steps = StepLog(self.run.view.say, len(self.run.plan.connections))
         if sessions := sessions_now(settings, self.run.instruments, self.run.clock.real_ns()):
             self.hours = int(sessions[0].min()), int(sessions[1].max())
@@ -126,8 +128,7 @@ class Watch:
         if now_ns - self.looked_ns > hung_s / 2 * NS_PER_S:  # so has everybody, maybe: the whole machine
             self.awake_ns = now_ns
         self.looked_ns = now_ns
-        for fields in self.family.listen():
-            self.alerting.take(fields)
+        self._hear()
         for member in self.family.died():
             if (code := self._replace(member, "died", now_ns)) is not None:
                 return code
@@ -135,7 +136,7 @@ class Watch:
             if (code := self._replace(member, "hung", now_ns)) is not None:
                 return code
         for member in self.family.tend(now_ns):
-            self._tell_orders(member)
+            self._tell_orders(member, now_ns)
         if now_ns >= self.next_judge_ns:
             self.next_judge_ns = now_ns + JUDGE_EVERY_NS
             self._judge(now_ns)
@@ -144,22 +145,33 @@ class Watch:
         self.control.serve()
         return None
 
+    def _hear(self) -> None:
+        for fields in self.family.listen():
+            self.alerting.take(fields)
+
     def _orders(self) -> dict[str, int]:
         return self.readings.one("counters-orders")
+
+    def _orders_beat_ns(self) -> int:
+        """The newest sign of life of an ORDERS that runs; 0: none does."""
+        runs = any("orders" in m.plan.stages and m.state == RUNNING for m in self.family.members.values())
+        segment = self.readings.segments.get("counters-orders")
+        return int(segment.control()["heartbeat_ns"]) if runs and segment is not None else 0
 
     def _in_session(self) -> bool:
         """Whether the market that we see is open."""
         return self.hours is None or self.hours[0] <= self.run.clock.real_ns() < self.hours[1]
 
-    def _tell_orders(self, back: Member) -> None:
+    def _tell_orders(self, back: Member, now_ns: int) -> None:
         """What ORDERS must know of a process that was started again, or what it forgot itself."""
         self.alerting.returned(back.plan.name)
         if "compute" in back.plan.stages:
-            self.family.tell("orders", {"do": "worker_restarted", "worker": back.plan.worker})
+            self.returns.returned(int(back.plan.worker or 0), now_ns)
         if "orders" in back.plan.stages and self.halts.halted:
             self.family.tell("orders", {"do": "market_halt", "on": True})
         if "orders" in back.plan.stages:
             self.owed.again()
+            self.returns.again(now_ns)
 
     def _beat_ns(self, member: Member) -> int:
         """The newest sign of life in the counters that a process writes; all its stages must beat. Nobody is
@@ -183,6 +195,7 @@ class Watch:
         if not chosen.restart:
             return self._end_with(member, why)
         down = self.family.restart(member, why, now_ns)
+        self._hear()  # what it raised last was its own: before that is over
         kept = self.alerting.replaced(name)
         if not down:
             if "orders" in member.plan.stages:  # before it reads a book that ends one of them
@@ -215,6 +228,7 @@ class Watch:
     def _judge(self, now_ns: int) -> None:
         """Conditions that only somebody beside the processes can see."""
         self.owed.look(self._orders())
+        self.returns.look(self._orders_beat_ns(), now_ns)
         silence_s = self.run.settings.alerts.feed_silence_s
         for name, member in self.family.members.items():
             if not {"feed", "updates"} & set(member.plan.stages):
@@ -287,7 +301,7 @@ def make_alerting(run: Run, family: Family) -> Alerting:
 
     return Alerting(
         folder, make_sinks(config, folder, run.clock), run.clock, run.view.say, chosen.remind_s,
-        max(chosen.hook_timeout_s, chosen.sink_timeout_s), about,
+        close_s(config), about,
         (*session.secrets(), *secrets_of(config)), journal, seen,
     )  # fmt: skip
 

@@ -72,7 +72,8 @@ class Compute:
     clock: CLOCK_MONOTONIC in ns, for stamps and latencies only.
     bars_sink: called with the BARs closed by each batch, valid during the call (None: nobody).
     on_halt: told (strategy name, exception) when a strategy is halted.
-    intent_deadline_ns: added to created_ns as the deadline of new orders that are no exits; 0: none.
+    intent_deadline_ns: the deadline of new orders that are no exits, from the socket read of the tick that
+    caused them on (from created_ns where none did); 0: none.
     send_stamp: full packets carry when their sender meant to send them (load tests): record that too.
     twins: which ticks are passed over where several readers tell of the same instruments (None: none do).
     """
@@ -402,8 +403,8 @@ class Compute:
         # Of what is made again: from when it should have been made. What is too old is refused.
         now_ns = self._clock()
         since_ns = now_ns if self._again is None else self._again.now_ns
-        deadline_ns = since_ns + self._intent_deadline_ns if self._intent_deadline_ns else 0
-        counters.add(COUNTER["signals"], stamp(records, n, now_ns, deadline_ns) + refused)
+        placed = stamp(records, n, now_ns, self._intent_deadline_ns, since_ns)
+        counters.add(COUNTER["signals"], placed + refused)
         if refused:
             counters.add(COUNTER["intents_refused_full"], refused)
         counters.add(COUNTER["intents"], n)

@@ -34,7 +34,7 @@ from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.recovery.reconcile import Reconciler
 from kite_hft.trading.recovery.recovered import Recovered
 from kite_hft.trading.recovery.replay import replay
-from kite_hft.trading.recovery.resuming import begin, recovery_report, take_up
+from kite_hft.trading.recovery.resuming import begin, held_strategies, recovery_report, take_up
 from kite_hft.trading.recovery.texts import Texts
 from kite_hft.trading.sending.address import AddressCheck
 from kite_hft.trading.sending.answers import Answers
@@ -67,6 +67,7 @@ class Orders:
         self._market, ports = market_reads(ports, config)
         self._ports, self._config = ports, config
         self.book = Book(ports.instruments)
+        self._market.sold = self.book.sold
         self.costs = CostBook(self.book, ports.instruments, config.charges)
         self.outbox = Outbox(ports, self.book, self.costs)
         self.states = States(self.outbox, config.reject_storm)
@@ -77,8 +78,8 @@ class Orders:
             ports, config, self.book, self.outbox, self.states,
             self._calls.submit, self._regather, self._look_up,
         )  # fmt: skip
-        self._answers = Answers(ports, self.outbox, self.states, self.desk)
         self.address = AddressCheck(ports, config, self.desk, self.outbox, self.states, self._calls.submit)
+        self._answers = Answers(ports, self.outbox, self.states, self.desk, self.address.doubted)
         self._losses = DailyLoss(ports, config, self.outbox, self.states)
         horizon_ns = round(config.absence_horizon_s * NS_PER_S)
         self._reconciler = Reconciler(ports, self.book, self.outbox, self.states, horizon_ns, self.desk)
@@ -88,7 +89,7 @@ class Orders:
         self._texts = Texts(ports, self.outbox, self._reconciler, self._look_up)
         self._interruptions = Interruptions(ports, self.outbox, self._look_up)
         self._teller = Teller(ports, self.book, self.outbox)
-        self._watch = Watch(ports, config, self.book, self.outbox, self._age_ns)
+        self._watch = Watch(ports, config, self.book, self.outbox, self._age_ns, self.desk.egress.holds)
         self.gate = Gate(ports, config, self.book, self.outbox, self.states, self)
         self.intake = Intake(ports, config, self.outbox, self.desk, self.gate.judge)
         self.keeper = Keeper(
@@ -103,7 +104,7 @@ class Orders:
         self._gauges_ns = self._judged_ns = -GAUGE_PERIOD_NS
         self._fills_seen = 0
         self.stop_policy = "cancel"
-        self.active = self.stopping = self._stop_begun = self._alone = False
+        self.active = self.stopping = self._stop_begun = self._alone = self._known = False
 
     @property
     def flattening(self) -> bool:
@@ -133,8 +134,8 @@ class Orders:
         self.desk.last_order_no = max(found.last_order_no, *ports.written.orders, 0)
         self.desk.throttle.placed_today = found.placed
         begin(found, ports, self._config, self.outbox)
-        self.states.restore(found.halted, found.reducing, {**ports.holds, **found.holds}, found.address)
-        self._losses.restore(found.loss_paise)
+        self.states.restore(found.halted, found.reducing, held_strategies(found, ports), found.address)
+        self._losses.restore(found.passed_paise(killed=bool(ports.killed())))
         self.gate.restore(found, now_ns)
         if ports.restarted:
             self._reconciler.externals.restore(found.external_orders, found.external_fills)
@@ -408,8 +409,9 @@ class Orders:
         pnl = show_pnl(self.outbox, self.book, self._ports.instruments, self.costs, mark)
         now_ns = self._ports.clock.mono_ns()
         waits = any(now_ns - ns < UNPRICED_NS for ns in self.book.unpriced.values())
+        self._known = self._known or self.reader.reconciled  # before that, what is held is not known
         # Of many fills one may always lack its price: then they are judged with what is known.
-        if not waits or now_ns - self._judged_ns >= UNPRICED_NS:
+        if self._known and (not waits or now_ns - self._judged_ns >= UNPRICED_NS):
             self._judged_ns = now_ns
             self._losses.look(pnl.net)
             self.gate.look(pnl.net, now_ns)

@@ -18,13 +18,17 @@ from typing import Final
 import numpy as np
 
 from kite_hft._views import TickView
-from kite_hft.layout import EventKind
+from kite_hft.layout import EventKind, OrderStatus, Side
 from kite_hft.strategies.base import BaseStrategy
+from kite_hft.strategies.kalman_simple import ENGINES
 from kite_hft.strategies.slots import SlotFacts
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
 
 DAY_S: Final = 86_400
-OVER: Final = frozenset({EventKind.REFUSED, EventKind.REJECTED, EventKind.CANCELLED, EventKind.COMPLETE})
+OVER: Final = frozenset({
+    OrderStatus.REFUSED, OrderStatus.REJECTED, OrderStatus.ABSENT, OrderStatus.CANCELLED,
+    OrderStatus.COMPLETE,
+})  # fmt: skip
 
 
 class EntryExitStrategy(BaseStrategy):
@@ -111,8 +115,17 @@ class EntryExitStrategy(BaseStrategy):
         return round(round(price / step) * step * scale) / scale
 
     def on_order(self, event: np.void) -> None:
-        if int(event["kind"]) in OVER:
-            self._working.pop(int(event["strategy_seq"]), None)
+        """An entry that has ended is not waited for any more, whichever event says so. A SNAPSHOT may tell of
+        one that was asked for after the last `save`, and forgotten.
+        """
+        number, slot = int(event["strategy_seq"]), int(event["slot"])
+        if int(event["status"]) in OVER:
+            self._working.pop(number, None)
+            return
+        forgotten = int(event["kind"]) == EventKind.SNAPSHOT and number not in self._working
+        if forgotten and 0 < number < ENGINES and int(event["side"]) == Side[self.entry_side]:
+            self._working[number] = slot
+            self._entered[slot] = self._entered.get(slot, 0) + 1
 
     def on_session(self) -> None:
         self._entered.clear()

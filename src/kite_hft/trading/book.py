@@ -17,8 +17,8 @@ from kite_hft.layout import NO_SLOT, OrderStatus, OrderType, Side
 from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.lifecycle import LIVE, REPORT_OF, WORKING, Input, following
-from kite_hft.trading.positions import Cut, Fill, Position, fill_units
-from kite_hft.trading.unproven import Terms, Unproven, shows_less
+from kite_hft.trading.positions import Cut, Fill, Position, fill_units, worst_case
+from kite_hft.trading.unproven import Terms, Unproven, lives_after_all, shows_less
 
 BUY: Final = int(Side.BUY)
 STOPS: Final = (OrderType.SL, OrderType.SLM)
@@ -261,8 +261,10 @@ class Book:
         Raises:
             BookError: the report's id is another one than the order's.
         """
+        revived, before, exposed = lives_after_all(order, report), order.status, order.open_quantity
         self.name(order, report.order_id)
-        before, exposed = order.status, order.open_quantity
+        if revived:
+            self._move(order, Input.REVIVE, now_ns)
         filled = min(report.filled_quantity, max(order.quantity, order.quantity_max, report.quantity))
         got_quantity = got_units = 0
         if filled > order.filled:
@@ -392,19 +394,15 @@ class Book:
         """The strategies' positions of one (instrument, product), EXTERNAL left out."""
         return [p for p in self._slots.get(slot, ()) if p.product == product and p.strategy != EXTERNAL]
 
-    def worst_case(self, slot: int, side: int = 0, quantity: int = 0) -> int:
-        """Largest absolute account position in `slot`, were all live orders of one side to fill.
+    def sold(self, slot: int, product: int) -> int:
+        """How much the strategies have sold of it beyond what they have bought."""
+        return max(0, -sum(position.quantity for position in self.in_slot(slot, product)))
 
-        `quantity` more on `side` is counted in.
+    def worst_case(self, slot: int, side: int = 0, quantity: int = 0, product: int = 0) -> int:
+        """Largest absolute account position in `slot`, were all live orders of one side to fill, each product
+        for itself. `quantity` more on `side` in `product` is counted in.
         """
-        held = buys = sells = 0
-        for position in self._slots.get(slot, ()):
-            held += position.quantity
-            buys += position.open_buy
-            sells += position.open_sell
-        buys += quantity if side == Side.BUY else 0
-        sells += quantity if side == Side.SELL else 0
-        return max(abs(held + buys), abs(held - sells))
+        return worst_case(self._slots.get(slot, ()), side, quantity, product)
 
     def in_play(self) -> Mapping[int, tuple[int, int, int, int]]:
         """Slots with a position or a live order: (held, buys, sells, `worst_case`); good until the book

@@ -5,7 +5,8 @@ one. Two rules hold it together. First, the broker's words come late, doubled an
 a report may only move an order forward: a pair that is not in the table leaves the status alone. (Our
 own modification of a working order into a stop takes it back to waiting for its trigger.)
 Second, what the broker or we ourselves have ended stays ended, except ABSENT, which is our own
-inference from silence: the broker's word revives it.
+inference from silence: the broker's word revives it. So it is with one that a call's end refused (the answer,
+or that no byte left), if the order book shows it alive: REVIVE, and then what the book says.
 
     NEW ----> SENT ----> PENDING ----> TRIGGER_PENDING ----> OPEN ----> COMPLETE
       \\         \\            \\______________________________/   \\----> CANCELLED, REJECTED
@@ -33,6 +34,7 @@ class Input(enum.IntEnum):  # integers are found in tables several times faster
     LOSE = enum.auto()  # the answer proves nothing
     MISS = enum.auto()  # two agreeing book reads past the absence horizon do not show it
     REARM = enum.auto()  # modified into a stop again, which waits for its trigger
+    REVIVE = enum.auto()  # ended by a call's end alone, and the broker shows it alive: its state is not known
     SEEN = enum.auto()  # reported with a label that says nothing of its state (`UPDATE`)
     REPORT_PENDING = enum.auto()
     REPORT_TRIGGER_PENDING = enum.auto()
@@ -82,8 +84,8 @@ TABLE: Final[dict[OrderStatus, dict[Input, OrderStatus]]] = {
     S.OPEN: {Input.REARM: S.TRIGGER_PENDING, **_ENDS},
     S.COMPLETE: {},
     S.CANCELLED: {},
-    S.REJECTED: {},
-    S.REFUSED: {},
+    S.REJECTED: {Input.REVIVE: S.AMBIGUOUS},
+    S.REFUSED: {Input.REVIVE: S.AMBIGUOUS},
 }
 
 TERMINAL: Final = frozenset({S.COMPLETE, S.CANCELLED, S.REJECTED, S.REFUSED, S.ABSENT})

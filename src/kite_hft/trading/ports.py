@@ -121,11 +121,12 @@ class Ports:
     is open, -1: it is closed. use_token: the transport goes on with another access token. killed: why the
     account is killed (the latch outside, engine/orders/latch.py), "": it is not; asked before each call that
     leaves. kill_flat, killed_by: what else the latch says. kill(reason, flatten) sets it, unkill(by) ends it.
-    holds: strategies that an earlier run left held; keep_holds keeps them for the next one. synced_seq:
-    the last record of the journal that is on the disk. journal_state: why it cannot be written, and why
-    its disk is nearly full, "": neither; asked in each step. leaves_from: the address of this machine that
-    order calls leave from, "": not known. update_links: the connections that bring order updates, in an order
-    that stays; none: nobody knows of any. log: one line for people.
+    holds: strategies that are held, as keep_holds keeps them beside the runs; a person may take them out of
+    there while no engine runs. None: nothing keeps them. synced_seq: the last record of the journal that is
+    on the disk. journal_state: why it cannot be written, and why its disk is nearly full, "": neither; asked
+    in each step. leaves_from: the address of this machine that order calls leave from, "": not known.
+    update_links: the connections that bring order updates, in an order that stays; none: nobody knows of any.
+    log: one line for people.
     """
 
     instruments: InstrumentTable
@@ -164,7 +165,7 @@ class Ports:
     killed_by: Callable[[], str] = lambda: ""
     kill: Callable[[str, bool], None] = lambda reason, flatten: None
     unkill: Callable[[str], None] = lambda by: None
-    holds: Mapping[int, Hold] = field(default_factory=dict)
+    holds: Mapping[int, Hold] | None = None
     keep_holds: Callable[[Mapping[int, Hold]], None] = lambda holds: None
     day_net_paise: int = 0  # of the day's runs that are over and not continued, for the loss limit
     synced_seq: Callable[[], int] = lambda: EVERY_SEQ

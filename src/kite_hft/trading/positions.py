@@ -11,6 +11,7 @@ so gross never depends on how cost was attributed, and realised equals gross whe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -122,6 +123,21 @@ class Position:
         else:
             # Turned: the part that closed leaves at cost, the rest opens at this fill's price.
             self.cost_units = units - divide_half_even(units * abs(held), abs(quantity))
+
+
+def worst_case(positions: Iterable[Position], side: int = 0, quantity: int = 0, product: int = 0) -> int:
+    """Largest absolute position of one instrument, were all live orders of one side to fill, with `quantity`
+    more on `side` in `product`.
+
+    Each product counts for itself: the broker wants margin for both, and squares off one of them alone.
+    """
+    sums = {product: [0, quantity, 0] if side == Side.BUY else [0, 0, quantity]}
+    for position in positions:
+        of = sums.setdefault(position.product, [0, 0, 0])
+        of[0] += position.quantity
+        of[1] += position.open_buy
+        of[2] += position.open_sell
+    return sum(max(abs(held + buys), abs(held - sells)) for held, buys, sells in sums.values())
 
 
 @dataclass(frozen=True, slots=True)

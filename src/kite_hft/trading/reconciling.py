@@ -81,10 +81,18 @@ def compare_orders(
 
 
 def compare_positions(
-    book: Book, instruments: InstrumentTable, theirs: Sequence[PositionReport], out: Reconciled
+    book: Book,
+    instruments: InstrumentTable,
+    theirs: Sequence[PositionReport],
+    out: Reconciled,
+    beside: Mapping[tuple[int, int], int],
 ) -> None:
-    """Net quantities by instrument and product; what is held beside the engine counts with ours."""
+    """Net quantities by instrument and product. beside: (slot, product) -> what the account held besides, by
+    the journal; it counts with ours.
+    """
     ours: Counter[tuple[str, str]] = Counter()
+    for (slot, kind), quantity in beside.items():
+        ours[instruments[slot].key, name_of(Product, kind)] += quantity
     for position in book.positions.values():
         product = name_of(Product, position.product)
         ours[instruments[position.slot].key, product] += position.quantity

@@ -31,6 +31,7 @@ from kite_hft.units import price_text, rupees_text
 encode_json: Final = msgspec.json.Encoder().encode
 
 UNPROVEN: Final = frozenset({OrderStatus.SENT, OrderStatus.AMBIGUOUS, OrderStatus.ABSENT})
+_NOT_THERE: Final = UNPROVEN | {OrderStatus.REJECTED, OrderStatus.REFUSED}
 KNOWN_GOOD: Final = WORKING | {OrderStatus.COMPLETE, OrderStatus.CANCELLED}
 _END_EVENT: Final = {
     OrderStatus.SENT: EventKind.SENT,
@@ -45,7 +46,7 @@ _END_EVENT: Final = {
 
 def accepted(change: Change) -> bool:
     """The broker has the order, and we did not know before."""
-    return change.status_changed and change.before in UNPROVEN and change.order.status in KNOWN_GOOD
+    return change.status_changed and change.before in _NOT_THERE and change.order.status in KNOWN_GOOD
 
 
 def event_kinds(change: Change) -> list[EventKind]:

@@ -1,4 +1,4 @@
-"""Layer 2, orders process, hot while a modification is in doubt: taken and not shown, or not even taken.
+"""Layer 2, orders process, hot while a call is in doubt: taken and not shown, or not even taken.
 
 The broker's word for a change means that he has passed it on: the exchange may turn it down, for one because
 the order has filled meanwhile, and the old terms stand. Where it makes an order smaller, the larger quantity
@@ -7,6 +7,8 @@ may fill until a row of the order shows the smaller one. One whose answer proves
 It may reach the broker long after its request was given up, as placements do. Until then the order can
 become the one or the other, and the worse of both counts. It is over when the book shows the new terms, or
 when two whole reads past the absence horizon agree about any others.
+
+A placement that was refused is over; what was read as the refusal was none where the broker shows it alive.
 """
 
 from __future__ import annotations
@@ -25,6 +27,24 @@ _SHOWN_AS: Final = {OrderType.MARKET: OrderType.LIMIT, OrderType.SLM: OrderType.
 """How a protected order shows."""
 _PRICED: Final = (OrderType.LIMIT, OrderType.SL)
 _TRIGGERED: Final = (OrderType.SL, OrderType.SLM)
+
+
+class Placed(Protocol):
+    """What an order is asked for here (book.Order)."""
+
+    status: OrderStatus
+    order_id: str
+
+
+def by_the_call(order: Placed) -> bool:
+    """The end of its own call has ended it: no word about it ever came by another way, not even its name."""
+    return order.status in (OrderStatus.REJECTED, OrderStatus.REFUSED) and not order.order_id
+
+
+def lives_after_all(order: Placed, report: OrderReport) -> bool:
+    """The report shows that an order which `by_the_call` has ended was made, and works or has filled."""
+    ended = report.status in (OrderStatus.REJECTED, OrderStatus.CANCELLED) and not report.filled_quantity
+    return by_the_call(order) and not ended
 
 
 class Resizable(Protocol):

@@ -12,7 +12,7 @@ from kite_hft.clock import ManualClock
 from kite_hft.engine.alerts.alerting import Alerting
 from kite_hft.engine.alerts.files import read_alerts
 from kite_hft.engine.alerts.raisers import AGAIN_NS
-from kite_hft.engine.processes.halting import OwedHalt
+from kite_hft.engine.processes.halting import HEARD_NS, OwedHalt, OwedReturns
 from kite_hft.engine.supervisor import Watch
 from kite_hft.settings import Settings
 from kite_hft.trading.alerts import alert
@@ -29,10 +29,13 @@ class Loop:
         self.folder, self.said = folder, list[str]()
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.down = ""  # why a process stays down
+        self.last: list[dict[str, Any]] = []  # alerts that nobody has heard yet
+        self.takes = 1  # how many processes take what they are told
         self.alerting = Alerting(folder, (), self.clock, self.said.append)
         family = SimpleNamespace(
             restart=lambda member, why, now_ns: self.down, history=[SimpleNamespace(exit_code=-9)],
-            tell=lambda stage, message: self.told.append((stage, message)) or 1,
+            tell=lambda stage, message: self.told.append((stage, message)) or self.takes,
+            listen=self.heard,
         )  # fmt: skip
         settings = Settings.model_validate({})
         watch = self.watch = object.__new__(Watch)
@@ -40,6 +43,17 @@ class Loop:
         watch.family, watch.alerting = family, self.alerting  # type: ignore[assignment]
         watch.halts = SimpleNamespace(halted=False)  # type: ignore[assignment]
         watch.owed = OwedHalt(lambda message: family.tell("orders", message))
+        watch.returns = OwedReturns(watch.owed.tell)
+
+    def heard(self) -> list[dict[str, Any]]:
+        alerts, self.last = self.last, []
+        return alerts
+
+    def back(self, member: Any) -> None:
+        self.watch._tell_orders(member, self.clock.mono_ns())
+
+    def returns(self) -> int:
+        return self.told.count(("orders", {"do": "worker_restarted", "worker": 0}))
 
     def found(self, code: str, key: str = "", process: str = "orders") -> None:
         self.alerting.take({**alert(code, "found", key).fields(), "process": process})
@@ -72,7 +86,7 @@ def test_what_the_new_orders_raises_again_is_news_and_what_it_does_not_is_over(l
     assert loop.events("EXIT_REFUSED") == ["raised", "acknowledged"]
     orders = loop.replace()
     assert loop.events("EXIT_REFUSED") == ["raised", "acknowledged"]  # nobody says that it is over
-    loop.watch._tell_orders(orders)
+    loop.back(orders)
     loop.clock.advance(AGAIN_NS - 1)
     loop.found("EXIT_REFUSED", "NSE:X")
     loop.alerting.poll()
@@ -90,7 +104,7 @@ def test_what_the_new_orders_raises_again_is_news_and_what_it_does_not_is_over(l
 def test_what_was_over_with_the_old_orders_is_told_when_it_happens_again_later(loop: Loop) -> None:
     loop.found("EXIT_REFUSED", "NSE:X")
     loop.alerting.acknowledge()
-    loop.watch._tell_orders(loop.replace())
+    loop.back(loop.replace())
     loop.clock.advance(AGAIN_NS)
     loop.alerting.poll()
     loop.found("EXIT_REFUSED", "NSE:X")
@@ -100,7 +114,7 @@ def test_what_was_over_with_the_old_orders_is_told_when_it_happens_again_later(l
 def test_what_only_a_person_or_the_broker_ends_stands_on_and_is_handed_to_the_new_orders(loop: Loop) -> None:
     for code, key in (("HALTED", ""), ("AMBIGUOUS_ORDER", "7"), ("AMBIGUOUS_ORDER", "8 unanswered")):
         loop.found(code, key)
-    loop.watch._tell_orders(loop.replace())
+    loop.back(loop.replace())
     handed = [message for stage, message in loop.told if stage == "orders" and message["do"] == "alert"]
     assert sorted((m["code"], m["key"]) for m in handed) == [("AMBIGUOUS_ORDER", "7"), ("HALTED", "")]
     assert all(message["standing"] for message in handed)
@@ -127,11 +141,46 @@ def test_the_halt_of_a_process_that_stays_down_is_told_again_until_orders_has_it
     loop.watch.owed.look(ACTIVE)
     assert loop.told == [halt]  # it has been handed on, and may not have been read yet
     loop.down = ""
-    loop.watch._tell_orders(loop.replace())  # what was in the pipe of the one before is lost
+    loop.back(loop.replace())  # what was in the pipe of the one before is lost
     assert [message for message in loop.told if message == halt] == [halt, halt]
     loop.watch.owed.look(ACTIVE | {"state_halted": 1})
-    loop.watch._tell_orders(loop.replace())
+    loop.back(loop.replace())
     assert loop.told.count(halt) == 2
+
+
+def test_what_a_process_raised_last_was_its_own(loop: Loop) -> None:
+    """It is heard before what the process has raised is over with it."""
+    loop.last = [{**alert("EXIT_REFUSED", "found", "NSE:X").fields(), "process": "orders"}]
+    orders = loop.replace()
+    assert loop.states()["EXIT_REFUSED"] == "standing"
+    loop.back(orders)
+    loop.clock.advance(AGAIN_NS)
+    loop.alerting.poll()
+    assert loop.states()["EXIT_REFUSED"] == "over"  # the new one has not found it again
+
+
+def test_the_return_of_a_worker_is_told_to_the_orders_that_comes_after(loop: Loop) -> None:
+    loop.back(loop.replace("compute"))
+    assert loop.returns() == 1
+    beat_ns = loop.clock.mono_ns() + HEARD_NS - 1  # ORDERS hangs: whether it has read that nobody knows
+    loop.clock.advance(5 * HEARD_NS)
+    for beat in (beat_ns, 0):
+        loop.watch.returns.look(beat, loop.clock.mono_ns())
+    assert loop.returns() == 1
+    loop.back(loop.replace())
+    assert loop.returns() == 2
+    loop.watch.returns.look(loop.clock.mono_ns() + HEARD_NS, loop.clock.mono_ns() + HEARD_NS)
+    loop.back(loop.replace())
+    assert loop.returns() == 2, "the one before has had it"
+
+
+def test_the_return_of_a_worker_that_no_orders_took_is_told_again(loop: Loop) -> None:
+    loop.takes = 0
+    loop.back(loop.replace("compute"))
+    loop.takes = 1
+    for returns in (2, 2):
+        loop.watch.returns.look(0, loop.clock.mono_ns())
+        assert loop.returns() == returns
 
 
 def test_a_halt_that_the_pipe_did_not_take_is_told_again() -> None:

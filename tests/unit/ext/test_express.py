@@ -17,7 +17,7 @@ from kite_hft.layout import IntentFlag, IntentKind, OrderStatus, OrderType, Side
 from kite_hft.memory.journal import Header, JournalError, Kind
 from kite_hft.memory.journal_writer import JournalWriter, OsFile
 from kite_hft.memory.segment import make_directory
-from kite_hft.trading.book import BookError
+from kite_hft.trading.book import EXTERNAL, PROMISED, BookError
 from kite_hft.trading.broker import RateWindow
 from kite_hft.trading.intents import ENGINE_SEQ, intents_of
 from kite_hft.trading.ports import OrdersConfig
@@ -55,6 +55,19 @@ def test_a_plain_placement_is_sent_at_once_from_its_queue(direct: World) -> None
     assert direct.journal.records[-1].kind is Kind.INTENT, "its record stands before it leaves"
     assert posted == [("POST", len(direct.journal.records))] and taken(direct) == 1
     assert direct.status(1) is OrderStatus.SENT and direct.intents.waiting() == 0
+
+
+@pytest.mark.parametrize("strategy", [77, PROMISED, EXTERNAL])
+def test_a_strategy_that_is_nobodys_is_refused_from_its_queue_too(direct: World, strategy: int) -> None:
+    direct.quote()
+    direct.wish(1, strategy=strategy)
+    express = direct.stage.express
+    assert express is not None
+    assert not express.send(direct.clock.mono) and direct.intents.waiting() == 1
+    direct.step(2)
+    assert not direct.broker.calls("POST") and taken(direct) == 0
+    refused = [r.data() for r in direct.journal.records if r.kind is Kind.REFUSED]
+    assert [(r["strategy"], r["reason"]) for r in refused] == [(strategy, "BAD_INTENT")]
 
 
 class Own(OsFile):

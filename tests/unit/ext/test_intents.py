@@ -21,9 +21,17 @@ def made() -> np.ndarray:
 
 def test_new_orders_that_are_no_exits_get_a_deadline() -> None:
     intents = made()
-    assert stamp(intents, 5, 700, 900) == 2
+    assert stamp(intents, 5, 700, 200) == 2
     assert intents["created_ns"].tolist() == [700] * 5 + [0]
     assert intents["deadline_ns"].tolist() == [900, 0, 0, 0, 0, 0]
+
+
+def test_the_deadline_counts_from_the_tick_that_caused_the_order() -> None:
+    intents = made()
+    intents["tick_recv_ns"] = [40, 40, 40, 40, 40, 0]
+    assert stamp(intents, 6, 700, 200, 650) == 3
+    assert intents["created_ns"].tolist() == [700] * 6
+    assert intents["deadline_ns"].tolist() == [240, 0, 0, 0, 0, 850]
 
 
 def test_without_a_deadline_none_is_written() -> None:

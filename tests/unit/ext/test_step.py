@@ -17,7 +17,16 @@ from kite_hft._kernels import Kernels
 from kite_hft._queue import QueueConsumer, QueueProducer
 from kite_hft._ring import RingReader, RingWriter
 from kite_hft.clock import SystemClock
-from kite_hft.layout import COUNTERS, HISTOGRAMS, INPUT, INTENT, ORDER_EVENT, SegmentKind
+from kite_hft.layout import (
+    COUNTERS,
+    HISTOGRAMS,
+    INPUT,
+    INTENT,
+    ORDER_EVENT,
+    IntentFlag,
+    IntentKind,
+    SegmentKind,
+)
 from kite_hft.memory import segment
 from kite_hft.stages.compute import HISTOGRAM, Compute, QueueContractError
 from kite_hft.strategies.base import BaseStrategy
@@ -147,7 +156,8 @@ def day(world: World, seed: int, part: int, n: int, *, compiled: bool) -> dict[s
     intents.append(out[: world.taker.drain(out)].copy())
     made = np.concatenate(intents)
     assert (made["created_ns"] > 0).all()
-    late = np.where(made["deadline_ns"] > 0, made["deadline_ns"] - made["created_ns"], 0)
+    since_ns = np.where(made["tick_recv_ns"] > 0, made["tick_recv_ns"], made["created_ns"])
+    late = np.where(made["deadline_ns"] > 0, made["deadline_ns"] - since_ns, 0)
     made["created_ns"] = made["deadline_ns"] = 0
     return world.told() | {"intents": made.tobytes(), "late": late.tolist(), "n": len(made)}
 
@@ -171,6 +181,24 @@ def test_the_same_as_the_stage(tmp_path, cache_dir, forms, seed, batch, part, ro
     for world in made:
         for one in world.opened:
             one.close()
+
+
+@pytest.mark.parametrize("forms", [["A"], ["A", "A"]])
+def test_the_deadline_of_an_opening_counts_from_its_tick(tmp_path, cache_dir, forms) -> None:
+    """Whether one strategy speaks (in the step) or several (by the stage)."""
+    made = World(tmp_path, forms, cache_dir, batch=64, room=64, ring=1024, intent_deadline_ns=5_000)
+    ticks = market(1, 900)
+    made.feed.publish(ticks)
+    made.fast()
+    out = np.zeros(4096, INTENT)
+    out = out[: made.taker.drain(out)]
+    assert made.slow_calls == 0 and set(out["strategy"].tolist()) == set(range(1, len(forms) + 1))
+    opening = out[(out["kind"] == IntentKind.PLACE) & (out["flags"] & IntentFlag.EXIT == 0)]
+    assert len(opening) and (opening["tick_recv_ns"] < opening["created_ns"]).all()
+    assert (opening["deadline_ns"] == opening["tick_recv_ns"] + 5_000).all()
+    assert not out[out["flags"] & IntentFlag.EXIT > 0]["deadline_ns"].any()
+    for one in made.opened:
+        one.close()
 
 
 @pytest.fixture

@@ -281,6 +281,17 @@ def test_orders_and_limits_of_the_throttle() -> None:
     assert world.kinds(20) == ["REFUSED"] and world.reason(20) == "THROTTLE_DEADLINE"
 
 
+def test_what_comes_late_from_a_worker_opens_nothing_and_still_closes() -> None:
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    late_ns = world.clock.mono - 1
+    world.send(2, deadline_ns=late_ns)
+    assert world.reason(2) == "THROTTLE_DEADLINE" and len(world.broker.calls("POST")) == 1
+    world.send(3, side=Side.SELL, deadline_ns=late_ns)
+    assert len(world.broker.calls("POST")) == 2, "a sale of what is held closes it, flagged as an exit or not"
+
+
 def test_unreadable_update_is_counted_and_the_book_read() -> None:
     world = World().start()
     polls = world.stage.outbox.totals["polls"]

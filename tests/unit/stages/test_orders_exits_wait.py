@@ -81,6 +81,26 @@ def test_a_strategys_exit_waits_on_and_leaves_once() -> None:
     assert world.journal.kinds().count("INTENT") == 5
 
 
+def test_an_exit_that_has_not_left_has_no_answer_to_wait_for() -> None:
+    world, broker = held()
+    hang(world, broker)
+    world.send(30, side=Side.SELL, px=PX + 5)
+    number = world.order(30).order_no
+
+    def ambiguous() -> list[str]:
+        return [told for told in world.alerts if f"order {number} has no answer" in told]
+
+    world.run(3.0)
+    assert "EXIT_WAITS" in world.codes() and not ambiguous()
+    lost: list[int] = []
+    broker.lines.leave = lambda request_id, request: lost.append(request_id)
+    broker.die()
+    world.run(0.6)
+    assert len(lost) == 1 and not ambiguous(), "it has left just now"
+    world.run(0.4)
+    assert ["has no answer for 0." in told for told in ambiguous()] == [True]
+
+
 def test_a_change_of_an_exit_and_a_cancel_wait_on() -> None:
     world, broker = held()
     world.send(3, side=Side.SELL, px=PX + 50)

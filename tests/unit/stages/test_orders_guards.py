@@ -263,3 +263,49 @@ def test_a_price_that_came_after_this_step_began_is_fresh() -> None:
     assert (context.ref_px, context.age_ns) == (PX, 0)
     context = found.stage.gate.context(intent(1, slot=99), 0, found.clock.mono)
     assert (context.instrument, context.ref_px, context.age_ns) == (None, 0, -1)
+
+
+def test_a_position_that_is_closed_in_parts_over_a_restart_is_judged_as_a_whole() -> None:
+    found = world(cooldown_s=60.0)
+    found.send(1, qty=10)
+    filled(found, 10)
+    found.send(2, side=Side.SELL, qty=8, px=PX - 100)
+    filled(found, 8, px=PX - 100)
+    found.run(0.3)
+    later = again(found)
+    later.send(3, side=Side.SELL, qty=2, px=PX + 5)
+    filled(later, 2, px=PX + 5)
+    later.run(0.3)
+    (row,) = guards_of(later)
+    assert row["paise"] == -790
+    later.send(4)
+    assert later.reason(4) == "COOLDOWN"
+
+
+def test_a_loss_whose_record_a_crash_took_is_told_by_the_next_process() -> None:
+    found = world(cooldown_s=60.0)
+    lose(found, 1)
+    lost = [record for record in found.journal.records if record.kind is not Kind.GUARD]
+    found.journal.records[:] = lost
+    later = again(found)
+    later.run(0.3)
+    assert [row["paise"] for row in guards_of(later)] == [-1000]
+    later.send(3)
+    assert later.reason(3) == "COOLDOWN"
+    later.journal.records[:0] = lost
+    assert guards_of(again(later)) == [], "once"
+
+
+def test_the_best_of_the_day_is_known_after_a_restart() -> None:
+    found = world(max_drawdown=40.0)
+    found.send(1, qty=10)
+    filled(found, 10)
+    for px in (PX + 30, PX + 1000, PX + 1039):
+        found.quote(px)
+        found.clock.advance(S)
+        found.step(2)
+    assert guards_of(found) == [{"guard": "peak", "peak_paise": 10_000}], "by tenths of the limit"
+    later = again(found)
+    later.quote(PX + 600)
+    later.run(0.3, fresh=False)
+    assert later.stage.gate.guards.drawdown

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from strategy_tools import OPEN_S, Market, refused, unanswered
+from strategy_tools import OPEN_S, Market, event, refused, unanswered
 
 from kite_hft import BaseStrategy
 from kite_hft._kernels import Kernels
+from kite_hft.layout import EventKind, OrderStatus
 from kite_hft.strategies.entry_exit import EntryExitStrategy, second_of
 from kite_hft.strategies.hosts import PythonHost, new_batch
 
@@ -64,6 +65,28 @@ def test_what_it_remembers_comes_back() -> None:
     assert not Market(after).run([101.0] * 3).intents, "the day's entry is spent"
     after.on_session()
     assert Market(after).run([101.0]).made()[0][1] == "BUY"
+
+
+@pytest.mark.parametrize("status", ["REFUSED", "REJECTED", "CANCELLED", "COMPLETE", "ABSENT"])
+def test_an_entry_that_ended_while_nobody_listened_is_waited_for_no_more(status: str) -> None:
+    """Its end is told by a snapshot only, after a restart of this process or of the orders process."""
+    market = Market(Above(entries_max=2), answers={1: unanswered}).run([101.0] * 3)
+    market.tell(event(market.intents[0], EventKind.SNAPSHOT, OrderStatus[status], 0))
+    assert [name for _, name, _ in market.run([101.0]).made()] == ["BUY", "EXITS"] * 2
+
+
+def test_an_entry_asked_for_after_the_last_save_is_learned_again() -> None:
+    before = Market(Above(entries_max=2), answers={1: unanswered})
+    saved = before.strategy.save()  # type: ignore[union-attr]
+    entry = before.run([101.0]).intents[0]
+    again = Above(entries_max=2)
+    again.restore(saved)  # type: ignore[arg-type]
+    after = Market(again, answers={1: refused, 3: refused})
+    snapshot = event(entry, EventKind.SNAPSHOT, OrderStatus.OPEN, 0)
+    after.tell(snapshot, snapshot)
+    assert not after.run([101.0] * 3).intents, "it is under way"
+    after.tell(event(entry, EventKind.CANCELLED, OrderStatus.CANCELLED, 0))
+    assert [name for _, name, _ in after.run([101.0] * 5).made()] == ["BUY", "EXITS"], "and it counted"
 
 
 @pytest.mark.parametrize(

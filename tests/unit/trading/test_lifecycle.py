@@ -12,18 +12,18 @@ REPORTS = set(REPORT_OF.values())
 RANK = [S.NEW, S.SENT, S.AMBIGUOUS, S.ABSENT, S.PENDING, S.TRIGGER_PENDING, S.OPEN]
 
 LIFE = """
-                 SUBMIT   REFUSE   WITHDRAW   CONFIRM  DENY      LOSE       MISS    REARM            SEEN
-NEW              SENT     REFUSED  CANCELLED  -        -         -          -       -                -
-SENT             -        REFUSED  -          PENDING  REJECTED  AMBIGUOUS  -       -                PENDING
-AMBIGUOUS        -        -        -          PENDING  -         -          ABSENT  -                PENDING
-ABSENT           -        -        -          PENDING  -         -          -       -                PENDING
-PENDING          -        -        -          -        -         -          -       -                -
-TRIGGER_PENDING  -        -        -          -        -         -          -       -                -
-OPEN             -        -        -          -        -         -          -       TRIGGER_PENDING  -
-COMPLETE         -        -        -          -        -         -          -       -                -
-CANCELLED        -        -        -          -        -         -          -       -                -
-REJECTED         -        -        -          -        -         -          -       -                -
-REFUSED          -        -        -          -        -         -          -       -                -
+                SUBMIT REFUSE  WITHDRAW  CONFIRM DENY     LOSE      MISS   REARM           REVIVE    SEEN
+NEW             SENT   REFUSED CANCELLED -       -        -         -      -               -         -
+SENT            -      REFUSED -         PENDING REJECTED AMBIGUOUS -      -               -         PENDING
+AMBIGUOUS       -      -       -         PENDING -        -         ABSENT -               -         PENDING
+ABSENT          -      -       -         PENDING -        -         -      -               -         PENDING
+PENDING         -      -       -         -       -        -         -      -               -         -
+TRIGGER_PENDING -      -       -         -       -        -         -      -               -         -
+OPEN            -      -       -         -       -        -         -      TRIGGER_PENDING -         -
+COMPLETE        -      -       -         -       -        -         -      -               -         -
+CANCELLED       -      -       -         -       -        -         -      -               -         -
+REJECTED        -      -       -         -       -        -         -      -               AMBIGUOUS -
+REFUSED         -      -       -         -       -        -         -      -               AMBIGUOUS -
 """
 """What we do, and what answers and book reads prove: status and input -> status; -: it stays."""
 REPORTED = """
@@ -79,16 +79,22 @@ def test_every_state_has_a_row_and_the_sets_part_them() -> None:
 
 def test_ended_stays_ended_but_absent_is_revived_by_the_broker() -> None:
     for status in TERMINAL - {S.ABSENT}:
-        assert all(following(status, what) is status for what in Input)
+        assert all(following(status, what) is status for what in set(Input) - {Input.REVIVE})
     for what in REPORTS | {Input.CONFIRM}:
         assert following(S.ABSENT, what) in WORKING | TERMINAL - {S.ABSENT}
+
+
+def test_what_a_call_alone_has_ended_can_be_revived_into_doubt_and_from_there_by_the_broker() -> None:
+    revived = {status for status in S if following(status, Input.REVIVE) is not status}
+    assert revived == {S.REJECTED, S.REFUSED}
+    assert {following(status, Input.REVIVE) for status in revived} == {S.AMBIGUOUS}
 
 
 def test_every_step_goes_forward() -> None:
     for status, row in TABLE.items():
         for what, after in row.items():
-            if what is Input.REARM:
-                continue  # our own modification: a stop waits for its trigger anew
+            if what in (Input.REARM, Input.REVIVE):
+                continue  # our own modification: a stop waits for its trigger anew; an end that was none
             assert after in TERMINAL or RANK.index(after) > RANK.index(status), (status, what)
 
 

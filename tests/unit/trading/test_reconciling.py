@@ -9,7 +9,7 @@ import pytest
 from history_tools import INFY, SBIN
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
-from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.book import Book, Order
 from kite_hft.trading.broker import OrderReport, PositionReport, TriggerLeg, TriggerReport
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.reconciling import (
@@ -80,9 +80,10 @@ def book_of(*held: tuple[int, int, Product, int]) -> Book:
 
 
 def test_positions_are_compared_over_all_strategies_and_what_the_account_held() -> None:
-    book = book_of((1, 0, Product.MIS, 5), (2, 0, Product.MIS, -2), (EXTERNAL, 0, Product.MIS, 10))
-    out = Reconciled()
-    compare_positions(book, TABLE, [position("SBIN", 13), position("INFY", 0), position("TCS", 4)], out)
+    book = book_of((1, 0, Product.MIS, 5), (2, 0, Product.MIS, -2))
+    out, mis, cnc = Reconciled(), int(Product.MIS), int(Product.CNC)
+    rows = [position("SBIN", 13), position("SBIN", 7, Product.CNC), position("INFY", 0), position("TCS", 4)]
+    compare_positions(book, TABLE, rows, out, {(0, mis): 10, (0, cnc): 7, (1, mis): 0})
     assert out.differences == [] and len(out.not_compared) == 1 and "NSE:TCS +4" in out.not_compared[0]
 
 
@@ -96,7 +97,7 @@ def test_positions_are_compared_over_all_strategies_and_what_the_account_held() 
 )
 def test_positions_that_differ(rows: list[PositionReport], words: str) -> None:
     out = Reconciled()
-    compare_positions(book_of((1, 0, Product.MIS, 5)), TABLE, rows, out)
+    compare_positions(book_of((1, 0, Product.MIS, 5)), TABLE, rows, out, {})
     assert words in "; ".join(out.differences)
 
 

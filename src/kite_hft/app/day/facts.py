@@ -154,7 +154,8 @@ class CalendarFacts:
     """The traded day and the next ones. days: (date, exchanges that trade); uncovered: (date, what no row of
     the calendar covers), in order. against: where Upstox's holidays say otherwise, hours_against: where its
     hours do; against None: it was not asked, or tells of another year. unreachable: why it could not be.
-    by_hours: nothing was looked at, for the configuration has hours of its own for any day."""
+    by_hours: nothing was looked at, for the configuration has hours of its own for any day. early_end: why
+    the start refuses these."""
 
     days: tuple[tuple[dt.date, tuple[str, ...]], ...] = ()
     uncovered: tuple[tuple[dt.date, str], ...] = ()
@@ -162,6 +163,7 @@ class CalendarFacts:
     hours_against: tuple[str, ...] = ()
     unreachable: str = ""
     by_hours: bool = False
+    early_end: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from kite_hft.app.picture import (
     told,
 )
 from kite_hft.app.tables import console
-from kite_hft.engine.alerts.files import acknowledge_file, open_alerts, read_alerts
+from kite_hft.engine.alerts.files import TwoMeant, acknowledge_file, open_alerts, read_alerts
 from kite_hft.engine.processes.control import ask
 from kite_hft.engine.runs.runs import NoRun, newest_folder
 
@@ -128,7 +128,10 @@ def alerts(
 def _acknowledge(folder: Path, control: Path | None, which: Which) -> int:
     """By the engine while it runs (it must stop reminding), otherwise in the file."""
     if control is None:
-        return acknowledge_file(folder, which["number"], time.time_ns(), which["code"], which["key"])
+        try:
+            return acknowledge_file(folder, which["number"], time.time_ns(), which["code"], which["key"])
+        except TwoMeant as error:
+            raise NoRun(str(error)) from None
     by = os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid {os.getuid()}"
     return int(ask(control, {"do": "acknowledge", "by": by, **which})["acknowledged"])
 

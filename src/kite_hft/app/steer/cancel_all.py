@@ -6,7 +6,6 @@ running engine. Which orders it means ORDERS says in its journal (COMMAND); what
 
 from __future__ import annotations
 
-import getpass
 import time
 import uuid
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Annotated, Final
 import typer
 
 from kite_hft.app.answering import NOT_READY, JsonOption, print_json, refuse, say
+from kite_hft.app.person import user_name
 from kite_hft.app.picture import AccountOption, BrokerOption, StateOption, running_note, told
 from kite_hft.app.steer.resolve import answer_of
 from kite_hft.app.steer.stop import many
@@ -48,7 +48,7 @@ def cancel_all(
     with told("cancel-all"):
         note = running_note(state, account, broker)
         question = uuid.uuid4().hex
-        words = {"ask": question, "reason": " ".join(reason.split())[:200], "by": getpass.getuser()}
+        words = {"ask": question, "reason": " ".join(reason.split())[:200], "by": user_name()}
         ask(Path(note.control), {"do": "cancel_all", **words})
         answer = answer_of(Path(note.folder) / "journal.bin", question, CONFIRM_S)
         meant = [int(number) for number in answer["orders"]]

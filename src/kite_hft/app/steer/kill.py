@@ -7,7 +7,6 @@ and an engine that is started later finds it. What follows (kill_follow.py) only
 
 from __future__ import annotations
 
-import getpass
 import time
 from typing import Annotated
 
@@ -22,6 +21,7 @@ from kite_hft.app.choosing import (
     meant_by_kill,
     root_of,
 )
+from kite_hft.app.person import user_name
 from kite_hft.engine.orders.latch import set_latch
 from kite_hft.engine.runs.runs import Account, NoRun, accounts
 
@@ -98,7 +98,7 @@ def latch(account: Account, reason: str, *, flatten: bool) -> int:
     """
     folder = account_folder(account)
     try:
-        found = set_latch(folder, reason, f"{getpass.getuser()} by kite-hft kill", time.time_ns(),
+        found = set_latch(folder, reason, f"{user_name()} by kite-hft kill", time.time_ns(),
                           flatten=flatten)  # fmt: skip
     except OSError as error:
         raise NoRun(

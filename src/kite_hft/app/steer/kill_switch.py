@@ -8,7 +8,6 @@ state is looked at first, the account is typed, and only what the broker shows a
 from __future__ import annotations
 
 import contextlib
-import getpass
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -36,6 +35,7 @@ from kite_hft.app.keys.handing import engines_of
 from kite_hft.app.keys.keeping import ACCESS, api_url
 from kite_hft.app.keys.opened import Opened, open_vault, settings_of
 from kite_hft.app.keys.vault_options import PasswordFdOption, VaultFileOption
+from kite_hft.app.person import user_name
 from kite_hft.app.steer import switching
 from kite_hft.app.steer.kill import latched
 from kite_hft.app.steer.switching import (
@@ -379,7 +379,7 @@ def write_down(root: Path, engines: list[Account], seen: Seen, became: Mapping[s
     """A line in the history of kills: of the state directory, and of each account whose engine was killed."""
     line = {
         "do": "kill_switch", "broker": BROKER, "user_id": seen.user_id, "segments": seen.wanted,
-        "by": f"{getpass.getuser()} by kite-hft kill-switch", "at_ns": time.time_ns(), **became,
+        "by": f"{user_name()} by kite-hft kill-switch", "at_ns": time.time_ns(), **became,
     }  # fmt: skip
     with contextlib.suppress(OSError):
         root.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ is read there.
 
 from __future__ import annotations
 
-import getpass
 import sys
 import time
 import uuid
@@ -21,6 +20,7 @@ from rich.markup import escape
 from kite_hft.app import tables
 from kite_hft.app.answering import JsonOption, print_json, say
 from kite_hft.app.look.orders import show_orders
+from kite_hft.app.person import user_name
 from kite_hft.app.picture import AccountOption, BrokerOption, Picture, StateOption, opened, told
 from kite_hft.engine.processes.control import ask
 from kite_hft.engine.runs.ledger import order_rows
@@ -77,7 +77,7 @@ def resolve(
         if not typed(out, name):
             raise NoRun("not confirmed: nothing was changed")
         question = uuid.uuid4().hex
-        words = {"ask": question, "name": name, "how": how, "order_id": order_id, "by": getpass.getuser()}
+        words = {"ask": question, "name": name, "how": how, "order_id": order_id, "by": user_name()}
         ask(Path(note.control), {"do": "resolve", **words}, 10.0)
         answer = answer_of(Path(note.folder) / "journal.bin", question)
         if answer.get("refused"):

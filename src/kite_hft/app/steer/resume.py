@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 import time
@@ -15,6 +14,7 @@ import typer
 from kite_hft.app.answering import JsonOption, print_json, say
 from kite_hft.app.completing import strategies
 from kite_hft.app.look.status import engine_state
+from kite_hft.app.person import user_name
 from kite_hft.app.picture import (
     AccountOption,
     BrokerOption,
@@ -176,4 +176,4 @@ def by_hand(account: Account, strategy: str | None) -> None:
 
 def who() -> str:
     """The person at this terminal, for the journal."""
-    return f"{getpass.getuser()} (process {os.getppid()}) by kite-hft resume"
+    return f"{user_name()} (process {os.getppid()}) by kite-hft resume"

@@ -24,7 +24,7 @@ class RiskSection(PromisedRisk):
     max_exposure: float = Field(1_000_000.0, gt=0)
     max_positions: int = Field(20, gt=0)
     max_working_orders: int = Field(40, gt=0)
-    stale_tick_s: float = Field(2.0, gt=0)
+    stale_tick_s: float = Field(2.0, gt=0, description="nothing opens on an older price, or one so late")
     price_collar_percent: float = Field(5.0, gt=0)
     period_s: float = Field(60.0, gt=0, description="openings of a strategy, or in an instrument, within it:")
     period_orders: int = Field(300, gt=0)

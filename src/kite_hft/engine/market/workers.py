@@ -49,6 +49,9 @@ from kite_hft.trading.instruments import InstrumentTable
 
 BEAT_NS: Final = 100_000_000
 WAIT_NS: Final = 50_000_000
+FOREVER_NS: Final = 2**62
+LAST_NS: Final = 5_000_000_000
+"""For what still waits at the end: of more than it can do a worker would find no end."""
 
 
 def run_compute(config: dict[str, Any], answers: Answers) -> int:
@@ -94,7 +97,8 @@ class BarFile:
 class Worker:
     """A compute stage with what wakes it, its snapshots, and how its start went.
 
-    slots: all instruments of its connections. counters: reads what the stage counts.
+    slots: all instruments of its connections. counters: reads what the stage counts. span_ns: after so long
+    a step ends although more waits; 0: it does not.
     """
 
     number: int
@@ -116,19 +120,23 @@ class Worker:
     from_cache: int = 0
     first_ns: int = 0
     next_snapshot_ns: int = 0
+    span_ns: int = 0
     kept: int = -1  # how many inputs the last snapshot knows of
     compiled_step: TickStep | None = None
     failed: bool = False
 
     def step(self) -> int:
-        """All work that waits; returns how much it was. A snapshot is taken when it is due."""
+        """All work that waits, or `span_ns` of it; returns how much. A snapshot is taken when it is due."""
         total = 0
         now_ns = self.clock.mono_ns()
+        until_ns = now_ns + (self.span_ns or FOREVER_NS)
         while work := self.compute.step(now_ns):
             total += work
             now_ns = self.clock.mono_ns()
             if now_ns > self.next_snapshot_ns + self.every_ns:  # never idle: then in between
                 self.keep(now_ns)
+            if now_ns >= until_ns:
+                break
         if total and not self.first_ns:
             self.first_ns = self.clock.mono_ns()
         if now_ns >= self.next_snapshot_ns:
@@ -147,6 +155,7 @@ class Worker:
         if len(self.rings) != 1:
             return slow
         self.compiled_step = self.compute.compiled(slow, failed)
+        self.compiled_step.span_ns = self.span_ns
         self._lead(self.compiled_step)
         return self.compiled_step
 
@@ -383,7 +392,8 @@ def _run_waiting(
 ) -> int:
     """Compute alone: wait on ring and event queue, step, until SIGTERM.
 
-    The wait is bounded: a ring whose writer died is left for its next generation within WAIT_NS.
+    The wait is bounded: a ring whose writer died is left for its next generation within WAIT_NS. So is a
+    step: a worker that its ticks overtake is slow, it does not hang, as a strategy does that does not return.
     """
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
@@ -392,6 +402,7 @@ def _run_waiting(
     beat_ns = 0
     answers.placed(config["name"], config["place"])
     answers.send(ready={})
+    worker.span_ns = BEAT_NS
     step = worker.quick(worker.step, None)
     while not stopping.is_set():
         step()
@@ -402,5 +413,7 @@ def _run_waiting(
         if now_ns >= beat_ns:
             beat_ns = now_ns + BEAT_NS
             segments.heartbeat(now_ns)
-    worker.step()
+    until_ns = clock.mono_ns() + LAST_NS
+    while worker.step() and clock.mono_ns() < until_ns:
+        pass
     return 0

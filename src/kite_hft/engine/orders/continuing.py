@@ -104,13 +104,22 @@ def day_records(folder: Path) -> tuple[Record, ...]:
     """All records that the book of the run in `folder` follows from: earlier runs first.
 
     Raises:
-        JournalError, OSError: one of the journals cannot be read.
+        JournalError, OSError: one of the journals cannot be read, or is corrupt.
     """
-    return tuple(
-        record
-        for part in (*chain_of(folder), folder)
-        for record in scan((part / JOURNAL).read_bytes()).records
-    )
+    return tuple(record for part in (*chain_of(folder), folder) for record in _trusted(part))
+
+
+def _trusted(folder: Path) -> tuple[Record, ...]:
+    """The records of a run's journal.
+
+    Raises:
+        JournalError: it cannot be read, or is corrupt: what stands behind the bad record is missing. OSError:
+        there is none.
+    """
+    found = scan((folder / JOURNAL).read_bytes())
+    if found.tail == "corrupt":
+        raise JournalError(f"the journal of run {folder.name} is corrupt: {found.detail}")
+    return found.records
 
 
 def day_net_paise(
@@ -146,7 +155,9 @@ def _net_paise(folder: Path, instruments: InstrumentTable, charges: Callable[[],
         return int(json.loads((folder / REPORT).read_text("utf-8"))["pnl_paise"]["net"])
     except (OSError, ValueError, KeyError, TypeError):
         book = Book(instruments)
-        replay(day_records(folder), book, instruments, 0)
+        parts = (*chain_of(folder), folder)  # of a damaged one what can be read counts: a loss is a loss
+        records = [record for part in parts for record in scan((part / JOURNAL).read_bytes()).records]
+        replay(records, book, instruments, 0)
         return account(book, instruments, CostBook(book, instruments, charges()), lambda slot: 0).net
 
 
@@ -201,9 +212,11 @@ def _chain(other: Path, found: Scan, start: Mapping[str, Any], instruments: Inst
         return Earlier(refused=f"the journal of run {other.name} is corrupt: {found.detail}")
     folders = (*(other.parent / str(name) for name in start.get("continues", ())), other)
     try:
-        before = [r for part in folders[:-1] for r in scan((part / JOURNAL).read_bytes()).records]
+        before = [record for part in folders[:-1] for record in _trusted(part)]
         records = (*before, *found.records)
         replay(records, Book(instruments), instruments, 0)
-    except (RecoveryError, JournalError, OSError) as error:
+    except JournalError as error:
+        return Earlier(refused=f"run {other.name} goes on from an earlier one: {error}")
+    except (RecoveryError, OSError) as error:
         return Earlier(refused=f"the journal of run {other.name} does not fit: {error}")
     return Earlier(folders, records)

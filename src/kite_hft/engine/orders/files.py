@@ -168,26 +168,32 @@ def open_csv(
 
 
 def written(folders: Iterable[Path]) -> Written:
-    """What the csv files of these run folders hold, whole rows only."""
+    """What the csv files of these run folders hold, whole rows only. A row that is damaged counts as not
+    written: these files are for people, and no order waits for them."""
     orders: set[int] = set()
     trades: dict[int, tuple[int, int]] = {}
     for folder in folders:
         for row in _rows(folder / "orders.csv"):
-            if row.get("status") in _ENDED:
-                orders.add(int(row["order_no"]))
+            with contextlib.suppress(*_DAMAGED):
+                if row["status"] in _ENDED:
+                    orders.add(int(row["order_no"]))
         for row in _rows(folder / "trades.csv"):
-            number = int(row["order_no"])
-            quantity, paise = trades.get(number, (0, 0))
-            trades[number] = (quantity + int(row["quantity"]), paise + int(Decimal(row["value"]) * 100))
+            with contextlib.suppress(*_DAMAGED):
+                number, traded = int(row["order_no"]), int(row["quantity"])
+                paise = int(Decimal(row["value"]) * 100)
+                before = trades.get(number, (0, 0))
+                trades[number] = (before[0] + traded, before[1] + paise)
     return Written(frozenset(orders), trades)
 
 
+_DAMAGED: Final = (ValueError, KeyError, TypeError, InvalidOperation, OverflowError)
+
+
 def _rows(path: Path) -> Iterable[dict[str, str]]:
-    if not path.exists():
+    try:
+        data = path.read_bytes()
+    except OSError:
         return
-    data = path.read_bytes()
-    text = data[: data.rfind(b"\n") + 1].decode()
-    for row in csv.DictReader(io.StringIO(text)):
-        with contextlib.suppress(ValueError, KeyError, InvalidOperation, TypeError):
-            int(row["order_no"])
-            yield row
+    text = data[: data.rfind(b"\n") + 1].decode(errors="replace")
+    with contextlib.suppress(csv.Error):  # a quote that damage has made, and no end to it
+        yield from csv.DictReader(io.StringIO(text))

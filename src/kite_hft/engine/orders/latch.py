@@ -17,7 +17,9 @@ import ctypes
 import itertools
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,11 +50,28 @@ class Latched:
     flatten: bool = False
 
 
-def set_latch(folder: Path, reason: str, by: str, at_ns: int, *, flatten: bool = False) -> Latched:
+Job = Callable[[], None]
+
+
+def at_once(job: Job) -> None:
+    """Do it now."""
+    job()
+
+
+def set_latch(
+    folder: Path,
+    reason: str,
+    by: str,
+    at_ns: int,
+    *,
+    flatten: bool = False,
+    later: Callable[[Job], None] = at_once,
+) -> Latched:
     """Kill the account whose folder this is; returns what stands now. Safe to repeat, and in a handler.
 
     The first reason stands; a later kill can only add `flatten`. The file is there, whole, at one
-    instant; it is on the disk when this returns. Whoever sets it in the same moment, a signal handler of this
+    instant, and counts from then on. It is on the disk when this returns; for who must not wait for a disk
+    when `later` has done what it is given. Whoever sets it in the same moment, a signal handler of this
     process or another one, takes nothing away: only one creates the file, and who comes later looks again.
 
     Raises:
@@ -70,9 +89,20 @@ def set_latch(folder: Path, reason: str, by: str, at_ns: int, *, flatten: bool =
                 break
     except OSError:  # a full disk has no room for the words: the empty file says enough
         os.close(os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    _sync(folder)
-    note(folder, {"do": "kill", **asdict(new)})
+    later(partial(_keep, folder, {"do": "kill", **asdict(new)}))
     return new
+
+
+def _keep(folder: Path, line: dict[str, Any]) -> None:
+    """What was done, on the disk: the file, its name, a line of the history."""
+    with contextlib.suppress(OSError):
+        fd = os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    _sync(folder)
+    note(folder, line)
 
 
 def _put(folder: Path, new: Latched, *, over: bool) -> bool:
@@ -85,10 +115,7 @@ def _put(folder: Path, new: Latched, *, over: bool) -> bool:
         if over or not _linked(fresh, folder / NAME):
             if not over and read_latch(folder) is not None:
                 return False
-            os.replace(fresh, folder / NAME)
-        # From here on nothing opens; the disk may take its time.
-        with contextlib.suppress(OSError):
-            os.fsync(fd)
+            os.replace(fresh, folder / NAME)  # from here on nothing opens
     finally:
         with contextlib.suppress(OSError):
             os.unlink(fresh)
@@ -122,8 +149,10 @@ def read_latch(folder: Path) -> Latched | None:
         return Latched(BY_HAND, "", found.st_mtime_ns)
 
 
-def clear_latch(folder: Path, by: str, at_ns: int) -> Latched | None:
-    """End the kill; returns what was latched.
+def clear_latch(
+    folder: Path, by: str, at_ns: int, *, later: Callable[[Job], None] = at_once
+) -> Latched | None:
+    """End the kill; returns what was latched. later: as `set_latch`.
 
     Raises:
         OSError: the file cannot be removed; the account stays killed.
@@ -131,8 +160,7 @@ def clear_latch(folder: Path, by: str, at_ns: int) -> Latched | None:
     was = read_latch(folder)
     if was is not None:
         (folder / NAME).unlink(missing_ok=True)
-        _sync(folder)
-        note(folder, {"do": "resume", "by": by, "at_ns": at_ns, "was": asdict(was)})
+        later(partial(_keep, folder, {"do": "resume", "by": by, "at_ns": at_ns, "was": asdict(was)}))
     return was
 
 

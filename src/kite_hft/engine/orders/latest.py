@@ -1,13 +1,14 @@
 """Layer 5, orders process, hot: the latest ticks and their freshness, over the connections of a run.
 
 Two brokers' feeds may carry the same instruments: the fresher tick counts, and the two are held against
-each other (trading/gate/diverging.py).
+each other (trading/gate/diverging.py). What a connection brings late, by the exchange's stamps, counts as
+received when it should have been: so it is old for the gate, and the other feed's tick is the fresher one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +19,27 @@ from kite_hft.layout import SLOT_STATS, SegmentKind
 from kite_hft.memory.header import PAYLOAD_OFFSET
 from kite_hft.trading.gate.diverging import DivergenceLimits, FeedPair
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.units import NS_PER_S
+
+LATE_NS: Final = 2 * NS_PER_S
+"""No connection is late by less: one second is the stamps' resolution, the rest for clocks that differ and
+for the way."""
 
 
 class LatestOfAll:
     """The latest tick of any slot, from the tables of the connections that carry it (ports.Latest).
 
+    ahead_ns: what to add to CLOCK_MONOTONIC for the clock of the exchange's stamps; None: nobody is late.
     second: slot -> (broker, table) of its other connection, where two carry it.
     """
 
-    def __init__(self, connections: Sequence[Mapping[str, Any]], n_slots: int, segments: Segments) -> None:
+    def __init__(
+        self,
+        connections: Sequence[Mapping[str, Any]],
+        n_slots: int,
+        segments: Segments,
+        ahead_ns: int | None = None,
+    ) -> None:
         self._of_slot: list[_table.TableReader | None] = [None] * n_slots
         self._broker_of: list[str] = [""] * n_slots
         self.second: dict[int, tuple[str, _table.TableReader]] = {}
@@ -34,6 +47,8 @@ class LatestOfAll:
         for connection in connections:
             segment = segments.read(f"latest-{connection['number']}", SegmentKind.LATEST_TABLE)
             reader, broker = _table.TableReader(segment.view), connection.get("broker", "")
+            if ahead_ns is not None:
+                reader.judge_stamps(ahead_ns, LATE_NS)
             for slot in connection["slots"]:
                 if self._of_slot[slot] is None:
                     self._of_slot[slot], self._broker_of[slot] = reader, broker
@@ -68,7 +83,7 @@ class LatestOfAll:
         return reader.look(slot) if reader else None
 
     def _fresher(self, slot: int) -> tuple[int, int, int] | None:
-        """Of two feeds what was received last."""
+        """Of two feeds what was received last, or should have been."""
         found = self._look(slot)
         if (second := self.second.get(slot)) is None:
             return found

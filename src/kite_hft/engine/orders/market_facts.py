@@ -145,6 +145,16 @@ def phases_of(settings: Settings, now_real_ns: int) -> Phases | None:
     return Phases(load_yaml(trading.calendar))
 
 
+def stamps_ahead_ns(settings: Settings, clock: Clock) -> int | None:
+    """What to add to CLOCK_MONOTONIC for the clock of the exchange's stamps; None: they are a simulator's,
+    and may be of a day that is long past.
+    """
+    now_ns = clock.real_ns()
+    if is_simulated(settings) or settings.trading.date not in (None, ist_date(now_ns)):
+        return None
+    return now_ns - clock.mono_ns()
+
+
 class _Any:
     """Every segment."""
 

@@ -44,7 +44,7 @@ from kite_hft.engine.orders.files import RunJournal, open_csv, open_run_journal,
 from kite_hft.engine.orders.latch import LatchWatch
 from kite_hft.engine.orders.latches import kill_by_signal, latch_ports
 from kite_hft.engine.orders.latest import FreshOfAll, LatestOfAll
-from kite_hft.engine.orders.market_facts import TickOf, market_facts
+from kite_hft.engine.orders.market_facts import TickOf, market_facts, stamps_ahead_ns
 from kite_hft.engine.orders.settings import charges_of_day, divergence_limits, orders_config
 from kite_hft.engine.orders.transports import (
     OVER_HTTP,
@@ -147,6 +147,7 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
             latch,
             journal.wake,
         )
+        waiting.at_beat = tell.look
         if isinstance(transport, OVER_HTTP):
             waiting.warmth = warmth_of(stage, ports, folder, clock, held, answers.log)
         answers.placed(config["name"], config["place"])
@@ -176,7 +177,8 @@ def _ports(
     own = api["mode"] == "paper" or bool(config.get("own_simulator"))
     named_broker = broker_name(settings.mode, api.get("url", ""), folder.name, own=own)
     earlier, restarted = earlier_of(config, folder, named_broker, instruments, journal.records)
-    latest = LatestOfAll(config["connections"], len(instruments), segments)
+    stamps_ahead = stamps_ahead_ns(settings, clock)
+    latest = LatestOfAll(config["connections"], len(instruments), segments, stamps_ahead)
     counters = segments.own("counters-orders", SegmentKind.COUNTERS)
     counted = _counters.CounterReader(counters.view).values() if restarted else np.zeros(0, np.int64)
 
@@ -322,12 +324,7 @@ def _run(
         tell.begin()
         stage.control({"do": "alone"}, stop_ns)
     stage.begin_stop(stop_ns)
-
-    def one_round() -> None:
-        waiting.round()
-        tell.look()
-
-    see_through(stage, one_round, clock.mono_ns)
+    see_through(stage, waiting.round, clock.mono_ns)
     summary = stage.close()
     tell.end(summary, time.sleep)
     fills: dict[str, Any] = getattr(transport, "parameters", dict)()  # of an exchange in this process

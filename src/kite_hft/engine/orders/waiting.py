@@ -45,6 +45,7 @@ class Waiting:
     ) -> None:
         self._latch, self._wake_journal = latch, wake_journal
         self.warmth: Warmth | None = None
+        self.at_beat: Callable[[], None] = lambda: None
         self._stage, self._transport, self._queues, self._clock = stage, transport, queues, clock
         self._segments = segments
         self._control, self._answers = control, answers
@@ -89,6 +90,7 @@ class Waiting:
             self._beat_ns = now_ns + BEAT_NS
             self._segments.heartbeat(now_ns)
             self.hear()
+            self.at_beat()
         if worked or self._dashed:
             self._dashed = False
             return

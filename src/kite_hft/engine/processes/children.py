@@ -36,6 +36,7 @@ from kite_hft.engine.processes.awake import Awake
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15
 HURRY_S: Final = 2.0
+KILL_S: Final = 5.0
 WAIT_STEP_S: Final = 0.02
 LOG_BYTES_MAX: Final = 4000  # below PIPE_BUF: written whole or not at all
 LOG_KEPT: Final = 200
@@ -136,11 +137,20 @@ class Child:
         self.listen()
         return True
 
-    def kill(self) -> int:
-        """End it now, whatever it does; returns its exit code. It leaves no zombie."""
+    def kill(self) -> int | None:
+        """End it now, whatever it does; returns its exit code. It leaves no zombie.
+
+        None: it has not ended KILL_S later. The kernel ends nothing that waits in it for a disk or a file
+        system; that ends when those answer.
+        """
         if self.process.poll() is None:
             self.process.kill()
-        return self.process.wait()
+        awake = Awake(time.monotonic_ns)
+        while self.process.poll() is None:
+            if awake.look() > KILL_S:
+                return None
+            time.sleep(WAIT_STEP_S)
+        return self.process.returncode
 
     def release(self) -> None:
         """Close our ends of its pipes; harmless when repeated."""

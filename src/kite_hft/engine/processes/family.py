@@ -40,6 +40,11 @@ KEEP_INPUTS_NS: Final = 120 * NS_PER_S
 """Of an input log, which is small: a worker that dies again replays from before its first death."""
 SPARE_FAILURES_MAX: Final = 3
 
+UNKILLED: Final = (
+    "does not end although it is killed: it waits in the kernel, as a rule for a disk or a network file "
+    "system that does not answer; look at that, or start the machine anew"
+)
+
 STARTING: Final = "starting"
 RUNNING: Final = "running"
 ENDED: Final = "ended"
@@ -79,6 +84,7 @@ class Family:
     _spares: dict[str, Child] = field(default_factory=dict)
     _spare_failures: int = 0
     _spare_number: int = 0
+    _left: list[dict[str, Any]] = field(default_factory=list)  # last alerts of those that were replaced
     _retired: list[tuple[Path, int]] = field(default_factory=list)
     _kinds: dict[str, SegmentKind] = field(default_factory=dict)
 
@@ -132,13 +138,17 @@ class Family:
 
     def listen(self) -> list[dict[str, Any]]:
         """Hear everybody: log lines are said, alerts returned, each with the name of its `process`."""
-        alerts: list[dict[str, Any]] = []
+        alerts, self._left = self._left, []
         children = [(name, m.child) for name, m in self.members.items()]
         for name, child in [*children, *self._spares.items()]:
-            for line in child.listen():
-                self.say(line)
-            alerts += [{**fields, "process": name} for fields in child.alerts]
-            child.alerts.clear()
+            alerts += self._hear(name, child)
+        return alerts
+
+    def _hear(self, name: str, child: Child) -> list[dict[str, Any]]:
+        for line in child.listen():
+            self.say(line)
+        alerts = [{**fields, "process": name} for fields in child.alerts]
+        child.alerts.clear()
         return alerts
 
     def filenos(self) -> list[int]:
@@ -174,11 +184,13 @@ class Family:
         """Replace a process that died, or hangs and is killed here; returns why it stays down, or ""."""
         child = member.child
         code = child.kill()
-        for line in child.listen():
-            self.say(line)
+        self._left += self._hear(member.plan.name, child)
         member.pending = None  # a restart that has come to nothing
-        words = f"{member.plan.name} {_how(why, code)}{last_words(child) if code > 0 else ''}"
         child.release()
+        if code is None:  # it holds what it writes: another one could not
+            member.state, member.since_ns = ENDED, now_ns
+            return f"{member.plan.name} {why}, cannot be started again, and {UNKILLED}"
+        words = f"{member.plan.name} {_how(why, code)}{last_words(child) if code > 0 else ''}"
         if not self.breaker.allow(member.plan.name, now_ns):
             member.state, member.since_ns = ENDED, now_ns
             self.say(f"{words}; it is not started again")
@@ -198,6 +210,7 @@ class Family:
     def revive(self, now_ns: int, stage: str) -> list[str]:
         """Start what stayed down, after a person has mended it; returns the names."""
         down = [m for m in self.members.values() if m.state == ENDED and stage in m.plan.stages]
+        down = [m for m in down if m.child.process.poll() is not None]  # of the others none has ended
         for member in down:
             self.breaker.forget(member.plan.name)
             self.breaker.allow(member.plan.name, now_ns)
@@ -298,7 +311,7 @@ class Family:
         """
         clean = True
         for spare in self._spares.values():
-            spare.kill()
+            self._kill(spare)
             spare.release()
         self._spares.clear()
         order = list(self.run.plan.processes)
@@ -313,11 +326,15 @@ class Family:
             child.terminate()
             if not child.wait(stop_s, lambda: self.run.hurry):
                 self.say(f"{process.name} did not end in time and was killed")
-                child.kill()
+                self._kill(child)
                 clean = False
             for line in child.listen():
                 self.say(line)
         return clean
+
+    def _kill(self, child: Child) -> None:
+        if child.kill() is None:
+            self.say(f"{child.name} {UNKILLED}")
 
     def release(self) -> None:
         """Close every pipe."""

@@ -60,6 +60,8 @@ class Ledger:
     recovery: dict[str, Any] = field(default_factory=dict)  # what the last start did
     address_proof: dict[str, Any] = field(default_factory=dict)  # {word, text} of the last; {}: none
     external: dict[tuple[str, ...], str] = field(default_factory=dict)  # (instrument, product) -> words
+    beside: dict[tuple[int, int], int] = field(default_factory=dict)  # (slot, product) -> what others hold
+    triggers: tuple[dict[str, Any], ...] = ()  # GTT records of those that may live at the broker
     times_ns: dict[int, int] = field(default_factory=dict)  # order number -> last record about it
     adopted: dict[int, str] = field(default_factory=dict)  # our number of an adopted order -> the broker's id
 
@@ -97,8 +99,9 @@ def read_ledger(folder: Path, *, running: bool) -> Ledger:
     records = (*_continued(ledger, found.records), *found.records)
     _tell(ledger, records)
     try:
-        adopted = replay(records, book, instruments, 0).adopted
-        ledger.adopted = {number: order_id for order_id, number in adopted.items()}
+        found_in = replay(records, book, instruments, 0)
+        ledger.adopted = {number: order_id for order_id, number in found_in.adopted.items()}
+        ledger.beside, ledger.triggers = found_in.external, tuple(found_in.triggers.values())
     except RecoveryError as error:
         ledger.warnings.append(str(error))
     if running:
@@ -150,6 +153,10 @@ def _tell(ledger: Ledger, records: tuple[Record, ...]) -> None:
                 ledger.holds.pop(data["strategy"], None)
                 if data["state"]:
                     ledger.holds[data["strategy"]] = Hold(data["state"], data["reason"])
+        elif record.kind is Kind.END:  # as replay has it: the next start begins without
+            ledger.address = ""
+            if not data.get("alone"):
+                ledger.halted = ledger.reducing = ""
         elif record.kind is Kind.ANSWER and "proof" in data:
             ledger.address_proof = {"word": data["proof"], "text": data.get("text", "")}
         number = data.get("no")
@@ -198,10 +205,11 @@ def reported_marks(folder: Path, instruments: InstrumentTable) -> dict[int, int]
 def order_rows(ledger: Ledger, *, every: bool) -> list[dict[str, Any]]:
     """Orders, oldest first: those that may still fill, or all. Prices are rupees as exact text."""
     orders = ledger.book.orders.values() if every else ledger.book.live()
-    return [_order_row(ledger, order) for order in sorted(orders, key=lambda o: o.order_no)]
+    return [order_row(ledger, order) for order in sorted(orders, key=lambda o: o.order_no)]
 
 
-def _order_row(ledger: Ledger, order: Order) -> dict[str, Any]:
+def order_row(ledger: Ledger, order: Order) -> dict[str, Any]:
+    """One order as people read it."""
     instrument = ledger.instruments[order.slot]
     average = divide_half_even(order.filled_units, order.filled) if order.filled else 0
     return {
@@ -227,14 +235,22 @@ def _order_row(ledger: Ledger, order: Order) -> dict[str, Any]:
     }
 
 
-def protecting(ledger: Ledger, slot: int, product: int, quantity: int) -> int:
-    """How much of a position stops at the broker would close."""
+def protecting(ledger: Ledger, slot: int, product: int, quantity: int, px: int = 0) -> int:
+    """How much of a position stops at the broker would close, triggers among them: those that wait on the
+    losing side of `px`, the last price; 0: it is not known, and no trigger counts.
+    """
     side = Side.SELL if quantity > 0 else Side.BUY
     held = sum(
         order.pending
         for order in ledger.book.live()
         if (order.slot, order.product, order.side) == (slot, product, side) and order.order_type in STOPS
     )
+    for trigger in ledger.triggers:
+        stands = trigger.get("id") and trigger.get("do") != "delete"
+        if px and stands and (trigger["slot"], trigger["product"]) == (slot, product):
+            stops = (row[1] for row in trigger["legs"]
+                     if row[0] == side and (row[3] < px if side is Side.SELL else row[3] > px))  # fmt: skip
+            held += max(stops, default=0)
     return min(held, abs(quantity))
 
 
@@ -264,7 +280,7 @@ def position_rows(ledger: Ledger, mark: Mark, *, every: bool) -> list[dict[str, 
                 "quantity": held,
                 "average_price": price_text(average, instrument.scale) if held else None,
                 "last_price": price_text(px, instrument.scale) if px else None,
-                "protected": protecting(ledger, position.slot, position.product, held),
+                "protected": protecting(ledger, position.slot, position.product, held, px),
                 **paise(part),
             }
         )

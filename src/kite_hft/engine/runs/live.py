@@ -1,7 +1,9 @@
 """Layer 5, supervisor, cold: what a person sees while the engine runs.
 
 A rich panel on a terminal, one plain line every few seconds elsewhere. Everything shown is read
-from shared memory; drawing never disturbs the processes that write it.
+from shared memory; drawing never disturbs the processes that write it. While the engine trades a thread of
+its own draws (beside.py): a terminal that nobody reads, stopped or behind a link that is gone, keeps
+nobody waiting.
 """
 
 from __future__ import annotations
@@ -12,12 +14,12 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from rich.console import Console
 from rich.live import Live
 
+from kite_hft.engine.runs.beside import Beside
 from kite_hft.engine.runs.log import printable
 from kite_hft.engine.runs.panels import panel, plain_line
 from kite_hft.engine.runs.sample import Sample, ticks_per_second
@@ -38,68 +40,117 @@ class View(Protocol):
     def end(self) -> None: ...
 
 
-@dataclass(slots=True)
-class PlainView:
-    """Lines, for anything that is no terminal."""
+class Shown:
+    """What both views share: lines and pictures go to the terminal at once, or by a thread beside us.
 
-    console: Console
-    log: Callable[[str], None]
-    before: Sample | None = None
+    log: gets every message. Messages wait for nobody once `beside` was called; until then they stand on the
+    terminal when `say` returns, before any question that follows.
+    """
+
+    def __init__(self, console: Console, log: Callable[[str], None]) -> None:
+        self.console, self._log = console, log
+        self._beside: Beside[Sample] | None = None
+
+    def beside(self) -> None:
+        """From now on a thread writes: nobody waits for the terminal any more."""
+        straight(self.console)
+        with contextlib.suppress(RuntimeError):  # no thread is to be had: it is shown as before
+            self._beside = Beside(self._line, self._picture, self._over)
 
     def say(self, text: str) -> None:
+        """A line for people."""
         text = printable(text)
-        self.log(text)
+        self._log(text)
+        self._keep(text)
+        if self._beside is None:
+            self._line(text)
+        else:
+            self._beside.say(text)
+
+    def end(self) -> None:
+        """The pictures are over; lines may follow. Waits for at most PATIENCE_S."""
+        if self._beside is None:
+            self._over()
+        else:
+            self._beside.end()
+
+    def settle(self) -> None:
+        """See the last lines to the terminal, for at most PATIENCE_S: one that takes them no more is left
+        alone, for good."""
+        if self._beside is not None:
+            if not self._beside.close():
+                self.console.quiet = True
+            self._beside = None
+
+    def _draw(self, sample: Sample) -> None:
+        if self._beside is None:
+            self._picture(sample)
+        else:
+            self._beside.show(sample)
+
+    def _line(self, text: str) -> None:
         with contextlib.suppress(OSError):  # the terminal is gone
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def show(self, sample: Sample) -> None:
-        if self.before is None:
-            self.before = sample
-        elif sample.at_ns - self.before.at_ns >= PLAIN_EVERY_NS:
-            self.say(plain_line(ticks_per_second(self.before, sample), sample))
-            self.before = sample
+    def _keep(self, text: str) -> None:
+        pass
 
-    def end(self) -> None:
+    def _picture(self, sample: Sample) -> None:
+        pass
+
+    def _over(self) -> None:
         pass
 
 
-@dataclass(slots=True)
-class LiveView:
-    """A panel that redraws itself, with the last messages below."""
+class PlainView(Shown):
+    """Lines, for anything that is no terminal."""
 
-    console: Console
-    log: Callable[[str], None]
-    title: str
-    messages: list[str] = field(default_factory=list)
-    before: Sample | None = None
-    live: Live | None = None
-
-    def say(self, text: str) -> None:
-        text = printable(text)
-        self.log(text)
-        self.messages = [*self.messages[-MESSAGES_SHOWN + 1 :], text]
-        if self.live is None:
-            with contextlib.suppress(OSError):
-                self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+    _before: Sample | None = None
 
     def show(self, sample: Sample) -> None:
+        if self._before is None:
+            self._before = sample
+        elif sample.at_ns - self._before.at_ns >= PLAIN_EVERY_NS:
+            self.say(plain_line(ticks_per_second(self._before, sample), sample))
+            self._before = sample
+
+
+class LiveView(Shown):
+    """A panel that redraws itself, with the last messages below."""
+
+    _before: Sample | None = None
+    _live: Live | None = None
+
+    def __init__(self, console: Console, log: Callable[[str], None], title: str) -> None:
+        super().__init__(console, log)
+        self._title = title
+        self._messages: list[str] = []
+
+    def show(self, sample: Sample) -> None:
+        self._draw(sample)
+
+    def _keep(self, text: str) -> None:
+        self._messages = [*self._messages[-MESSAGES_SHOWN + 1 :], text]
+
+    def _line(self, text: str) -> None:
+        if self._live is None:  # else it stands in the panel
+            super()._line(text)
+
+    def _picture(self, sample: Sample) -> None:
         with contextlib.suppress(OSError):
-            self._show(sample)
+            if self._live is None:
+                self._live = Live(console=self.console, auto_refresh=False)
+                self._live.start()
+            rate = ticks_per_second(self._before, sample) if self._before else 0.0
+            if self._before is None or sample.at_ns - self._before.at_ns >= 1_000_000_000:
+                self._before = sample
+            self._live.update(panel(self._title, rate, sample, self._messages), refresh=True)
 
-    def _show(self, sample: Sample) -> None:
-        if self.live is None:
-            self.live = Live(console=self.console, auto_refresh=False)
-            self.live.start()
-        rate = ticks_per_second(self.before, sample) if self.before else 0.0
-        if self.before is None or sample.at_ns - self.before.at_ns >= 1_000_000_000:
-            self.before = sample
-        self.live.update(panel(self.title, rate, sample, self.messages), refresh=True)
-
-    def end(self) -> None:
-        if self.live is not None:
+    def _over(self) -> None:
+        if self._live is not None:
             with contextlib.suppress(OSError):
-                self.live.stop()
-            self.live = None
+                self._live.stop()
+            self._live = None
 
 
 def in_other_words(error: UnicodeError) -> tuple[str, int]:
@@ -124,7 +175,10 @@ class Terminal(Console):
         super().__init__(**options)
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """As rich's; on a full disk nothing is shown any more."""
+        """As rich's; on a full disk nothing is shown any more, nor where a thread still waits for the
+        terminal: it holds the locks of this console."""
+        if self.quiet:
+            return
         try:
             super().print(*objects, **options)
         except OSError:
@@ -138,6 +192,43 @@ class Terminal(Console):
         os.close(null)
 
 
-def make_view(console: Console, title: str, plain: bool, log: Callable[[str], None]) -> View:
+class _Raw(io.RawIOBase):
+    """A descriptor, written to whole. It stays open."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._fd = fd
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return os.isatty(self._fd)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self._fd, left) :]
+        return len(data)
+
+
+def straight(console: Console) -> None:
+    """Let the console write to its descriptor itself. The streams of Python hold a lock while they write, and
+    a process that ends while a thread waits there is aborted. A console without a descriptor stays as it
+    is."""
+    file = console.file
+    try:
+        file.flush()
+        raw = _Raw(file.fileno())
+    except (OSError, ValueError):  # a file in memory
+        return
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    console.file = io.TextIOWrapper(raw, encoding, OTHER, write_through=True)  # type: ignore[type-var]
+
+
+def make_view(console: Console, title: str, plain: bool, log: Callable[[str], None]) -> PlainView | LiveView:
     """A panel on a terminal, lines elsewhere or when asked for; `log` gets every message, too."""
     return PlainView(console, log) if plain or not console.is_terminal else LiveView(console, log, title)

@@ -63,9 +63,19 @@ class RunFolder:
 
 
 def state_dir(environment: Mapping[str, str]) -> Path:
-    """`$XDG_STATE_HOME/kite_hft`, by default `~/.local/state/kite_hft`."""
+    """`$XDG_STATE_HOME/kite_hft`, by default `~/.local/state/kite_hft`.
+
+    Raises:
+        OSError: neither is known: a user without a name, and no HOME.
+    """
     base = environment.get("XDG_STATE_HOME") or ""
-    root = Path(base) if Path(base).is_absolute() else Path.home() / ".local/state"
+    try:
+        root = Path(base) if Path(base).is_absolute() else Path.home() / ".local/state"
+    except RuntimeError:
+        raise OSError(
+            "this user has no home folder that is known: set HOME, or XDG_STATE_HOME to the folder in which "
+            "kite_hft keeps its runs"
+        ) from None
     return root / "kite_hft"
 
 
@@ -89,7 +99,7 @@ def lock_account(home: Path, tag: str, what: str) -> int:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(fd, 100, 0).decode(errors="replace").strip() or "unknown"
+            holder = os.pread(fd, 100, 0).decode(errors="replace").partition("\n")[0].strip() or "unknown"
             os.close(fd)
             raise AccountLocked(f"an engine already runs on {what} ({holder}); stop it first") from None
         if os.fstat(fd).st_nlink:  # not removed by its last holder between our open and our lock

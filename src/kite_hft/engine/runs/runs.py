@@ -143,7 +143,8 @@ def running(home: Path | None = None) -> list[RunNote]:
 def lock_holder(lock: Path) -> int:
     """The process that has the lock file of an account open; 0: nobody."""
     try:
-        pid = int(lock.read_text().removeprefix("process ").strip() or 0)
+        first = lock.read_text().partition("\n")[0]  # watchdog/handover.py writes below it
+        pid = int(first.removeprefix("process ").strip() or 0)
         fds = os.listdir(f"/proc/{pid}/fd") if pid else []
     except PermissionError:  # it shows its descriptors to nobody, the kernel's list of locks to all
         return pid if holds_lock(pid, lock) else 0

@@ -182,6 +182,11 @@ class Acts:
         if world.rng.random() < 0.5:  # the connection was lost: the next tick is the first of a new one
             world.stale.update(SLOTS)
 
+    def _updates_down(self) -> None:
+        world = self._world
+        self._struck("updates_down")
+        world.way.lose(world.now_ns + world.rng.randrange(NS_PER_S // 50, 5 * NS_PER_S))
+
     def _stale_price(self) -> None:
         self._struck("stale_price")
         self.frozen_slot = self._world.rng.choice(SLOTS)

@@ -61,6 +61,7 @@ ACTS: Final = (
     "clock_back",
     "clock_forward",
     "feed_gap",
+    "updates_down",  # the connection that brings order updates is lost for a while
     "stale_price",
     "price_jump",
     "events_full",
@@ -78,8 +79,8 @@ ACTS: Final = (
 )
 """Come at a time, whatever goes on."""
 STANDSTILLS: Final = frozenset(
-    ["crash", "power_cut", "feed_gap", "market_halt", "token_death", "kill_switch", "halt", "broker_outage",
-     "events_full", "standstill"]
+    ["crash", "power_cut", "feed_gap", "updates_down", "market_halt", "token_death", "kill_switch", "halt",
+     "broker_outage", "events_full", "standstill"]
 )  # fmt: skip
 """Little is traded for a while after these."""
 KINDS: Final = (*CALL_FAULTS, *READ_FAULTS, COPIES, *UPDATE_FAULTS, *PLACED_FAULTS, *DISK_FAULTS, *ACTS)

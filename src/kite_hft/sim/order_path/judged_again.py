@@ -5,7 +5,7 @@ And what may be given up for want of a connection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kite_hft.sim.brokers.side import CANCEL, PLACE
 from kite_hft.sim.order_path.ledger import BUY, ENGINE_SEQ, Placed
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Name = tuple[int, int]
 """(strategy, number of its intent)."""
+_SIDES: Final = (BUY, 2)
 
 
 def given_up(checker: Checker, request: HttpRequest, why: str) -> None:
@@ -146,14 +147,16 @@ def _orders(checker: Checker, wish: Wish) -> int:
 
 
 def _exposure(checker: Checker, placed: Placed, total: int) -> None:
-    """The worst case of every other instrument comes on top of `total` paise. Exits that were asked for later
-    and have left while this order waited count with what they have closed.
+    """The worst case of every other instrument, product by product, comes on top of `total` paise. Exits that
+    were asked for later and have left while this order waited count with what they have closed.
     """
     world = checker.world
     orders = [order for order in checker.ledger.mine()
               if order.no < placed.no or 0 < order.left_ns < world.now_ns]  # fmt: skip
-    for slot in {order.slot for order in orders} - {placed.slot}:
-        here = [order for order in orders if order.slot == slot]
+    for slot, product in {(order.slot, order.product) for order in orders}:
+        if slot == placed.slot:
+            continue
+        here = [order for order in orders if (order.slot, order.product) == (slot, product)]
         held = sum(order.filled if order.side == BUY else -order.filled for order in here)
         buys = sum(order.remaining for order in here if order.side == BUY)
         sells = sum(order.remaining for order in here if order.side != BUY)
@@ -165,18 +168,29 @@ def _exposure(checker: Checker, placed: Placed, total: int) -> None:
 
 
 def _worst(checker: Checker, placed: Placed) -> int:
-    """The largest position of the slot on the order's side, were all older orders of it to fill. What an
-    order has filled whose record a power cut took is held all the same: the engine adopts it. What others
+    """The largest position of its slot and product on the order's side, and what is largest in its other
+    products: what is held of one closes nothing of another.
+    """
+    worst = placed.quantity + _on_side(checker, placed, placed.side, placed.product)
+    known = (*checker.ledger.mine(), *checker.ledger.placed.values())
+    for product in {order.product for order in known if order.slot == placed.slot} - {placed.product}:
+        worst += max(0, *(_on_side(checker, placed, side, product) for side in _SIDES))
+    return worst
+
+
+def _on_side(checker: Checker, placed: Placed, side: int, product: int) -> int:
+    """The position of the order's slot in one product, on a side, were all older orders of it to fill. What
+    an order has filled whose record a power cut took is held all the same: the engine adopts it. What others
     have closed of it, by the broker's word, is not.
     """
     ledger = checker.ledger
-    cuts = ledger.told.cut_low if placed.side == BUY else ledger.told.cut_high
-    cut = sum(quantity for (_, slot, _), quantity in cuts.items() if slot == placed.slot)
-    worst = placed.quantity + (cut if placed.side == BUY else -cut)
+    cuts = ledger.told.cut_low if side == BUY else ledger.told.cut_high
+    cut = sum(quantity for (_, *where), quantity in cuts.items() if where == [placed.slot, product])
+    worst = cut if side == BUY else -cut
     for order in (*ledger.mine(), *(order for order in ledger.placed.values() if order.lost)):
-        if order.slot != placed.slot:
+        if (order.slot, order.product) != (placed.slot, product):
             continue
-        if order.side != placed.side:
+        if order.side != side:
             worst -= order.filled
         elif order.no < placed.no and not order.lost:
             worst += order.filled + order.remaining

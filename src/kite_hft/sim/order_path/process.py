@@ -54,6 +54,7 @@ def begin(world: OrdersWorld, *, restarted: bool) -> None:
         latest=world.prices,
         intents=(world.intents,),
         texts=(world.network.texts,),
+        update_links=world.way.links,
         events=dict.fromkeys((1, 2, 3, 4), world.events),
         tags=Tags("sim", world.run_number),
         history=earlier,
@@ -127,6 +128,7 @@ def die(world: OrdersWorld, why: str) -> None:
         world.note(f"  {gone} bytes of the disk are gone")
         world.checker.tail_cut()
         world.network.texts.frames.clear()
+        world.way.begins_anew(world.down_until_ns + world.rng.randrange(NS_PER_S))
         world.prices.rows.clear()
         world.intents, world.events = IntentQueue(), EventQueue()
         world.intents.tick = world.events.tick = world.tick

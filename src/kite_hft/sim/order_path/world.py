@@ -35,6 +35,7 @@ from kite_hft.sim.order_path.market import SLOTS, TABLE, Market
 from kite_hft.sim.order_path.network import TRIGGER, Link, Network
 from kite_hft.sim.order_path.queues import Counted, EventQueue, IntentQueue, Prices
 from kite_hft.sim.order_path.settled import at_rest, stopped
+from kite_hft.sim.order_path.update_way import UpdateWay
 from kite_hft.stages.orders import Orders
 from kite_hft.trading.broker import HttpRequest, HttpResponse, Limits
 from kite_hft.trading.gate.holds import Hold
@@ -85,7 +86,7 @@ class OrdersWorld:
         self.flow.limit_apart = self.network.broker.trigger_limit_apart
         self.flow.patience_ns = round(self.day.entry_wait_s * NS_PER_S)
         self.checker = Checker(self)
-        self.acts = Acts(self)
+        self.acts, self.way = Acts(self), UpdateWay(self)
         self.stage: Orders | None = None
         self.writer: JournalWriter | None = None
         self.journals: list[VirtualFile] = []  # one for each run
@@ -111,7 +112,7 @@ class OrdersWorld:
         network.on_submit, network.on_done = self._leaves, self._done
         network.on_gone, network.on_answer = checker.gone, checker.answered
         network.on_given_up = partial(given_up, checker)
-        network.states = self.states_of
+        network.states, network.hears = self.states_of, self.way.hears
         network.on_unseen = lambda order: checker.stranger(order.slot, int(order.request.product))
         network.tick = self.disk.tick = self.intents.tick = self.events.tick = self.tick
         self.disk.write_fault, self.disk.sync_fault = self._write_fault, self._sync_fault
@@ -140,6 +141,7 @@ class OrdersWorld:
     def _leaves(self, request: HttpRequest) -> None:
         self.note(f"> {request.method} {request.path} {request.body.decode()}")
         self.checker.leaves(request)
+        self.way.leaves(request)
 
     def _done(self, request: HttpRequest, response: HttpResponse) -> None:
         if request.method != "GET":

@@ -68,6 +68,7 @@ class Fitter:
         self._cap, self._slices_max = config.limits.modifications_per_order, config.slices_max
         self._placed: dict[Key, list[Order]] = {}
         self._young: dict[Key, list[Order]] = {}  # at work, and not for long
+        self._counted: dict[Key, set[int]] = {}  # intents whose slices plan.undone has in it
         self._asked: dict[Key, dict[int, Asked]] = {}  # by order number
         self._short_ns: dict[Key, int] = {}  # since when a plan's order is to grow and cannot yet
 
@@ -75,6 +76,7 @@ class Fitter:
         """The plan is over."""
         self._placed.pop(plan.key, None)
         self._young.pop(plan.key, None)
+        self._counted.pop(plan.key, None)
         self._asked.pop(plan.key, None)
         self._short_ns.pop(plan.key, None)
         for code in ("STOP_UNFILLED", "EXIT_AT_CIRCUIT", "EXIT_REFUSED", "ODD_LOT"):
@@ -301,13 +303,18 @@ class Fitter:
                 self._outbox.clear("EXIT_REFUSED", self._told_of(plan))
 
     def _look_at_young(self, plan: Plan, now_ns: int) -> None:
-        """What others cancelled soon after it was taken: its successor leaves at once, the next later."""
+        """What others cancelled soon after it was taken: its successor leaves at once, the next later. Slices
+        of one intent are one, however many reads tell of them.
+        """
         if not (young := self._young.pop(plan.key, [])):
             return
         undone = [order for order in young if self.hands.undone(order)]
         live = [order for order in young if order.status in WORKING and not self.hands.called_off(order)]
         stay = [order for order in live if not order.filled and now_ns - order.status_ns < STOOD_NS]
-        if undone:
+        counted = self._counted.setdefault(plan.key, set())
+        new = {order.parent or order.strategy_seq for order in undone} - counted
+        if new:
+            counted |= new
             plan.undone += 1
             if plan.undone > 1:
                 pause_ns = min(RETRY_NS_MAX, RETRY_NS << min(plan.undone - 2, 8))
@@ -315,8 +322,9 @@ class Fitter:
                 text = f"an order that protects {self._name(plan)} was cancelled {plan.undone} times in a row"
                 why = undone[0].message or "by others"
                 self._outbox.alert("EXIT_REFUSED", f"{text}: {why}", self._told_of(plan))
-        elif plan.undone and (len(stay) < len(live) or any(order.filled for order in young)):
+        elif not undone and plan.undone and (len(stay) < len(live) or any(order.filled for order in young)):
             plan.undone = 0
+            counted.clear()
             self._outbox.clear("EXIT_REFUSED", self._told_of(plan))
         if stay:
             self._young[plan.key] = stay

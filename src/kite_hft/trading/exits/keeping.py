@@ -91,7 +91,7 @@ class Keeper:
         at_circuit = AtCircuit(ports, config, book, outbox, market)
         self._trimming = Trimming(book, self.triggers, hands, ports.instruments)
         stewards = (self.flatten, self.square_off, self.groups, self.plans, self._trimming, self.triggers)
-        self.stewards = Stewards(outbox, (*stewards, at_circuit))
+        self.stewards = Stewards(outbox, (*stewards, at_circuit, self._own_stops))
         self.triggers.fired, self.triggers.turned_down = self._fired, self.plans.turned_down
         reader.on_triggers = self.triggers.fold
         reconciler.claims = self.triggers.claims.claims

@@ -18,7 +18,7 @@ from typing import Final
 from kite_hft.layout import OrderStatus, Side
 from kite_hft.trading.book import EXTERNAL, STOPS, Book, Order
 from kite_hft.trading.exits.plan import Key, named
-from kite_hft.trading.exits.stewards import Hands
+from kite_hft.trading.exits.stewards import NEVER_NS, Hands
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.recovery.adopting import protects_by_now
@@ -41,13 +41,28 @@ class _Asked:
 
 
 class OwnStops:
-    """One per order stage; `fit` is called every now and then while nothing may be opened."""
+    """One per order stage, a steward; `fit` is called every now and then while nothing may be opened."""
 
     def __init__(self, ports: Ports, config: OrdersConfig, book: Book, outbox: Outbox, hands: Hands) -> None:
         self._ports, self._book, self._outbox, self._hands = ports, book, outbox, hands
         self._cap = config.limits.modifications_per_order
         self._asked: dict[int, _Asked] = {}  # by order number
         self._told: dict[str, Key] = {}
+        self._told_adopted: set[str] = set()
+
+    @property
+    def alive(self) -> bool:
+        """People were told of something that is not over: also when the kill is."""
+        return bool(self._told or self._told_adopted)
+
+    def act(self, now_ns: int) -> int:
+        """A steward's turn: what is over is told."""
+        self._forget()
+        return 0
+
+    def next_ns(self, now_ns: int) -> int:
+        """Only what happens to an order or a position ends it."""
+        return NEVER_NS
 
     @property
     def fitted(self) -> bool:
@@ -117,7 +132,14 @@ class OwnStops:
         self._hands.cancel(order, now_ns)
 
     def _tell_adopted(self) -> None:
-        """Stops of earlier runs that close more than the account holds: what is too much would open."""
+        for name, text in self._too_large_adopted():
+            self._outbox.alert("EXIT_REFUSED", f"{text}: make it smaller in the broker's app", name)
+            self._told_adopted.add(name)
+
+    def _too_large_adopted(self) -> Iterator[tuple[str, str]]:
+        """(name, words) of stops of earlier runs that close more than the account holds: what is too much
+        would open.
+        """
         live = self._book.live() if self._book.account_known else ()
         for order in (o for o in live if o.strategy == EXTERNAL and _stop(o) and not self._hands.cancels(o)):
             here = [
@@ -126,8 +148,7 @@ class OwnStops:
             held = -order.sign * sum(position.quantity for position in here)
             if 0 < held < order.open_quantity:
                 name = f"order {order.order_id} in {self._ports.instruments[order.slot].key}"
-                text = f"{name}, a stop of an earlier run, closes {order.open_quantity}, held are {held}"
-                self._outbox.alert("EXIT_REFUSED", f"{text}: make it smaller in the broker's app", name)
+                yield name, f"{name}, a stop of an earlier run, closes {order.open_quantity}, held are {held}"
 
     def _forget(self) -> None:
         """What is over needs no memory, and a position that is gone no stop."""
@@ -136,6 +157,10 @@ class OwnStops:
         for name, key in list(self._told.items()):
             if not self._book.standing(*key).quantity:
                 del self._told[name]
+                self._outbox.clear("EXIT_REFUSED", name)
+        if self._told_adopted and self._book.account_known:
+            for name in self._told_adopted - {name for name, _ in self._too_large_adopted()}:
+                self._told_adopted.remove(name)
                 self._outbox.clear("EXIT_REFUSED", name)
 
 

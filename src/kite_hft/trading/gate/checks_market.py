@@ -99,7 +99,7 @@ def circuit(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     low, high, age_ns = context.facts.band(intent.slot)
     if not (0 < low <= high and 0 <= age_ns <= limits.band_age_s * 1e9):
         return None
-    for px in (intent.px, intent.trigger_px):
+    for px in _becomes(intent, context):
         if px and not low <= px <= high:
             return f"price {px} is outside the circuit limits {low} to {high}"
     return None
@@ -159,7 +159,9 @@ def untraded(intent: Intent, context: Context, limits: RiskLimits) -> str | None
     traded, target = context.facts.traded, context.target
     if traded is None or context.instrument.kind not in _OPTIONS or type_of(intent, target) not in AT_MARKET:
         return None
-    return None if traded(intent.slot) else f"{context.instrument.key} has not traded today: use a limit"
+    if traded(intent.slot):
+        return None
+    return f"{context.instrument.key} has not traded today, by the volume (mode ltp tells none): use a limit"
 
 
 # Lists and holdings
@@ -223,7 +225,8 @@ def holdings(intent: Intent, context: Context, limits: RiskLimits) -> str | None
     t1 = held.t1 if limits.btst and "btst" not in closed else 0
     positions = context.book.in_slot(intent.slot, _CNC)
     net = sum(p.quantity for p in positions)
-    used = max(held.used, -net)  # the broker may not have told of our newest sales yet
+    sold = max(0, -net)  # the broker may not have told of our newest sales yet
+    used = max(sold, held.used + max(0, sold - held.ours))
     under_way = sum(p.open_sell for p in positions)
     bought = max(0, net) if "btst" not in closed else 0
     quantity = uncounted(intent, context)[1]

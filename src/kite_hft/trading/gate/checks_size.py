@@ -40,9 +40,14 @@ def order_value(intent: Intent, context: Context, limits: RiskLimits) -> str | N
     return f"order value {rupees_text(value)} > max_order_value {limits.max_order_value:.2f}"
 
 
+def _worst(intent: Intent, context: Context) -> int:
+    product = intent.product if context.target is None else context.target.product
+    return context.book.worst_case(intent.slot, *uncounted(intent, context), product)
+
+
 def position_size(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     assert context.instrument is not None
-    worst = context.book.worst_case(intent.slot, *uncounted(intent, context))
+    worst = _worst(intent, context)
     value = value_of(max(resulting(intent, context.target)[1], context.ref_px), worst, context.instrument)
     if value <= limits.max_position_size * 100:
         return None
@@ -54,7 +59,7 @@ def position_size(intent: Intent, context: Context, limits: RiskLimits) -> str |
 
 def exposure(intent: Intent, context: Context, limits: RiskLimits) -> str | None:
     assert context.instrument is not None
-    worst = context.book.worst_case(intent.slot, *uncounted(intent, context))
+    worst = _worst(intent, context)
     total = value_of(max(resulting(intent, context.target)[1], context.ref_px), worst, context.instrument)
     rows, mark = context.instruments.rows, context.mark
     for slot, (_held, _buys, _sells, other) in context.book.in_play().items():

@@ -11,7 +11,8 @@ closed or turned. Times are CLOCK_MONOTONIC ns.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from kite_hft.trading.book import EXTERNAL, Book
 from kite_hft.trading.gate.limits import RiskLimits
@@ -23,6 +24,22 @@ Key = tuple[int, int, int]
 """(strategy, slot, product)."""
 
 
+class _Seen(NamedTuple):
+    """A position as it was looked at last; values in units, see positions.py."""
+
+    quantity: int
+    opened: int  # realised when it was opened
+    realised: int
+    fills: int  # so many
+    result: int  # of what was closed or turned last
+
+
+_NOTHING: Final = _Seen(0, 0, 0, 0, 0)
+PEAK_PARTS: Final = 10
+"""The day's best is journalled whenever it has grown by this part of the drawdown: a process that is started
+again knows it as well as that."""
+
+
 class Guards:
     """Drawdown, and pauses after losses. The day's loss limit is losses.py's."""
 
@@ -32,11 +49,11 @@ class Guards:
         self._losses_ns = round(limits.stop_losses_s * NS_PER_S)
         self._pause_ns = round(limits.stop_pause_s * NS_PER_S)
         self._cooldown_ns = round(limits.cooldown_s * NS_PER_S)
-        self._seen: dict[Key, tuple[int, int, int]] = {}  # quantity, realised at opening and last
+        self._seen: dict[Key, _Seen] = {}
         self._losses: deque[int] = deque()
         self._cooling: dict[tuple[int, int], int] = {}  # (strategy, slot) -> until
         self._paused_until_ns = 0
-        self.peak_paise = self.net_paise = 0
+        self.peak_paise = self._peak_told = self.net_paise = 0
         self.drawdown = ""  # latched: why; "" when it has not tripped
         self.tripped = 0
         self.calm = True  # nothing stands that could refuse
@@ -49,31 +66,40 @@ class Guards:
         for key, position in book.positions.items():
             if position.strategy == EXTERNAL:
                 continue
-            quantity, realised = position.quantity, position.realised_units
-            was, opened, last = self._seen.get(key, (0, 0, 0))
-            if (quantity, realised) == (was, last):
+            quantity, realised, fills = position.quantity, position.realised_units, len(position.fills)
+            was, opened, last, known, result = self._seen.get(key, _NOTHING)
+            if (quantity, realised, fills) == (was, last, known):
                 continue
-            if was * quantity < 0 or (not quantity and realised != opened):
-                paise = paise_of_units(realised - opened, instruments[position.slot])
-                found.append(self._closed(position, paise))
-                opened = realised
-            self._seen[key] = (quantity, opened, realised)
+            told = False
+            if 0 < fills == known and not quantity:  # the broker has set right what it was worth
+                before, result, opened = result, result + realised - last, realised
+                told = before >= 0 > result
+            elif was * quantity < 0 or not quantity:
+                result, opened = realised - opened, realised
+                told = result != 0
+            if told:
+                found.append(self._closed(position, paise_of_units(result, instruments[position.slot])))
+            self._seen[key] = _Seen(quantity, opened, realised, fills, result)
         return found
 
-    def begin(self, book: Book) -> None:
-        """The book as it was replayed: what was closed before has its records."""
+    def begin(self, book: Book, judged: Mapping[Key, int]) -> None:
+        """The book as it was replayed. judged: how many fills of a position an earlier process knew when it
+        told that one of its strategy was closed there; what was closed later is told by the next look.
+        """
         for key, position in book.positions.items():
             if position.strategy != EXTERNAL:
-                realised = position.realised_units
-                self._seen[key] = (position.quantity, realised, realised)
+                self._seen[key] = _seen_before(position, judged.get(key, 0))
 
     def mark(self, net_paise: int) -> list[dict[str, Any]]:
         """The day's net result as it stands now; GUARD records of what that trips."""
         self.net_paise = net_paise
         self.peak_paise = max(self.peak_paise, net_paise)
         lost = self.peak_paise - net_paise
-        if self._drawdown_paise is None or self.drawdown or lost < self._drawdown_paise:
+        if self._drawdown_paise is None or self.drawdown:
             return []
+        if lost < self._drawdown_paise:
+            told = (self.peak_paise - self._peak_told) * PEAK_PARTS < self._drawdown_paise
+            return [] if told else [{"guard": "peak", "peak_paise": self.peak_paise}]
         text = (
             f"{rupees_text(lost)} below the day's best {rupees_text(self.peak_paise)}"
             f" >= max_drawdown {rupees_text(self._drawdown_paise)}"
@@ -104,8 +130,10 @@ class Guards:
         return text
 
     def _fold(self, data: dict[str, Any], at_ns: int) -> str:
-        self.peak_paise = max(self.peak_paise, data["peak_paise"])
+        self.peak_paise = self._peak_told = max(self.peak_paise, data["peak_paise"])
         what = data["guard"]
+        if what == "peak":
+            return ""
         if what == "closed":
             return self._fold_closed(data["strategy"], data["slot"], data["paise"], at_ns)
         if what == "drawdown":
@@ -115,6 +143,7 @@ class Guards:
         if what != "let_go":
             raise ValueError(f"guard {what!r} does not exist")
         self.drawdown, self.peak_paise, self._paused_until_ns = "", data["peak_paise"], 0
+        self._peak_told = self.peak_paise
         self._losses.clear()
         self._cooling.clear()
         return ""
@@ -159,3 +188,19 @@ class Guards:
 
 def _paise(rupees: float | None) -> int | None:
     return None if rupees is None else round(rupees * 100)
+
+
+def _seen_before(position: Position, judged: int) -> _Seen:
+    """A position as it stood before the first closing that none of its first `judged` fills made; else as it
+    stands.
+    """
+    past = Position(position.strategy, position.slot, position.product)
+    opened = result = 0
+    for number, fill in enumerate(position.fills):
+        before = _Seen(past.quantity, opened, past.realised_units, number, result)
+        past.apply(fill)
+        if before.quantity * past.quantity < 0 or not past.quantity:
+            if number >= judged and past.realised_units != opened:
+                return before
+            result, opened = past.realised_units - opened, past.realised_units
+    return _Seen(past.quantity, opened, past.realised_units, len(position.fills), result)

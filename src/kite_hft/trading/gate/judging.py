@@ -111,7 +111,7 @@ class Gate:
         for at_ns, strategy, slot, side, quantity, px, placed in found.openings:
             value = self._value(slot, px, quantity)
             self.tally.add(strategy, slot, side, quantity, value, at_ns - ahead_ns, placed=placed)
-        self.guards.begin(self._book)
+        self.guards.begin(self._book, found.judged)
         for at_ns, data in found.guards:
             self.guards.fold(data, at_ns - ahead_ns)
         self._show()

@@ -3,8 +3,8 @@
 Net is realised + unrealised - charges of all strategies, of the run, of those that it continues, and of
 the day's runs that are over: to stop and start the engine gives no new limit. It is looked at with each
 fill and each gauge (100 ms). At the limit the configured thing happens, latched until a person resumes;
-then it takes as large a loss once more to trip again. Each trip is a GUARD record, from which a process
-that is started again knows what was let pass already.
+then it takes as large a loss once more to trip again. Each trip is a GUARD record, from which, and from the
+COMMAND of the resume, a process that is started again knows what was let pass already (recovered.py).
 """
 
 from __future__ import annotations

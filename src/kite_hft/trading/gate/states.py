@@ -81,9 +81,9 @@ class States:
 
     def accept_address(self) -> None:
         """The broker takes them."""
+        self._outbox.clear("EGRESS_REFUSED")  # of an order call, too
         if self.address:
             self.address, self.reducing = "", self.reduced
-            self._outbox.clear("EGRESS_REFUSED")
             self._write(address="")
 
     def hold(self, strategy: int, reason: str, level: str = REDUCING) -> bool:
@@ -102,9 +102,9 @@ class States:
         self._outbox.alert(
             "STRATEGY_HELD", f"strategy {strategy} is {level.upper()}: {reason}", f"strategy {strategy}"
         )
+        self._outbox.keep_holds(self.holds)  # first: the next run believes it more than this one's journal
         self._write(strategy=strategy, state=level, reason=reason)
         self._outbox.gauge("strategies_held", len(self.holds))
-        self._outbox.keep_holds(self.holds)
         return True
 
     def kill(self, reason: str, by: str = "", *, flatten: bool = False) -> None:

@@ -27,6 +27,7 @@ from kite_hft.trading.records import name_of, position_event
 from kite_hft.trading.recovery.apart import Apart
 from kite_hft.trading.recovery.by_hand import ByHand
 from kite_hft.trading.recovery.explain import hidden, in_doubt
+from kite_hft.trading.recovery.worth import by_account, by_rows
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
 
@@ -181,7 +182,8 @@ class Externals:
             self.apart.believed(key)
             lines.append(self._set(key, beyond, report))
             moved = beyond - before
-            self.settle(key, now_ns, self._squared_off(key, rows), moved, self._worth(key, moved))
+            units = self._worth(key, moved, report, rows)
+            self.settle(key, now_ns, self._squared_off(key, rows), moved, units)
         if lines or not self._squared:
             self._outbox.journal(Kind.EXTERNAL, {"positions": lines})
         self._squared = self._book.account_known = self._squared or agreed
@@ -251,17 +253,27 @@ class Externals:
         held = next((p for p in self._book.in_slot(*key) if p.quantity), None)
         return held.cost_units / held.quantity / instrument.scale if held else 0.0
 
-    def _worth(self, key: Key, moved: int) -> int:
-        """What a change of EXTERNAL that no order tells of is worth, in units: all that it holds, at the
-        broker's average; a part of it at the last price, for the average is that of all.
+    def _worth(self, key: Key, moved: int, report: PositionReport | None, rows: Iterable[OrderReport]) -> int:
+        """What a change of EXTERNAL that no update told of is worth, in units. Once squared, rows have told
+        theirs. Where nothing tells a price it counts at what EXTERNAL cost: as if nothing was won or lost.
         """
-        held = self._book.standing(EXTERNAL, *key)
-        if moved == held.quantity:
-            return held.cost_units
-        px = self._ports.latest.last_px(key[0])
-        if px or not held.quantity:
-            return moved * px
-        return divide_half_even(abs(held.cost_units) * moved, abs(held.quantity))
+        scale, held = self._ports.instruments[key[0]].scale, self._book.standing(EXTERNAL, *key)
+        units = by_rows(self._unseen(key, rows), moved, scale) if not self._squared else None
+        if units is None:
+            units = by_account(report, moved, self._ports.latest.last_px(key[0]), scale)
+        if units is None:
+            cost, quantity = abs(held.cost_units), abs(held.quantity)
+            units = divide_half_even(cost * moved, quantity) if quantity else 0
+        return units
+
+    def _unseen(self, key: Key, rows: Iterable[OrderReport]) -> Iterator[OrderReport]:
+        """Rows of others in `key` that have filled, and that no earlier process knew."""
+        token = self._ports.instruments[key[0]].token
+        for row in rows:
+            filled = row.token == token and row.product == key[1] and row.filled_quantity
+            known = row.order_id in self.strangers or self._book.by_id(row.order_id) is not None
+            if filled and not known and not self.may_be_ours(row):
+                yield row
 
     def settle(self, key: Key, now_ns: int, cause: OrderReport | None, moved: int, units: int) -> None:
         """EXTERNAL of `key` has changed by `moved`, worth `units` (both signed as a fill): let that close

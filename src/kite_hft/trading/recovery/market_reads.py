@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from kite_hft.layout import Product
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.gate.facts import Holding
 from kite_hft.trading.polling import PollPace
@@ -45,6 +46,7 @@ class MarketReads:
         self._in_flight: set[str] = set()
         self.bands: dict[int, tuple[int, int, int]] = {}  # slot -> (low, high, when)
         self._holdings: dict[int, Holding] | None = None
+        self.sold: Callable[[int, int], int] = lambda slot, product: 0  # Book.sold of the stage's book
 
     # What the gate asks
 
@@ -158,7 +160,8 @@ class MarketReads:
             instrument = self._instruments.by_key.get(row.key)
             if instrument is not None:
                 authorised = row.settled + row.t1 if self._ddpi else row.authorised
-                found[instrument.slot] = Holding(row.settled, row.t1, row.used, authorised)
+                ours = min(row.used, self.sold(instrument.slot, Product.CNC))
+                found[instrument.slot] = Holding(row.settled, row.t1, row.used, authorised, ours)
         self._holdings = found
 
 

@@ -5,7 +5,8 @@ positions, triggers, orders again (had anything filled between, positions again)
 the windows allow. Afterwards the order book every `period_ns` while anything is live and at once after
 an ambiguous answer; trades after fills; and every `positions_ns`, or at once when somebody else has
 traded, a check: the same round of reads. What only the time asks for keeps to a pace (pace.py). Failed reads
-are asked again later and later, up to `RETRY_NS_MAX`.
+are asked again later and later, up to `RETRY_NS_MAX`; a check whose read fails holds up no read of the order
+book, which comes between.
 """
 
 from __future__ import annotations
@@ -81,9 +82,10 @@ class Polls:
             return self.starting
         if self.checking is None and (self.check_wanted or now_ns >= self._check_ns()):
             self.checking, self.check_wanted = Read.ORDERS, False
-        if self.checking:
+        orders_due = self.orders_wanted or (live and now_ns >= self._poll_ns())
+        if self.checking and not (orders_due and self._failures):
             return self.checking
-        if self.orders_wanted or (live and now_ns >= self._poll_ns()):
+        if orders_due:
             return Read.ORDERS
         return Read.TRADES if self.trades_wanted else None
 
@@ -126,7 +128,7 @@ class Polls:
         self._failures += 1
         back_off_ns = min(RETRY_NS_MAX, self.gap_ns * 2 ** min(self._failures - 1, 8))
         self._retry_ns = now_ns + max(back_off_ns, wait_ns)
-        if self.starting is None and self.checking is None:
+        if self.starting is None and self.checking is not read:
             self.orders_wanted |= read is Read.ORDERS
             self.trades_wanted |= read is Read.TRADES
 

@@ -31,11 +31,13 @@ from kite_hft.trading.recovery.recovered import Recovered
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.trading.sending.work import Cancel
+from kite_hft.trading.unproven import by_the_call, lives_after_all
 from kite_hft.units import NS_PER_S
 
 _MARKET = (OrderType.MARKET, OrderType.SLM)
 SHOWN_NS = 5 * NS_PER_S
-"""So long is the order book read again and again for a smaller quantity that is still under way."""
+"""So long is the order book read again and again for a smaller quantity that is still under way, or for an
+order that was refused and is."""
 LABEL = "UPDATE"
 """A label of Kite's stream that is no state of an order."""
 
@@ -89,7 +91,8 @@ class Reconciler:
         told.add(words)
         order = self._find(report, now_ns)
         if order is not None:
-            self._fold(order, report, now_ns)
+            if not self._of_before(order, report):
+                self._fold(order, report, now_ns)
         elif self._strange(report):
             if self._may_be_ours(report):
                 return False
@@ -108,6 +111,8 @@ class Reconciler:
             order = self._find(row, now_ns)
             if order is None:
                 strangers.append(row)
+                continue
+            if self._of_before(order, row, asked_ns):
                 continue
             self._fold(order, row, now_ns, rearmed=self._waits_again(order, row, asked_ns))
             settled = asked_ns >= order.changed_ns and order.order_no not in self._desk.modifying
@@ -241,7 +246,7 @@ class Reconciler:
         return order
 
     def _fold(self, order: Order, report: OrderReport, now_ns: int, *, rearmed: bool = False) -> None:
-        before, most = order.status, order.quantity_max
+        before, most, revived = order.status, order.quantity_max, lives_after_all(order, report)
         if order.tag and order.tag in report.tags:
             self._lookup.kept.add(order.order_type)
         if by_terms_alone(order, report):
@@ -259,12 +264,16 @@ class Reconciler:
         self._outbox.stirred += order.quantity_max != most  # what waited for the smaller quantity may go
         if not change:
             return
+        if before is OrderStatus.ABSENT:  # the halt goes first: a process that dies here finds both again
+            self._outbox.halt(f"order {order.order_no} was proved absent, and lives as {report.order_id}")
+        if revived:
+            why = f"order {order.order_no} was refused ({order.message}), and lives as {report.order_id}"
+            self._outbox.halt(f"{why}: the answer to its call was no proof; compare the books, then resume")
+            self.externals.check_wanted = True
         if order.strategy != EXTERNAL:
             words = {"no": order.order_no, "report": msgspec.to_builtins(report)}
             more = {"guessed": True} if guessed else {}
             self._outbox.journal(Kind.REPORT, words | more | ({"rearmed": True} if rearmed else {}))
-        if before is OrderStatus.ABSENT:
-            self._outbox.halt(f"order {order.order_no} was proved absent, and lives as {report.order_id}")
         if before is OrderStatus.AMBIGUOUS and change.status_changed:
             self.done["orders found"] += 1
             self.externals.check_wanted = True
@@ -274,6 +283,16 @@ class Reconciler:
         self._progressed(order, now_ns)
         if order.strategy == EXTERNAL and change.fill_quantity:
             self.externals.adopted_filled(order, change.fill_quantity, change.fill_units, report, now_ns)
+
+    def _of_before(self, order: Order, report: OrderReport, asked_ns: int = -(2**62)) -> bool:
+        """It was refused, and a row that says no more than that it is under way may be from before that. The
+        book is read until it says how it ended, or still says so in a read asked for SHOWN_NS later.
+        """
+        told = report.filled_quantity or report.status not in (None, OrderStatus.PENDING)
+        if told or not by_the_call(order) or asked_ns - order.status_ns >= SHOWN_NS:
+            return False
+        self._desk.look_up()
+        return True
 
     def _waits_again(self, order: Order, row: OrderReport, asked_ns: int) -> bool:
         """It was modified into a stop, and a late word of the time before has made it open."""

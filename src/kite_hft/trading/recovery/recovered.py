@@ -47,7 +47,9 @@ class Recovered:
     killed: str = ""
     holds: dict[int, Hold] = field(default_factory=dict)  # by strategy
     loss_paise: int = 0  # net of the day at which its limit tripped last
+    let_paise: int = 0  # and when a person last let everything go on
     guards: list[tuple[int, dict[str, Any]]] = field(default_factory=list)  # the gate's other GUARD records
+    judged: dict[Key, int] = field(default_factory=dict)  # position -> its fills when one was told as closed
     openings: list[Opened] = field(default_factory=list)
     ended: bool = False  # in order
     seen: set[Name] = field(default_factory=set)
@@ -79,6 +81,13 @@ class Recovered:
         self.totals.update(counted(change))
         if change.fill_quantity > 0:
             self.conduct.traded(change.order.slot, change.order.strategy)
+
+    def passed_paise(self, *, killed: bool) -> int:
+        """The net loss of the day from which the limit counts: the one that a person let pass, or one whose
+        latch still stands, for a person ends that. killed: the account is, as this process starts.
+        """
+        stands = killed or self.killed or self.reducing or self.halted
+        return self.loss_paise if stands else self.let_paise
 
     def id_of_adopted(self, number: int) -> str:
         """The broker's id of an order that was adopted under `number`."""

@@ -258,6 +258,8 @@ def _command(data: dict[str, Any], book: Book, instruments: InstrumentTable, sta
     if data.get("do") == "resolve" and (name := data.get("accepted")):
         if "amount" in data:  # else nobody knows what was accepted: a person is asked again
             state.accepted.add((name, data["amount"]))
+    elif data.get("do") == "resume" and data.get("strategy") is None:
+        state.let_paise = state.loss_paise
     elif data.get("do") == "cancel_all":
         state.to_clear = tuple(data.get("orders", ()))
         state.clear_to = data.get("up_to", max(state.to_clear, default=0))
@@ -273,7 +275,10 @@ def _state(data: dict[str, Any], book: Book, instruments: InstrumentTable, state
     state.reducing = data.get("reducing", state.reducing)
     state.address = data.get("address", state.address)
     state.market_halted = data.get("market_halted", state.market_halted)
-    state.killed = data.get("killed", state.killed)
+    if "killed" in data:
+        if state.killed and not data["killed"]:  # that only a person does
+            state.let_paise = state.loss_paise
+        state.killed = data["killed"]
     if "strategy" in data:
         state.holds.pop(data["strategy"], None)
         if data["state"]:
@@ -285,6 +290,9 @@ def _guard(data: dict[str, Any], book: Book, instruments: InstrumentTable, state
         state.loss_paise = data["net_paise"]
     else:
         state.guards.append((data["time_ns"], data))
+    if data["guard"] == "closed":
+        name = (data["strategy"], data["slot"])
+        state.judged.update((key, len(p.fills)) for key, p in book.positions.items() if key[:2] == name)
 
 
 def _external(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
@@ -345,10 +353,14 @@ def _gtt(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: 
 
 
 def _end(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
-    """A person ended the run in order: what was latched globally ends with it; a strategy stays held."""
+    """A person ended the run in order: what was latched globally ends with it, but for the kill; a strategy
+    stays held. A loss that only the end has let go of is none that a person let pass.
+    """
     state.ended, state.market_halted, state.address = True, False, ""  # the next start asks by itself
     if not data.get("alone"):  # else it ended by itself: its supervisor was gone
         state.halted = state.reducing = ""
+        if not state.killed:
+            state.loss_paise = state.let_paise
     state.waiting.clear()
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL, Book, Change, Order
+from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.intents import Intent, as_exit
 from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import OrdersConfig, Ports, Written
@@ -151,11 +152,24 @@ def failed_payload(why: str) -> dict[str, object]:
 def begin(found: Recovered, ports: Ports, config: OrdersConfig, outbox: Outbox) -> None:
     """The START record, and what a person is told of runs that are continued."""
     outbox.journal(Kind.START, start_payload(found, ports, config))
+    if found.killed and not ports.killed():  # a person has taken the latch away meanwhile
+        outbox.journal(Kind.STATE, {"halted": found.halted, "killed": ""})
+    for strategy in sorted(found.holds.keys() - held_strategies(found, ports)):  # or a hold
+        outbox.journal(Kind.STATE, {"halted": found.halted, "strategy": strategy, "state": ""})
     if ports.continues and not ports.restarted:
         text = f"{found.placed} orders of {', '.join(ports.continues)} were taken over"
         outbox.alert("RUN_CONTINUED", text)
     if ports.not_continued:
         outbox.alert("RUN_NOT_CONTINUED", ports.not_continued)
+
+
+def held_strategies(found: Recovered, ports: Ports) -> dict[int, Hold]:
+    """Who is held at a start. Where that is kept beside the runs, a person may have ended it there since an
+    earlier run wrote its journal; within a run nobody does that but the order process.
+    """
+    if ports.holds is not None and not ports.restarted:
+        return dict(ports.holds)
+    return {**(ports.holds or {}), **found.holds}
 
 
 def recovery_report(

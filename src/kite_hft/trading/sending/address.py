@@ -5,7 +5,7 @@ is the cancel of an order that cannot exist. An answer that the order is not the
 address; a refusal of the address says so. It is an order call like any other: it is journalled before it
 leaves, takes a place that an entry might have (and leaves when nobody waits for one), passes the egress gate,
 and stands in the evidence. The rules file says when (Limits.address_proof): at the start before the stage is
-ACTIVE, and at a time of the day.
+ACTIVE, at a time of the day, and whenever an order call is refused with words about the address.
 
 What each answer means for trading:
 
@@ -109,6 +109,8 @@ class AddressCheck:
         self._day_real_ns = 0  # the next proof by the wall clock
         self._under_way = 0  # CLOCK_MONOTONIC ns of the call that is unanswered; 0: none is
         self._why = "at the start"
+        self._doubted = False  # since the last proof an order was refused for the address
+        self._contradicted = False  # and the proof said that it is not so
         self._activate: Callable[[int], None] | None = None
         self._until_ns = 0  # so long is the start held up
 
@@ -131,6 +133,18 @@ class AddressCheck:
         """Another token has come: what stood against the address may be over."""
         if self._states.address:
             self._ask(now_ns, "after a login")
+
+    def doubted(self, now_ns: int) -> bool:
+        """An order call was refused with words about the address: a proof is asked for at once. True: until
+        it has told otherwise, that says nothing of the order.
+        """
+        if self._rules is None:
+            return False
+        if self._states.address:
+            return True  # asked again in its own time
+        self._doubted = True
+        self._ask(now_ns, "an order was refused for the address")
+        return not self._contradicted
 
     def _ask(self, now_ns: int, why: str) -> None:
         self._due_ns = self._wake_ns = now_ns
@@ -216,6 +230,9 @@ class AddressCheck:
 
     def _heed(self, proof: Proof, sent_ns: int, now_ns: int) -> None:
         assert self._rules is not None
+        if proof.word in ("allowed", "address"):
+            self._contradicted = proof.word == "allowed" and (self._contradicted or self._doubted)
+            self._doubted = False
         if proof.word == "allowed":
             self._tries = 0
             self._states.accept_address()

@@ -6,6 +6,8 @@ that proves that nothing left, or that the broker refused, ends it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kite_hft.layout import IntentKind, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import BookError, Order
@@ -22,6 +24,7 @@ from kite_hft.trading.gate.states import States
 from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.recovery.replay import PLACE_INPUT
+from kite_hft.trading.sending.address import ABOUT_ADDRESS
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.trading.sending.work import Work, answer_payload
@@ -31,10 +34,13 @@ PLACE, MODIFY = IntentKind.PLACE, IntentKind.MODIFY
 
 
 class Answers:
-    """One per desk."""
+    """One per desk. doubted(now_ns): a call was refused for this machine's address: whether it may be so."""
 
-    def __init__(self, ports: Ports, outbox: Outbox, states: States, desk: Desk) -> None:
+    def __init__(
+        self, ports: Ports, outbox: Outbox, states: States, desk: Desk, doubted: Callable[[int], bool]
+    ) -> None:
         self._ports, self._outbox, self._states, self._desk = ports, outbox, states, desk
+        self._doubted = doubted
 
     def take(self, work: Work, result: HttpResponse | TransportError, now_ns: int) -> None:
         """The one answer to a call."""
@@ -53,10 +59,9 @@ class Answers:
         if isinstance(outcome, Refused) and outcome.http_status == 429:
             payload |= {"boot": self._ports.boot, "mono_ns": now_ns}  # for the cool-down of a later process
         self._outbox.journal(Kind.ANSWER, payload)
-        if isinstance(outcome, Refused):
-            self._heed(outcome, work.sent_ns, now_ns)
+        for_address = isinstance(outcome, Refused) and self._heed(outcome, work.sent_ns, now_ns)
         if work.kind is PLACE:
-            self._placed(work.order, outcome, text, now_ns)
+            self._placed(work.order, outcome, text, now_ns, counts=not for_address)
         elif work.kind is MODIFY:
             self._modified(work, outcome, text, now_ns)
         else:
@@ -66,7 +71,8 @@ class Answers:
             self._desk.look_up()
         self._desk.progressed(work.order, now_ns)
 
-    def _heed(self, refusal: Refused, sent_ns: int, now_ns: int) -> None:
+    def _heed(self, refusal: Refused, sent_ns: int, now_ns: int) -> bool:
+        """True: it was refused for where it came from, as far as is known."""
         if refusal.http_status == 429:
             self._desk.throttle.cool_down(now_ns)
             self._outbox.alert("RATE_LIMITED", f"an order call was refused: {refusal.message}")
@@ -75,8 +81,11 @@ class Answers:
             self._states.lose_token(refusal.message, held, sent_ns)
         elif refusal.error_type == "PermissionException":
             self._outbox.alert("EGRESS_REFUSED", f"an order call was refused: {refusal.message}")
+            return ABOUT_ADDRESS.search(refusal.message) is not None and self._doubted(now_ns)
+        return False
 
-    def _placed(self, order: Order, outcome: Outcome | None, text: str, now_ns: int) -> None:
+    def _placed(self, order: Order, outcome: Outcome | None, text: str, now_ns: int, *, counts: bool) -> None:
+        """counts: were it refused, that would be one more rejection."""
         what, reason = PLACE_INPUT["unsent"], Reason.NOT_CONNECTED
         if isinstance(outcome, Confirmed):
             what, reason = PLACE_INPUT["confirmed"], Reason.NONE
@@ -94,9 +103,9 @@ class Answers:
         judged = not isinstance(outcome, Refused) or (
             outcome.http_status != 429 and outcome.error_type != "TokenException"
         )
-        if judged:
+        if judged and counts:
             self._states.ended(change)
-        else:  # it was not the order that was refused
+        elif not judged:  # it was not the order that was refused
             self._desk.unjudged.add(order.order_no)
 
     def _modified(self, work: Work, outcome: Outcome | None, text: str, now_ns: int) -> None:

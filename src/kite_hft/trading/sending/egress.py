@@ -188,6 +188,10 @@ class Egress:
         """The call that is being handed over waits for a connection."""
         self._waits = request_id
 
+    def holds(self, work: Work) -> bool:
+        """An order call has not left yet: it waits for a connection."""
+        return any(held.work is work for held in self._held.values())
+
     def urgent(self, request_id: int) -> bool:
         """Whether a call that waits goes before the others: a cancel, an exit, what takes risk away."""
         held = self._held.get(request_id)

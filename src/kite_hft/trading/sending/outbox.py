@@ -277,6 +277,7 @@ class Outbox(OutboxState):
             self.alert("ORDER_ABSENT", f"order {order.order_no} is in no book", str(order.order_no))
         if change.before is OrderStatus.AMBIGUOUS:
             self.clear("AMBIGUOUS_ORDER", str(order.order_no))
+            self.clear("AMBIGUOUS_ORDER", f"{order.order_no} doubt")  # which rows could be it (reconcile.py)
 
     def alert_ambiguous(self, order: Order, why: str = "") -> None:
         """An ambiguous exit is critical: a position may be open longer than its strategy believes."""

@@ -113,7 +113,7 @@ class Rehearsal:
     ) -> None:
         self._passes, self._nowhere, self._scrap, self._rows = passes, nowhere, scrap, instruments.rows
         self._came = came
-        self._book = Book(instruments)
+        self._book, self._strategies = Book(instruments), set[int]()
         self._intake = SimpleNamespace(last_seq={}, _heads=[0])
         budget = Budget(_OPEN)
         self._gate = EgressGate(_OPEN.order_windows)
@@ -125,6 +125,7 @@ class Rehearsal:
         ports = SimpleNamespace(
             clock=clock, killed=lambda: self._between(killed()), journal_state=lambda: ("", ""),
             journal=scrap.journal, instruments=instruments, intents=(), texts=(), transport=nowhere,
+            events=self._strategies,
             broker=SimpleNamespace(place=lambda request: self._between(broker.place(request))),
         )  # fmt: skip
         self._express = Express(
@@ -165,6 +166,7 @@ class Rehearsal:
             RehearsalError: the gate would have let it pass. OSError: the scratch parts have broken down.
         """
         self._intake.last_seq.clear()
+        self._strategies.add(like.strategy)  # one of this engine's: its order has left
         try:
             self._express.place(like._replace(deadline_ns=0), 0, now_ns)
         except _BrokenOffError:  # before anything was submitted

@@ -18,7 +18,9 @@ EXIT_UNANSWERED_NS = 8 * NS_PER_S // 10
 
 
 class Watch:
-    """`age_ns(slot, now_ns)`: of the newest tick, -1: there is none."""
+    """`age_ns(slot, now_ns)`: of the newest tick, -1: there is none. `holds(work)`: it waits for a
+    connection, of which somebody else tells: nothing of it has left that could have an answer.
+    """
 
     def __init__(
         self,
@@ -27,8 +29,11 @@ class Watch:
         book: Book,
         outbox: Outbox,
         age_ns: Callable[[int, int], int],
+        holds: Callable[[Work], bool],
     ) -> None:
         self._ports, self._book, self._outbox, self._age_ns = ports, book, outbox, age_ns
+        self._holds = holds
+        self._held_ns: dict[int, int] = {}  # order -> when it was seen to wait last
         self._stale_ns = round(config.stale_position_s * NS_PER_S)
         self._next_ns = -(2**62)
         self._stale: set[int] = set()
@@ -46,11 +51,15 @@ class Watch:
     def next_ns(self, calls: Iterable[object], now_ns: int) -> int | None:
         """When an unanswered exit is to be told of; None: none is under way."""
         waits = [
-            work.sent_ns + EXIT_UNANSWERED_NS
+            self._since_ns(work) + EXIT_UNANSWERED_NS
             for work in calls
             if isinstance(work, Work) and work.kind is IntentKind.PLACE and not work.order.opening
         ]
         return min((at for at in waits if at > now_ns), default=None)
+
+    def _since_ns(self, work: Work) -> int:
+        """When it left, as far as that was seen."""
+        return max(work.sent_ns, self._held_ns.get(work.order.order_no, work.sent_ns))
 
     def _clock(self) -> None:
         """Nothing opens with a wrong wall clock (gate/facts.py): a person is told once, with the cause."""
@@ -79,15 +88,15 @@ class Watch:
 
     def _calls(self, calls: Iterable[object], now_ns: int) -> None:
         late = set()
-        for work in calls:
-            if (
-                isinstance(work, Work)
-                and work.kind is IntentKind.PLACE
-                and now_ns - work.sent_ns >= (UNANSWERED_NS if work.order.opening else EXIT_UNANSWERED_NS)
-            ):
+        placed = [w for w in calls if isinstance(w, Work) and w.kind is IntentKind.PLACE]
+        held = {work.order.order_no: now_ns for work in placed if self._holds(work)}
+        self._held_ns = {w.order.order_no: self._since_ns(w) for w in placed} | held
+        for work in placed:
+            opening, waited_ns = work.order.opening, now_ns - self._since_ns(work)
+            if waited_ns >= (UNANSWERED_NS if opening else EXIT_UNANSWERED_NS):
                 late.add(work.order.order_no)
-                severity = Severity.WARNING if work.order.opening else Severity.CRITICAL
-                text = f"order {work.order.order_no} has no answer for {(now_ns - work.sent_ns) / 1e9:.1f} s"
+                severity = Severity.WARNING if opening else Severity.CRITICAL
+                text = f"order {work.order.order_no} has no answer for {waited_ns / 1e9:.1f} s"
                 self._outbox.alert("AMBIGUOUS_ORDER", text, f"{work.order.order_no} unanswered", severity)
         for number in self._unanswered - late:
             self._outbox.clear("AMBIGUOUS_ORDER", f"{number} unanswered")

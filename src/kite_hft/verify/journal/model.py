@@ -62,6 +62,10 @@ class Model:
             order["status"] = ends[outcome]
 
     def _reported(self, order: dict[str, Any], report: dict[str, Any]) -> None:
+        by_its_call = order["status"] in ("REJECTED", "REFUSED") and not order["id"]
+        dead = self._names.get(report["status"]) in ("REJECTED", "CANCELLED")
+        if by_its_call and (report["filled_quantity"] or not dead):
+            order["status"] = "AMBIGUOUS"  # the broker has it all the same
         order["id"] = report["order_id"]
         most = max(order["quantity"], report["quantity"])
         order["filled"] = max(order["filled"], min(report["filled_quantity"], most))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from kite_hft.clock import ManualClock
 from kite_hft.engine.orders.latch import LatchWatch, clear_latch, set_latch
-from kite_hft.engine.orders.latches import kill_by_signal, latch_ports
+from kite_hft.engine.orders.latches import disk, kill_by_signal, latch_ports
 from kite_hft.layout import COUNTERS, INTENT, IntentKind, OrderType, Product, Side, Validity
 from kite_hft.memory.journal import Record
 from kite_hft.sim.brokers.kite import KITE_SIDE
@@ -303,6 +303,7 @@ class Trial:
     def close(self) -> None:
         """Let go of the latch's descriptor and file."""
         self.watch.close()
+        disk.settle()
         clear_latch(self.account, "the campaign", self.clock.real_ns())
 
 

@@ -2,9 +2,10 @@
 
 Virtual time. Ticks go as frames through the real decoder and feed sink into the real table of latest
 ticks and the slots' `fresh` words; intents go through the real order stage: gate, throttle, gate
-again. Each scenario is a moment: a price of some age, a connection that was lost or made again with or
-without a snapshot since, a clock that was stepped or is off the broker's, a queue that makes an intent
-wait until its price is old. Then an opening, a reduction or a cancel is asked for.
+again. Each scenario is a moment: a price of some age, a backlog that is read late, an instrument that is told
+with an old stamp by a connection that is on time, a connection that was lost or made again with or without
+a snapshot since, a clock that was stepped or is off the broker's, a queue that makes an intent wait until its
+price is old. Then an opening, a reduction or a cancel is asked for.
 
 The campaign keeps its own account of when what was fed, and looks at the wire: an opening order that
 leaves at a moment at which its price was too old or its connection unproven is a miss, and so is a
@@ -28,6 +29,7 @@ from typing import Any, Final
 import numpy as np
 
 from kite_hft import _feed, _table
+from kite_hft.engine.orders.latest import LATE_NS
 from kite_hft.layout import COUNTERS, HISTOGRAMS, SLOT_STATS, TICK, IntentKind, SegmentKind, Side, TickKind
 from kite_hft.memory.header import PAYLOAD_OFFSET
 from kite_hft.memory.segment import Segment, attach, create, make_directory
@@ -53,13 +55,15 @@ SKEW_S: Final = 1.0
 MS: Final = NS_PER_S // 1000
 QUANTITY_RESTING: Final = 3
 RESTING: Final = 4
+LATE_S: Final = (4, 30, 600)  # a backlog: all of it is older than openings may be
+OLD_S: Final = 3600  # the stamp of what has not traded for long
 WIDE: Final = (RateWindow(10**6, 1.25, 2),)
 
 
 class Feed:
     """The feed's segments and sink, and the campaign's own account of what went in."""
 
-    def __init__(self, instruments: InstrumentTable, folder: Path, wire: Wire) -> None:
+    def __init__(self, instruments: InstrumentTable, folder: Path, wire: Wire, ahead_ns: int) -> None:
         tokens = instruments.tokens()
         n = len(tokens)
         self._held: list[Segment] = []
@@ -72,9 +76,11 @@ class Feed:
         decoder, self._frames, self._full = wire(instruments)
         self.sink = _feed.FeedSink(decoder, tokens, ring, latest, counters, None, timed=False, stats=stats)
         self.table = _table.TableReader(latest)
+        self.table.judge_stamps(ahead_ns, LATE_NS)
+        self._ahead_ns = ahead_ns
         self._fresh = np.frombuffer(stats, SLOT_STATS, count=n, offset=PAYLOAD_OFFSET)["fresh"]
         self._tokens = tokens
-        self.told_ns: dict[int, int] = {}  # slot -> when its last tick came
+        self.told_ns: dict[int, int] = {}  # slot -> when its last tick was true
         self.proven: set[int] = set()  # slots with a tick since the connection was made
 
     def _make(self, name: str, kind: SegmentKind, capacity: int, **extra: int) -> memoryview:
@@ -96,14 +102,18 @@ class Feed:
         self.sink.disconnected()
         self.proven.clear()
 
-    def tick(self, slots: Sequence[int], last: Sequence[int], now_ns: int) -> None:
-        ticks = np.zeros(len(slots), TICK)
+    def tick(
+        self, slots: Sequence[int], last: Sequence[int], now_ns: int, late_s: int = 0, old_s: int = 0
+    ) -> None:
+        """One for each slot. late_s: so long ago it was made; old_s: so long ago it last changed."""
+        ticks, stamp_ns = np.zeros(len(slots), TICK), now_ns + self._ahead_ns - (late_s + old_s) * NS_PER_S
         for tick, slot in zip(ticks, slots, strict=True):
             tick["slot"], tick["last_px"], tick["kind"] = slot, last[slot], TickKind.FULL
             tick["close_px"] = tick["open_px"] = tick["high_px"] = tick["low_px"] = last[slot]
-            self.told_ns[slot] = now_ns
+            tick["exch_ns"] = stamp_ns
+            self.told_ns[slot] = now_ns - late_s * NS_PER_S
             self.proven.add(slot)
-        frames = self._frames(ticks, now_ns)
+        frames = self._frames(ticks, stamp_ns)
         for i, frame in enumerate(frames):
             self.sink.feed_bytes(frame, now_ns, i == len(frames) - 1)
 
@@ -139,7 +149,8 @@ class Block:
         self.slow = rng.random() < 0.2  # the broker's own windows: intents have to wait
         self.bench = Bench(limits if self.slow else _wide(limits), seed, unlimited=True, broker=broker)
         self.clock = self.bench.clock
-        self.feed = Feed(self.bench.instruments, folder, WIRES[broker.name])
+        ahead_ns = self.clock.real - self.clock.mono
+        self.feed = Feed(self.bench.instruments, folder, WIRES[broker.name], ahead_ns)
         self.clocks = Clocks(self._watch())
         self.slots = self.bench.tradable[:SLOTS]
         config = OrdersConfig(
@@ -266,17 +277,32 @@ class Block:
                 others = [s for s in self.slots if s != slot]
                 self.feed.tick(others, self.bench.prices.last, clock.mono)
                 if rng.random() < 0.4:
-                    self.feed.tick([slot], self.bench.prices.last, clock.mono)
+                    self.feed.tick([slot], self.bench.prices.last, clock.mono, old_s=rng.choice((0, OLD_S)))
         elif kind < 0.45:
             self.clocks.step_ns = round(rng.choice((-1, 1)) * rng.uniform(0.1, 5.0) * NS_PER_S)
             clock.real += self.clocks.step_ns
         elif kind < 0.6:
             self.clocks.skew_ns = round(rng.choice((-1, 1)) * rng.uniform(0.1, 3.0) * NS_PER_S)
+        elif kind < 0.75:
+            self._fall_behind(slot)
+        elif kind < 0.8:
+            self.feed.tick([slot], self.bench.prices.last, clock.mono, old_s=OLD_S)
+            self.count["old stamps"] += 1
         # Around the limit, to the ns; and far beyond.
         edge = round(STALE_S * 1000)
         self._pass(rng.choice((0, 1, 500, edge - 1, edge, edge + 1, 2 * edge, 60_000)))
         if rng.random() < 0.1:
             clock.advance(1)
+
+    def _fall_behind(self, slot: int) -> None:
+        """Nobody reads for a while; then come the ticks of just after that began, and perhaps the newest."""
+        late_s, last = self.rng.choice(LATE_S), self.bench.prices.last
+        self.clock.advance(late_s * NS_PER_S + 1500 * MS)
+        others = [s for s in self.slots if s != slot and self.rng.random() < 0.5]
+        self.feed.tick([*others, slot], last, self.clock.mono, late_s)
+        self.count["backlogs"] += 1
+        if self.rng.random() < 0.2:
+            self.feed.tick([slot], last, self.clock.mono)
 
     def _pass(self, ms: int) -> None:
         self.clock.advance(ms * MS)

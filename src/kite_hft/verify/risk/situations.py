@@ -191,7 +191,8 @@ def _band(draw: Draw) -> None:
 
 def _sell_holding(draw: Draw) -> None:
     held = {"settled": draw.chance.choice([0, 5, 10, 50]), "t1": draw.chance.choice([0, 50]),
-            "used": draw.chance.choice([0, 5]), "authorised": draw.chance.choice([0, 9, 100])}  # fmt: skip
+            "used": draw.chance.choice([0, 5]), "authorised": draw.chance.choice([0, 9, 100]),
+            "ours": draw.chance.choice([0, 0, 5])}  # fmt: skip
     draw.given["holding"] = draw.chance.choice([{}, {draw.slot: held}, {draw.slot: held}])
     if draw.ask["kind"] == 1:
         draw.ask |= {"side": 2, "product": draw.chance.choice([1, 1, 1, 4])}

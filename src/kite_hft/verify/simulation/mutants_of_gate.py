@@ -65,9 +65,21 @@ def _worse_quantity_not_counted(p: Patches) -> None:
 
 
 def _worst_case_without_orders(p: Patches) -> None:
-    def worst_case(self: Book, slot: int, side: int = 0, quantity: int = 0) -> int:
+    def worst_case(self: Book, slot: int, side: int = 0, quantity: int = 0, product: int = 0) -> int:
         held = sum(position.quantity for position in self._slots.get(slot, ()))
         return abs(held + (quantity if side == 1 else -quantity))
+
+    p.set(Book, "worst_case", worst_case)
+    gate_without()(p)
+
+
+def _products_netted(p: Patches) -> None:
+    def worst_case(self: Book, slot: int, side: int = 0, quantity: int = 0, product: int = 0) -> int:
+        here = self._slots.get(slot, ())
+        held = sum(position.quantity for position in here)
+        buys = sum(position.open_buy for position in here) + (quantity if side == 1 else 0)
+        sells = sum(position.open_sell for position in here) + (0 if side == 1 else quantity)
+        return max(abs(held + buys), abs(held - sells))
 
     p.set(Book, "worst_case", worst_case)
     gate_without()(p)
@@ -134,6 +146,7 @@ GATE: Final = (
     Mutant("worse_quantity_not_counted", "a modification under way does not count at its worst",
            _worse_quantity_not_counted),
     Mutant("live_orders_not_counted", "the worst case leaves live orders out", _worst_case_without_orders),
+    Mutant("products_netted", "what is held of one product closes what another opens", _products_netted),
     Mutant("not_judged_again", "an entry that waited is not judged once more", _not_judged_again),
     Mutant("stop_leaves_openings", "a stop that cancels leaves openings alive", _stop_leaves_openings),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL, Book
 from kite_hft.trading.recovery import lookup, replay, resuming
 from kite_hft.trading.recovery.external import Externals
+from kite_hft.trading.recovery.interruptions import Interruptions
 from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.sending.intake import Intake
 from kite_hft.trading.sending.outbox import Outbox
@@ -187,6 +188,10 @@ def _absent_at_once(p: Patches) -> None:
     p.around(lookup.Lookup, "__init__", lambda old: lambda self, horizon_ns: old(self, 0))
 
 
+def _missed_updates_ignored(p: Patches) -> None:
+    p.set(Interruptions, "_make_up", lambda self, links, now_ns: self._lost.clear())
+
+
 TRUTH: Final = (
     Mutant("replay_forgets_cancels", "a restart forgets cancels under way", _cancels_forgotten),
     Mutant("replay_forgets_in_flight", "a restart takes what was in flight for absent", _in_flight_forgotten),
@@ -211,6 +216,8 @@ TRUTH: Final = (
            _hung_not_revived),
     Mutant("rows_forgotten", "rows that a crash left unwritten stay unwritten", _rows_forgotten),
     Mutant("trade_rows_lost", "trades.csv gets no rows", _trade_rows_lost),
+    Mutant("missed_updates_ignored", "after a lost update connection the order book is not read at once",
+           _missed_updates_ignored),
     Mutant("absent_at_once", "an order that the first read does not show is absent", _absent_at_once),
 )  # fmt: skip
 """Mutants of book, recovery, identity and telling."""

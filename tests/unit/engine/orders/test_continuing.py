@@ -20,7 +20,7 @@ from kite_hft.engine.orders.continuing import (
 from kite_hft.engine.orders.process import earlier_of
 from kite_hft.engine.orders.settings import charges_of_day
 from kite_hft.layout import Product, Side
-from kite_hft.memory.journal import Header, Kind, Record, scan
+from kite_hft.memory.journal import Header, JournalError, Kind, Record, scan
 from kite_hft.memory.journal_writer import JournalWriter
 from kite_hft.settings import Settings
 from kite_hft.trading.book import Book
@@ -229,3 +229,17 @@ def test_a_torn_tail_is_what_a_crash_leaves_and_damage_is_not(tmp_path: Path) ->
     assert "corrupt" in find(tmp_path / "200").refused
     path.write_bytes(b"\xff" + whole[1:])
     assert "run 100 cannot be read" in find(tmp_path / "200").refused
+
+
+def test_damage_in_any_of_the_days_journals_is_refused(tmp_path: Path) -> None:
+    first = run(tmp_path, "100", trading())
+    second = run(tmp_path, "200", [], continues=["100"])
+    third = run(tmp_path, "300", [], continues=["100", "200"])
+    path = first / "journal.bin"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    assert find(tmp_path / "400").folders == (first, second, third), "a torn tail is what a kill leaves"
+    path.write_bytes(whole[:300] + b"\xff\xff" + whole[302:])
+    assert "the journal of run 100 is corrupt: record" in find(tmp_path / "400").refused
+    with pytest.raises(JournalError, match="the journal of run 100 is corrupt"):
+        day_records(third)  # as the order process does that is started again

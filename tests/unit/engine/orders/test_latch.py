@@ -21,7 +21,7 @@ from kite_hft.engine.orders.latch import (
     read_latch,
     set_latch,
 )
-from kite_hft.engine.orders.latches import SIGNAL, kill_by_signal
+from kite_hft.engine.orders.latches import SIGNAL, disk, kill_by_signal
 
 
 def history(folder: Path) -> list[str]:
@@ -145,6 +145,7 @@ def test_a_signal_in_the_middle_loses_neither_kill(
     try:
         monkeypatch.setattr(os, name, interrupted)
         told = set_latch(tmp_path, "a loss", "the order process", 5, flatten=True)
+        assert disk.settle(20.0)
         monkeypatch.undo()
     finally:
         signal.signal(SIGNAL, before)

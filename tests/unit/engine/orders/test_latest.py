@@ -56,13 +56,13 @@ class Tables:
                     self.stats.append(np.frombuffer(view, SLOT_STATS, count=N, offset=PAYLOAD_OFFSET))
         self.segments = Segments(self.paths)
 
-    def tell(self, connection: int, slot: int, px: int, recv_ns: int) -> None:
+    def tell(self, connection: int, slot: int, px: int, recv_ns: int, behind_ns: int = 0) -> None:
         record = np.zeros(1, TICK)
         record["slot"], record["last_px"], record["recv_ns"], record["seq"] = slot, px, recv_ns, px
-        self.writers[connection].put(record)
+        self.writers[connection].put(record, -1, behind_ns)
 
-    def latest(self) -> LatestOfAll:
-        return LatestOfAll(self.connections, N, self.segments)
+    def latest(self, ahead_ns: int | None = None) -> LatestOfAll:
+        return LatestOfAll(self.connections, N, self.segments, ahead_ns)
 
     def fresh(self) -> FreshOfAll:
         return FreshOfAll(self.connections, N, self.segments, self.paths)
@@ -135,6 +135,38 @@ def test_of_two_brokers_the_fresher_tick_counts(tables: Any) -> None:
     held.stats[2]["fresh"][0] = held.stats[0]["fresh"][1] = 1
     assert [fresh(slot) for slot in (0, 1, 2)] == [True, True, False]
     del fresh, latest
+
+
+def test_what_comes_late_is_old_and_the_other_feed_is_the_fresher_one(tables: Any) -> None:
+    ahead_ns, now_ns = 1_795_000_000 * S, 100 * S
+    held = tables(BOTH)
+    latest = held.latest(ahead_ns)
+    held.tell(0, 0, 100, now_ns, 30 * S - ahead_ns)  # thirty seconds late, received last
+    held.tell(2, 0, 101, now_ns - S, S // 2 - ahead_ns)
+    assert latest.look(0) == (101, 101, now_ns - S) and latest.last_px(0) == 101
+    held.tell(2, 0, 102, now_ns - 60 * S, S // 2 - ahead_ns)
+    assert latest.look(0) == (100, 100, now_ns - 29 * S), "the best there is is as old as its stamps"
+    held.tell(0, 1, 7, now_ns, 30 * S - ahead_ns)
+    assert latest.look(1) == (7, 7, now_ns - 29 * S)
+    held.tell(0, 1, 8, now_ns, 2 * S - ahead_ns)
+    assert latest.look(1) == (8, 8, now_ns), "within the stamps' resolution, and what clocks differ by"
+    held.tell(0, 1, 9, now_ns, 2 * S + 1 - ahead_ns)
+    assert latest.look(1) == (9, 9, now_ns - S - 1)
+    held.tell(2, 3, 20_000, now_ns, 30 * S - ahead_ns)
+    held.tell(1, 3, 10_000, now_ns)
+    pair = latest.pair(default_instruments(N, 1)[0], DivergenceLimits(for_ns=0))
+    assert pair is not None and pair.look(now_ns) == [], "an old price does not differ, it is old"
+    assert held.latest().look(0) == (100, 100, now_ns), "a simulator's stamps are not judged"
+    del latest, pair
+
+
+def test_one_table_that_judges_answers_itself(tables: Any) -> None:
+    held = tables(ONE)
+    held.tell(0, 3, 100, 50 * S, 10 * S)
+    latest = held.latest(0)
+    assert isinstance(getattr(latest.look, "__self__", None), _table.TableReader), "no step between"
+    assert latest.look(3) == (100, 100, 41 * S) and latest.last_px(3) == 100
+    del latest
 
 
 def test_both_feeds_are_held_against_each_other(tables: Any) -> None:

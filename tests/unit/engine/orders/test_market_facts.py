@@ -19,6 +19,7 @@ from kite_hft.engine.orders.market_facts import (
     names_of,
     phases_of,
     rules_of_day,
+    stamps_ahead_ns,
 )
 from kite_hft.layout import TICK, Product
 from kite_hft.sessions import ist_date, ist_midnight_ns, seconds_of_day
@@ -167,6 +168,17 @@ def test_the_simulators_clock_is_told_by_its_ticks(tmp_path: Path) -> None:
     assert ExchangeTime(clock, stamped, 2, simulated=False).ahead_ns() == 0
     late = ExchangeTime(ManualClock(5 * S, at("03:00")), stamped, 2, simulated=True)
     assert late.ahead_ns() == at("14:55") - at("03:00")
+
+
+def test_whose_stamps_are_held_against_the_clock(tmp_path: Path) -> None:
+    clock = ManualClock(5 * S, at("11:00"))
+    for mode in ("live", "paper"):
+        for day in ({}, {"date": FRIDAY}):
+            assert stamps_ahead_ns(settings(tmp_path, mode=mode, trading=day), clock) == at("11:00") - 5 * S
+    recorded = settings(tmp_path, mode="paper", trading={"date": dt.date(2025, 12, 15)})
+    here = settings(tmp_path, mode="live", kite={"ws_url": "ws://127.0.0.1:9"})
+    for simulated in (settings(tmp_path), recorded, here):
+        assert stamps_ahead_ns(simulated, clock) is None, "a simulator's may be of a day long past"
 
 
 def test_traded_and_clock(tmp_path: Path) -> None:

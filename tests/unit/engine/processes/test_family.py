@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from held_tools import held_process
 
 from kite_hft.clock import ManualClock
 from kite_hft.engine.plan.plan import make_plan
-from kite_hft.engine.processes import family
+from kite_hft.engine.processes import children, family
 from kite_hft.engine.processes.children import Child
 from kite_hft.engine.processes.family import ENDED, RUNNING, SPARE_FAILURES_MAX, STARTING, Family, Member
 from kite_hft.memory.header import NoRoom
@@ -101,3 +105,57 @@ def test_an_alert_names_the_process_that_raised_it(found: tuple[Family, Member, 
     member.child.alerts.append({"code": "FILE_FAILED", "key": "ticks.bin", "text": "full"})
     (told,) = made.listen()
     assert (told["process"], told["code"]) == ("recorder", "FILE_FAILED") and not made.listen()
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
+    monkeypatch.setattr(children, "KILL_S", 0.2)
+    with held_process() as process:
+        out, into = os.pipe()
+        os.close(into)
+        yield Child("feed-0", process, os.fdopen(out, "rb", buffering=0))
+
+
+def test_a_process_that_no_kill_ends_stays_down_and_says_why(
+    found: tuple[Family, Member, list[str]], held: Child
+) -> None:
+    made, member, _ = found
+    member.child.release()
+    member.child = held
+    begun_s = time.monotonic()
+    why = made.restart(member, "hung", 5)
+    assert time.monotonic() - begun_s < 2
+    assert why.startswith("recorder hung, cannot be started again, and does not end although it is killed")
+    assert member.state == ENDED and not made.history and member.child is held
+    assert made.revive(6, "recorder") == [], "it may still hold what it writes"
+
+
+def test_the_others_end_in_order_beside_one_that_no_kill_ends(
+    found: tuple[Family, Member, list[str]], held: Child
+) -> None:
+    """What stands behind it in the flow is ORDERS, which has its entries to cancel."""
+    made, _, said = found
+    plans = {process.name: process for process in made.run.plan.processes}
+    text = "import time; time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", text])
+    out, into = os.pipe()
+    os.close(into)
+    orders = Child("orders", process, os.fdopen(out, "rb", buffering=0))
+    made.run.stop_policy, made.run.hurry = "", False
+    made.members |= {name: Member(plans[name], child, RUNNING, 1)
+                     for name, child in (("feed-0", held), ("orders", orders))}  # fmt: skip
+    assert not made.stop(0.3)
+    assert process.returncode == -signal.SIGTERM
+    assert said[0] == "feed-0 did not end in time and was killed"
+    assert said[1].startswith("feed-0 does not end although it is killed")
+
+
+def test_the_last_alerts_of_a_process_that_is_replaced_are_handed_on(
+    found: tuple[Family, Member, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, member, said = found
+    last = {"code": "FILE_FAILED", "key": "ticks.bin", "text": "full", "severity": 2}
+    member.child.pending = b"".join(json.dumps(m).encode() + b"\n" for m in ({"alert": last}, {"log": "so"}))
+    monkeypatch.setattr(Family, "_launch_again", lambda self, member: setattr(member, "child", dead_child()))
+    assert made.restart(member, "died", 5) == "" and "so" in said
+    assert made.listen() == [{**last, "process": "recorder"}] and not made.listen()

@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
-from orders_world import PX, S, World, instruments
+from gtt_tools import Gtts, entry
+from orders_world import PX, S, World, filled, instruments
 
 from kite_hft.engine.runs.ledger import Ledger, order_rows, pnl, position_rows, protecting, read_ledger
 from kite_hft.engine.runs.runs import NoRun, RunNote, announce
-from kite_hft.layout import OrderStatus, OrderType, Side
-from kite_hft.memory.journal import Header, Record
+from kite_hft.layout import OrderStatus, OrderType, Product, Side
+from kite_hft.memory.journal import Header, Kind, Record
 from kite_hft.memory.journal_writer import JournalWriter
 from kite_hft.trading.instruments import write_csv
 from kite_hft.trading.pnl import account
@@ -68,6 +69,25 @@ def test_orders_are_as_the_stage_knew_them(tmp_path: Path) -> None:
     working = {row["order_no"] for row in order_rows(ledger, every=False)}
     assert working == {order.order_no for order in world.stage.book.live()} and len(working) == 2
     assert ledger.as_of_ns == world.journal.records[-1].time_ns and not ledger.ended
+
+
+@pytest.mark.parametrize(
+    ("legs", "protected"),
+    [({"px": PX - 95, "trigger_px": PX - 100}, 10), ({"px": PX + 200, "trigger_px": PX + 200}, 0)],
+)
+def test_a_trigger_at_the_broker_is_a_stop_where_it_waits_on_the_losing_side(
+    legs: dict[str, int], protected: int, tmp_path: Path
+) -> None:
+    world = World().start()
+    gtts = Gtts(world)
+    world.send(1, product=Product.CNC)
+    filled(world, 10)
+    entry(world, 2, side=Side.SELL, **legs)
+    world.run(1.0)
+    assert len(gtts.rows) == 1
+    ledger = ledger_of(tmp_path, world)
+    assert [row["protected"] for row in position_rows(ledger, lambda slot: PX, every=False)] == [protected]
+    assert [row["protected"] for row in position_rows(ledger, lambda slot: 0, every=False)] == [0]
 
 
 def test_positions_and_money_are_as_the_stage_knew_them(tmp_path: Path) -> None:
@@ -136,6 +156,24 @@ def test_the_run_that_this_one_continues_counts_too(tmp_path: Path) -> None:
     assert "run 090000, which this one continues" in read_ledger(folder, running=False).warnings[0]
 
 
+def test_its_first_start_names_them_whatever_stands_before_and_after_it(tmp_path: Path) -> None:
+    """An alert of the start itself comes before it; a process that follows writes one that names none."""
+    world = traded()
+    written(tmp_path / "2026-11-20/100000", world.journal.records)
+    start = world.journal.records[0]
+
+    def said(kind: Kind, **more: object) -> Record:
+        return dataclasses.replace(start, kind=kind, payload=json.dumps(start.data() | more).encode())
+
+    alert = said(Kind.ALERT, code="DISK_LOW", key="", text="x", severity=2)
+    first, second = said(Kind.START, continues=["100000"]), said(Kind.START, restarted=True, continues=[])
+    for number, records in enumerate(([alert, first], [first, second], [alert, first, second])):
+        ledger = read_ledger(written(tmp_path / f"2026-11-20/11000{number}", records), running=False)
+        assert set(ledger.book.orders) == set(world.stage.book.orders) and not ledger.warnings, number
+    alone = read_ledger(written(tmp_path / "2026-11-20/120000", [alert]), running=False)
+    assert not alone.book.orders and not alone.warnings, "it died before it went on from any"
+
+
 def test_a_torn_tail_is_nothing_and_damage_is_said(tmp_path: Path) -> None:
     folder = written(tmp_path / "2026-11-20/100000", traded().journal.records)
     path = folder / "journal.bin"
@@ -164,10 +202,26 @@ def test_what_the_account_holds_beyond_the_run_is_said_until_it_is_gone(tmp_path
     start = world.journal.records[0]
 
     def external(*lines: str) -> Record:
-        from kite_hft.memory.journal import Kind
-
         return Record(1, Kind.EXTERNAL, 5 * S, json.dumps({"positions": lines}).encode())
 
     records = [start, external("NSE:A 50 MIS: held", "NSE:B -3 CNC: held"), external("NSE:A 0 MIS: held")]
     ledger = read_ledger(written(tmp_path / "2026-11-20/100000", records), running=False)
     assert list(ledger.external.values()) == ["NSE:B -3 CNC: held"]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_was_latched_when_a_run_ended_in_order_is_no_more(tmp_path: Path, alone: bool) -> None:
+    world = traded()
+    world.stage.states.reduce("too many rejections")
+    world.stage.states.refuse_address("IP 1.2.3.4")
+    world.stage.halt("by hand", world.clock.mono)
+    world.stage.states.hold(1, "losses")
+    world.stage.halt("by hand", world.clock.mono)
+    latched = read_ledger(written(tmp_path / "2026-11-20/090000", world.journal.records), running=True)
+    assert (latched.halted, latched.reducing) == ("by hand", "too many rejections")
+    if alone:
+        world.do("alone")
+    world.stage.close()
+    ledger = read_ledger(written(tmp_path / "2026-11-20/100000", world.journal.records), running=False)
+    assert bool(ledger.halted) is alone and bool(ledger.reducing) is alone and not ledger.address
+    assert list(ledger.holds) == [1], "a strategy stays held"

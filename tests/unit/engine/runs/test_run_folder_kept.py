@@ -40,7 +40,7 @@ DOORS = {
     "memory/segment.py create": "shared memory",
     # Latches and secrets, which a person ends or replaces
     "engine/orders/latch.py clear_latch": "the kill latch: kills and resumes stand in the journal",
-    "engine/orders/latches.py write_holds": "strategies that are held: they stand in the journal",
+    "engine/orders/latches.py _write": "strategies that are held: they stand in the journal",
     "engine/orders/latch.py _put": "the second name of the kill latch, which stands",
     "engine/keys/vault.py remove": "a secret",
     "engine/keys/vault.py _locked": "a secret",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kite_hft.engine.runs.run_folder import account_tag
+from kite_hft.engine.runs.run_folder import AccountLocked, account_tag, lock_account
 from kite_hft.engine.runs.runs import (
     NoRun,
     RunNote,
@@ -27,6 +27,7 @@ from kite_hft.engine.runs.runs import (
     read_note,
     running,
 )
+from kite_hft.engine.watchdog.handover import say_watched
 from kite_hft.memory.segment import start_ticks
 
 
@@ -113,6 +114,11 @@ def test_an_engine_that_starts_is_told_by_its_lock_and_the_lock_stays_free(place
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert lock_holder(lock) == os.getpid()
+        with lock.open("r+") as file:
+            say_watched(file.fileno(), root)
+        assert lock_holder(lock) == os.getpid(), "whoever watches stands below"
+        with pytest.raises(AccountLocked, match=rf"on kite account A \(process {os.getpid()}\); stop it"):
+            lock_account(home, account_tag("kite", "A"), "kite account A")
         (account,) = accounts(root, home)
         assert account.starting_pid == os.getpid()
         with pytest.raises(NoRun, match=f"still starting \\(process {os.getpid()}\\)"):

@@ -53,6 +53,15 @@ def test_a_price_that_leapt_while_an_order_waited_is_what_it_is_judged_by() -> N
     assert breaks_of(12_005) == ["order 38: worst case 75 of slot 2 at 12005"]
 
 
+def test_what_is_held_of_another_product_closes_nothing() -> None:
+    bought = Placed("c", 10, (3, 5), FUTURE, int(Side.BUY), int(Product.NRML), 100, 12_000, True, filled=100,
+                    under_way=False)  # fmt: skip
+    assert breaks_of(12_000, left=(bought,)) == [], "50 sold and 100 bought in NRML, 25 sold in MIS: 75"
+    more = Placed("d", 11, (3, 6), FUTURE, int(Side.BUY), int(Product.NRML), 1, 12_000, True, filled=1,
+                  under_way=False)  # fmt: skip
+    assert breaks_of(12_000, left=(bought, more)) == ["order 38: worst case 76 of slot 2 at 12000"]
+
+
 def test_all_instruments_together_count() -> None:
     assert not breaks_of(11_940, exposure=9_955.0)
     assert breaks_of(11_940, exposure=9_954.0) == ["order 38: worst case of all instruments 995500"]

@@ -105,6 +105,42 @@ def test_slices_that_are_refused_one_by_one_are_not_sent_again_at_once() -> None
     assert len(turned_down) > 2
 
 
+def test_slices_that_others_cancel_together_are_one_cancel_however_they_are_told() -> None:
+    """Each is placed anew at once, and nobody is told; slices of what followed are a second time."""
+    risk = RiskLimits(
+        max_order_value=1e9, max_position_size=1e9, max_exposure=1e9, max_order_quantity=100_000
+    )
+    world = World(config=OrdersConfig(limits(), risk)).start()
+    for seq in (1, 2):
+        world.send(seq, slot=3, product=Product.NRML, qty=1800)
+        filled(world, 1800)
+    words = {"slot": 3, "product": Product.NRML, "px": 0, "qty": 0, "order_type": 0, "side": 0, "validity": 0}
+    world.send(3, kind=IntentKind.EXITS, trigger_px=PX - 100, **words)
+    world.run(0.4)
+
+    def stand() -> list[Order]:
+        for order in stops(world):
+            world.broker.rows[order.order_id]["status"] = "TRIGGER PENDING"
+            world.update(world.broker.rows[order.order_id])
+        world.run(0.1)
+        return stops(world)
+
+    def cancelled(order: Order) -> None:
+        world.broker.rows[order.order_id]["status"] = "CANCELLED"
+        world.update(world.broker.rows[order.order_id])
+        world.run(0.2)
+
+    slices = stand()
+    assert [order.quantity for order in slices] == [1800, 1800]
+    for order in slices:
+        cancelled(order)
+        assert sum(stop.quantity for stop in stops(world)) == 3600, "its successor leaves at once"
+    assert "EXIT_REFUSED" not in world.codes()
+    for order in stand():
+        cancelled(order)
+    assert world.codes().count("EXIT_REFUSED") == 1
+
+
 @pytest.mark.parametrize(("catch_all", "kind"), [(True, OrderType.SL), (False, OrderType.SLM)])
 def test_where_refusals_prove_nothing_an_absent_market_stop_is_followed_by_a_limit_stop(
     catch_all: bool, kind: OrderType

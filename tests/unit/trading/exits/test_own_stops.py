@@ -256,3 +256,31 @@ def test_a_person_is_told_of_an_adopted_stop_that_is_larger_than_what_the_accoun
     text = "a stop of an earlier run, closes 10, held are 6: make it smaller in the broker's app"
     assert len(alerts) == told and all(alert.endswith(text) for alert in alerts)
     assert bool(world.broker.calls("DELETE")) is (held < 0), "one that closes nothing goes"
+    if told:  # a person resumes, and makes it smaller
+        latch.clear()
+        world.run(1.0)
+        assert not any(a["code"] == "EXIT_REFUSED" and a.get("cleared") for a in world.alert_fields)
+        world.broker.rows["77"] |= {"quantity": 6, "pending_quantity": 6}
+        world.update(world.broker.rows["77"])
+        world.run(3.0)
+        assert any(a["code"] == "EXIT_REFUSED" and a.get("cleared") for a in world.alert_fields)
+
+
+def test_that_a_stop_was_cancelled_is_over_with_its_position_also_after_the_kill() -> None:
+    world, latch = killable()
+    bought(world, 1, 10)
+    stop(world, 2, 10)
+    sold(world, 27, 4)
+    world.broker.on_call = lambda request: (
+        error(400, "InputException", "no") if request.method == "PUT" else world.broker.accept(request)
+    )
+    latch.append("enough")
+    world.run(4.0)
+    assert world.codes().count("EXIT_REFUSED") == 1 and world.quantity() == 6
+    latch.clear()
+    world.run(1.0)
+    assert not any(a["code"] == "EXIT_REFUSED" and a.get("cleared") for a in world.alert_fields)
+    sold(world, 28, 6)
+    world.run(1.0)
+    assert world.quantity() == 0
+    assert any(a["code"] == "EXIT_REFUSED" and a.get("cleared") for a in world.alert_fields)

@@ -95,6 +95,24 @@ def test_what_becomes_of_another_type_is_held_to_the_collar_at_the_prices_that_i
     assert (text is None) is passes, text
 
 
+@pytest.mark.parametrize(
+    ("kind", "words", "passes"),
+    [
+        (0, {"qty": 5}, True), (OrderType.SL, {"qty": 5}, True), (OrderType.LIMIT, {}, False),
+        (OrderType.LIMIT, {"px": PX}, True), (OrderType.SLM, {}, False), (OrderType.MARKET, {}, True),
+        (OrderType.SL, {"px": PX + 250}, False), (0, {"trigger_px": PX + 250}, False),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_another_type_is_held_to_the_circuit_at_the_prices_that_it_had(
+    kind: int, words: dict[str, int], passes: bool
+) -> None:
+    """The limits of the day have moved since the stop was taken."""
+    wish = intent(2, kind=IntentKind.MODIFY, order_type=kind, **{"qty": 0, "px": 0} | words)
+    given = {"band": {0: (PX - 200, PX + 200, 0.0)}}
+    text = asked(market.circuit, wish, target=stop_order(), given=given)
+    assert (text is None) is passes, text
+
+
 def test_a_modification_to_a_type_that_does_not_exist() -> None:
     for kind in (5, 77, 255):
         wish = intent(2, kind=IntentKind.MODIFY, order_type=kind, qty=0, px=0)
@@ -107,6 +125,32 @@ def test_what_is_enlarged_counts_at_the_price_at_which_it_stands() -> None:
         for rupees, passes in ((1040.0, True), (1039.99, False)):
             text = asked(check, wish, RiskLimits(**{name: rupees}), target=stop_order(), ref_px=PX)
             assert (text is None) is passes, (name, text)
+
+
+@pytest.mark.parametrize("side", [BUY, SELL])
+def test_what_is_held_of_one_product_closes_nothing_of_another(side: Side) -> None:
+    sign = 1 if side == SELL else -1  # NRML against the wish, MIS with it: netted they would be nothing
+    held = ((1, OPTION, Product.NRML, 75 * sign), (2, OPTION, Product.MIS, -75 * sign))
+    wish = intent(1, slot=OPTION, side=side, product=Product.MIS, qty=75)
+    lot = PX * 75 / 100
+    for check, name in ((size.position_size, "max_position_size"), (size.exposure, "max_exposure")):
+        for rupees, passes in ((3 * lot, True), (3 * lot - 0.01, False)):
+            text = asked(check, wish, RiskLimits(**{name: rupees}), given={"held": held}, ref_px=PX)
+            assert (text is None) is passes, (name, text)
+    book = Bench(held=held).stage.book
+    assert book.worst_case(OPTION) == book.in_play()[OPTION][3] == 150
+
+
+@pytest.mark.parametrize("product", [Product.NRML, Product.MIS])
+def test_the_quick_way_leaves_another_product_in_play_to_the_table(product: Product) -> None:
+    for qty, passes in ((75, True), (150, product == Product.NRML)):
+        limits = {"max_position_size": PX * 150 / 100, "max_order_value": 1e9, "max_exposure": 1e9}
+        given = {"held": ((1, OPTION, Product.NRML, -75),), "limits": limits}
+        bench = Bench(**given)
+        wish = intent(1, slot=OPTION, side=BUY, product=product, qty=qty)
+        verdict = bench.stage.gate.judge(wish, 0, bench.clock.mono)[0]
+        reason = None if verdict is None else verdict.reason.name
+        assert reason == (None if passes else "MAX_EXPOSURE")
 
 
 def test_exits_that_we_keep_may_lie_far_from_the_price() -> None:

@@ -18,6 +18,7 @@ from kite_hft.trading.positions import Fill
 from kite_hft.verify.risk.bench import Bench, each_kind
 
 TABLE = instruments()
+WHOSE = (1, 0, int(Product.MIS))
 BUY, SELL = Side.BUY, Side.SELL
 
 
@@ -119,6 +120,10 @@ class Fills:
         position = self.book.position_of(strategy, slot, Product.MIS)
         position.apply(Fill(self.number, quantity, quantity * px))
 
+    def right(self, units: int) -> None:
+        """The broker tells that the last fill was worth so much more."""
+        self.book.position_of(1, 0, Product.MIS).correct(self.number, -units)
+
     def look(self) -> list[tuple[int, int, int]]:
         found = self.guards.look(self.book, TABLE)
         return [(row["strategy"], row["slot"], row["paise"]) for row in found]
@@ -156,15 +161,81 @@ def test_what_opens_and_closes_between_two_looks_counts() -> None:
     assert world.look() == [(2, 1, 3)], "what others do is not ours"
 
 
+def test_a_value_that_is_set_right_after_the_close_is_no_closed_position() -> None:
+    world = Fills()
+    world.fill(10, PX)
+    world.fill(-10, PX + 10)
+    assert world.look() == [(1, 0, 100)]
+    world.right(-1)
+    assert world.look() == [], "99 in place of 100: a gain as before"
+    world.right(-99)
+    assert world.look() == [], "neither gain nor loss"
+    world.right(-2)
+    assert world.look() == [(1, 0, -2)], "it was a loss after all"
+    world.right(-5)
+    world.look()
+    world.right(50)
+    assert world.look() == [], "a loss is told once"
+    world.fill(10, PX)
+    world.fill(-10, PX)
+    assert world.look() == [], "what was set right is no part of the next one"
+    world.right(-3)
+    assert world.look() == [(1, 0, -3)]
+
+
+def test_a_value_that_is_set_right_after_a_restart_is_no_closed_position() -> None:
+    world = Fills()
+    world.fill(10, PX)
+    world.fill(-10, PX + 10)
+    world.guards.begin(world.book, {WHOSE: 2})
+    world.right(-1)
+    assert world.look() == []
+    world.fill(10, PX)
+    world.fill(-10, PX + 1)
+    assert world.look() == [(1, 0, 10)]
+
+
 def test_what_was_closed_before_the_start_is_not_told_again() -> None:
     world = Fills()
     world.fill(10, PX)
     world.fill(-10, PX - 100)
     world.fill(10, PX)
-    world.guards.begin(world.book)
+    world.guards.begin(world.book, {WHOSE: 2})
     assert world.look() == []
     world.fill(-10, PX - 100)
     assert world.look() == [(1, 0, -1000)], "only what was realised since"
+
+
+def test_a_part_that_was_closed_before_the_start_counts_with_the_rest() -> None:
+    world = Fills()
+    world.fill(10, PX)
+    world.fill(-10, PX)  # at its price: nothing was told
+    world.fill(10, PX)
+    world.fill(-8, PX - 100)
+    world.guards.begin(world.book, {})
+    assert world.look() == []
+    world.fill(-2, PX + 5)
+    assert world.look() == [(1, 0, -790)]
+
+
+@pytest.mark.parametrize(("second", "paise"), [(-1, -5), (-2, -5), (-3, -5)])
+def test_one_share_that_was_closed_or_turned_and_not_told(second: int, paise: int) -> None:
+    world = Fills()
+    world.fill(1, PX)
+    world.fill(second, PX - 5)
+    world.guards.begin(world.book, {WHOSE: 1})  # something else of its strategy was closed between the two
+    assert world.look() == [(1, 0, paise)]
+
+
+@pytest.mark.parametrize("more", [0, 3])
+def test_what_was_closed_and_not_told_before_the_start_is_told_by_the_first_look(more: int) -> None:
+    world = Fills()
+    world.fill(10, PX)
+    world.fill(-10, PX - 100)  # this was
+    world.fill(10, PX)
+    world.fill(-10 - more, PX - 50)
+    world.guards.begin(world.book, {WHOSE: 2})
+    assert world.look() == [(1, 0, -500)] and world.look() == []
 
 
 def test_cooling_down() -> None:
@@ -205,7 +276,13 @@ def test_a_pause_after_too_many_losses() -> None:
 
 def test_a_drawdown_from_the_best_of_the_day_is_latched() -> None:
     guard = guards(max_drawdown=10.0)
-    assert guard.mark(0) == [] and guard.mark(500) == [] and guard.mark(-499) == []
+    assert guard.mark(0) == [] == guard.mark(99), "less than a tenth of it"
+    (best,) = guard.mark(500)
+    assert best == {"guard": "peak", "peak_paise": 500} and guard.fold(best, 0) == "" and guard.calm
+    assert guard.mark(599) == [] and guard.mark(-400) == []
+    guard = guards(max_drawdown=10.0)
+    guard.fold(best, 0)
+    assert guard.mark(-499) == []
     (row,) = guard.mark(-500)
     assert row == {"guard": "drawdown", "peak_paise": 500, "text":
                    "10.00 below the day's best 5.00 >= max_drawdown 10.00"}  # fmt: skip

@@ -275,6 +275,8 @@ def test_tags_that_are_kept_make_a_row_without_one_no_proof() -> None:
     assert world.status(2) is OrderStatus.AMBIGUOUS
     assert any("doubt" in a["key"] for a in world.alert_fields), "past the horizon a person has to look"
     assert resolve(world, "2", "absent") == ""
+    ended = {(a["code"], a["key"]) for a in world.alert_fields if a.get("cleared")}
+    assert {("AMBIGUOUS_ORDER", "2"), ("AMBIGUOUS_ORDER", "2 doubt")} <= ended, "nothing is left to look at"
 
 
 def test_an_order_that_its_terms_alone_have_found_does_not_tell_who_we_are() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from orders_world import PX, World, filled
+from orders_world import PX, World, filled, ok
 
-from kite_hft.layout import OrderStatus, Side
+from kite_hft.layout import OrderStatus, Product, Side
 from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.lifecycle import WORKING
@@ -185,3 +185,65 @@ def test_a_square_off_of_earlier_closes_nothing_after_a_restart() -> None:
     filled(world, 1, placed_by="ME")
     fresh = again(world).start()
     assert (fresh.quantity(), external(fresh)) == (-11, 11), "flat, by orders of ours"
+
+
+def long_ten(known: bool) -> World:
+    """Ten bought at 100, and the process has died. known: somebody's order rested by then."""
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    if known:
+        resting = {"status": "OPEN", "filled_quantity": 0, "average_price": 0, "price": 98.0}
+        world.update(stranger(world, "999", "SELL", 15, **resting))
+    world.run(1.0)
+    return again(world)
+
+
+@pytest.mark.parametrize(
+    ("known", "price", "bought", "held", "px", "realised"),
+    [
+        (False, 99.5, 0, 0, PX, -500),
+        (False, 99.5, 2, 0, PX, -500),  # whoever sold twelve bought two as well
+        (False, 0, 0, 0, PX - 200, -2000),  # told without its price: at the last one
+        (True, 99.5, 0, 0, PX - 200, -2000),  # how much of it is news nobody knows: at the last one
+        (True, 99.5, 0, 0, 0, 0),  # and no price either
+        (False, 99.5, 0, 4, PX, -300),  # six of the ten: the average is that of the rest
+        (False, 99.5, 0, -5, PX, -500),  # fifteen
+        (True, 99.5, 0, -5, PX, -700),  # the account is short at 99.30 now
+    ],
+)
+def test_what_others_closed_while_nobody_looked_is_won_or_lost(
+    known: bool, price: float, bought: int, held: int, px: int, realised: int
+) -> None:
+    fresh = long_ten(known)
+    stranger(fresh, "999", "SELL", 10 - held + bought, average_price=price)
+    if bought:
+        stranger(fresh, "998", "BUY", bought, average_price=97.0)
+    average = {0: 0.0, 4: PX / 100, -5: 99.3}[held]
+    fresh.broker.on_read = lambda request: (
+        ok({"net": [by_hand(held) | {"average_price": average}], "day": []})
+        if "positions" in request.path
+        else fresh.broker.read(request)
+    )
+    fresh.stage.start()
+    if px:
+        fresh.quote(px)
+    fresh.run(3.0, fresh=False)
+    assert fresh.stage.active and fresh.quantity() == max(held, 0)
+    assert fresh.stage.book.standing(1, 0, Product.MIS).realised_units == realised
+
+
+def test_what_the_account_loses_without_a_row_is_lost_at_the_last_price() -> None:
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    world.run(1.0)
+    world.broker.on_read = lambda request: (
+        ok({"net": [by_hand(0)], "day": []}) if "positions" in request.path else world.broker.read(request)
+    )
+    for _ in range(60):
+        world.clock.advance(10_000_000_000)
+        world.quote(PX - 100)
+        world.run(0.5, fresh=False)
+    assert world.quantity() == 0
+    assert world.stage.book.standing(1, 0, Product.MIS).realised_units == -1000

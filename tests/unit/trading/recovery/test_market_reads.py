@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from orders_world import PX, S, World, limits, ok
+from orders_world import PX, S, World, filled, limits, ok
 
 from kite_hft.brokers.kite import market
 from kite_hft.brokers.kite.answers import AnswerError
@@ -143,6 +143,26 @@ def test_sales_of_holdings_are_held_to_what_was_read() -> None:
     world.stage._market.wanted()
     world.run(1.0)
     world.send(4, side=Side.SELL, product=Product.CNC, slot=1)
+    assert world.status(4) in WORKING
+
+
+def test_what_we_sell_after_others_have_sold_comes_on_top() -> None:
+    """Of 100 others have sold 60 when it is read, then we sell 30: 10 are left, also once he tells of all."""
+    reading = Reading()
+    words = {"opening_quantity": 100, "realised_quantity": 100, "authorised_quantity": 100}
+    reading.holdings = [row("SHARE0", **words, used_quantity=60)]
+    world = reading.start().world
+    world.send(1, side=Side.SELL, product=Product.CNC, qty=30)
+    filled(world, 30)
+    world.send(2, side=Side.SELL, product=Product.CNC, qty=11)
+    assert world.reason(2) == "NO_HOLDINGS"
+    reading.holdings = [row("SHARE0", **words, used_quantity=90)]
+    world.stage._market.wanted()
+    world.run(1.0)
+    assert world.stage.gate.facts.holding(0) == Holding(100, 0, 90, 100, 30)  # type: ignore[misc]
+    world.send(3, side=Side.SELL, product=Product.CNC, qty=11)
+    assert world.reason(3) == "NO_HOLDINGS"
+    world.send(4, side=Side.SELL, product=Product.CNC, qty=10)
     assert world.status(4) in WORKING
 
 

@@ -123,3 +123,28 @@ def test_executions_are_due_until_their_read_is_answered() -> None:
     made.sent(Read.TRADES, 2)
     made.done(True)
     assert not made.trades_due
+
+
+def test_a_check_that_cannot_go_on_holds_up_no_look_into_the_order_book() -> None:
+    """Executions cannot be read for minutes: what became of an order without an answer is found out."""
+    made = polls()
+    made.due(0, False)
+    made.check_wanted = True
+    assert made.due(0, True) is Read.ORDERS
+    made.sent(Read.ORDERS, 0)
+    made.done(True, 0)
+    made.checking = Read.TRADES
+    made.orders_wanted = True
+    assert made.due(25, True) is Read.TRADES  # the round goes on as long as it can
+    made.sent(Read.TRADES, 25)
+    made.done(False, 25)
+    assert made.due(50, True) is Read.ORDERS and made.checking is Read.TRADES
+    made.sent(Read.ORDERS, 50)
+    made.done(False, 50)
+    assert made.orders_wanted and made.due(100, True) is Read.ORDERS
+    made.sent(Read.ORDERS, 100)
+    made.done(True, 100)
+    assert made.due(125, True) is Read.TRADES
+    made.sent(Read.TRADES, 125)
+    made.done(False, 125)
+    assert made.due(160, True) is Read.TRADES and made.due(300, True) is Read.ORDERS  # nor by its period

@@ -127,6 +127,68 @@ def test_exits_and_cancels_pass_while_it_is_refused() -> None:
     assert made.status(3) in WORKING and made.status(2).name == "CANCELLED"
 
 
+def refuses_orders(made: World, proof: HttpResponse) -> None:
+    made.broker.on_call = lambda request: (
+        proof if request.method == "DELETE" and request.path.endswith(KITE.no_order) else REFUSED
+    )
+
+
+def test_an_address_that_changes_in_the_middle_of_the_day_ends_by_itself_too() -> None:
+    made, _ = world()
+    made.start()
+    made.run(1.0)
+    asked = len(proofs(made))
+    refuses_orders(made, REFUSED)
+    for seq in range(1, 8):
+        made.send(seq, px=9_990 + seq * 5)
+        made.run(0.5)
+    assert made.reason(1) == "BROKER" and made.reason(7) == "REDUCING"
+    assert len(proofs(made)) > asked and made.stage.states.address and not made.stage.states.reduced
+    answers(made, NOT_THERE)
+    made.run(RULES.pause_max_s)
+    assert not made.stage.states.reducing
+    assert {"code": "EGRESS_REFUSED", "cleared": True}.items() <= made.alert_fields[-1].items()
+    made.send(8)
+    assert made.status(8) in WORKING
+
+
+def test_orders_that_are_refused_from_an_address_that_is_proven_count_as_any_other() -> None:
+    made, _ = world()
+    made.start()
+    made.run(1.0)
+    refuses_orders(made, NOT_THERE)
+    for seq in range(1, 9):
+        made.send(seq, px=9_990 + seq * 5)
+        made.run(2.0)
+    assert not made.stage.states.address and "rejected in a row" in made.stage.states.reduced
+    told = [fields for fields in made.alert_fields if fields["code"] == "EGRESS_REFUSED"]
+    assert told[-1].get("cleared") and proofs(made)
+
+
+def test_without_the_proof_refused_orders_count_as_any_other() -> None:
+    made, _ = world(config=OrdersConfig(limits()))
+    made.start()
+    refuses_orders(made, NOT_THERE)
+    for seq in range(1, 8):
+        made.send(seq, px=9_990 + seq * 5)
+        made.run(0.5)
+    assert "rejected in a row" in made.stage.states.reduced and not proofs(made)
+
+
+def test_exits_that_are_refused_for_the_address_do_not_ask_again_and_again() -> None:
+    made, _ = world()
+    made.start()
+    made.send(1)
+    filled(made, 10)
+    refuses_orders(made, REFUSED)
+    asked = len(proofs(made))
+    for seq in range(2, 22):
+        made.send(seq, side=Side.SELL, px=9_990 + seq * 5)
+        made.run(0.3)
+    assert made.stage.states.address and not made.stage.states.reduced
+    assert 1 <= len(proofs(made)) - asked <= 2
+
+
 def test_a_latch_of_a_person_or_a_loss_outlives_the_refusal() -> None:
     made, _ = world(REFUSED)
     made.start()

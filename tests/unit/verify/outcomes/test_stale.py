@@ -35,6 +35,12 @@ def test_a_limit_that_is_one_millisecond_longer_is_seen(monkeypatch: pytest.Monk
     assert not stale.run(200, 9000)["ok"]
 
 
+def test_a_backlog_that_counts_as_new_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stale, "LATE_NS", 10**18)
+    found = stale.run(200, 9000)
+    assert not found["ok"] and found["counts"]["backlogs"] > 10
+
+
 def test_a_connection_that_counts_as_proven_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stale.Feed, "fresh", lambda self, slot: True)
     assert not stale.run(100, 9000)["ok"]

@@ -93,6 +93,8 @@ def calendar(facts: Facts) -> Finding:
     the night has no known end; what lies behind that is only missed later.
     """
     found, name, path = facts.calendar, "calendar", facts.settings.trading.calendar
+    if found.early_end:
+        return fail(name, found.early_end, f"change trading.market_end in {facts.config}")
     if found.by_hours:
         text = "not looked at: trading.market_start and market_end are the hours of any day, holidays as well"
         fix = f"take both out of {facts.config}: then {path} counts"

@@ -32,6 +32,7 @@ from kite_hft.engine.alerts.sinks.trials import try_sinks
 from kite_hft.engine.confirming import check_live
 from kite_hft.engine.orders.latch import read_latch
 from kite_hft.engine.orders.market_facts import lists_of_day, rules_of_day
+from kite_hft.engine.orders.own_hours import refuse_early_end
 from kite_hft.engine.orders.settings import charges_of_day
 from kite_hft.engine.plan.launch import SNAPSHOT_ROOM, wanted_slots
 from kite_hft.engine.plan.placing import is_hot
@@ -234,7 +235,7 @@ def calendar_facts(opened: Opened) -> CalendarFacts:
     """The calendar by itself, and beside Upstox's calls where they may be asked."""
     settings, exchanges = opened.settings, exchanges_of(opened)
     if settings.trading.market_start:
-        return CalendarFacts(((opened.day, exchanges),), by_hours=True)
+        return CalendarFacts(((opened.day, exchanges),), by_hours=True, early_end=early_end(opened))
     try:
         rows = load_yaml(settings.trading.calendar)
         found = coverage(rows, exchanges, opened.day)
@@ -245,6 +246,15 @@ def calendar_facts(opened: Opened) -> CalendarFacts:
         )
     except (SettingsError, ValueError) as error:
         return CalendarFacts(uncovered=((opened.day, str(error)),))
+
+
+def early_end(opened: Opened) -> str:
+    """Why a start refuses the configuration's own hours; "": it does not."""
+    try:
+        refuse_early_end(opened.settings, opened.now_ns, opened.chosen if len(opened.chosen) else None)
+    except SettingsError as error:
+        return str(error)
+    return ""
 
 
 def list_facts(settings: Settings, now_ns: int) -> ListFacts:

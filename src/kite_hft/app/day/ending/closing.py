@@ -19,7 +19,7 @@ from typing import Any, Final
 from kite_hft.app.day.ending.books import Books
 from kite_hft.brokers.charges import Executed
 from kite_hft.engine.history.replacing import replace
-from kite_hft.engine.runs.ledger import Ledger, order_rows, position_rows, read_ledger
+from kite_hft.engine.runs.ledger import Ledger, order_row, position_rows, read_ledger
 from kite_hft.engine.runs.runs import NoRun, read_note
 from kite_hft.layout import OrderType, Product, Side
 from kite_hft.trading.book import EXTERNAL, Order
@@ -106,7 +106,8 @@ def reconcile(day: Day, books: Books, costs: Sequence[int]) -> Reconciled:
         ]
         compare_orders(ours, books.orders, out)
     if books.positions is not None:
-        compare_positions(day.last.book, day.last.instruments, books.positions, out)
+        last = day.last
+        compare_positions(last.book, last.instruments, books.positions, out, last.beside)
     unpriced = [text for ledger in day.runs for text in ledger.warnings if "before charges" in text]
     out.not_compared += unpriced
     if books.charges_paise is not None and not unpriced:
@@ -128,10 +129,7 @@ def export(
     texts: dict[str, str] = {
         "portfolio.csv": _portfolio(day, books),
         "trades.csv": _joined(day, "trades.csv"),
-        "orders.csv": _csv(
-            list(order_rows(day.last, every=True)[0]) if day.last.book.orders else ["order_no"],
-            order_rows(day.last, every=True),
-        ),
+        "orders.csv": _orders(day),
     }
     if reconciled is not None:
         texts["reconciliation.json"] = json.dumps(asdict(reconciled), indent=2, ensure_ascii=False) + "\n"
@@ -160,6 +158,13 @@ def _csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
+
+
+def _orders(day: Day) -> str:
+    """The orders of all runs, oldest first."""
+    rows = [order_row(ledger, order) for ledger, order in day.orders()]
+    rows.sort(key=lambda row: (row["sent_ns"], row["order_no"]))
+    return _csv(list(rows[0]) if rows else ["order_no"], rows)
 
 
 def _portfolio(day: Day, books: Books | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections import Counter
 from typing import Annotated, Any, Final
@@ -23,6 +22,7 @@ from kite_hft.app.day.morning.verdict import Morning, Reason, reasons, word_of
 from kite_hft.app.day.opening import Opened
 from kite_hft.app.day.reading import read_account
 from kite_hft.app.keys.vault_options import PasswordFdOption
+from kite_hft.app.person import user_name
 from kite_hft.app.picture import JsonOption, StateOption, print_json, told
 from kite_hft.app.setup.options import USUAL, ConfigOption, EnvironmentOption
 from kite_hft.engine.runs.runs import Account, NoRun, accounts
@@ -98,7 +98,7 @@ def accepted(opened: Opened, reason: str, *, as_json: bool = False) -> None:
         "day": opened.day.isoformat(),
         "mode": opened.settings.mode,
         "config": str(opened.config.resolve()),
-        "by": getpass.getuser(),
+        "by": user_name(),
         "reason": reason.strip(),
     }
     row |= stamp()
@@ -161,7 +161,7 @@ def verdict_row(opened: Opened, seen: Morning, found: list[Reason], word: str) -
         "event": "verdict",
         "day": opened.day.isoformat(),
         **stamp(),
-        "by": getpass.getuser(),
+        "by": user_name(),
         "mode": opened.settings.mode,
         "config": str(opened.config.resolve()),
         "verdict": word,

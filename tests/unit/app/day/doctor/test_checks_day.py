@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from day_tools import DAY, facts, settings
+from day_tools import DAY, facts, opened_with, settings
 
 from kite_hft.app.day.doctor import checks_day as checks
+from kite_hft.app.day.doctor.gathering import calendar_facts
 from kite_hft.app.day.facts import CalendarFacts, Facts, ListFacts, MasterFacts, RulesFacts, SinkFacts
-from kite_hft.app.day.finding import Check
+from kite_hft.app.day.finding import Check, Finding
+from kite_hft.trading.instruments import Instrument, InstrumentTable
 
 RULES = RulesFacts(Path("rules/kite.yaml"), dt.date(2026, 4, 1))
 LISTS = ListFacts(True, Path("lists"), ("fo_ban",))
@@ -237,6 +239,29 @@ def test_a_holiday_names_the_next_session() -> None:
 def test_several_disagreements_are_counted() -> None:
     told = checks.calendar(facts(calendar=replace(DAYS, against=("NSE on x", "BSE on x", "NFO on x"))))
     assert told.text == "NSE on x and 2 more"
+
+
+def test_hours_of_ones_own_that_the_start_refuses_are_told_before_it(tmp_path: Path) -> None:
+    """By what the run trades: shares may end at 15:10, derivatives may not."""
+
+    def told(end: str, *exchanges: str) -> Finding:
+        files = Path("config").resolve()
+        hours = {
+            "calendar": files / "calendar/india.yaml", "market": files / "rules/market_2026-08-03.yaml",
+            "market_start": "09:15:00", "market_end": end,
+        }  # fmt: skip
+        rows = [
+            Instrument(at, 257 + at, at, f"X{at}", name, name, "EQ" if name == "NSE" else "FUT", 5, 1)
+            for at, name in enumerate(exchanges)
+        ]
+        opened = replace(opened_with(tmp_path, trading=hours), chosen=InstrumentTable(tuple(rows)))
+        return checks.calendar(facts(settings=opened.settings, calendar=calendar_facts(opened)))
+
+    early = told("15:10:00", "NSE", "NFO")
+    assert early.level == "fail" and "15:20:00" in early.text and "config.yaml" in early.fix
+    assert [told(*case).level for case in (("15:10:00", "NSE"), ("15:10:00",), ("15:00:00",))] == [
+        "warn", "warn", "fail",
+    ]  # fmt: skip
 
 
 def test_a_calendar_that_is_not_looked_at_is_not_told_to_be_covered() -> None:
