@@ -298,10 +298,11 @@ class OrdersWorld:
         return self.stage is not None and self.now_ns >= horizon_ns and bool(self.acts.doubts())
 
     def _cannot_flatten(self) -> bool:
-        """A kill asked for flat, and the day's cap or the market lets nothing through."""
+        """A kill asked for flat, and the day's cap or the market lets nothing through: what closes stays."""
         stage = self.stage
-        waits = stage is None or stage.book.live_orders or len(stage.desk.throttle)
-        return not waits and stage is not None and stage.flattening
+        if stage is None or len(stage.desk.throttle):
+            return False
+        return stage.flattening and not any(order.opening for order in stage.book.live())
 
     def _group_stuck(self) -> bool:
         """Nothing but a broken group is under way, and it cannot be closed now."""
@@ -320,6 +321,7 @@ class OrdersWorld:
             and not any(order.status in unproven for order in stage.book.live_orders.values())
             and not stage.reader.polls.check_wanted
             and stage.reader.polls.checking is None
+            and not stage.book.apart
             and self.now_ns >= self.acts.quiet_from_ns
             and not self.checker.lasting.unheard()
             and not self.checker.lasting.uncovered()
