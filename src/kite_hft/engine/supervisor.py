@@ -324,6 +324,14 @@ def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
     control = ControlServer(run.shm / SOCKET_NAME, Steering(run, family, alerting, upkeep).handle)
     started_ns = run.clock.mono_ns()
     code = EXIT_FAILED
+
+    def meanwhile() -> None:
+        for fields in family.listen():
+            alerting.take(fields)
+        upkeep.hear(run.clock.mono_ns())
+        alerting.poll()
+
+    family.meanwhile = meanwhile
     memory: dict[str, Any] = {}
     cpu: dict[str, Any] = {}
     try:

@@ -73,14 +73,18 @@ class Upkeep:
         in_session: bool,
     ) -> None:
         """One round, every few ms. orders: the counters of ORDERS; feeds: names of dead feeds."""
-        if self.watching is not None:
-            self._watch(self.watching, now_ns)
+        self.hear(now_ns)
         if now_ns >= self._disk_ns:
             self._disk_ns = now_ns + DISK_EVERY_NS
             self._look_at_disk()
             self._look_at_logins(orders().get("positions", 0))
         if self.heartbeat is not None:
             self._beat(self.heartbeat, orders(), feeds, in_session=in_session)
+
+    def hear(self, now_ns: int) -> None:
+        """What the watchdog says; all that goes on while the processes of the run begin and end."""
+        if self.watching is not None:
+            self._watch(self.watching, now_ns)
 
     def _watch(self, watching: Watching, now_ns: int) -> None:
         restarts, ready = watching.restarts, watching.ready

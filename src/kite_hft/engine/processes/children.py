@@ -121,7 +121,12 @@ class Child:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
 
-    def wait(self, timeout_s: float, hurry: Callable[[], bool] = lambda: False) -> bool:
+    def wait(
+        self,
+        timeout_s: float,
+        hurry: Callable[[], bool] = lambda: False,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> bool:
         """Whether the child has ended within the time (at most HURRY_S once `hurry` says so). We have to be
         awake ourselves for that to pass: where the whole machine stood still it had none either.
 
@@ -130,6 +135,7 @@ class Child:
         awake = Awake(time.monotonic_ns)
         while self.process.poll() is None:
             self.listen()
+            meanwhile()
             waited = awake.look()
             if waited > timeout_s or (hurry() and waited > HURRY_S):
                 return False

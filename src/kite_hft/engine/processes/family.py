@@ -73,10 +73,13 @@ class Member:
 
 @dataclass(slots=True)
 class Family:
-    """All children of a run. say: the view and the log."""
+    """All children of a run. say: the view and the log. meanwhile: called all the time while processes are
+    waited for, at their start and at their end: what they raise then is not to wait until that is over.
+    """
 
     run: Run
     say: Callable[[str], None]
+    meanwhile: Callable[[], None] = lambda: None
     members: dict[str, Member] = field(default_factory=dict)
     history: list[Restart] = field(default_factory=list)
     started_ns: int = 0
@@ -126,6 +129,7 @@ class Family:
             for other in self.members.values():
                 for line in other.child.listen():
                     self.say(line)
+            self.meanwhile()
             if child.process.poll() is not None and child.ready is None:
                 child.listen()
                 raise StartFailed(f"{child.name} ended at its start{last_words(child)}")
@@ -324,7 +328,7 @@ class Family:
                 continue
             child = member.child
             child.terminate()
-            if not child.wait(stop_s, lambda: self.run.hurry):
+            if not child.wait(stop_s, lambda: self.run.hurry, self.meanwhile):
                 self.say(f"{process.name} did not end in time and was killed")
                 self._kill(child)
                 clean = False

@@ -159,3 +159,57 @@ def test_the_last_alerts_of_a_process_that_is_replaced_are_handed_on(
     monkeypatch.setattr(Family, "_launch_again", lambda self, member: setattr(member, "child", dead_child()))
     assert made.restart(member, "died", 5) == "" and "so" in said
     assert made.listen() == [{**last, "process": "recorder"}] and not made.listen()
+
+
+def raising(member: Member) -> None:
+    """It has just raised an alert."""
+    told = {"alert": {"code": "EXIT_REFUSED", "key": "NSE:A", "text": "no funds", "severity": 3}}
+    member.child.pending = json.dumps(told).encode() + b"\n"
+
+
+def sleeping(name: str) -> Child:
+    """It does not end when it is told to: it has something to close first."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"],
+        preexec_fn=lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
+    )
+    out, into = os.pipe()
+    os.close(into)
+    return Child(name, process, os.fdopen(out, "rb", buffering=0))
+
+
+def test_what_a_process_raises_while_the_next_one_starts_does_not_wait_for_that(
+    found: tuple[Family, Member, list[str]],
+) -> None:
+    made, member, _ = found
+    raising(member)
+    feed = Member(made.run.plan.processes[0], sleeping("feed-0"), STARTING, 1)
+    made.members["feed-0"], made.run.stop_asked = feed, ""
+    heard: list[dict[str, Any]] = []
+
+    def meanwhile() -> None:
+        heard.extend(made.listen())
+        feed.child.ready = {} if heard else None
+
+    made.meanwhile = meanwhile
+    made._await_ready(feed)
+    feed.child.kill()
+    assert [alert["code"] for alert in heard] == ["EXIT_REFUSED"] and feed.state == RUNNING
+
+
+def test_what_orders_raises_while_it_closes_everything_does_not_wait_for_its_end(
+    found: tuple[Family, Member, list[str]],
+) -> None:
+    made, member, _ = found
+    plans = {process.name: process for process in made.run.plan.processes}
+    orders = made.members["orders"] = Member(plans["orders"], sleeping("orders"), RUNNING, 1)
+    raising(orders)
+    made.run.stop_policy, made.run.hurry = "flatten", False
+    member.state, heard = ENDED, []
+
+    def meanwhile() -> None:
+        heard.extend((alert["code"], orders.child.process.returncode) for alert in made.listen())
+
+    made.meanwhile = meanwhile
+    assert not made.stop(0.3)
+    assert heard == [("EXIT_REFUSED", None)]
