@@ -90,7 +90,7 @@ static void check_table(void) {
     for (int i = 0; i < 3; i++) {
         uint64_t before = *row_mark;
         copies = marks_even = 0;
-        table_put(&table, 2, &record);
+        table_put(&table, 2, &record, 7);
         CHECK(copies > 0 && marks_even == 0); /* odd while the record is being written */
         CHECK(*row_mark == before + 2);
     }

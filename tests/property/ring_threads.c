@@ -69,7 +69,7 @@ static void *write_all(void *unused) {
         }
         for (uint64_t i = 0; i < n; i++) {
             fill(row, ++number, WORDS);
-            table_put(&table, 3, row);
+            table_put(&table, 3, row, (int64_t)row[0]);
         }
     }
     return NULL;
@@ -112,11 +112,12 @@ static void *read_queue(void *answer) {
 static void *read_table(void *answer) {
     table_t table;
     uint64_t row[WORDS], got = 0, torn = 0, last = 0;
+    int64_t behind_ns = 0; /* as the writer gives it: the number of the record */
     if (table_open(&table, table_base, table_size)) abort();
     while (last < messages) {
-        if (table_get(&table, 3, row) == TABLE_GOOD) {
+        if (table_get_head(&table, 3, row, sizeof row, &behind_ns) == TABLE_GOOD) {
             last = row[0];
-            torn += !whole(row, last, WORDS);
+            torn += !whole(row, last, WORDS) || (uint64_t)behind_ns != last;
             got++;
         }
         if (got % 64 == 0) sched_yield();

@@ -298,11 +298,14 @@ class OrdersWorld:
         return self.stage is not None and self.now_ns >= horizon_ns and bool(self.acts.doubts())
 
     def _cannot_flatten(self) -> bool:
-        """A kill asked for flat, and the day's cap or the market lets nothing through: what closes stays."""
+        """A kill asked for flat, and the market lets nothing through; or the day's cap does not, and what
+        closes at the broker stays there.
+        """
         stage = self.stage
-        if stage is None or len(stage.desk.throttle):
+        if stage is None or not stage.flattening or len(stage.desk.throttle) or stage.desk.cancelling:
             return False
-        return stage.flattening and not any(order.opening for order in stage.book.live())
+        capped = len(self.exchange.orders) >= self.limits.orders_per_day
+        return not stage.book.live_orders or (capped and not any(o.opening for o in stage.book.live()))
 
     def _group_stuck(self) -> bool:
         """Nothing but a broken group is under way, and it cannot be closed now."""
