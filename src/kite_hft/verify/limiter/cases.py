@@ -171,6 +171,8 @@ class Drive:
         self._urgent_at: list[int] = []  # when urgent calls left
         self._kept = [(w.reserved, span_ns_of(w)) for w in limits.order_windows]
         self._kept += [(max(1, w.reserved - 1), span_ns_of(w)) for w in limits.all_windows]
+        self._relief_at: list[int] = []  # when reliefs left, which the broker counts among the reads
+        self._kept_relief = [(w.reserved, span_ns_of(w)) for w in limits.other_windows if w.reserved]
 
     def run(self, at: list[int], kinds: list[int]) -> None:
         """All arrivals; what still waits when the last has come stays unsent."""
@@ -186,7 +188,9 @@ class Drive:
                     self._read_since = now - self._stalled
             elif kind == RELIEVE:
                 self._ahead += 1
-                mark = -self._ahead if self._ahead == 1 and self._kept_free(now, 1) else self._ahead
+                kept = self._ahead == 1 and self._kept_free(now, 1)
+                kept = kept and _few(self._relief_at, self._kept_relief, now)
+                mark = -self._ahead if kept else self._ahead
                 self._reliefs.append((now, now - self._stalled, mark))
             else:
                 urgent = urgent_lane[kind]
@@ -234,6 +238,7 @@ class Drive:
             budget.read_written(now)
             self.reads.append(now)
             self._ahead -= 1
+            self._relief_at.append(now)
             self._urgent_left(now - self._stalled - offered, now, ahead)
         return now
 
@@ -247,11 +252,7 @@ class Drive:
         """Whether fewer urgent calls than are kept places have left in every window, and none waits but for
         `waiting`.
         """
-        if self._ahead > waiting:
-            return False
-        return all(
-            len(self._urgent_at) < kept or self._urgent_at[-kept] + span <= now for kept, span in self._kept
-        )
+        return self._ahead <= waiting and _few(self._urgent_at, self._kept, now)
 
     def _urgent_left(self, wait: int, now: int, ahead: int) -> None:
         found = self._found
@@ -282,6 +283,11 @@ class Drive:
         self.reads.append(now)
         self._read_since = NEVER
         return NEVER
+
+
+def _few(left: list[int], kept: list[tuple[int, int]], now: int) -> bool:
+    """Whether fewer than the kept places have `left` in every span."""
+    return all(len(left) < places or left[-places] + span <= now for places, span in kept)
 
 
 def _stalls(case: Case) -> list[int]:
