@@ -50,11 +50,12 @@ def serve(
         stop.set()
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
+        main.join(5)  # it may just have accepted one more
         for held in open_sockets:
             with contextlib.suppress(OSError):
                 held.shutdown(socket.SHUT_RDWR)
             held.close()
-        for thread in (main, *threads):
+        for thread in threads:
             thread.join(5)
 
 

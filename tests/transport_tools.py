@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from typing import Any, Final
@@ -26,17 +27,20 @@ class Later(SystemClock):
 class Names:
     """The system's resolver: `ports` of this machine stand for every name, by IPv6 first; none: it fails.
 
-    asked: (thread, kind of address) of every question. go: cleared, an answer takes until it is set.
+    asked: (thread, kind of address) of every question. cores: those that the last one might run on. go:
+    cleared, an answer takes until it is set.
     """
 
     def __init__(self, ports: list[int]) -> None:
         self.ports = ports
         self.asked: list[tuple[str, int]] = []
+        self.cores: set[int] = set()
         self.go = threading.Event()
         self.go.set()
 
     def __call__(self, host: str, port: int, family: int = 0, kind: int = 0) -> list[Any]:
         self.asked.append((threading.current_thread().name, family))
+        self.cores = os.sched_getaffinity(0)
         assert self.go.wait(10)
         if not self.ports:
             raise socket.gaierror(-3, "Temporary failure in name resolution")

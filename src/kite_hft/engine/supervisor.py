@@ -356,7 +356,7 @@ def supervise(run: Run, duration_s: float | None) -> tuple[int, dict[str, Any]]:
             alerting.take(fields)
         upkeep.close()
         family.release()
-        alerting.close(sleep)
+        alerting.close(sleep, lambda: run.hurry and bool(run.stop_asked))  # and not for a process that hung
     report = make_report(
         readings,
         {name: member.child.part or {} for name, member in family.members.items()},

@@ -2,13 +2,15 @@
 
 A broker's host may move while a process lives. The first look-up blocks, before anything trades; later ones
 run on a thread beside, because a name server may take seconds, and change nothing until they have found
-something. Kind of address (IPv4, IPv6), source address and TLS stay what they were.
+something. That thread stays on the cores of whoever looked first: a process takes its own core later. Kind of
+address (IPv4, IPv6), source address and TLS stay what they were.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import socket
 import ssl
 import threading
@@ -69,6 +71,7 @@ class Addresses:
         self._context = self._targets[0].context
         self._found: list[Target] = []
         self._thread: threading.Thread | None = None
+        self._cores = os.sched_getaffinity(0)
         with contextlib.suppress(ValueError):  # a name
             ipaddress.ip_address(self._targets[0].host)
             self._asked_ns = 2**62  # stands for itself
@@ -83,15 +86,19 @@ class Addresses:
         return self._targets[turn % len(self._targets)]
 
     def look_again(self, now_ns: int) -> None:
-        """Nothing answers: look the name up, beside. Does nothing while one look-up runs, and within AGAIN_NS
-        of the last.
+        """Nothing answers: look the name up, beside. Does nothing while one look-up runs, within AGAIN_NS of
+        the last, and where the machine gives no thread.
         """
         running = self._thread is not None and self._thread.is_alive()
         if now_ns - self._asked_ns >= AGAIN_NS and not running:
             self._asked_ns = now_ns
-            self._thread = threading.Thread(target=self._look, name="kite_hft-name", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._look, name="kite_hft-name", daemon=True)
+            with contextlib.suppress(RuntimeError):
+                thread.start()
+                self._thread = thread
 
     def _look(self) -> None:
+        with contextlib.suppress(OSError):  # they are not to be had any more: where it is
+            os.sched_setaffinity(0, self._cores)
         with contextlib.suppress(OSError, TransportConfigError):  # it stays as it was
             self._found = targets_of(self._url, self._context, self._bind, self._family)[1]

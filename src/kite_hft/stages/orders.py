@@ -409,7 +409,8 @@ class Orders:
         pnl = show_pnl(self.outbox, self.book, self._ports.instruments, self.costs, mark)
         now_ns = self._ports.clock.mono_ns()
         waits = any(now_ns - ns < UNPRICED_NS for ns in self.book.unpriced.values())
-        self._known = self._known or self.reader.reconciled  # before that, what is held is not known
+        # Before the books were read what is held is not known; that they differ hides no loss.
+        self._known |= self.reader.reconciled or bool(self.reader.unexplained)
         # Of many fills one may always lack its price: then they are judged with what is known.
         if self._known and (not waits or now_ns - self._judged_ns >= UNPRICED_NS):
             self._judged_ns = now_ns

@@ -394,9 +394,10 @@ class Book:
         """The strategies' positions of one (instrument, product), EXTERNAL left out."""
         return [p for p in self._slots.get(slot, ()) if p.product == product and p.strategy != EXTERNAL]
 
-    def sold(self, slot: int, product: int) -> int:
-        """How much the strategies have sold of it beyond what they have bought."""
-        return max(0, -sum(position.quantity for position in self.in_slot(slot, product)))
+    def sold(self, product: int) -> dict[int, int]:
+        """By slot: how much the strategies have sold of it beyond what they have bought."""
+        net = {slot: sum(p.quantity for p in self.in_slot(slot, product)) for slot in self._slots}
+        return {slot: -quantity for slot, quantity in net.items() if quantity < 0}
 
     def worst_case(self, slot: int, side: int = 0, quantity: int = 0, product: int = 0) -> int:
         """Largest absolute account position in `slot`, were all live orders of one side to fill, each product

@@ -18,11 +18,15 @@ from typing import Final, Protocol
 
 from kite_hft.layout import OrderStatus, OrderType
 from kite_hft.trading.broker import OrderReport
+from kite_hft.units import NS_PER_S
 
 Terms = tuple[int, int, int, int]
 """Quantity, price, trigger price, order type; a price that the type does not take is 0."""
 
 AGREEING_READS: Final = 2
+SHOWN_NS: Final = 5 * NS_PER_S
+"""So long is the order book read again and again for a smaller quantity that is still under way, or for an
+order that was refused and is."""
 _SHOWN_AS: Final = {OrderType.MARKET: OrderType.LIMIT, OrderType.SLM: OrderType.SL}
 """How a protected order shows."""
 _PRICED: Final = (OrderType.LIMIT, OrderType.SL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -96,6 +97,40 @@ def test_one_that_fails_is_tried_again_and_not_in_haste(names: Names) -> None:
         names.ports = [port]
         polled(transport, clock, 200)
         up(transport)
+
+
+def test_a_machine_that_gives_no_thread_is_asked_again(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, started, tries = Later(), threading.Thread.start, list[str]()
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name != LOOKING:
+            return started(thread)
+        tries.append(thread.name)
+        if len(tries) < 3:
+            raise RuntimeError("can't start new thread")
+        return started(thread)
+
+    with moved(names, clock) as transport, serve(answers) as port:
+        monkeypatch.setattr(threading.Thread, "start", start)
+        names.ports = [port]
+        polled(transport, clock, 250)
+        assert len(tries) == 2 and names.looks() == 0, "every ten seconds at most"
+        polled(transport, clock, 200)
+        assert names.looks() == 1
+        up(transport)
+
+
+def test_it_is_done_where_the_transport_was_made_not_on_the_core_that_was_taken_since(names: Names) -> None:
+    clock, allowed = Later(), os.sched_getaffinity(0)
+    if len(allowed) < 2:
+        pytest.skip("one core")
+    with moved(names, clock) as transport:
+        os.sched_setaffinity(0, {max(allowed)})
+        try:
+            polled(transport, clock, 150)
+        finally:
+            os.sched_setaffinity(0, allowed)
+        assert names.looks() and names.cores == allowed
 
 
 def test_the_kind_of_address_stays_what_it_was(names: Names) -> None:

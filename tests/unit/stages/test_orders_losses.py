@@ -181,6 +181,20 @@ def test_a_stage_that_never_read_the_books_judges_nothing() -> None:
     assert losses(fresh) == []
 
 
+def test_books_that_do_not_agree_keep_no_loss_from_its_limit() -> None:
+    """What is held is known; a person has to say what became of one order."""
+    latch = Latch()
+    world = loser(latch, "kill")
+    fresh = again(world, latch)
+    fresh.broker.rows.clear()
+    fresh.clock.advance(400 * S)
+    fresh.stage.start()
+    fresh.quote(PX - 1500)
+    fresh.run(20.0, fresh=False)
+    assert not fresh.stage.active and "NOT_RECONCILED" in fresh.codes()
+    assert "DAILY_LOSS" in fresh.codes() and latch.reason and losses(fresh) == [-15_000]
+
+
 @pytest.mark.parametrize(
     ("kept", "held"), [({}, []), ({1: Hold(HALTED, "wild"), 2: Hold(HALTED, "x")}, [1, 2]), (None, [1])]
 )

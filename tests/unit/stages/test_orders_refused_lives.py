@@ -111,6 +111,15 @@ def test_one_found_by_the_next_process() -> None:
     assert world.status(1) is OrderStatus.REJECTED
     after = again(world)
     assert after.status(1) is OrderStatus.OPEN and "order 1 was refused" in after.stage.outbox.halted
+    assert WORDS in after.stage.outbox.halted, "by what"
+
+
+def test_a_row_of_before_is_no_news_to_the_next_process_either() -> None:
+    world = refused(status="PUT ORDER REQ RECEIVED")
+    after = again(world)
+    assert after.status(1) is OrderStatus.REJECTED and not after.stage.outbox.halted
+    after.run(10)
+    assert after.status(1) in WORKING and "order 1 was refused" in after.stage.outbox.halted
 
 
 def test_the_halt_stands_in_the_journal_before_the_order_does() -> None:

@@ -26,7 +26,7 @@ from kite_hft.app.picture import (
     told,
 )
 from kite_hft.engine.orders.latch import Latched, clear_latch, read_latch
-from kite_hft.engine.orders.latches import read_holds, release_holds
+from kite_hft.engine.orders.latches import HOLDS, holds_known, read_holds, release_holds
 from kite_hft.engine.processes.control import ControlError, ask
 from kite_hft.engine.runs.runs import Account, NoRun
 from kite_hft.sessions import ist_text
@@ -91,6 +91,8 @@ def kept(account: Account, strategy: str | None) -> list[str]:
     folder = account_folder(account)
     latch = read_latch(folder) if strategy is None else None
     lines = [f"KILLED {when(latch)}: {latch.reason}"] if latch else []
+    if strategy is None and not holds_known(folder):
+        lines.append(f"{HOLDS} cannot be read: who is held is not known")
     held = read_holds(folder).items()
     return lines + [f"strategy {name} is {hold.words}" for name, hold in held if strategy in (None, name)]
 

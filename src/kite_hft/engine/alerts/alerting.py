@@ -34,6 +34,8 @@ from kite_hft.units import NS_PER_S
 OPEN_MAX: Final = 1000  # alerts that wait to be acknowledged
 TESTS_MAX: Final = 8
 SINK_FAILED: Final = "SINK_FAILED"
+HURRIED_S: Final = 2.0
+"""Enough for a sink that works: what a stop has just told, that it did not reach zero perhaps, must leave."""
 
 
 @dataclass(slots=True)
@@ -172,11 +174,15 @@ class Alerting:
         """What came of a test: sink -> "waiting", "" (delivered) or what is wrong; {}: no such test."""
         return dict(self._tests.get(number, {}))
 
-    def close(self, sleep: Callable[[float], None]) -> None:
-        """See the last alerts to the sinks, for at most `close_s`; then give up what is under way."""
-        deadline_ns = self.clock.mono_ns() + round(self.close_s * NS_PER_S)
+    def close(self, sleep: Callable[[float], None], hurried: Callable[[], bool] = lambda: False) -> None:
+        """See the last alerts to the sinks, for at most `close_s`, HURRIED_S when a person hurries; then give
+        up what is under way."""
+        began_ns = self.clock.mono_ns()
         self.poll()
-        while any(sink.busy() for sink in self.sinks) and self.clock.mono_ns() < deadline_ns:
+        while any(sink.busy() for sink in self.sinks):
+            wait_s = min(HURRIED_S, self.close_s) if hurried() else self.close_s
+            if self.clock.mono_ns() - began_ns >= wait_s * NS_PER_S:
+                break
             sleep(0.02)
             self.poll()
         self.poll()

@@ -72,8 +72,10 @@ class AlertsOut:
             self._tell(self._alerting)
 
     def begin(self) -> None:
-        """The supervisor is gone; from now on alerts are kept. Nothing is read or written here."""
-        self._alone_ns = self._clock.mono_ns()
+        """The supervisor is gone; from now on alerts are kept. Nothing is read or written here. A pipe that
+        nobody reads may have shown it before."""
+        if self._alone_ns < 0:
+            self._alone_ns = self._clock.mono_ns()
 
     def look(self) -> None:
         """Hand on what the supervisor's pipe could not take. Alone, once the watchdog's time is over: tell
@@ -94,7 +96,9 @@ class AlertsOut:
     def end(self, open_: Mapping[str, Any], sleep: Callable[[float], None]) -> None:
         """ORDERS ends: say what stays open (summary.what_stays_open), if nobody else does."""
         if self._alone_ns < 0:
-            return self._hand_on()
+            self._hand_on()
+        if self._alone_ns < 0:
+            return
         severity = Severity.CRITICAL if open_["positions"] or open_["orders"] else Severity.WARNING
         text = f"the supervisor is gone, and the watchdog says nothing; {words(open_)}"
         if not self._heard:
@@ -107,12 +111,14 @@ class AlertsOut:
                 self._alerting.close(sleep)
 
     def _hand_on(self) -> None:
-        """To the supervisor, as far as its pipe has room."""
+        """To the supervisor, as far as its pipe has room. One without a reader counts as having room."""
         while self._kept:
             _, writable, _ = select.select([], [self._answers.fileno()], [], 0)
             if not writable:
                 return
-            self._answers.send(alert=self._kept.popleft())
+            if not self._answers.send(alert=self._kept[0]):
+                return self.begin()
+            self._kept.popleft()
 
     def _told(self) -> bool:
         """Whether the watchdog has said in this run that the engine is gone; a file that cannot be read tells

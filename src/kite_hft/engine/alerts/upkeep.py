@@ -96,9 +96,9 @@ class Upkeep:
         if watching.ready and not ready:
             self.alerting.returned(WATCHDOG)
         if watching.sees and not self._watched and self.run.settings.mode == "live":
-            self._watched = True  # one that an earlier engine has left may go
-            with contextlib.suppress(OSError):  # it stays, and tells what it knows
+            with contextlib.suppress(OSError):  # one of an earlier engine stays meanwhile, and tells
                 say_watched(self.run.folder.lock_fd, self.run.folder.path)
+                self._watched = True  # it may go
         if wanted or watching.naked_paise != self._naked_paise:
             self._naked_paise = watching.naked_paise
             word = {"do": "watchdog", "naked_paise": watching.naked_paise, "read": wanted}

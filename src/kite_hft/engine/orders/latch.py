@@ -95,14 +95,19 @@ def set_latch(
 
 def _keep(folder: Path, line: dict[str, Any]) -> None:
     """What was done, on the disk: the file, its name, a line of the history."""
+    sync(folder, NAME)
+    note(folder, line)
+
+
+def sync(folder: Path, name: str) -> None:
+    """A file, if it is there, and its name on the disk, where the file system can."""
     with contextlib.suppress(OSError):
-        fd = os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             os.fsync(fd)
         finally:
             os.close(fd)
     _sync(folder)
-    note(folder, line)
 
 
 def _put(folder: Path, new: Latched, *, over: bool) -> bool:

@@ -15,12 +15,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
 
 from kite_hft.clock import Clock
-from kite_hft.engine.orders.latch import Job, LatchWatch, clear_latch, set_latch
+from kite_hft.engine.orders.latch import Job, LatchWatch, at_once, clear_latch, set_latch, sync
 from kite_hft.plain import plain_text
 from kite_hft.trading.gate.holds import HALTED, REDUCING, Hold
 
@@ -97,7 +98,7 @@ def latch_ports(
         try:
             own, mine = {names.get(n, str(n)): held for n, held in holds.items()}, set(names.values())
             others = {name: held for name, held in read_holds(account, broker).items() if name not in mine}
-            write_holds(account, broker, others | own)
+            write_holds(account, broker, others | own, later=disk)
         except OSError as error:
             alarm("FILE_FAILED", HOLDS, f"held strategies are not kept: {error.strerror}")
 
@@ -116,13 +117,16 @@ def latch_ports(
     }
 
 
-def write_holds(account: Path, broker: str, holds: Mapping[str, Hold]) -> None:
-    """All that are held on one broker; the rows of others stay. Whole or not at all; no hold: no file.
+def write_holds(
+    account: Path, broker: str, holds: Mapping[str, Hold], *, later: Callable[[Job], None] = at_once
+) -> None:
+    """All that are held on one broker; the rows of others stay. Whole or not at all; no hold: no file. It is
+    on the disk when this returns; for who must not wait for a disk when `later` has done what it is given.
 
     Raises:
         OSError: it cannot be written.
     """
-    _write(account, (_read(account) or {}) | {broker: dict(holds)})
+    _write(account, (_read(account) or {}) | {broker: dict(holds)}, later)
 
 
 def read_holds(account: Path, broker: str = "") -> dict[str, Hold]:
@@ -131,6 +135,11 @@ def read_holds(account: Path, broker: str = "") -> dict[str, Hold]:
     if broker:
         return found.get(broker, {})
     return {name: held for rows in found.values() for name, held in rows.items()}
+
+
+def holds_known(account: Path) -> bool:
+    """The file of holds can be read, or there is none."""
+    return _read(account) is not None
 
 
 def release_holds(account: Path, name: str | None) -> None:
@@ -145,10 +154,10 @@ def release_holds(account: Path, name: str | None) -> None:
     if left != holds and (
         holds is not None or name is None
     ):  # one of a damaged file says nothing of the rest
-        _write(account, left)
+        _write(account, left, at_once)
 
 
-def _write(account: Path, holds: Mapping[str, Mapping[str, Hold]]) -> None:
+def _write(account: Path, holds: Mapping[str, Mapping[str, Hold]], later: Callable[[Job], None]) -> None:
     """By broker and name."""
     path = account / HOLDS
     rows = {
@@ -156,12 +165,13 @@ def _write(account: Path, holds: Mapping[str, Mapping[str, Hold]]) -> None:
         for broker, of_broker in holds.items()
         if of_broker
     }
-    if not rows:
+    if rows:
+        fresh = account / f".{HOLDS}-{os.getpid()}"
+        fresh.write_text(json.dumps({"brokers": rows}) + "\n", "utf-8")
+        fresh.replace(path)
+    else:
         path.unlink(missing_ok=True)
-        return
-    fresh = account / f".{HOLDS}-{os.getpid()}"
-    fresh.write_text(json.dumps({"brokers": rows}) + "\n", "utf-8")
-    fresh.replace(path)
+    later(partial(sync, account, HOLDS))
 
 
 def _read(account: Path) -> dict[str, dict[str, Hold]] | None:

@@ -15,7 +15,6 @@ its own session, so that Ctrl-C in the terminal reaches the supervisor alone, wh
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
@@ -230,12 +229,15 @@ class Answers:
         """To see whether there is room for a line."""
         return self._fd
 
-    def send(self, **message: Any) -> None:
-        """One JSON line; a supervisor that is gone is no reason to fail."""
+    def send(self, **message: Any) -> bool:
+        """One JSON line; a supervisor that is gone is no reason to fail. False: it is gone."""
         line = json.dumps(message).encode() + b"\n"
-        with contextlib.suppress(BrokenPipeError):
+        try:
             while line:
                 line = line[os.write(self._fd, line) :]
+        except BrokenPipeError:
+            return False
+        return True
 
     def log(self, text: str) -> None:
         """One line for people. Dropped when nobody reads: trading never waits for its log."""

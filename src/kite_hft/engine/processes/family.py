@@ -322,19 +322,29 @@ class Family:
         if self.run.stop_policy == "flatten":
             order.sort(key=lambda process: "orders" not in process.stages)
             order.sort(key=lambda process: process.stages != ("compute",))
+        failed: set[str] = set()
         for process in order:
             member = self.members.get(process.name)
             if member is None or member.state == ENDED:
                 continue
             child = member.child
             child.terminate()
-            if not child.wait(stop_s, lambda: self.run.hurry, self.meanwhile):
+            if not child.wait(stop_s, lambda: self.run.hurry, lambda: self._while_ending(failed)):
                 self.say(f"{process.name} did not end in time and was killed")
                 self._kill(child)
                 clean = False
             for line in child.listen():
                 self.say(line)
         return clean
+
+    def _while_ending(self, failed: set[str]) -> None:
+        """An error of it, said once, ends no stop: orders would rest, and processes live on."""
+        try:
+            self.meanwhile()
+        except Exception as error:
+            if str(error) not in failed:
+                failed.add(str(error))
+                self.say(f"while the processes end: {str(error) or type(error).__name__}")
 
     def _kill(self, child: Child) -> None:
         if child.kill() is None:

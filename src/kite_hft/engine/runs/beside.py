@@ -20,7 +20,8 @@ Picture = TypeVar("Picture")
 
 
 class Beside(Generic[Picture]):
-    """Writes in a thread of its own. line, picture, over: how, each of them called in that thread alone.
+    """Writes in a thread of its own. line, picture, over: how, each of them called in that thread alone;
+    none may raise.
 
     Raises:
         RuntimeError: no thread can be started.

@@ -14,6 +14,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
 from rich.console import Console
@@ -50,12 +51,15 @@ class Shown:
     def __init__(self, console: Console, log: Callable[[str], None]) -> None:
         self.console, self._log = console, log
         self._beside: Beside[Sample] | None = None
+        self._told: Sample | None = None  # at the last line of numbers
+        self._failed = False
 
     def beside(self) -> None:
         """From now on a thread writes: nobody waits for the terminal any more."""
         straight(self.console)
         with contextlib.suppress(RuntimeError):  # no thread is to be had: it is shown as before
-            self._beside = Beside(self._line, self._picture, self._over)
+            line, picture = partial(self._try, self._line), partial(self._try, self._picture)
+            self._beside = Beside(line, picture, partial(self._try, self._over))
 
     def say(self, text: str) -> None:
         """A line for people."""
@@ -63,14 +67,14 @@ class Shown:
         self._log(text)
         self._keep(text)
         if self._beside is None:
-            self._line(text)
+            self._try(self._line, text)
         else:
             self._beside.say(text)
 
     def end(self) -> None:
         """The pictures are over; lines may follow. Waits for at most PATIENCE_S."""
         if self._beside is None:
-            self._over()
+            self._try(self._over)
         else:
             self._beside.end()
 
@@ -84,9 +88,29 @@ class Shown:
 
     def _draw(self, sample: Sample) -> None:
         if self._beside is None:
-            self._picture(sample)
+            self._try(self._picture, sample)
         else:
             self._beside.show(sample)
+
+    def _numbers(self, sample: Sample) -> None:
+        """A line of numbers, when it is time for one."""
+        if self._told is None:
+            self._told = sample
+        elif sample.at_ns - self._told.at_ns >= PLAIN_EVERY_NS:
+            before, self._told = self._told, sample
+            self.say(plain_line(ticks_per_second(before, sample), sample))
+
+    def _try(self, act: Callable[..., None], *what: Any) -> None:
+        """Show something. An error of ours ends neither the run nor the thread that shows."""
+        try:
+            act(*what)
+        except Exception as error:
+            self._fail(f"{type(error).__name__}: {error}")
+
+    def _fail(self, why: str) -> None:
+        if not self._failed:
+            self._failed = True
+            self._log(printable(f"the view fails: {why}"))
 
     def _line(self, text: str) -> None:
         with contextlib.suppress(OSError):  # the terminal is gone
@@ -105,21 +129,18 @@ class Shown:
 class PlainView(Shown):
     """Lines, for anything that is no terminal."""
 
-    _before: Sample | None = None
-
     def show(self, sample: Sample) -> None:
-        if self._before is None:
-            self._before = sample
-        elif sample.at_ns - self._before.at_ns >= PLAIN_EVERY_NS:
-            self.say(plain_line(ticks_per_second(self._before, sample), sample))
-            self._before = sample
+        self._try(self._numbers, sample)
 
 
 class LiveView(Shown):
-    """A panel that redraws itself, with the last messages below."""
+    """A panel that redraws itself, with the last messages below; lines once it cannot be drawn: an old one
+    that stands there would say that all is well.
+    """
 
     _before: Sample | None = None
     _live: Live | None = None
+    _plain = False
 
     def __init__(self, console: Console, log: Callable[[str], None], title: str) -> None:
         super().__init__(console, log)
@@ -127,7 +148,10 @@ class LiveView(Shown):
         self._messages: list[str] = []
 
     def show(self, sample: Sample) -> None:
-        self._draw(sample)
+        if self._plain:
+            self._try(self._numbers, sample)
+        else:
+            self._draw(sample)
 
     def _keep(self, text: str) -> None:
         self._messages = [*self._messages[-MESSAGES_SHOWN + 1 :], text]
@@ -137,6 +161,16 @@ class LiveView(Shown):
             super()._line(text)
 
     def _picture(self, sample: Sample) -> None:
+        if self._plain:
+            return
+        try:
+            self._redraw(sample)
+        except Exception as error:
+            self._plain = True
+            self._try(self._over)
+            self.say(f"the panel cannot be drawn: {type(error).__name__}: {error}; lines follow")
+
+    def _redraw(self, sample: Sample) -> None:
         with contextlib.suppress(OSError):
             if self._live is None:
                 self._live = Live(console=self.console, auto_refresh=False)
@@ -147,10 +181,10 @@ class LiveView(Shown):
             self._live.update(panel(self._title, rate, sample, self._messages), refresh=True)
 
     def _over(self) -> None:
-        if self._live is not None:
+        live, self._live = self._live, None
+        if live is not None:
             with contextlib.suppress(OSError):
-                self._live.stop()
-            self._live = None
+                live.stop()
 
 
 def in_other_words(error: UnicodeError) -> tuple[str, int]:

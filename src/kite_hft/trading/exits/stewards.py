@@ -189,7 +189,7 @@ class Hands:
         return sum(order.open_quantity for order in here if order.status_ns <= since_ns)
 
     def judged(self, order: Order) -> bool:
-        """Broker or exchange rejected the order itself: not a call too many, not a token."""
+        """Broker or exchange rejected the order itself: not a call too many, token or address."""
         return order.status is OrderStatus.REJECTED and order.order_no not in self._desk.unjudged
 
     def stuck(self, order: Order) -> bool:

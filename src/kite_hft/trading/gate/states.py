@@ -54,8 +54,11 @@ class States:
             self.reduce(reducing, "")
         if address:
             self.refuse_address(address)
-        for strategy, held in (holds or {}).items():
-            self.hold(strategy, held.reason, held.level)
+        if holds:  # at a start nobody is held yet
+            self.holds.update(holds)
+            self._outbox.keep_holds(self.holds)  # all at once
+        for strategy in holds or ():
+            self._tell_held(strategy)
 
     # Latching
 
@@ -99,13 +102,16 @@ class States:
         if was is not None and (was.level == level or was.level == HALTED):
             return False
         self.holds[strategy] = Hold(level, reason)
-        self._outbox.alert(
-            "STRATEGY_HELD", f"strategy {strategy} is {level.upper()}: {reason}", f"strategy {strategy}"
-        )
         self._outbox.keep_holds(self.holds)  # first: the next run believes it more than this one's journal
-        self._write(strategy=strategy, state=level, reason=reason)
-        self._outbox.gauge("strategies_held", len(self.holds))
+        self._tell_held(strategy)
         return True
+
+    def _tell_held(self, strategy: int) -> None:
+        held = self.holds[strategy]
+        text = f"strategy {strategy} is {held.words}"
+        self._outbox.alert("STRATEGY_HELD", text, f"strategy {strategy}")
+        self._write(strategy=strategy, state=held.level, reason=held.reason)
+        self._outbox.gauge("strategies_held", len(self.holds))
 
     def kill(self, reason: str, by: str = "", *, flatten: bool = False) -> None:
         """The latch was found set. Journalled as a command of whoever set it."""

@@ -9,7 +9,7 @@ order up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -46,7 +46,7 @@ class MarketReads:
         self._in_flight: set[str] = set()
         self.bands: dict[int, tuple[int, int, int]] = {}  # slot -> (low, high, when)
         self._holdings: dict[int, Holding] | None = None
-        self.sold: Callable[[int, int], int] = lambda slot, product: 0  # Book.sold of the stage's book
+        self.sold: Callable[[int], Mapping[int, int]] = lambda product: {}  # Book.sold of the stage's book
 
     # What the gate asks
 
@@ -84,7 +84,8 @@ class MarketReads:
             and self._leaves(ReadKind.OTHER, now_ns, egress)
         ):
             self._holdings_ns = now_ns + self._period_ns
-            return self._ask(HOLDINGS, self._broker.holdings(), self._held, egress, submit)
+            sold = self.sold(Product.CNC)  # what is sold from now on may lack in the answer
+            return self._ask(HOLDINGS, self._broker.holdings(), partial(self._held, sold), egress, submit)
         return 0
 
     def next_ns(self, now_ns: int, egress: Egress) -> int | None:
@@ -148,7 +149,7 @@ class MarketReads:
         wait_ns = RETRY_NS << min(self._unknown[at] - 1, 8)
         self._due_ns[at] = min(self._due_ns[at], now_ns + wait_ns)
 
-    def _held(self, answer: HttpResponse | TransportError, now_ns: int) -> None:
+    def _held(self, sold: Mapping[int, int], answer: HttpResponse | TransportError, now_ns: int) -> None:
         self._in_flight.discard(HOLDINGS)
         try:
             rows = self._broker.parse_holdings(_body(answer))
@@ -160,7 +161,7 @@ class MarketReads:
             instrument = self._instruments.by_key.get(row.key)
             if instrument is not None:
                 authorised = row.settled + row.t1 if self._ddpi else row.authorised
-                ours = min(row.used, self.sold(instrument.slot, Product.CNC))
+                ours = min(row.used, sold.get(instrument.slot, 0))
                 found[instrument.slot] = Holding(row.settled, row.t1, row.used, authorised, ours)
         self._holdings = found
 

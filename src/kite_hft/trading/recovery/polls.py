@@ -5,8 +5,8 @@ positions, triggers, orders again (had anything filled between, positions again)
 the windows allow. Afterwards the order book every `period_ns` while anything is live and at once after
 an ambiguous answer; trades after fills; and every `positions_ns`, or at once when somebody else has
 traded, a check: the same round of reads. What only the time asks for keeps to a pace (pace.py). Failed reads
-are asked again later and later, up to `RETRY_NS_MAX`; a check whose read fails holds up no read of the order
-book, which comes between.
+are asked again later and later, up to `RETRY_NS_MAX`; a check whose read fails keeps its own pauses, and
+holds up no other read of the order book or of executions: those come between.
 """
 
 from __future__ import annotations
@@ -59,6 +59,9 @@ class Polls:
     _over_ns: int = 0  # when the last check was over
     _retry_ns: int = field(default=-(2**62))
     _failures: int = 0
+    _again_ns: int = field(default=-(2**62))  # the check: not before
+    _check_failures: int = 0
+    _turn: bool = True  # the check goes first: it has not failed, or another read was answered since
 
     def due(self, now_ns: int, live: bool) -> Read | None:
         """The read to send now; the caller sends it and calls `sent`.
@@ -69,7 +72,8 @@ class Polls:
             self._orders_ns = now_ns
         if self.in_flight:
             return None
-        if self.paused or not self._wanted(now_ns, live):
+        read = None if self.paused else self._wanted(now_ns, live)
+        if read is None:
             if self.budget is not None:
                 self.budget.no_read_waits()
             return None
@@ -78,22 +82,30 @@ class Polls:
         if self.budget is not None and now_ns < self._paid_ns(self.budget, now_ns):
             self.budget.read_waits(now_ns, ReadKind.OTHER)
             return None
+        if self.starting is None and self.checking is None and self._check_due(now_ns):
+            self.checking, self.check_wanted = Read.ORDERS, False
+            self._check_failures, self._again_ns, self._turn = 0, -(2**62), True
+        return read
+
+    def _wanted(self, now_ns: int, live: bool) -> Read | None:
+        """What is to be read next: asked before the windows, for it is mostly nothing."""
         if self.starting:
             return self.starting
-        if self.checking is None and (self.check_wanted or now_ns >= self._check_ns()):
-            self.checking, self.check_wanted = Read.ORDERS, False
-        orders_due = self.orders_wanted or (live and now_ns >= self._poll_ns())
-        if self.checking and not (orders_due and self._failures):
-            return self.checking
-        if orders_due:
+        if self.checking is None and self._check_due(now_ns):
             return Read.ORDERS
-        return Read.TRADES if self.trades_wanted else None
+        other = Read.TRADES if self._beside(Read.TRADES, self.trades_wanted) else None
+        if self._beside(Read.ORDERS, self.orders_wanted or (live and now_ns >= self._poll_ns())):
+            other = Read.ORDERS
+        if self.checking and now_ns >= self._again_ns and (self._turn or other is None):
+            return self.checking
+        return other
 
-    def _wanted(self, now_ns: int, live: bool) -> bool:
-        """Whether there is anything to read at all: asked before the windows, for it is mostly no."""
-        if self.starting or self.checking or self.check_wanted or self.orders_wanted or self.trades_wanted:
-            return True
-        return now_ns >= self._check_ns() or (live and now_ns >= self._poll_ns())
+    def _beside(self, read: Read, wanted: bool) -> bool:
+        """It is wanted, and not what the check reads next anyway."""
+        return wanted and self.checking is not read
+
+    def _check_due(self, now_ns: int) -> bool:
+        return self.check_wanted or now_ns >= self._check_ns()
 
     def _check_ns(self) -> int:
         """When positions are compared because it is time."""
@@ -122,15 +134,24 @@ class Polls:
     def done(self, ok: bool, now_ns: int = 0, wait_ns: int = 0) -> None:
         """The read in flight was answered; a failed one is wanted again, not before `wait_ns`."""
         read, self.in_flight = self.in_flight, None
+        check = self.starting is None and self.checking is read
         if ok:
-            self._failures = 0
+            self._failures, self._turn = 0, True
+            self._check_failures = 0 if check else self._check_failures
+            return
+        if check:
+            self._check_failures, self._turn = self._check_failures + 1, False
+            self._again_ns = now_ns + self._back_off_ns(self._check_failures)
+            self._retry_ns = max(self._retry_ns, now_ns + wait_ns)
             return
         self._failures += 1
-        back_off_ns = min(RETRY_NS_MAX, self.gap_ns * 2 ** min(self._failures - 1, 8))
-        self._retry_ns = now_ns + max(back_off_ns, wait_ns)
-        if self.starting is None and self.checking is not read:
+        self._retry_ns = now_ns + max(self._back_off_ns(self._failures), wait_ns)
+        if self.starting is None:
             self.orders_wanted |= read is Read.ORDERS
             self.trades_wanted |= read is Read.TRADES
+
+    def _back_off_ns(self, failures: int) -> int:
+        return min(RETRY_NS_MAX, self.gap_ns << min(failures - 1, 8))
 
     def rest_until(self, until_ns: int) -> None:
         """No read before."""
@@ -149,10 +170,13 @@ class Polls:
         if self.budget is not None:
             alone = self.starting is not None
             free_ns = max(free_ns, self.budget.read_look_ns(ReadKind.OTHER, now_ns, alone=alone))
-        if self.starting or self.checking or self.check_wanted or self.orders_wanted or self.trades_wanted:
+        orders = self._beside(Read.ORDERS, self.orders_wanted)
+        if self.starting or orders or self._beside(Read.TRADES, self.trades_wanted):
             return free_ns
-        times = [self._check_ns()] if self.positions_ns < NEVER_NS else []
-        if live:
+        times = [self._again_ns] if self.checking else []
+        if self.checking is None and (self.check_wanted or self.positions_ns < NEVER_NS):
+            times.append(now_ns if self.check_wanted else self._check_ns())
+        if self._beside(Read.ORDERS, live):
             times.append(self._poll_ns())
         return max(free_ns, min(times)) if times else None
 

@@ -31,13 +31,9 @@ from kite_hft.trading.recovery.recovered import Recovered
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.trading.sending.work import Cancel
-from kite_hft.trading.unproven import by_the_call, lives_after_all
-from kite_hft.units import NS_PER_S
+from kite_hft.trading.unproven import SHOWN_NS, by_the_call, lives_after_all
 
 _MARKET = (OrderType.MARKET, OrderType.SLM)
-SHOWN_NS = 5 * NS_PER_S
-"""So long is the order book read again and again for a smaller quantity that is still under way, or for an
-order that was refused and is."""
 LABEL = "UPDATE"
 """A label of Kite's stream that is no state of an order."""
 

@@ -29,7 +29,7 @@ from kite_hft.trading.recovery.opened import by_change, by_order, by_trigger
 from kite_hft.trading.recovery.recovered import Name, Recovered
 from kite_hft.trading.recovery.waiting import answered, cast_doubt
 from kite_hft.trading.sending.evidence import Journalled
-from kite_hft.trading.unproven import Unproven
+from kite_hft.trading.unproven import SHOWN_NS, Unproven, by_the_call
 
 
 class RecoveryError(Exception):
@@ -58,6 +58,10 @@ def replay(records: Iterable[Record], book: Book, instruments: InstrumentTable, 
         state.clear_to = 0  # that is done: what opens by now was not meant
     for position in [p for p in book.positions.values() if p.strategy == EXTERNAL]:
         book.set_external(position.slot, position.product, 0, 0)  # what others hold, the broker tells anew
+    until_ns = max(state.touched.values(), default=0)
+    for order in filter(by_the_call, book.orders.values()):
+        if until_ns - state.touched.get(order.order_no, 0) < SHOWN_NS:
+            order.status_ns = now_ns  # a row of before that may still show it as under way
     for order in book.live():
         change = book.enter(order, Input.LOSE, now_ns)
         order.status_ns = now_ns  # the horizon starts anew: these times are of another process
@@ -203,6 +207,7 @@ def _answer(data: dict[str, Any], book: Book, instruments: InstrumentTable, stat
                 book.name(order, data["order_id"])
             except BookError as error:  # that has halted the process which heard it, too
                 state.halted = state.halted or str(error)
+        order.message = data.get("text") or order.message
         state.count(book.enter(order, PLACE_INPUT[data["outcome"]], 0))
     elif data["call"] == "modify" and data["outcome"] != "ambiguous":
         confirmed = data["outcome"] == "confirmed"

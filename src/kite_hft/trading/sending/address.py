@@ -109,7 +109,10 @@ class AddressCheck:
         self._day_real_ns = 0  # the next proof by the wall clock
         self._under_way = 0  # CLOCK_MONOTONIC ns of the call that is unanswered; 0: none is
         self._why = "at the start"
-        self._doubted = False  # since the last proof an order was refused for the address
+        self._rest_ns = -(2**62)  # until then a refusal asks for no proof: the last one told nothing
+        self._doubted_ns = (
+            0  # since then orders are refused for the address, and no proof has told; 0: none is
+        )
         self._contradicted = False  # and the proof said that it is not so
         self._activate: Callable[[int], None] | None = None
         self._until_ns = 0  # so long is the start held up
@@ -135,16 +138,20 @@ class AddressCheck:
             self._ask(now_ns, "after a login")
 
     def doubted(self, now_ns: int) -> bool:
-        """An order call was refused with words about the address: a proof is asked for at once. True: until
-        it has told otherwise, that says nothing of the order.
+        """An order call was refused with words about the address: a proof is asked for, at once unless the
+        last one told nothing. True: that says nothing of the order. So it is while the proof says the same,
+        and until there is an answer; one that is late, or proves nothing, lets refusals count.
         """
         if self._rules is None:
             return False
         if self._states.address:
             return True  # asked again in its own time
-        self._doubted = True
-        self._ask(now_ns, "an order was refused for the address")
-        return not self._contradicted
+        self._doubted_ns = self._doubted_ns or now_ns
+        self._due_ns = min(self._due_ns, max(now_ns, self._rest_ns))
+        self._wake_ns = min(self._wake_ns, self._due_ns)
+        self._why = "an order was refused for the address"
+        late = now_ns - self._doubted_ns > round(self._rules.wait_s * NS_PER_S)
+        return not (self._contradicted or self._tries or late)
 
     def _ask(self, now_ns: int, why: str) -> None:
         self._due_ns = self._wake_ns = now_ns
@@ -231,10 +238,10 @@ class AddressCheck:
     def _heed(self, proof: Proof, sent_ns: int, now_ns: int) -> None:
         assert self._rules is not None
         if proof.word in ("allowed", "address"):
-            self._contradicted = proof.word == "allowed" and (self._contradicted or self._doubted)
-            self._doubted = False
+            self._contradicted = proof.word == "allowed" and (self._contradicted or self._doubted_ns > 0)
+            self._doubted_ns = 0
         if proof.word == "allowed":
-            self._tries = 0
+            self._tries, self._rest_ns = 0, now_ns
             self._states.accept_address()
             self._outbox.clear("ADDRESS_UNPROVEN")
             return
@@ -247,10 +254,12 @@ class AddressCheck:
             self._states.refuse_address(self._told(proof))
         elif self._tries == 1:
             self._outbox.alert("ADDRESS_UNPROVEN", self._told(proof))
+        pause_s = min(self._rules.pause_s * 2 ** min(self._tries - 1, 16), self._rules.pause_max_s)
+        self._rest_ns = now_ns + round(pause_s * NS_PER_S)
         if proof.word == "address" or self._tries < self._rules.tries:
-            pause_s = min(self._rules.pause_s * 2 ** min(self._tries - 1, 16), self._rules.pause_max_s)
-            self._due_ns = now_ns + round(pause_s * NS_PER_S)
-            self._wake_ns = min(self._wake_ns, self._due_ns)
+            self._due_ns = self._rest_ns
+        self._due_ns = max(self._due_ns, self._rest_ns)  # a refusal that came meanwhile waits as well
+        self._wake_ns = min(self._wake_ns, self._due_ns)
 
     def _told(self, proof: Proof) -> str:
         """With where the calls leave from, and what to do."""

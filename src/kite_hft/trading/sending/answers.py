@@ -105,7 +105,7 @@ class Answers:
         )
         if judged and counts:
             self._states.ended(change)
-        elif not judged:  # it was not the order that was refused
+        if not (judged and counts):  # it was not the order that was refused
             self._desk.unjudged.add(order.order_no)
 
     def _modified(self, work: Work, outcome: Outcome | None, text: str, now_ns: int) -> None:

@@ -78,7 +78,7 @@ class Desk:
         self.last_order_no = 0
         self.cancelling: dict[int, Cancel] = {}
         self.modifying: set[int] = set()
-        self.unjudged: set[int] = set()  # refused without a look at the order: too many calls, the token
+        self.unjudged: set[int] = set()  # refused without a look at the order: too many calls, token, address
         self._entered: dict[int, Work] = {}  # in the book, not yet in the throttle: legs of groups
         self._tries, self.cancels_first = CancelTries(), CancelsFirst(self.throttle)
 

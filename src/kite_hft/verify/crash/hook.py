@@ -199,8 +199,8 @@ WRAPS: Final[dict[str, Wrap]] = {
     "kite_hft.engine.processes.children": _os(write=("control_write_before", "control_write_after")),
     "kite_hft.engine.orders.books": _os(writev=("shelf_before", "shelf_after")),
     "kite_hft.engine.orders.latch": _os(
-        write=("latch_write_before", "latch_write_after"), replace=("", "latch_replace_after"),
-        fsync=("", "latch_sync_after"),
+        write=("latch_write_before", "latch_write_after"), link=("", "latch_replace_after"),
+        replace=("", "latch_replace_after"), fsync=("", "latch_sync_after"),
     ),
 }  # fmt: skip
 

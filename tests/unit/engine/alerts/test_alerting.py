@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kite_hft.clock import ManualClock
-from kite_hft.engine.alerts.alerting import Alerting
+from kite_hft.engine.alerts.alerting import HURRIED_S, Alerting
 from kite_hft.engine.alerts.files import FILE_NAME, acknowledge_file, open_alerts, read_alerts
 from kite_hft.engine.alerts.sinks.sink import Outcome, Row, Tally
 from kite_hft.layout import Severity
@@ -237,6 +237,23 @@ def test_the_end_waits_for_the_sinks_but_not_for_ever(tmp_path: Path) -> None:
 
     desk.alerting.close(sleep)
     assert 4.9 < sum(slept) < 5.1 and slow.closed
+
+
+def test_a_person_who_hurries_the_end_waits_a_moment_for_the_sinks(tmp_path: Path) -> None:
+    slow = Sink("webhook", None)
+    desk = Desk(tmp_path, slow, close_s=20.0)
+    desk.alerting.raise_("NOT_FLAT", "", "10 left")
+    began_ns = desk.clock.mono
+
+    def sleep(seconds: float) -> None:
+        desk.clock.advance(round(seconds * 1e9))
+
+    desk.alerting.close(sleep, lambda: desk.clock.mono >= began_ns + 3_000_000_000)
+    assert 2.9 < (desk.clock.mono - began_ns) / 1e9 < 3.1 and slow.closed, "hurried when that time was over"
+    hurried = Desk(tmp_path, slow, close_s=20.0)
+    began_ns = hurried.clock.mono
+    hurried.alerting.close(lambda s: hurried.clock.advance(round(s * 1e9)), lambda: True)
+    assert HURRIED_S - 0.1 < (hurried.clock.mono - began_ns) / 1e9 < HURRIED_S + 0.1
 
 
 def test_a_full_disk_is_said_and_people_are_still_told(tmp_path: Path) -> None:

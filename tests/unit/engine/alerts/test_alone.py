@@ -187,6 +187,23 @@ def test_what_a_full_pipe_cannot_take_comes_later_in_order(bench: Bench) -> None
     )
 
 
+@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.parametrize("begins", [True, False])
+def test_what_a_dead_supervisor_would_have_got_is_told(bench: Bench, full: bool, begins: bool) -> None:
+    """It is gone, and ORDERS has not seen it yet, or sees it only while it closes."""
+    if full:
+        fill(bench)
+        bench.tell(raised("KILLED"))
+    os.close(bench.out)
+    bench.tell(raised("NOT_FLAT"))
+    bench.tell.look()
+    if begins:
+        bench.tell.begin()
+    bench.tell.end(FLAT, bench.sleep)
+    told = [row["code"] for row in read_alerts(bench.folder)]
+    assert told == [*(["KILLED"] if full else []), "NOT_FLAT", "ENGINE_GONE"]
+
+
 def test_no_secret_is_told(bench: Bench) -> None:
     bench.tell.begin()
     bench.tell(alert("SINK_FAILED", "https://hooks.example.org/secret-word failed").fields())

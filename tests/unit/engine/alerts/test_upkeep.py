@@ -175,6 +175,21 @@ def test_the_lock_says_that_the_account_is_watched_once_it_is_in_sight_of_a_live
     assert lock.read_text().startswith("process 7") and lock.read_text().count("watched") == said
 
 
+def test_a_lock_that_cannot_be_written_is_tried_again(bench: Bench, tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text("process 7")
+    unfit, fd = os.open(lock, os.O_RDONLY), os.open(lock, os.O_RDWR)
+    bench.upkeep.run.settings = bench.upkeep.run.settings.model_copy(update={"mode": "live"})
+    bench.upkeep.watching = dog = Dog()  # type: ignore[assignment]
+    dog.sees = True
+    for given in (unfit, fd, fd):
+        bench.upkeep.run.folder.lock_fd = given  # type: ignore[misc]
+        bench.look()
+    os.close(unfit)
+    os.close(fd)
+    assert watched_by(lock) == str(bench.folder) and lock.read_text().count("watched") == 1
+
+
 def test_what_a_new_watchdog_does_not_find_is_over(bench: Bench) -> None:
     dog = bench.upkeep.watching = Dog()  # type: ignore[assignment]
     naked = {"code": "NAKED_POSITION", "text": "10 without protection"}

@@ -104,6 +104,27 @@ def test_a_damaged_file_of_holds(tmp_path: Path) -> None:
     assert read_holds(tmp_path) == {"a": Hold(HALTED, "y")}, "an unknown level is the worse one"
 
 
+def test_what_is_held_is_seen_to_the_disk_by_the_thread_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, synced, real = threading.Event(), [], os.fsync
+
+    def slow(fd: int) -> None:
+        assert answers.wait(60)
+        synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")))
+        real(fd)
+
+    made = ports(tmp_path, [])
+    assert disk.settle(20.0)
+    monkeypatch.setattr(os, "fsync", slow)
+    keeps = threading.Thread(target=made["keep_holds"], args=({1: Hold(HALTED, "x")},), daemon=True)
+    keeps.start()
+    keeps.join(20.0)
+    assert not keeps.is_alive() and read_holds(tmp_path).keys() == {"one"} and synced == []
+    answers.set()
+    assert disk.settle(20.0) and synced == [HOLDS, tmp_path.name]
+
+
 def test_the_signal_kills(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGUSR1)
     try:

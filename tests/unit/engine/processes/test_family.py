@@ -213,3 +213,26 @@ def test_what_orders_raises_while_it_closes_everything_does_not_wait_for_its_end
     made.meanwhile = meanwhile
     assert not made.stop(0.3)
     assert heard == [("EXIT_REFUSED", None)]
+
+
+def test_an_error_of_what_is_done_meanwhile_does_not_end_the_stop(
+    found: tuple[Family, Member, list[str]],
+) -> None:
+    made, member, said = found
+    plans = {process.name: process for process in made.run.plan.processes}
+    children = [sleeping("feed-0"), sleeping("orders")]
+    made.members |= {child.name: Member(plans[child.name], child, RUNNING, 1) for child in children}
+    made.run.stop_policy, made.run.hurry, member.state = "", False, ENDED
+    calls = []
+
+    def meanwhile() -> None:
+        calls.append(1)
+        raise OSError(24, "Too many open files")
+
+    made.meanwhile = meanwhile
+    assert not made.stop(0.3)
+    assert [child.process.returncode for child in children] == [-signal.SIGKILL] * 2
+    assert len(calls) > 2, "the next alert may be heard again"
+    assert [text for text in said if "Too many" in text] == [
+        "while the processes end: [Errno 24] Too many open files"
+    ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -134,25 +136,101 @@ def test_one_that_is_read_shows_every_line_in_order(plain: bool) -> None:
 
 
 def test_of_what_waits_the_newest_is_kept() -> None:
-    said, drawn, go, begun = list[str](), list[int](), threading.Event(), threading.Event()
+    said, drawn = list[str](), list[int]()
+    go, begun, shown = threading.Event(), threading.Event(), threading.Event()
 
     def line(text: str) -> None:
         begun.set()
         assert go.wait(LONG_S)
         said.append(text)
 
-    beside = Beside[int](line, drawn.append, lambda: said.append("over"))
+    def draw(number: int) -> None:
+        drawn.append(number)
+        shown.set()
+
+    beside = Beside[int](line, draw, lambda: said.append("over"))
     beside.say("shown")
     assert begun.wait(LONG_S)
     for number in range(LINES_MAX + 50):
         beside.say(str(number))
         beside.show(number)
     go.set()
-    while len(said) < LINES_MAX + 1:
-        pass
+    assert shown.wait(LONG_S)
     assert beside.close()
     assert said == ["shown", *map(str, range(50, LINES_MAX + 50)), "over"]
-    assert drawn in ([LINES_MAX + 49], [])  # it may have been closed before
+    assert drawn == [LINES_MAX + 49]
+
+
+def read_until(out: int, wanted: str) -> str:
+    """What is written to the pipe, until it holds that."""
+    text, ready = "", select.poll()
+    ready.register(out, select.POLLIN)
+    while wanted not in text and ready.poll(LONG_S * 1000):
+        text += os.read(out, 65536).decode()
+    return text
+
+
+@pytest.fixture
+def live() -> Iterator[tuple[LiveView, int, list[str]]]:
+    """A panel on a terminal that is read, drawn by a thread; the end to read it by; what was logged."""
+    out, into = os.pipe()
+    logged: list[str] = []
+    with open(into, "w") as file:
+        view = LiveView(Terminal(file=file, width=110, force_terminal=True), logged.append, "kite_hft live")
+        view.beside()
+        yield view, out, logged
+        view.settle()
+    os.close(out)
+
+
+def test_a_terminal_that_is_read_shows_the_panel(live: tuple[LiveView, int, list[str]]) -> None:
+    view, out, _ = live
+    view.show(sample(S, 1_234_567))
+    text = read_until(out, "1,234,567 ticks")
+    assert "kite_hft live" in text and "1,234,567 ticks" in text
+    view.show(sample(2 * S, 7_654_321))
+    assert "7,654,321 ticks" in read_until(out, "7,654,321 ticks")
+
+
+def test_a_panel_that_cannot_be_drawn_is_followed_by_lines(
+    live: tuple[LiveView, int, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old one that stands there would say that all is well."""
+    view, out, logged = live
+    view.show(sample(S, 1_234_567))
+    read_until(out, "1,234,567 ticks")
+
+    def broken(*_: object) -> None:
+        raise KeyError("lag")
+
+    monkeypatch.setattr("kite_hft.engine.runs.live.panel", broken)
+    view.show(sample(2 * S, 1_300_000))
+    why = "the panel cannot be drawn: KeyError: 'lag'; lines follow"
+    assert why in read_until(out, why)
+    for second in range(3, 15):
+        view.show(sample(second * S, second * 100_000))
+    view.say("feed: connected")
+    assert "100,000 ticks/s | 800,000 ticks" in read_until(out, "feed: connected").replace("\r\n", "\n")
+    view.end()
+    assert [text for text in logged if "cannot be drawn" in text] == [why] and len(logged) == 4
+
+
+def test_a_line_that_cannot_be_written_is_not_the_last(
+    live: tuple[LiveView, int, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, out, logged = live
+    written, failed = view.console.print, threading.Event()
+
+    def once(*objects: Any, **options: Any) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise ValueError("no such colour")
+        written(*objects, **options)
+
+    monkeypatch.setattr(view.console, "print", once)
+    view.say("lost")
+    view.say("shown")
+    assert "shown" in read_until(out, "shown") and "the view fails: ValueError: no such colour" in logged
 
 
 ENDS = """

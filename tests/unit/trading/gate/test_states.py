@@ -27,6 +27,7 @@ class Outbox:
         self.records: list[tuple[Kind, dict[str, Any]]] = []
         self.gauges: dict[str, int] = {}
         self.kept: dict[int, Hold] | None = None
+        self.keeps = 0
 
     def halt(self, reason: str) -> None:
         self.halted = self.halted or reason
@@ -49,6 +50,7 @@ class Outbox:
 
     def keep_holds(self, holds: dict[int, Hold]) -> None:
         self.kept = dict(holds)
+        self.keeps += 1
 
     def written(self) -> list[dict[str, Any]]:
         return [data for kind, data in self.records if kind is Kind.STATE]
@@ -73,6 +75,7 @@ def test_what_was_latched_comes_back() -> None:
     assert [words[0] for words in outbox.alerts] == ["STRATEGY_HELD"] * 2, (
         "of the reduction one was told before"
     )
+    assert outbox.kept == made.holds and outbox.keeps == 1, "one write for all"
     made, outbox = states()
     made.restore("", "")
     assert not outbox.halted and not outbox.records and not made.reducing and not made.holds

@@ -166,6 +166,25 @@ def test_what_we_sell_after_others_have_sold_comes_on_top() -> None:
     assert world.status(4) in WORKING
 
 
+def test_what_we_sell_while_the_holdings_are_read_comes_on_top_of_what_they_tell() -> None:
+    reading = Reading()
+    words = {"opening_quantity": 100, "realised_quantity": 100, "authorised_quantity": 100}
+    reading.holdings = [row("SHARE0", **words, used_quantity=60)]
+    world = reading.start().world
+    asked: list[Any] = []
+    reads = world.stage._market
+    reads.wanted()
+    reads._in_flight.clear()
+    reads.send(world.clock.mono, world.stage.desk.egress, lambda aside, request: asked.append(aside))
+    world.send(1, side=Side.SELL, product=Product.CNC, qty=30)
+    filled(world, 30)
+    (aside,) = [aside for aside in asked if aside.name == "HOLDINGS"]
+    aside.answered(ok(reading.holdings), world.clock.mono)
+    assert world.stage.gate.facts.holding(0) == Holding(100, 0, 60, 100, 0)  # type: ignore[misc]
+    world.send(2, side=Side.SELL, product=Product.CNC, qty=11)
+    assert world.reason(2) == "NO_HOLDINGS"
+
+
 def test_a_ddpi_authorises_all_that_is_settled() -> None:
     reading = Reading(ddpi=True)
     reading.holdings = [row("SHARE0", t1_quantity=5)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from kite_hft.trading.broker import Limits, RateWindow
 from kite_hft.trading.recovery.polls import Polls, Read
 from kite_hft.trading.sending.budget import Budget, ReadKind
@@ -147,4 +149,41 @@ def test_a_check_that_cannot_go_on_holds_up_no_look_into_the_order_book() -> Non
     assert made.due(125, True) is Read.TRADES
     made.sent(Read.TRADES, 125)
     made.done(False, 125)
-    assert made.due(160, True) is Read.TRADES and made.due(300, True) is Read.ORDERS  # nor by its period
+    assert made.due(160, True) is None and made.due(180, True) is Read.TRADES
+    assert made.due(300, True) is Read.ORDERS  # nor by its period
+
+
+def test_looks_between_do_not_ask_the_book_that_fails_a_check_at_once_again() -> None:
+    made = polls()
+    made.check_wanted = True
+    made.due(0, True)
+    made.checking, now, left, between = Read.TRADES, 0, [], 0
+    while now < 60_000:
+        made.orders_wanted = True  # an order without an answer is looked up in every read
+        read = made.due(now, True)
+        if read is not None:
+            made.sent(read, now)
+            made.done(read is Read.ORDERS, now)
+            left += [now] if read is Read.TRADES else []
+            between += read is Read.ORDERS
+        now += 5
+    gaps = [b - a for a, b in pairwise(left)]
+    assert gaps[0] < 200 and all(b >= a for a, b in pairwise(gaps)) and gaps[-1] > 5_000
+    assert between > 1_000, "and keep their own pace"
+
+
+def test_executions_outside_a_check_are_let_through_as_the_order_book_is() -> None:
+    made = polls()
+    made.check_wanted = True
+    made.due(0, False)
+    made.checking = Read.POSITIONS
+    for now in (0, 25, 75):
+        assert made.due(now, False) is Read.POSITIONS
+        made.sent(Read.POSITIONS, now)
+        made.done(False, now)
+    made.trades_wanted = True
+    assert made.due(100, False) is Read.TRADES
+    made.sent(Read.TRADES, 100)
+    made.done(True, 100)
+    assert made.due(125, False) is None and made.due(175, False) is Read.POSITIONS
+    assert made.next_ns(125, False) == 175

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from orders_world import REAL0, S, World, error, filled, limits
+from orders_world import PX, REAL0, S, World, error, filled, limits
 
 from kite_hft.brokers.kite.rest import KITE
 from kite_hft.layout import IntentKind, Side
@@ -163,6 +164,64 @@ def test_orders_that_are_refused_from_an_address_that_is_proven_count_as_any_oth
     assert not made.stage.states.address and "rejected in a row" in made.stage.states.reduced
     told = [fields for fields in made.alert_fields if fields["code"] == "EGRESS_REFUSED"]
     assert told[-1].get("cleared") and proofs(made)
+
+
+@pytest.mark.parametrize("proof", [DOWN, error(403, "PermissionException", "Insufficient permission.")])
+def test_orders_that_are_refused_count_as_well_while_the_proof_tells_nothing(proof: HttpResponse) -> None:
+    made, _ = world()
+    made.start()
+    made.run(1.0)
+    asked = len(proofs(made))
+    refuses_orders(made, proof)
+    for seq in range(1, 31):
+        made.send(seq, px=9_900 + seq * 5)
+        made.run(2.0)
+    assert "rejected in a row" in made.stage.states.reduced and made.reason(7) == "REDUCING"
+    assert len(made.broker.calls("POST")) == 6, "the first one alone does not count"
+    assert 1 <= len(proofs(made)) - asked <= RULES.tries
+
+
+def test_refusals_in_a_row_ask_for_a_proof_that_tells_nothing_less_and_less_often() -> None:
+    made, _ = world()
+    made.start()
+    made.run(1.0)
+    times: list[float] = []
+
+    def busy(request: HttpRequest) -> HttpResponse:
+        made.stage.address.doubted(made.clock.mono)  # also while a proof is under way
+        times.append(made.clock.mono / S)
+        return DOWN
+
+    made.broker.on_call = busy
+    for _ in range(400):
+        made.stage.address.doubted(made.clock.mono)
+        made.run(3.0, step_s=0.5)
+    gaps = [b - a for a, b in pairwise(times)]
+    assert len(times) > RULES.tries and gaps[0] >= RULES.pause_s and gaps == sorted(gaps)
+
+
+def test_refusals_count_also_while_no_place_is_free_for_the_proof() -> None:
+    made, _ = world(None)
+    made.stage.start()
+    made.run(RULES.wait_s + 1.0)
+    assert made.stage.address.doubted(made.clock.mono), "until it has been asked"
+    made.clock.advance(round(RULES.wait_s * S) + 1)
+    assert not made.stage.address.doubted(made.clock.mono)
+
+
+def test_a_stop_that_is_refused_for_the_address_says_nothing_of_its_type() -> None:
+    made, _ = world()
+    made.start()
+    made.send(1)
+    filled(made, 10)
+    refuses_orders(made, REFUSED)
+    words = {"px": 0, "qty": 0, "order_type": 0, "side": 0, "validity": 0}
+    before = len(made.broker.calls("POST"))
+    made.send(2, kind=IntentKind.EXITS, trigger_px=PX - 100, **words)
+    made.run(20.0)
+    (plan,) = made.stage.keeper.plans.plans.values()
+    assert plan.refused > 1 and not plan.plain_stop
+    assert len(made.broker.calls("POST")) - before < 9, "later and later"
 
 
 def test_without_the_proof_refused_orders_count_as_any_other() -> None:

@@ -59,7 +59,9 @@ class Day:
         found: dict[str, tuple[Ledger, Order]] = {}
         for ledger in self.runs:
             for order in ledger.book.orders.values():
-                found[order.tag or f"{ledger.folder} {order.order_no}"] = (ledger, order)
+                # What the broker made, of a trigger or of a part, bears no tag.
+                name = order.tag or order.order_id or f"{ledger.folder} {order.order_no}"
+                found[name] = (ledger, order)
         return list(found.values())
 
 

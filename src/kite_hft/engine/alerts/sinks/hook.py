@@ -1,7 +1,7 @@
 """Layer 5, supervisor and watchdog, cold: the command that gets each alert on its standard input.
 
-It runs in a process group of its own, at most HOOKS_AT_ONCE at a time, and is killed with its
-children when its time is over. What it prints goes to alert_hook.log of the run folder.
+It runs in a process group of its own, at most HOOKS_AT_ONCE at a time and once for one alert, and is killed
+with its children when its time is over. What it prints goes to alert_hook.log of the run folder.
 """
 
 from __future__ import annotations
@@ -84,7 +84,11 @@ class HookSink:
         self._waiting.clear()
 
     def _start_waiting(self) -> None:
-        while len(self._running) < HOOKS_AT_ONCE and (entry := self._waiting.take(self._clock.mono_ns())):
+        while len(self._running) < HOOKS_AT_ONCE:
+            under_way = {run.row["number"] for run in self._running}
+            entry = self._waiting.take(self._clock.mono_ns(), under_way)
+            if entry is None:
+                return
             self._start(entry.row)
 
     def _start(self, row: Row) -> None:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kite_hft.clock import Clock
 from kite_hft.engine.alerts.sinks.hook import HookSink
 from kite_hft.engine.alerts.sinks.sink import ATTEMPTS, Sink
+
+CLOSE_MAX_S: Final = 20.0
+"""The account stays locked meanwhile: a sink that fails must keep no next run from its start for longer."""
 
 
 def make_sinks(config: Mapping[str, Any], folder: Path, clock: Clock) -> list[Sink]:
@@ -36,8 +39,10 @@ def make_sinks(config: Mapping[str, Any], folder: Path, clock: Clock) -> list[Si
 
 
 def close_s(config: Mapping[str, Any]) -> float:
-    """How long the last alerts may take: one run of the command, or all attempts of a call."""
-    return max(float(config["hook_timeout_s"]), ATTEMPTS * float(config["sink_timeout_s"])) + 1.0
+    """How long the last alerts may take: a run of the command and the next one for the same alert, or all
+    attempts of a call."""
+    wanted_s = max(2 * float(config["hook_timeout_s"]), ATTEMPTS * float(config["sink_timeout_s"])) + 1.0
+    return min(wanted_s, CLOSE_MAX_S)
 
 
 def secrets_of(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -148,20 +148,20 @@ class Posting:
         """(what is wrong, "" when it was delivered; whether that may pass; how long no call may be made)."""
         try:
             answer = self._deliver(row)
+            pause_s = retry_after_s(answer) if answer.status == TOO_MANY else 0.0
         except PostError as error:
             return str(error), True, 0.0
         except Exception as error:  # whatever it is, the thread must live on
             return f"{type(error).__name__}", False, 0.0
         if 200 <= answer.status < 300:
             return "", False, 0.0
-        pause_s = retry_after_s(answer) if answer.status == TOO_MANY else 0.0
         return f"HTTP {answer.status}", answer.status in PASSING or answer.status >= 500, pause_s
 
 
 def retry_after_s(answer: Answer) -> float:
     """How long a server that got too many calls wants none: by its header, or Telegram's `parameters`."""
     told = answer.retry_after_s
-    with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+    with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError, OverflowError):
         told = max(told, float(json.loads(answer.body)["parameters"]["retry_after"]))
     return min(told, RETRY_AFTER_MAX_S)
 

@@ -8,7 +8,7 @@ then the oldest WARNING, then the oldest at all. Who uses it from more than one 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from kite_hft.engine.alerts.sinks.sink import WAITING_MAX, Row, Tally
@@ -44,9 +44,11 @@ class Waiting:
         self._entries.append(Entry(row, now_ns, place=self._places))
         self._bound()
 
-    def take(self, now_ns: int) -> Entry | None:
-        """Whose turn it is; None: nobody's."""
-        due = [entry for entry in self._heads() if entry.not_before_ns <= now_ns]
+    def take(self, now_ns: int, under_way: Collection[int] = ()) -> Entry | None:
+        """Whose turn it is; None: nobody's. under_way: alerts (their numbers) of which a row is being
+        delivered: their next one waits for that."""
+        heads = (entry for entry in self._heads() if entry.row["number"] not in under_way)
+        due = [entry for entry in heads if entry.not_before_ns <= now_ns]
         critical = {entry.row["number"] for entry in self._entries if entry.row["severity"] == "CRITICAL"}
         urgent = (entry for entry in due if entry.row["number"] in critical)
         found = next(urgent, due[0] if due else None)

@@ -7,10 +7,11 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
+from gtt_tools import Gtts, entry
 from orders_world import S, World, filled, instruments
 
 from kite_hft.app.day.ending.books import Books
-from kite_hft.app.day.ending.closing import export, read_day, reconcile
+from kite_hft.app.day.ending.closing import executed, export, read_day, reconcile
 from kite_hft.engine.runs.runs import RunNote, announce
 from kite_hft.layout import Product
 from kite_hft.memory.journal import Header
@@ -80,3 +81,29 @@ def test_the_files_of_the_day_have_the_orders_of_all_runs(tmp_path: Path) -> Non
     assert "orders.csv" in names
     rows = list(csv.DictReader((folder / "orders.csv").read_text("utf-8").splitlines()))
     assert [(row["instrument"], row["filled"]) for row in rows] == [("NSE:SHARE0", "10"), ("NSE:SHARE1", "0")]
+
+
+def test_what_a_trigger_placed_stands_once_in_a_day_of_two_runs(tmp_path: Path) -> None:
+    """The broker gives it no tag. The second run goes on with the first, in which it filled."""
+    first = World().start()
+    gtts = Gtts(first)
+    entry(first)
+    order_id = gtts.fire(100)
+    first.update(first.broker.rows[order_id])
+    first.run(4.0)
+    filled(first, 10)
+    first.run(1.0)
+    first.stage.close()
+    second = World(
+        broker=first.broker, clock=first.clock, history=list(first.journal.records), tags=Tags("abc", 8),
+        more={"continues": ("100000",)},
+    ).start()  # fmt: skip
+    second.stage.close()
+    written(tmp_path, "100000", first)
+    written(tmp_path, "110000", second)
+    day = read_day(tmp_path, DAY, running=False)
+    assert day is not None and [len(run.book.orders) for run in day.runs] == [1, 1]
+    assert [done.order_id for done, _ in executed(day)] == [order_id]
+    folder, _ = export(tmp_path, day, None, tmp_path / "metadata", None)
+    (row,) = csv.DictReader((folder / "orders.csv").read_text("utf-8").splitlines())
+    assert (row["instrument"], row["filled"]) == ("NSE:SHARE0", "10")

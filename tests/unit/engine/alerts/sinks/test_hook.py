@@ -101,11 +101,25 @@ def test_a_critical_row_is_next_after_those_that_run(tmp_path: Path) -> None:
     bench.until(lambda: not bench.sink.busy())
 
 
+def test_the_commands_of_one_alert_run_one_after_the_other(tmp_path: Path) -> None:
+    got, begun = tmp_path / "got", tmp_path / "begun"
+    slow = f'line=$(cat); case $line in *raised*7*) touch {begun}; sleep 0.3;; esac; echo "$line" >> {got}'
+    bench = Bench(tmp_path, "/bin/sh", "-c", slow)
+    bench.sink.put({"event": "raised", "number": 7, "severity": "WARNING", "code": "FEED_DEAD"})
+    bench.until(begun.exists)
+    bench.sink.put({"event": "cleared", "number": 7, "severity": "WARNING", "code": "FEED_DEAD"})
+    bench.sink.put({"event": "raised", "number": 8, "severity": "WARNING", "code": "FEED_DEAD"})
+    assert [run.row["number"] for run in bench.sink._running] == [7, 8], "another alert waits for neither"
+    bench.until(lambda: len(bench.found) == 3)
+    told = [json.loads(line) for line in got.read_text().splitlines()]
+    assert [row["event"] for row in told if row["number"] == 7] == ["raised", "cleared"]
+
+
 def test_a_flood_is_bounded(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     bench = Bench(tmp_path, "/bin/sh", "-c", f"while [ ! -e {gate} ]; do sleep 0.05; done")
-    for _ in range(300):
-        bench.sink.put(ROW)
+    for number in range(300):
+        bench.sink.put({**ROW, "number": number})
     assert bench.sink.tally.dropped == 300 - HOOKS_AT_ONCE - WAITING_MAX
     bench.sink.close()
     assert not bench.sink.busy()

@@ -157,10 +157,28 @@ def test_a_server_that_wants_no_call_for_a_while_gets_none(refused: Answer) -> N
     sink.close()
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"7", b'{"parameters": {"retry_after": "x"}}'])
+TOO_LARGE = b'{"parameters": {"retry_after": 1' + b"0" * 400 + b"}}"
+"""No float holds it."""
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"7", b'{"parameters": {"retry_after": "x"}}', TOO_LARGE])
 def test_how_long_to_wait_may_be_missing_and_is_bounded(body: bytes) -> None:
     assert retry_after_s(Answer(429, body)) == 0.0
     assert retry_after_s(Answer(429, body, 86_400.0)) == RETRY_AFTER_MAX_S
+
+
+def test_no_answer_ends_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unread(answer: Answer) -> float:
+        raise ArithmeticError
+
+    monkeypatch.setattr(posting, "retry_after_s", unread)
+    deliver, _ = answers(429, 200)
+    sink = Posting("telegram", deliver, SystemClock())
+    sink.put(ROW)
+    assert [o.failure for o in outcomes(sink)] == ["ArithmeticError"]
+    sink.put(ROW | {"number": 4})
+    assert [o.failure for o in outcomes(sink)] == [""]
+    sink.close()
 
 
 def test_a_machine_that_gives_no_thread_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

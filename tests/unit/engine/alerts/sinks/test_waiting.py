@@ -25,6 +25,16 @@ def test_a_critical_row_overtakes_the_others_but_not_its_own_alert() -> None:
     assert numbers(waiting) == [2, 2, 4, 1, 3, 1]
 
 
+def test_no_row_of_an_alert_leaves_while_another_of_it_is_under_way() -> None:
+    waiting = Waiting(Tally())
+    for given in [row(1, "CRITICAL"), row(1, "CRITICAL", "cleared"), row(2, "INFO")]:
+        waiting.put(given, 0)
+    found = waiting.take(0, {1})
+    assert found is not None and found.row["number"] == 2
+    assert waiting.take(0, {1}) is None
+    assert numbers(waiting) == [1, 1]
+
+
 def test_of_too_many_the_least_important_go_first() -> None:
     tally = Tally()
     waiting = Waiting(tally)
