@@ -110,9 +110,7 @@ class AddressCheck:
         self._under_way = 0  # CLOCK_MONOTONIC ns of the call that is unanswered; 0: none is
         self._why = "at the start"
         self._rest_ns = -(2**62)  # until then a refusal asks for no proof: the last one told nothing
-        self._doubted_ns = (
-            0  # since then orders are refused for the address, and no proof has told; 0: none is
-        )
+        self._doubted_ns = 0  # since then orders are refused for it, and no proof has told; 0: none is
         self._contradicted = False  # and the proof said that it is not so
         self._activate: Callable[[int], None] | None = None
         self._until_ns = 0  # so long is the start held up
