@@ -9,7 +9,8 @@ below Python, uvloop and every library. Then
   addresses (Upstox), the keepers of feeds, by GET of these alone; with --http, where prices come by HTTP, a
   feed asks there for quotes, by GET of these alone;
 - the requests that left ORDERS' sockets, the simulator's own log, the calls that the engine counted
-  (evidence.csv) and the orders of its report are the same;
+  (evidence.csv) and the orders of its report are the same, but for orders that the engine has paid for
+  and taken back while they waited for a connection (orders.csv: REFUSED, NOT_CONNECTED): no socket has those;
 - by the source: only net/, the simulator's servers and the control socket import a socket library,
   only ORDERS makes a transport of order calls, and the connection below that one is taken by it and by the
   line for quotes alone, which a feed that asks for prices holds.
@@ -28,7 +29,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -108,9 +109,11 @@ def judge(
     side: BrokerSide = KITE_SIDE,
     *,
     http: bool = False,
+    taken_back: Collection[str] = (),
 ) -> list[str]:
     """What is wrong with a run. port: of the API. names: pid -> process, of the engine. server: the
     simulator's log of requests (no GETs). evidence: rows of evidence.csv. http: prices come by HTTP.
+    taken_back: tags of orders that the engine says never left.
     """
     wrong, manner = [], MANNERS[side.name]
     for pid, to in seen.connects:
@@ -133,6 +136,8 @@ def judge(
     at_socket = Counter(ORDER_VERBS[verb] for name, verb, _ in api if name == ORDERS and verb in ORDER_VERBS)
     at_server = Counter(ORDER_VERBS[str(row["method"])] for row in only_order_calls(side, server))
     counted = Counter(row["call"] for row in evidence if row["part"])  # else it is no call
+    paid = sum(1 for row in evidence if row["call"] == "PLACE" and row["name"] in taken_back)
+    counted["PLACE"] -= paid
     reads = sum(1 for name, verb, _ in api if name == ORDERS and verb == "GET")
     for call in ORDER_VERBS.values():
         told = {"socket": at_socket[call], "server": at_server[call], "engine": counted[call]}
@@ -141,7 +146,7 @@ def judge(
     counted_reads = sum(n for call, n in counted.items() if call not in ORDER_VERBS.values())
     if reads != counted_reads:
         wrong.append(f"reads: {reads} at the socket, {counted_reads} by the engine")
-    if report["orders"]["sent"] != at_socket["PLACE"]:
+    if report["orders"]["sent"] != at_socket["PLACE"] + paid:
         wrong.append(f"the report has {report['orders']['sent']} orders sent, {at_socket['PLACE']} left")
     if not at_socket["PLACE"]:
         wrong.append("no order left: nothing was tried")
@@ -238,8 +243,11 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         raise CampaignError(f"the engine left no report (exit code {code}), see engine.out")
     seen = seen_in(log.read_text())
     rows = [row for path in folder.glob("kite_hft/*/*/*/evidence.csv") for row in _csv(path)]
+    orders = (row for path in folder.glob("kite_hft/*/*/*/orders.csv") for row in _csv(path))
+    back = {row["tag"] for row in orders if (row["status"], row["reason"]) == ("REFUSED", "NOT_CONNECTED")}
+    said = json.loads(report.read_text())
     wrong = [] if code == 0 else [f"the engine ended with exit code {code}"]
-    wrong += judge(seen, port, names, server, rows, json.loads(report.read_text()), side, http=options.http)
+    wrong += judge(seen, port, names, server, rows, said, side, http=options.http, taken_back=back)
     return {
         "wrong": wrong,
         "processes": sorted(set(names.values())),

@@ -26,13 +26,25 @@ SERVER = [
     {"method": "DELETE", "path": "/orders/regular/7"},
 ]
 EVIDENCE = [
-    {"call": "BEGIN", "part": ""}, {"call": "ORDERS", "part": "read"}, {"call": "PLACE", "part": "entry"},
-    {"call": "CANCEL", "part": "urgent"},
+    {"call": "BEGIN", "part": "", "name": ""}, {"call": "ORDERS", "part": "read", "name": ""},
+    {"call": "PLACE", "part": "entry", "name": "t1"}, {"call": "CANCEL", "part": "urgent", "name": "7"},
 ]  # fmt: skip
 
 
 def wrong(log: str = LOG, server: Any = SERVER, evidence: Any = EVIDENCE, sent: int = 1) -> list[str]:
     return judge(seen_in(log), 900, NAMES, server, evidence, {"orders": {"sent": sent}})
+
+
+def test_what_was_taken_back_before_it_left_is_at_no_socket() -> None:
+    """It waited for a connection, and was cancelled: its place is paid, and that is all."""
+    back = [*EVIDENCE, {"call": "PLACE", "part": "entry", "name": "t2"}]
+
+    def found(sent: int, tags: set[str]) -> list[str]:
+        orders = {"orders": {"sent": sent}}
+        return judge(seen_in(LOG), 900, NAMES, SERVER, back, orders, taken_back=tags)
+
+    assert found(2, {"t2", "never paid for"}) == []
+    assert len(found(2, set())) == len(found(2, {"t1", "t2"})) == 2
 
 
 def test_the_source_has_no_other_way() -> None:
