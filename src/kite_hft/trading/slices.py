@@ -117,3 +117,11 @@ def _doubt_ends(change: Change, others: Sequence[Order]) -> bool:
     """It was the last slice whose fate was unknown."""
     ambiguous = OrderStatus.AMBIGUOUS
     return change.before is ambiguous and all(member.status is not ambiguous for member in others)
+
+
+def of_intent(book: Book, strategy: int, seq: int) -> list[Order]:
+    """All orders that an intent has made, oldest first: its slices also where the first one never left, of
+    which the next process finds no record.
+    """
+    first = book.by_strategy(strategy, seq)
+    return list(book.families.get((strategy, seq)) or ([] if first is None else [first]))

@@ -10,12 +10,12 @@ from orders_world import PX, Answer, S, World, filled, instruments, limits
 
 from kite_hft.layout import EventKind, IntentKind, OrderStatus, OrderType, Product, Reason, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Change
+from kite_hft.trading.book import Book, Change, Order
 from kite_hft.trading.broker import HttpRequest
 from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.intents import intents_of
 from kite_hft.trading.ports import OrdersConfig
-from kite_hft.trading.slices import family_events, slices
+from kite_hft.trading.slices import family_events, of_intent, slices
 
 FREEZE, LOT = 1800, 75
 WIDE = RiskLimits(max_order_value=1e9, max_position_size=1e9, max_exposure=1e9, max_order_quantity=100_000)
@@ -351,3 +351,16 @@ def test_a_restart_takes_up_the_slices_of_an_exit_that_had_no_record() -> None:
     family = again.stage.book.family(again.order(3))
     assert [o.quantity for o in family] == [FREEZE, LOT]
     assert not any(o.opening for o in family) and len(again.broker.rows) == 4
+
+
+def test_a_slice_whose_first_never_left_is_known_by_its_intent() -> None:
+    """The first one was refused when it was to leave: the next process finds no record of it."""
+    book = Book(instruments())
+    late = Order(order_no=2, strategy=4, strategy_seq=2**62, slot=0, side=1, order_type=2, product=2,
+                 validity=1, flags=0, quantity=25, px=PX, trigger_px=0, tag="b", parent=2)  # fmt: skip
+    book.add(late)
+    assert of_intent(book, 4, 2) == [late] and of_intent(book, 4, 3) == []
+    whole = Order(order_no=3, strategy=4, strategy_seq=9, slot=0, side=1, order_type=2, product=2,
+                  validity=1, flags=0, quantity=25, px=PX, trigger_px=0, tag="c")  # fmt: skip
+    book.add(whole)
+    assert of_intent(book, 4, 9) == [whole]

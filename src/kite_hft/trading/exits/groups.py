@@ -32,6 +32,7 @@ from kite_hft.trading.sending.asides import Answer, Aside, Asides
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.intake import Intake
 from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.trading.slices import of_intent
 from kite_hft.units import NS_PER_S, rupees_text
 
 LEGS_MAX: Final = 8
@@ -84,8 +85,7 @@ class Groups:
             self.unwinder.take_up(group)
 
     def _orders_of(self, strategy: int, seq: int) -> list[Order]:
-        first = self._book.by_strategy(strategy, seq)
-        return list(self._book.family(first)) if first is not None else []
+        return of_intent(self._book, strategy, seq)
 
     def claims(self, key: Key) -> int:
         """So much of a position is about to be closed as soon as exits have made room for it."""

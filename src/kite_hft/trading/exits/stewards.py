@@ -19,6 +19,7 @@ from kite_hft.trading.positions import Position
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.intake import Intake
 from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.trading.slices import of_intent
 from kite_hft.units import NS_PER_S
 
 NEVER_NS: Final = 2**62
@@ -117,8 +118,7 @@ class Hands:
             "trigger_px": trigger_px,
         }
         self._intake.consider(Intent(**BLANK | words), now_ns, left_over=True)
-        first = self._book.by_strategy(strategy, seq)
-        return list(self._book.family(first)) if first is not None else []
+        return of_intent(self._book, strategy, seq)
 
     def modify(
         self,

@@ -27,6 +27,7 @@ from kite_hft.trading.lifecycle import TERMINAL, WORKING
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.positions import Position
 from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.trading.slices import of_intent
 from kite_hft.units import NS_PER_S
 
 ROOM_NS: Final = 3 * NS_PER_S
@@ -148,8 +149,7 @@ class Unwinder:
     def _made(self, leg: Leg) -> list[Order]:
         """The orders that close it, as far as they came to be."""
         strategy = leg.orders[0].strategy
-        firsts = [self._book.by_strategy(strategy, number) for number in leg.closing]
-        return [order for first in firsts if first is not None for order in self._book.family(first)]
+        return [order for number in leg.closing for order in of_intent(self._book, strategy, number)]
 
     def _rest(self, leg: Leg, made: list[Order]) -> int:
         """What is left to be closed, as far as its position still shows it."""
