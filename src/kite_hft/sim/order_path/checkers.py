@@ -103,6 +103,10 @@ class Checker:
             placed = self.ledger.by_id.get(call.order_id)
             if placed is not None:
                 placed.modifying = False
+        elif call.kind == wire.CANCEL and status:
+            placed = self.ledger.by_id.get(call.order_id)
+            if placed is not None:
+                placed.kept = status != 200
         elif not call.kind and status == 200 and request.path == network.side.orders_path:
             self.read_ns = self._listed_ns
             for placed in self.ledger.placed.values():

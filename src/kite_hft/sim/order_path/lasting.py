@@ -261,13 +261,13 @@ class Lasting:
         return beyond and (placed.opening or not self.meddled(placed.key))
 
     def traded(self, trade: Any, placed: Placed | None) -> None:
-        """What closes must not open the position the other way round."""
+        """What closes must not open the position the other way round: not if it could be cancelled in time."""
         if placed is None or placed.lost:
             order = self._world.exchange.orders[trade.order_id]
             if self._world.trigger_of(order):
                 self._checker.stranger(order.slot, int(order.request.product))
             return
-        if placed.opening or placed.grown or self.meddled(placed.key):
+        if placed.opening or placed.grown or placed.kept or self.meddled(placed.key):
             return
         after = self._ledger.held(placed.key)[0]
         turned = after > 0 if placed.side == BUY else after < 0

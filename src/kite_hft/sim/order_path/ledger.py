@@ -56,6 +56,7 @@ class Placed:
     left_ns: int = 0  # 0: a trigger has placed it
     changed_ns: int = 0  # when the broker took a modification last
     grown: bool = False  # its strategy has enlarged it
+    kept: bool = False  # the broker has refused to cancel it, when it was asked last
     known: bool = True
     trigger: Trigger | None = None  # that has placed it
     filled: int = 0
