@@ -261,7 +261,7 @@ class Lasting:
         return beyond and (placed.opening or not self.meddled(placed.key))
 
     def traded(self, trade: Any, placed: Placed | None) -> None:
-        """What closes must not open the position the other way round: not if it could be cancelled in time."""
+        """What closes must not turn the position, unless the broker has refused to cancel it."""
         if placed is None or placed.lost:
             order = self._world.exchange.orders[trade.order_id]
             if self._world.trigger_of(order):

@@ -190,13 +190,12 @@ class Campaign:
         """Arm it, do what lets it be passed, wait; the pid that died, 0: none did."""
         left = self.chance.randint(0, point.passages)
         role = f"#{self.engine.pid}" if point.role == SUPERVISOR else point.role
+        orders = self.pid_of("orders") if point.trigger in PUSHES else 0  # it may fire as soon as it is armed
         if point.trigger == "tear":
             cut = self.chance.choice(["journal_write_torn_head", "journal_write_torn_payload"])
-            self.area.arm(Point("orders", cut).number, left, role)
-            if not self.await_fire():
-                return 0
-        orders = self.pid_of("orders") if point.trigger in PUSHES else 0  # it may fire as soon as it is armed
-        self.area.arm(point.number, left if point.trigger != "tear" else 0, role)
+            self.area.arm(Point("orders", cut).number, left, role, then=point.number)
+        else:
+            self.area.arm(point.number, left, role)
         self.pushed += point.trigger in ("restart", "tear")
         if orders:
             with contextlib.suppress(ProcessLookupError):

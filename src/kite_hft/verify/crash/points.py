@@ -24,7 +24,7 @@ MODULES: Final = "KHFT_CRASH_MODULES"
 """Environment: the folder of the compiled modules that have points."""
 BUILT: Final = ("counters", "feed", "inputs", "queue", "step", "table")
 """Modules of ext/ that are built with points."""
-_AREA: Final = struct.Struct("<qqqq16s")
+_AREA: Final = struct.Struct("<qqqq16sq")
 
 COMPILED: Final = {
     "push_start": 1,
@@ -175,11 +175,15 @@ class Area:
         self._words = memoryview(self._map).cast("q")
         self.path = path
 
-    def arm(self, number: int, left: int, role: str) -> None:
-        """The process whose name begins with `role` (or "#" and its pid) dies at its passage `left` + 1."""
+    def arm(self, number: int, left: int, role: str, then: int = 0) -> None:
+        """The process whose name begins with `role` (or "#" and its pid) dies at its passage `left` + 1.
+
+        then: of a wrapped point; who dies there arms that one for its successor, and only that second death
+        counts. Armed from outside it would come too late on a busy machine: a successor is quick.
+        """
         self._words[0] = 0
         self._map[32:48] = role.encode().ljust(16, b"\0")
-        self._words[1], self._words[2], self._words[3] = left, 0, 0
+        self._words[1], self._words[2], self._words[3], self._words[6] = left, 0, 0, then
         self._words[0] = number
 
     def disarm(self) -> None:
@@ -207,9 +211,13 @@ class Area:
 
     def die(self, number: int) -> None:
         """In the engine: SIGKILL to this process, said before."""
-        self._words[3] = os.getpid()
         self._words[0] = 0
-        self._words[2] = number
+        if then := self._words[6]:
+            self._words[6] = self._words[1] = 0
+            self._words[0] = then
+        else:
+            self._words[3] = os.getpid()
+            self._words[2] = number
         os.kill(os.getpid(), signal.SIGKILL)
 
     def at(self, number: int) -> None:

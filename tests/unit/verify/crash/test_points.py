@@ -19,7 +19,7 @@ from kite_hft.verify.crash.points import Area
 area = Area(Path(sys.argv[1]))
 for passage in range(5):
     print(passage, flush=True)
-    area.at(101)
+    area.at(int(sys.argv[2]))
 """
 
 
@@ -43,11 +43,15 @@ def test_the_product_has_none() -> None:
         assert AREA.encode() not in path.read_bytes(), path
 
 
+def passes(area: Area, number: int) -> subprocess.CompletedProcess[str]:
+    """A process that passes a point five times."""
+    command = [sys.executable, "-c", CHILD, str(area.path), str(number)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
 def dies(area: Area, role: str) -> subprocess.CompletedProcess[str]:
     area.arm(101, 2, role)
-    return subprocess.run(
-        [sys.executable, "-c", CHILD, str(area.path)], capture_output=True, text=True, timeout=60, check=False
-    )
+    return passes(area, 101)
 
 
 def test_a_process_dies_at_the_passage_that_was_armed_and_its_successor_lives(tmp_path: Path) -> None:
@@ -55,8 +59,19 @@ def test_a_process_dies_at_the_passage_that_was_armed_and_its_successor_lives(tm
     child = dies(area, "python")
     assert child.returncode == -signal.SIGKILL and child.stdout.split() == ["0", "1", "2"], child.stderr
     assert area.fired() > 0
-    again = subprocess.run([sys.executable, "-c", CHILD, str(area.path)], capture_output=True, check=False)
-    assert again.returncode == 0
+    assert passes(area, 101).returncode == 0
+
+
+def test_who_dies_arms_the_next_point_for_its_successor(tmp_path: Path) -> None:
+    area = Area(tmp_path / "area", make=True)
+    area.arm(101, 2, "python", then=164)
+    assert passes(area, 164).returncode == 0
+    assert passes(area, 101).stdout.split() == ["0", "1", "2"]
+    assert area.fired() == 0
+    child = passes(area, 164)
+    assert child.returncode == -signal.SIGKILL and child.stdout.split() == ["0"], child.stderr
+    assert area.fired() > 0
+    assert passes(area, 101).returncode == 0 == passes(area, 164).returncode
 
 
 def test_another_process_passes(tmp_path: Path) -> None:
