@@ -15,13 +15,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from kite_hft.layout import Side
+from kite_hft.layout import Product, Side
 from kite_hft.trading.instruments import Instrument
 from kite_hft.units import value_paise
 
 CASH_EXCHANGES = ("NSE", "BSE")
 """Where one unit of quantity is one share: an unknown multiplier there is 1."""
 UNKNOWN_ORDER: Final = "EXTERNAL"
+DELIVERED: Final = frozenset({int(Product.CNC), int(Product.MTF)})
+"""Products in which a sale cannot open a position: the broker takes it from the holdings alone."""
 
 
 def multiplier_of(instrument: Instrument) -> int | None:
@@ -81,6 +83,11 @@ class Position:
     @property
     def realised_units(self) -> int:
         return self.cost_units - self.net_units
+
+    @property
+    def delivered(self) -> bool:
+        """Shares that lay in the account were sold: they are gone, and no short is to be bought back."""
+        return self.quantity < 0 and self.product in DELIVERED
 
     def reduces(self, side: int, quantity: int) -> bool:
         """True when `quantity` more on `side` cannot turn or grow it, were every live order to fill."""

@@ -122,6 +122,21 @@ def test_flatten_leaves_what_is_not_ours() -> None:
     assert world.stage.idle and not world.broker.calls("POST")
 
 
+def test_flatten_buys_nothing_back_that_was_sold_out_of_the_holdings() -> None:
+    world = World().start()
+    world.send(1, side=Side.SELL, qty=4, product=Product.CNC)
+    filled(world, 4)
+    world.send(2, slot=1, qty=3, product=Product.CNC)
+    filled(world, 3)
+    fills_at_once(world)
+    world.stage.begin_stop(world.clock.mono, "flatten")
+    world.run(6.0)
+    assert world.stage.idle and "NOT_FLAT" not in world.codes()
+    placed = [o for o in world.stage.book.orders.values() if o.strategy_seq >= ENGINE_SEQ]
+    assert [(o.side, o.quantity, o.slot) for o in placed] == [(Side.SELL, 3, 1)]
+    assert world.quantity(product=Product.CNC) == -4
+
+
 def test_flatten_sells_nothing_long_while_a_short_is_open() -> None:
     world = stoppable()
     world.stage.begin_stop(world.clock.mono, "flatten")

@@ -4,7 +4,7 @@ All working orders are cancelled, exits too, and all triggers at the broker dele
 ours; then positions are closed (closing.py). A trigger that does not go holds nothing up for long; one that
 may have fired holds its own position up for seconds, until the broker's list has told what it placed. Over
 only when the broker's positions, read while nothing fills, show nothing of ours. What the account held beyond
-our orders is not ours to close.
+our orders is not ours to close, and what was sold of it is not bought back.
 """
 
 from __future__ import annotations
@@ -116,8 +116,9 @@ class Flatten:
         return [order for order in self._book.live() if not closes_others(self._book, order)]
 
     def open_positions(self) -> list[Position]:
-        """Ours, shorts first."""
-        return shorts_first(p for p in self._book.positions.values() if p.quantity and p.strategy != EXTERNAL)
+        """Ours, shorts first; not what was sold out of the holdings."""
+        ours = (p for p in self._book.positions.values() if p.quantity and p.strategy != EXTERNAL)
+        return shorts_first(position for position in ours if not position.delivered)
 
     def done(self, now_ns: int) -> bool:
         """Nothing of ours is open, and the broker's positions, read since, agree."""

@@ -14,8 +14,9 @@ time. A position is protected by what closes it when the price turns against it,
   another one begins none.
 
 The broker's own square-off of MIS is no protection against the price; it is told, as CNC and NRML have
-none. Before the day's continuous trading what will be alive in it counts; after the last phase nothing
-trades and nothing is naked. Rules: specs of the market, dated rows of config/calendar and config/rules.
+none. Shares that were sold out of the holdings are no position. Before the day's continuous trading what
+will be alive in it counts; after the last phase nothing trades and nothing is naked. Rules: specs of the
+market, dated rows of config/calendar and config/rules.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ ENDED: Final = frozenset({"COMPLETE", "CANCELLED", "REJECTED", "CANCELLED AMO"})
 ACTIVE: Final = "active"
 TWO_LEG: Final = "two-leg"
 OVERNIGHT: Final = "NRML"
+DELIVERED: Final = frozenset({"CNC", "MTF"})
+"""Products in which a sale opens nothing."""
 PARTS_MAX: Final = 6
 """So many orders and triggers of one position are named, those that protect it first; of others how many."""
 
@@ -211,7 +214,10 @@ def covers(
     """
     alive = [order for order in orders if is_alive(order)]
     active = [trigger for trigger in triggers if trigger.status == ACTIVE]
-    found = [_cover(held, alive, active, facts, at_ns, now_ns) for held in positions if held.quantity]
+    still = (
+        held for held in positions if held.quantity > 0 or (held.quantity and held.product not in DELIVERED)
+    )
+    found = [_cover(held, alive, active, facts, at_ns, now_ns) for held in still]
     return sorted(found, key=lambda cover: (-cover.naked_paise, cover.name))
 
 

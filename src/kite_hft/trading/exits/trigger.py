@@ -11,7 +11,7 @@ from kite_hft.trading.broker import OrderRequest, TriggerLeg, TriggerReport, Tri
 from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.intents import Intent
-from kite_hft.trading.positions import Position
+from kite_hft.trading.positions import DELIVERED, Position
 from kite_hft.trading.sending.budget import NEVER_NS
 from kite_hft.units import NS_PER_S
 
@@ -19,8 +19,6 @@ Name = tuple[int, int]
 """(strategy, strategy_seq) of the intent that asked for it."""
 MISSES: Final = 2
 """Reads of the whole list in a row without a trigger, until it counts as gone."""
-DELIVERED: Final = frozenset({int(Product.CNC), int(Product.MTF)})
-"""Products in which a sale cannot open a position: the broker takes it from the holdings alone."""
 GOES_NS: Final = 3 * NS_PER_S
 """So long does the closing of a position wait until its triggers are gone."""
 FAILED_MAX: Final = 3

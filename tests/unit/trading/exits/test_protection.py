@@ -91,6 +91,12 @@ def test_a_short_is_protected_by_a_stop_that_buys() -> None:
     assert naked(long(quantity=-10), [stop()]) == 10
 
 
+@pytest.mark.parametrize(("product", "bare"), [("CNC", 0), ("MTF", 0), ("MIS", 10), ("NRML", 10)])
+def test_shares_sold_out_of_the_holdings_need_no_protection(product: str, bare: int) -> None:
+    assert naked(long(product=product, quantity=-10)) == bare
+    assert naked(long(product=product)) == 10
+
+
 def test_a_closing_order_counts_for_a_while_and_a_target_stops_no_loss() -> None:
     target = stop(order_type="LIMIT", status="OPEN")
     assert naked(long(), [target], now_ns=29 * S) == 0
