@@ -230,6 +230,12 @@ class Trigger:
         """Whether a row of the broker's list has its terms."""
         return legs_of(row) == self.legs
 
+    def altered(self, row: TriggerReport, asked_ns: int, horizon_ns: int) -> bool:
+        """A read of the list, asked for at `asked_ns`, shows other terms, and these are no old ones: what was
+        changed `horizon_ns` before that has come. A change without an answer came late, or a person made one.
+        """
+        return row.active and not self.like(row) and asked_ns - self.changed_ns >= horizon_ns
+
 
 def legs_of(row: TriggerReport) -> tuple[Leg, ...]:
     """The terms of a row of the broker's list."""

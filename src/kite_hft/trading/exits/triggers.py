@@ -294,6 +294,12 @@ class Triggers(Promises):
             known.add(row.trigger_id)
             if trigger.unsure or not trigger.trigger_id:
                 self._found(trigger, row, now_ns)
+            elif trigger.altered(row, asked_ns, self._horizon_ns):
+                if trigger.wanted == trigger.legs and not trigger.for_exits:
+                    trigger.wanted = legs_of(
+                        row
+                    )  # its own stays as it stands there; exits get their terms back
+                self._found(trigger, row, now_ns, EventKind.UPDATED)
             if row.active:
                 trigger.seen_ns = asked_ns
                 self._go_on(trigger, now_ns)
@@ -301,7 +307,9 @@ class Triggers(Promises):
                 self._over(trigger, row, now_ns)
         self.claims.listed(asked_ns)
 
-    def _found(self, trigger: Trigger, row: TriggerReport, now_ns: int) -> None:
+    def _found(
+        self, trigger: Trigger, row: TriggerReport, now_ns: int, kind: EventKind = EventKind.ACCEPTED
+    ) -> None:
         trigger.unsure, trigger.trigger_id = False, row.trigger_id
         trigger.legs = legs_of(row)
         self._promise(trigger, trigger.quantity)
@@ -310,7 +318,7 @@ class Triggers(Promises):
         done = trigger.through() if trigger.wanted == trigger.legs else []
         self._journal(trigger, id=row.trigger_id, answered=done)
         if row.active:
-            self._tell(trigger, EventKind.ACCEPTED, OrderStatus.TRIGGER_PENDING, Reason.NONE, now_ns)
+            self._tell(trigger, kind, OrderStatus.TRIGGER_PENDING, Reason.NONE, now_ns)
 
     def _missed(self, trigger: Trigger, found: Sequence[str], asked_ns: int, now_ns: int) -> None:
         trigger.missed(asked_ns, self._horizon_ns)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from gtt_tools import Gtts, entry, overnight
-from journal_tools import after, of_kind
-from orders_world import PX, World, filled
+import json
 
-from kite_hft.layout import IntentKind, Product
+from gtt_tools import Answer, Gtts, entry, overnight
+from journal_tools import after, of_kind
+from orders_world import PX, S, World, filled
+
+from kite_hft.layout import IntentKind, Product, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.broker import TransportError
+from kite_hft.trading.broker import HttpRequest, TransportError
 
 
 def test_changes_that_were_made_are_not_made_again_after_a_restart() -> None:
@@ -100,3 +102,62 @@ def test_nor_does_one_that_makes_it_smaller_count_before_it_is_known() -> None:
     world.run(0.3)
     assert [order["quantity"] for order in gtts.rows[100]["orders"]] == [6, 6]
     assert world.stage.keeper.triggers.covers((1, 0, int(Product.CNC))) == 10
+
+
+def late_change(world: World, gtts: Gtts) -> HttpRequest:
+    """The trigger of the exits is to shrink for an order of the strategy; that call (returned) gets no
+    answer. The list is read once the order was refused, and shows the old terms: the call is under way."""
+    late: list[HttpRequest] = []
+    unread_ns = world.clock.mono + 5 * S
+
+    def call(request: HttpRequest) -> Answer:
+        if request.method == "PUT" and not late:
+            late.append(request)
+            return TransportError("timed out", sent=True)
+        return gtts.call(request)
+
+    def read(request: HttpRequest) -> Answer:
+        if request.path == "/gtt/triggers" and world.clock.mono < unread_ns:
+            return TransportError("timed out", sent=True)
+        return world.broker.read(request)
+
+    world.broker.on_call, world.broker.on_read = call, read
+    world.send(3, product=Product.CNC, side=Side.SELL, px=PX + 50, qty=4)
+    world.run(9.0)
+    assert world.kinds(3) == ["REFUSED"] and len(late) == 1
+    assert gtts.rows[100]["orders"][0]["quantity"] == 10 and "PUT" not in gtts.calls
+    assert not world.stage.keeper.triggers.standing[1, 2].unsure
+    return late[0]
+
+
+def test_a_change_that_arrives_after_the_list_was_read_is_seen_and_undone() -> None:
+    world, gtts = overnight()
+    gtts.call(late_change(world, gtts))
+    assert gtts.rows[100]["orders"][0]["quantity"] == 6
+    world.run(260.0)
+    assert [leg["quantity"] for leg in gtts.rows[100]["orders"]] == [10, 10], "the position is covered again"
+
+
+def test_terms_that_a_person_has_changed_are_those_of_the_trigger() -> None:
+    """A strategy's own is as the person has it; that of exits goes back to what they were asked for."""
+    world = World().start()
+    gtts = Gtts(world)
+    entry(world)
+    gtts.rows[100]["orders"][0]["quantity"] = 4
+    world.broker.triggers = list(gtts.rows.values())
+    world.run(260.0)
+    (trigger,) = world.stage.keeper.triggers.standing.values()
+    assert trigger.quantity == 4 and gtts.calls == ["POST"]
+
+
+def test_an_old_list_undoes_no_change() -> None:
+    world = World().start()
+    gtts = Gtts(world)
+    entry(world)
+    old = json.loads(json.dumps(list(gtts.rows.values())))
+    world.send(2, kind=IntentKind.MODIFY, target_seq=1, px=PX - 90, qty=0, order_type=0)
+    world.run(0.3)
+    world.broker.triggers = old
+    world.run(60.0)
+    (trigger,) = world.stage.keeper.triggers.standing.values()
+    assert trigger.legs[0].px == PX - 90 and gtts.calls == ["POST", "PUT"]
