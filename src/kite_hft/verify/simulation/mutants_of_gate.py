@@ -58,7 +58,8 @@ def _kill_not_heard(p: Patches) -> None:
 
 
 def _worse_quantity_not_counted(p: Patches) -> None:
-    def ask_terms(self: Book, order: Any, quantity: int) -> None:
+    def ask_terms(self: Book, order: Any, quantity: int, terms: Any = None) -> None:
+        order.asked = terms
         order.modifications += 1
 
     p.set(Book, "ask_terms", ask_terms)
