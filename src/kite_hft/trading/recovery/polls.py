@@ -96,8 +96,9 @@ class Polls:
         other = Read.TRADES if self._beside(Read.TRADES, self.trades_wanted) else None
         if self._beside(Read.ORDERS, self.orders_wanted or (live and now_ns >= self._poll_ns())):
             other = Read.ORDERS
-        if self.checking and now_ns >= self._again_ns and (self._turn or other is None):
-            return self.checking
+        if self.checking and now_ns >= self._again_ns:
+            first = self.checking is Read.ORDERS  # executions that cannot be read keep no one from that
+            return self.checking if first or self._turn or other is None else other
         return other
 
     def _beside(self, read: Read, wanted: bool) -> bool:

@@ -187,3 +187,20 @@ def test_executions_outside_a_check_are_let_through_as_the_order_book_is() -> No
     made.done(True, 100)
     assert made.due(125, False) is None and made.due(175, False) is Read.POSITIONS
     assert made.next_ns(125, False) == 175
+
+
+def test_executions_that_fail_keep_no_check_from_the_order_book() -> None:
+    """Triggers could not be read, and the check begins again with the order book, which is wanted anyway."""
+    made = polls()
+    made.due(0, True)
+    made.checking = Read.TRIGGERS
+    made.sent(Read.TRIGGERS, 0)
+    made.done(False, 0)
+    made.checking, made.orders_wanted, made.trades_wanted = Read.ORDERS, True, True
+    left = []
+    for now in range(25, 2_000, 5):
+        if read := made.due(now, True):
+            left.append(read)
+            made.sent(read, now)
+            made.done(False, now)
+    assert Read.ORDERS in left[:2] and Read.TRADES in left, left
