@@ -304,7 +304,9 @@ class OrdersWorld:
         stage = self.stage
         if stage is None or not stage.flattening or len(stage.desk.throttle) or stage.desk.cancelling:
             return False
-        capped = len(self.exchange.orders) >= self.limits.orders_per_day
+        placed = self.checker.ledger.placed.values()
+        lost = sum(order.order is None and not order.unsent for order in placed)  # they count, too
+        capped = len(self.exchange.orders) + lost >= self.limits.orders_per_day
         return not stage.book.live_orders or (capped and not any(o.opening for o in stage.book.live()))
 
     def _group_stuck(self) -> bool:
