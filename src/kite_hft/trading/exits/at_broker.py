@@ -19,10 +19,10 @@ from kite_hft.layout import IntentKind, OrderType, Product, Reason, Side, Validi
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.broker import TriggerReport
-from kite_hft.trading.exits.plan import Key, Plan
+from kite_hft.trading.exits.plan import Key, Mode, Plan
 from kite_hft.trading.exits.prices import Market, beyond
 from kite_hft.trading.exits.stewards import BLANK
-from kite_hft.trading.exits.trigger import Leg, Trigger, closing_as, legs_of
+from kite_hft.trading.exits.trigger import MISSES, Leg, Trigger, closing_as, legs_of
 from kite_hft.trading.exits.triggers import Triggers
 from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.intents import Intent
@@ -66,6 +66,7 @@ class AtBroker:
         self._asked_ns: dict[tuple[int, int], int] = {}
         triggers.judge_again = self._again
         self.listed: Callable[[], Sequence[TriggerReport]] = tuple  # the broker's list as last read
+        self.follows: Callable[[Key], bool] = lambda key: False  # as a trigger exits go with a position
         self._nobodys: set[str] | None = None  # of those that lay there when this process came
 
     # Entries
@@ -89,15 +90,18 @@ class AtBroker:
 
     def _twice(self, intent: Intent) -> tuple[Reason, str] | None:
         """Why it is not placed beside exits that lie at the broker: of two triggers there that close the same
-        both may fire while nobody looks, and what the second one closes is not held any more.
+        both may fire while nobody looks, and what the second one closes is not held any more. Exits that
+        follow the position will close all of it, whatever they cover now.
         """
         key = (intent.strategy, intent.slot, intent.product)
         covered, held = self._triggers.covers(key, intent.side), self._book.standing(*key).quantity
-        if not covered or intent.side != (Side.SELL if held > 0 else Side.BUY):
+        follow = held != 0 and self.follows(key)
+        if not (covered or follow) or intent.side != (Side.SELL if held > 0 else Side.BUY):
             return None
-        if intent.qty + covered + self._triggers.promised(key, intent.side) <= abs(held):
+        if not follow and intent.qty + covered + self._triggers.promised(key, intent.side) <= abs(held):
             return None
-        text = f"exits at the broker close {covered} of {abs(held)}: both could fire; change the exits"
+        most = abs(held) if follow else covered
+        text = f"exits at the broker close {most} of {abs(held)}: both could fire; change the exits"
         return Reason.FROZEN, text
 
     def beside(self, key: Key) -> str:
@@ -254,9 +258,12 @@ class AtBroker:
         return True
 
     def stands(self, plan: Plan) -> bool:
-        """A trigger of the plan lies at the broker, as far as its list tells."""
+        """A trigger of the plan lies at the broker, as far as its list tells. One that has a name and was not
+        shown yet goes before the position is closed, too.
+        """
         trigger = self._triggers.standing.get((plan.strategy, plan.seq))
-        return trigger is not None and not trigger.lost
+        unseen = trigger is not None and trigger.unseen and plan.mode is not Mode.OUT
+        return trigger is not None and not (trigger.lost or unseen)
 
     def older(self, plan: Plan) -> bool:
         """A trigger of an earlier plan of the position, which closes the same, has not been deleted yet."""
@@ -278,7 +285,12 @@ class AtBroker:
     def sought(self, plan: Plan) -> bool:
         """Its trigger was sent, and is not to be seen: until that is clear orders protect."""
         trigger = self._triggers.standing.get((plan.strategy, plan.seq))
-        return trigger is not None and trigger.lost
+        return trigger is not None and (trigger.lost or trigger.unseen)
+
+    def missed(self, plan: Plan) -> None:
+        """An earlier process had sought its trigger in vain: an order of the plan stands beside it."""
+        if (trigger := self._triggers.standing.get((plan.strategy, plan.seq))) is not None:
+            trigger.misses = MISSES
 
     def covers(self, key: Key, side: int) -> int:
         """What triggers of a position's plan may still place on a side, 0: on any."""

@@ -25,7 +25,7 @@ from kite_hft.trading.exits.unwinding import Unwinder
 from kite_hft.trading.gate.checks import Judged
 from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.intents import Intent
-from kite_hft.trading.lifecycle import TERMINAL, WORKING
+from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.sending.asides import Answer, Aside, Asides
@@ -38,6 +38,8 @@ from kite_hft.units import NS_PER_S, rupees_text
 LEGS_MAX: Final = 8
 LOOK_NS: Final = NS_PER_S // 10
 """So often is a group looked at that is being undone, or whose next leg waits for a price."""
+TAKEN: Final = frozenset({OrderStatus.TRIGGER_PENDING, OrderStatus.OPEN, OrderStatus.COMPLETE})
+"""The exchange has accepted it. One that has a name alone may still be rejected by the broker's risk desk."""
 PRICELESS: Final = frozenset(
     {Reason.STALE_TICK, Reason.NO_SNAPSHOT, Reason.NO_REFERENCE_PRICE, Reason.MARKET_HALT}
 )
@@ -296,7 +298,10 @@ class Groups:
         return done
 
     def _look(self, group: Group, now_ns: int) -> int:
-        """The leg that is out: through, failed, or late."""
+        """The leg that is out: through, failed, or late. One that was only accepted may fail after that."""
+        for earlier in group.legs[: group.at]:
+            if _failed(earlier):
+                return self._break(group, f"a leg ended {self._words(earlier)}", now_ns)
         leg = group.legs[group.at]
         if _waits(group):
             return self._send(group, now_ns)
@@ -304,9 +309,9 @@ class Groups:
         if OrderStatus.AMBIGUOUS in states:
             group.until_ns = now_ns + self._leg_ns  # its fate first: nothing is built on it
             return 0
-        if any(s in TERMINAL and s is not OrderStatus.COMPLETE for s in states):
+        if _failed(leg):
             return self._break(group, f"a leg ended {self._words(leg)}", now_ns)
-        taken = self._config.group_next == "accepted" and all(s in WORKING for s in states)
+        taken = self._config.group_next == "accepted" and all(s in TAKEN for s in states)
         if all(s is OrderStatus.COMPLETE for s in states) or taken:
             group.at += 1
             if group.at < len(group.legs):
@@ -356,6 +361,11 @@ def _one_by_one(legs: list[Intent]) -> list[Intent]:
     rest for longer (group_leg_s), and have their own time in the throttle from then on.
     """
     return [*legs[:1], *(leg._replace(deadline_ns=0) for leg in legs[1:])]
+
+
+def _failed(leg: Leg) -> bool:
+    """Some of it has ended without a fill."""
+    return any(o.status in TERMINAL and o.status is not OrderStatus.COMPLETE for o in leg.orders)
 
 
 def _waits(group: Group) -> bool:

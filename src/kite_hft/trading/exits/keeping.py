@@ -80,6 +80,8 @@ class Keeper:
         self._at_broker, at_broker.listed = at_broker, lambda: reader.triggers
         self.plans = Plans(ports, config, book, outbox, intake, hands, market, at_broker, gate.peek)
         self.groups = Groups(ports, config, book, outbox, desk, intake, hands, market, self.asides, reader)
+        plans = self.plans.plans
+        at_broker.follows = lambda key: key in plans and plans[key].gtt
         self.flatten.others = (self.plans, self.groups, self.square_off)
         self.plans.closing, self.plans.look_up = self.square_off.closing, desk.look_up
         self.plans.strangers = lambda key: closing_by_others(
@@ -93,6 +95,7 @@ class Keeper:
         stewards = (self.flatten, self.square_off, self.groups, self.plans, self._trimming, self.triggers)
         self.stewards = Stewards(outbox, (*stewards, at_circuit, self._own_stops))
         self.triggers.fired, self.triggers.turned_down = self._fired, self.plans.turned_down
+        self.triggers.counted = reconciler.externals.counted
         reader.on_triggers = self.triggers.fold
         reconciler.claims = self.triggers.claims.claims
         intake.takers |= {int(IntentKind.EXITS): self.plans.take, int(IntentKind.GTT): at_broker.take}

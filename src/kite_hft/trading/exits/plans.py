@@ -112,9 +112,12 @@ class Plans:
         """What plans left that an earlier process ended: it may have died before it could cancel that."""
         self._at_broker.clear_up(self.plans, now_ns)
         for order in self._book.live():
-            key = (order.strategy, order.slot, order.product)
-            if _guard(order) and key not in self.plans and not self.foreign(order):
-                self.fitter.hands.see_cancelled(order)
+            plan = self.plans.get((order.strategy, order.slot, order.product))
+            if _guard(order) and not self.foreign(order):
+                if plan is None:
+                    self.fitter.hands.see_cancelled(order)
+                elif plan.gtt:
+                    self._at_broker.missed(plan)
 
     # What strategies ask for
 
@@ -289,7 +292,8 @@ class Plans:
             return
         plan, held = self.plans.get(trigger.key), self._book.standing(*trigger.key).quantity
         if plan is None or not held or order.side != _closing(held):
-            self.fitter.hands.cancel(order, now_ns)
+            if order.open_quantity:
+                self.fitter.hands.cancel(order, now_ns)
             return
         self._at_broker.fired(plan, order, now_ns)
         self._outbox.count("exits_fired")

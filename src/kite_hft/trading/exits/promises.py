@@ -49,8 +49,11 @@ class Promises:
         return self.promised(trigger.key, trigger.legs[0].side) + trigger.quantity <= self._room(trigger)
 
     def covers(self, key: Key, side: int = 0) -> int:
-        """What triggers of the plan of a position may still place on a side, 0: on any."""
-        here = (t for t in self.standing.values() if t.for_exits and t.key == key and not t.lost)
+        """What triggers of the plan of a position may still place on a side, 0: on any. Of those that are not
+        to be seen an order stands in their stead.
+        """
+        here = (t for t in self.standing.values() if t.for_exits and t.key == key)
+        here = (trigger for trigger in here if not (trigger.lost or trigger.unseen))
         return sum(trigger.quantity for trigger in here if side in (0, trigger.legs[0].side))
 
     def promised(self, key: tuple[int, int, int], side: int) -> int:

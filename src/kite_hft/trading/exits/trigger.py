@@ -87,6 +87,13 @@ class Trigger:
         """It was sent, and whole reads of the list do not show it: it may still be on its way."""
         return self.unsure and not self.trigger_id and self.misses >= MISSES
 
+    @property
+    def unseen(self) -> bool:
+        """The broker has named it, and whole reads of the list do not show it, nor did one before: that may
+        lag behind the answer.
+        """
+        return self.trigger_id != "" and not self.seen_ns and self.misses >= MISSES
+
     def missed(self, asked_ns: int, horizon_ns: int) -> None:
         """A read of the list, asked for at `asked_ns`, does not show it: what left `horizon_ns` before that
         had come by then.
@@ -100,8 +107,8 @@ class Trigger:
 
     @property
     def gone(self) -> bool:
-        """Two reads agree: of one that has a name at once, of any other past the absence horizon."""
-        return (self.misses if self.trigger_id else self.late_misses) >= MISSES
+        """Two reads agree: of one that the list has shown at once, of any other past the absence horizon."""
+        return (self.misses if self.seen_ns else self.late_misses) >= MISSES
 
     def untold(self, asked_ns: int) -> bool:
         """A read of the list, asked for at `asked_ns`, does not say how it stands: it may have fired."""
@@ -167,13 +174,15 @@ class Trigger:
         legs = self.legs + self.sent if self.busy or self.unsure else self.legs
         return max(leg.quantity for leg in legs)
 
-    def closes(self, position: Position) -> int:
-        """How much of it would close something, were it to fire now; the rest would open."""
+    def closes(self, position: Position, beside: int = 0) -> int:
+        """How much of it would close something, were it to fire now; the rest would open. beside: so much do
+        others close that come first.
+        """
         leg = self.legs[0]
         if leg.side == Side.SELL:
-            free = leg.quantity if self.product in DELIVERED else position.quantity
+            free = leg.quantity if self.product in DELIVERED else position.quantity - beside
         else:
-            free = -position.quantity
+            free = -position.quantity - beside
         return max(0, min(leg.quantity, free))
 
     def relieves(self, wanted: tuple[Leg, ...] | None) -> bool:
@@ -198,16 +207,20 @@ class Trigger:
         done, self.replies, self.asked = self.replies[: self.asked], self.replies[self.asked :], 0
         return [intent.strategy_seq for intent in done]
 
-    def fired(self, leg: TriggerLeg, held: Position) -> dict[str, Any]:
+    def fired(self, leg: TriggerLeg, held: Position, counted: tuple[int, int] = (0, 0)) -> dict[str, Any]:
         """What a GTT record says of the order that it has placed for a leg. That of a plan is an exit also
         where it is more than what is left of the position: it is made to fit. That of one which only closes
-        is an exit as far as something is held, whatever waits beside it: it has come first.
+        is an exit as far as something is held, whatever waits beside it: it has come first. counted:
+        (quantity, units) of what it filled while it passed for a stranger's, which is not held any more.
         """
         side, quantity = int(leg.side), leg.quantity
         room = held.quantity if side == Side.SELL else -held.quantity
         words = {"child": leg.order_id, "side": side, "qty": quantity, "px": leg.px}
-        exits = self.for_exits or (self.closing and quantity <= room)
-        return self.payload() | words | {"reducing": exits or held.reduces(side, quantity)}
+        if counted[0]:
+            words |= {"filled": counted[0], "units": counted[1]}
+        rest = quantity - counted[0]
+        exits = self.for_exits or (self.closing and rest <= room)
+        return self.payload() | words | {"reducing": exits or held.reduces(side, rest)}
 
     def alike(self, token: int, rows: Sequence[TriggerReport], known: set[str]) -> list[str]:
         """Waiting ones of the list that are nobody's and have its sides and prices: it is not proved absent.

@@ -64,6 +64,7 @@ class Triggers(Promises):
         self.claims = Claims(ports, book, outbox, self.standing)
         self._read_ns = -NEVER_NS  # when the list may be asked for again
         self.fired: Callable[[Trigger, Order, int], None] = lambda trigger, order, now_ns: None
+        self.counted: Callable[[str], tuple[int, int]] = lambda order_id: (0, 0)  # as a stranger's order
         self.turned_down: Callable[[Trigger, str, int], None] = lambda trigger, why, now_ns: None
         self.judge_again: Callable[[Trigger, Leg, int], Refusal | None] = lambda trigger, leg, now_ns: None
 
@@ -167,11 +168,16 @@ class Triggers(Promises):
         self._go_on(trigger, now_ns)
 
     def drop_entries(self, now_ns: int) -> None:
-        """Delete what would open something; what closes stays, as far as it does. Safe to repeat."""
-        for trigger in list(self.standing.values()):
+        """Delete what would open something; what closes stays, as far as it does, of several on one position
+        what was to close it first, then the oldest. Safe to repeat.
+        """
+        taken: dict[tuple[Key, int], int] = {}
+        for trigger in sorted(self.standing.values(), key=lambda trigger: not trigger.closing):
             if trigger.for_exits or trigger.wanted is None:
                 continue
-            closes = trigger.closes(self._book.standing(*trigger.key))
+            name = trigger.key, trigger.legs[0].side
+            closes = trigger.closes(self._book.standing(*trigger.key), taken.get(name, 0))
+            taken[name] = taken.get(name, 0) + closes
             if not closes:
                 self.want(trigger, None, now_ns)
             elif closes < trigger.quantity and trigger.wanted == trigger.legs:
@@ -343,7 +349,7 @@ class Triggers(Promises):
             return
         if self._book.by_id(placed.order_id) is None:
             self._promise(trigger, 0)
-            data = trigger.fired(placed, self._book.standing(*trigger.key)) | {
+            data = trigger.fired(placed, self._book.standing(*trigger.key), self.counted(placed.order_id)) | {
                 "no": self._desk.take_no(),
                 "order_seq": self._next_seq() if trigger.for_exits else trigger.seq,
                 "ended": row.status,
@@ -360,8 +366,8 @@ class Triggers(Promises):
             self._outbox.stirred += 1
             self._tell(trigger, EventKind.UPDATED, OrderStatus.OPEN, Reason.NONE, now_ns)
             self.fired(trigger, order, now_ns)
-            too_much = trigger.closing and self._room(trigger) < placed.quantity
-            if not trigger.for_exits and (trigger.wanted is None or too_much):
+            too_much = trigger.closing and self._room(trigger) < order.open_quantity
+            if order.open_quantity and not trigger.for_exits and (trigger.wanted is None or too_much):
                 self._desk.cancel(order, None, now_ns)  # it is not wanted any more, or would open something
         self._forget(trigger)
 

@@ -195,11 +195,13 @@ def unwanted(gtt: Mapping[str, Any], held: Position) -> bool:
         return False  # its plan looks after it
     room = held.quantity if gtt["side"] == Side.SELL else -held.quantity
     deleted = gtt.get("do") == "delete" or bool(gtt.get("unwanted"))
-    return deleted or (bool(gtt.get("closing")) and room < gtt["qty"])
+    return deleted or (bool(gtt.get("closing")) and room < gtt["qty"] - gtt.get("filled", 0))
 
 
 def child_of(data: dict[str, Any], real_ns: int) -> Order:
-    """The order that a trigger has placed, from a GTT record of `real_ns` (CLOCK_REALTIME) that names it."""
+    """The order that a trigger has placed, from a GTT record of `real_ns` (CLOCK_REALTIME) that names it.
+    What it filled while it passed for a stranger's is in the positions already.
+    """
     return Order(
         order_no=data["no"],
         strategy=data["strategy"],
@@ -217,4 +219,6 @@ def child_of(data: dict[str, Any], real_ns: int) -> Order:
         status=OrderStatus.PENDING,
         opening=not data["reducing"],
         sent_real_ns=real_ns,
+        filled=data.get("filled", 0),
+        filled_units=data.get("units", 0),
     )

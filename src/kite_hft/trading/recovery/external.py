@@ -70,6 +70,11 @@ class Externals:
         """It was known for a stranger's before: by this process, or by the journal."""
         return order_id in self.orders or order_id in self.strangers
 
+    def counted(self, order_id: str) -> tuple[int, int]:
+        """Quantity and value in units of what an order has filled as a stranger's: positions have that."""
+        seen = self.orders.get(order_id, _Seen())
+        return seen.filled, seen.units
+
     @property
     def filled(self) -> int:
         """Everything that strangers' orders have filled: it only grows."""

@@ -146,13 +146,6 @@ def test_a_partial_group_is_kept_where_the_settings_say_so() -> None:
     assert not world.stage.keeper.groups.alive
 
 
-def test_accepted_is_enough_where_the_settings_say_so() -> None:
-    world = group_world(group_next="accepted")
-    legs(world)
-    world.run(0.5)
-    assert posts(world) == ["BUY", "SELL"]
-
-
 def test_nothing_is_built_on_a_leg_whose_fate_is_unknown() -> None:
     from kite_hft.trading.broker import TransportError
 

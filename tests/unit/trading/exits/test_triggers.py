@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from gtt_tools import GTT, Answer, Gtts, entry, overnight
 from orders_world import PX, S, World, error, filled, limits
 
@@ -284,6 +285,27 @@ def test_a_kill_deletes_entries_and_leaves_what_closes() -> None:
     entry(world, 6, **(NRML | SALE))
     world.run(2.0)
     assert world.kinds(6) == ["ACCEPTED"]  # an exit passes, killed or not
+
+
+@pytest.mark.parametrize("first", ["closing", "opening"])
+def test_a_kill_leaves_of_several_no_more_than_they_close_together(first: str) -> None:
+    """Each by itself closes what is held; the second one to fire would open."""
+    world, gtts, killed = latched()
+    world.send(4, kind=IntentKind.CANCEL, target_seq=2)
+    if first == "opening":
+        world.send(5, kind=IntentKind.CANCEL, target_seq=3)
+        world.run(2.0)
+        world.stage.book.position_of(1, 3, int(Product.NRML)).quantity = 0
+        entry(world, 6, **(NRML | SALE))  # asked for while nothing is held
+        world.stage.book.position_of(1, 3, int(Product.NRML)).quantity = 75
+    world.run(2.0)
+    entry(world, 7, **(NRML | SALE))
+    world.run(2.0)
+    waiting = [number for number, row in gtts.rows.items() if row["status"] == "active"]
+    assert len(waiting) == 2
+    killed[0] = "test"
+    world.run(4.0)
+    assert [gtts.rows[number]["status"] for number in waiting] == ["active", "deleted"]
 
 
 def test_a_kill_that_flattens_deletes_all_of_them_before_it_closes() -> None:

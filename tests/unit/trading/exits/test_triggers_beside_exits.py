@@ -46,6 +46,35 @@ def test_what_exits_at_the_broker_do_not_cover_may_have_a_trigger() -> None:
     assert world.kinds(5) == ["ACCEPTED"], "one that buys more closes nothing"
 
 
+def most(gtts: Gtts) -> int:
+    """So much may all that waits at the broker sell, were all of it to fire while nobody looks."""
+    return sum(max(leg["quantity"] for leg in gtts.rows[n]["orders"]) for n in active(gtts))
+
+
+def test_nor_does_one_that_is_asked_for_before_the_exits_have_reached_the_broker() -> None:
+    world = World().start()
+    gtts = Gtts(world)
+    world.send(1, product=Product.CNC)
+    filled(world, 10)
+    world.wish(2, **EXITS)
+    world.wish(3, **OWN)
+    world.step(2)
+    world.run(2.0)
+    assert world.reason(3) == "FROZEN" and world.kinds(2) == ["ACCEPTED"] and most(gtts) == 10
+
+
+def test_nor_one_beside_exits_that_have_given_way_for_a_while() -> None:
+    world, gtts = overnight()
+    world.send(3, product=Product.CNC, side=Side.SELL, qty=5, px=PX + 100)
+    world.run(2.0)
+    assert most(gtts) == 5, "they give way to the sale"
+    world.send(4, **(OWN | {"qty": 5}))
+    world.run(2.0)
+    world.send(5, kind=IntentKind.CANCEL, target_seq=3)
+    world.run(3.0)
+    assert world.reason(4) == "FROZEN" and most(gtts) == 10
+
+
 def test_exits_do_not_lie_at_the_broker_beside_a_trigger_of_the_strategys_own() -> None:
     world = World().start()
     gtts = Gtts(world)

@@ -1,0 +1,193 @@
+"""The broker's list of triggers lags behind what has been placed, and behind what has fired."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from gtt_tools import Gtts, entry, overnight
+from orders_world import PX, Queue, World, error, filled
+
+from kite_hft.layout import IntentKind, OrderStatus, Product, Side
+from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+
+Answer = HttpResponse | TransportError
+EXITS: dict[str, Any] = {
+    "kind": IntentKind.EXITS, "flags": 2, "order_type": 0, "side": 0, "qty": 0, "validity": 0,
+    "product": Product.CNC, "px": 0, "trigger_px": PX - 100,
+}  # fmt: skip
+
+
+class Lagging:
+    """Reads of the list show it as it was when this was made, until `ends`."""
+
+    def __init__(self, world: World, gtts: Gtts) -> None:
+        self.world, self.gtts, self.then = world, gtts, deepcopy(list(gtts.rows.values()))
+        self.lags = True
+        world.broker.on_read, world.broker.on_call = self.read, self.call
+
+    def read(self, request: HttpRequest) -> HttpResponse:
+        now, broker = self.world.broker.triggers, self.world.broker
+        broker.triggers = self.then if self.lags else now
+        answer = broker.read(request)
+        broker.triggers = now
+        return answer
+
+    def call(self, request: HttpRequest) -> Answer:
+        """One that has fired can be neither changed nor deleted."""
+        number = request.path.rsplit("/", 1)[1]
+        if number.isdigit() and self.gtts.rows.get(int(number), {}).get("status") == "triggered":
+            return error(400, "InputException", "the trigger is not active")
+        return self.gtts.call(request)
+
+    def ends(self) -> None:
+        self.lags = False
+
+
+def shown(world: World, order_id: str, quantity: int) -> None:
+    """The order book and an update show so much of an order filled."""
+    row = world.broker.rows[order_id]
+    row |= {"filled_quantity": quantity, "pending_quantity": row["quantity"] - quantity}
+    row |= {"average_price": row["price"], "status": "OPEN" if quantity < row["quantity"] else "COMPLETE"}
+    world.update(row)
+
+
+def closing() -> tuple[World, Gtts]:
+    """Ten are held, and a trigger of the strategy's own closes them."""
+    world = World().start()
+    gtts = Gtts(world)
+    world.send(1, product=Product.CNC)
+    filled(world, 10)
+    entry(world, 2, side=Side.SELL)
+    return world, gtts
+
+
+@pytest.mark.parametrize("quantity", [4, 10])
+@pytest.mark.parametrize("whose", ["exits", "own"])
+def test_fills_that_were_taken_for_a_strangers_are_not_counted_twice(whose: str, quantity: int) -> None:
+    world, gtts = overnight() if whose == "exits" else closing()
+    lag = Lagging(world, gtts)
+    order_id = gtts.fire(100)
+    world.update(world.broker.rows[order_id])
+    world.run(5.0)
+    shown(world, order_id, quantity)
+    world.run(1.0)
+    assert world.quantity(product=Product.CNC) == 10 - quantity
+    lag.ends()
+    for _ in range(60):
+        world.run(0.5)
+        assert world.quantity(product=Product.CNC) == 10 - quantity, world.alerts
+    order = world.stage.book.by_id(order_id)
+    assert order is not None and (order.strategy, order.filled) == (1, quantity)
+    again = World(
+        broker=world.broker, clock=world.clock, journal=world.journal, latest=world.latest,
+        history=list(world.journal.records), intents=Queue(), more={"restarted": True},
+    ).start()  # fmt: skip
+    again.run(20.0)
+    assert again.quantity(product=Product.CNC) == 10 - quantity, again.alerts
+    shown(again, order_id, 10)
+    again.run(20.0)
+    assert again.quantity(product=Product.CNC) == 0, again.alerts
+    assert again.stage.book.by_id(order_id).status is OrderStatus.COMPLETE
+    assert not any("positions" in text for text in again.alerts), again.alerts
+
+
+def bought() -> tuple[World, Gtts, Lagging]:
+    """Ten are held, and the list shows nothing that is placed from now on."""
+    world = World().start()
+    gtts = Gtts(world)
+    world.send(1, product=Product.CNC)
+    filled(world, 10)
+    return world, gtts, Lagging(world, gtts)
+
+
+def stops(world: World) -> list[dict[str, Any]]:
+    rows = world.broker.rows.values()
+    return [r for r in rows if r["transaction_type"] == "SELL" and r["status"] != "CANCELLED"]
+
+
+def test_one_that_the_list_has_never_shown_is_not_placed_a_second_time() -> None:
+    world, gtts, lag = bought()
+    world.send(2, **EXITS)
+    world.run(30.0)
+    assert gtts.calls == ["POST"], "the broker has named it"
+    assert [row["quantity"] for row in stops(world)] == [10], "until it is seen an order protects"
+    lag.ends()
+    world.run(30.0)
+    assert gtts.calls == ["POST"] and not stops(world)
+    assert [row["status"] for row in gtts.rows.values()] == ["active"]
+
+
+def test_a_strategy_is_not_told_that_its_own_is_absent_before_it_could_be_seen() -> None:
+    world, _gtts, lag = bought()
+    entry(world, 2, side=Side.SELL)
+    world.stage.reader.want_triggers()
+    world.run(30.0)
+    lag.ends()
+    world.run(30.0)
+    assert world.kinds(2) == ["ACCEPTED"] and (1, 2) in world.stage.keeper.triggers.standing
+
+
+def test_one_that_is_not_there_past_the_horizon_is_placed_anew() -> None:
+    world, gtts, lag = bought()
+    world.send(2, **EXITS)
+    world.run(0.3)
+    gtts.rows.clear()
+    world.broker.triggers = []
+    lag.ends()
+    world.run(60.0)
+    assert len(stops(world)) == 1 and not gtts.rows
+    world.run(150.0)
+    assert not stops(world) and [row["status"] for row in gtts.rows.values()] == ["active"]
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_order_that_protects_meanwhile_stays_over_a_restart(named: bool) -> None:
+    world, _gtts, lag = bought()
+
+    def call(request: HttpRequest) -> Answer:
+        if request.path.startswith("/gtt/triggers") and not named:
+            return TransportError("timed out", sent=True)
+        return lag.call(request)
+
+    world.broker.on_call = call
+    world.send(2, **EXITS)
+    world.run(25.0)
+    (stop,) = stops(world)
+    stop["status"] = "TRIGGER PENDING"
+    world.update(stop)
+    again = World(
+        broker=world.broker, clock=world.clock, journal=world.journal, latest=world.latest,
+        history=list(world.journal.records), intents=Queue(), more={"restarted": True},
+    ).start()  # fmt: skip
+    again.run(20.0)
+    assert not [r for r in world.broker.calls("DELETE") if r.path.startswith("/orders")]
+    assert [row["status"] for row in stops(again)] == ["TRIGGER PENDING"]
+
+
+def test_what_a_strategy_sells_by_itself_does_not_wait_for_the_list() -> None:
+    world, _gtts, _lag = bought()
+    world.send(2, **EXITS)
+    world.run(25.0)
+    world.send(3, product=Product.CNC, side=Side.SELL, qty=4, px=PX + 100)
+    world.run(4.0)
+    assert "REFUSED" not in world.kinds(3)
+    assert sorted(row["quantity"] for row in stops(world)) == [4, 6]
+
+
+def test_the_closing_of_its_position_waits_until_it_is_deleted() -> None:
+    world, gtts, lag = bought()
+
+    def call(request: HttpRequest) -> Answer | None:
+        return None if request.method == "DELETE" else lag.call(request)
+
+    world.send(2, **(EXITS | {"deadline_ns": world.clock.mono + 25_000_000_000}))
+    world.run(24.0)
+    (stop,) = stops(world)
+    world.broker.on_call = call
+    world.run(2.0)
+    assert stop["order_type"] == "SL-M", "the trigger may fire yet"
+    world.run(20.0)
+    assert stop["order_type"] in ("MARKET", "LIMIT") and gtts.rows[100]["status"] == "active"
+    assert "TRIGGER_UNKNOWN" in world.codes()
