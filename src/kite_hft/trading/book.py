@@ -67,6 +67,7 @@ class Order:
     trades: dict[str, tuple[int, int]] = field(default_factory=dict)  # trade id -> (quantity, units)
     unproven: Unproven | None = None  # its last modification, when the answer proves nothing
     asked: Terms | None = None  # what a modification asks for, until it is known how the order stands
+    gone: bool = False  # a person has ended it, for no book showed it any more
 
     @property
     def sign(self) -> int:
@@ -264,6 +265,7 @@ class Book:
         revived, before, exposed = lives_after_all(order, report), order.status, order.open_quantity
         self.name(order, report.order_id)
         if revived:
+            order.gone = False
             self._move(order, Input.REVIVE, now_ns)
         filled = min(report.filled_quantity, max(order.quantity, order.quantity_max, report.quantity))
         got_quantity = got_units = 0

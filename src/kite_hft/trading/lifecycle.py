@@ -6,7 +6,8 @@ a report may only move an order forward: a pair that is not in the table leaves 
 own modification of a working order into a stop takes it back to waiting for its trigger.)
 Second, what the broker or we ourselves have ended stays ended, except ABSENT, which is our own
 inference from silence: the broker's word revives it. So it is with one that a call's end refused (the answer,
-or that no byte left), if the order book shows it alive: REVIVE, and then what the book says.
+or that no byte left), or that a person took for gone, if the order book shows it alive: REVIVE, and then
+what the book says.
 
     NEW ----> SENT ----> PENDING ----> TRIGGER_PENDING ----> OPEN ----> COMPLETE
       \\         \\            \\______________________________/   \\----> CANCELLED, REJECTED
@@ -34,7 +35,7 @@ class Input(enum.IntEnum):  # integers are found in tables several times faster
     LOSE = enum.auto()  # the answer proves nothing
     MISS = enum.auto()  # two agreeing book reads past the absence horizon do not show it
     REARM = enum.auto()  # modified into a stop again, which waits for its trigger
-    REVIVE = enum.auto()  # ended by a call's end alone, and the broker shows it alive: its state is not known
+    REVIVE = enum.auto()  # ended by a call's end or a person's word alone, and the broker shows it alive
     SEEN = enum.auto()  # reported with a label that says nothing of its state (`UPDATE`)
     REPORT_PENDING = enum.auto()
     REPORT_TRIGGER_PENDING = enum.auto()
@@ -83,7 +84,7 @@ TABLE: Final[dict[OrderStatus, dict[Input, OrderStatus]]] = {
     # MODIFY PENDING, CANCEL PENDING and the like are PENDING to us: a working order stays working.
     S.OPEN: {Input.REARM: S.TRIGGER_PENDING, **_ENDS},
     S.COMPLETE: {},
-    S.CANCELLED: {},
+    S.CANCELLED: {Input.REVIVE: S.AMBIGUOUS},  # a person took it for gone
     S.REJECTED: {Input.REVIVE: S.AMBIGUOUS},
     S.REFUSED: {Input.REVIVE: S.AMBIGUOUS},
 }

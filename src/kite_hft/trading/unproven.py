@@ -9,6 +9,7 @@ become the one or the other, and the worse of both counts. It is over when the b
 when two whole reads past the absence horizon agree about any others.
 
 A placement that was refused is over; what was read as the refusal was none where the broker shows it alive.
+So is an order of which a person said that it is gone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Final, Protocol
 
 from kite_hft.layout import OrderStatus, OrderType
 from kite_hft.trading.broker import OrderReport
+from kite_hft.trading.lifecycle import WORKING
 from kite_hft.units import NS_PER_S
 
 Terms = tuple[int, int, int, int]
@@ -38,6 +40,7 @@ class Placed(Protocol):
 
     status: OrderStatus
     order_id: str
+    gone: bool
 
 
 def by_the_call(order: Placed) -> bool:
@@ -46,7 +49,11 @@ def by_the_call(order: Placed) -> bool:
 
 
 def lives_after_all(order: Placed, report: OrderReport) -> bool:
-    """The report shows that an order which `by_the_call` has ended was made, and works or has filled."""
+    """The report shows that an order which `by_the_call` has ended was made, and works or has filled; or that
+    one works which a person took for gone.
+    """
+    if order.gone:
+        return report.status in WORKING
     ended = report.status in (OrderStatus.REJECTED, OrderStatus.CANCELLED) and not report.filled_quantity
     return by_the_call(order) and not ended
 

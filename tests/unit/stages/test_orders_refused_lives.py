@@ -140,3 +140,27 @@ def test_other_orders_are_as_before() -> None:
     world.update(world.row() | {"status": "OPEN"})
     assert world.status(1) is OrderStatus.REJECTED and not world.stage.outbox.halted
     assert world.reason(1) == Reason.BROKER.name
+
+
+def test_a_cancel_that_came_before_the_refusal_is_not_forgotten() -> None:
+    world = World().start()
+
+    def call(request: HttpRequest) -> HttpResponse:
+        if request.method != "POST":
+            return world.broker.accept(request)
+        world.broker.enter(request)
+        return SAID
+
+    world.broker.on_call, world.broker.hold = call, True
+    world.quote()
+    world.wish(1)
+    world.step()
+    assert world.status(1) is OrderStatus.SENT
+    world.wish(2, kind=IntentKind.CANCEL, target_seq=1)
+    world.step()
+    world.broker.hold = False
+    world.step()
+    assert world.status(1) is OrderStatus.REJECTED and not world.stage.desk.cancelling
+    world.run(40)
+    assert "order 1 was refused" in world.stage.outbox.halted
+    assert world.status(1) is OrderStatus.CANCELLED and world.row()["status"] == "CANCELLED"

@@ -21,7 +21,7 @@ PENDING         -      -       -         -       -        -         -      -    
 TRIGGER_PENDING -      -       -         -       -        -         -      -               -         -
 OPEN            -      -       -         -       -        -         -      TRIGGER_PENDING -         -
 COMPLETE        -      -       -         -       -        -         -      -               -         -
-CANCELLED       -      -       -         -       -        -         -      -               -         -
+CANCELLED       -      -       -         -       -        -         -      -               AMBIGUOUS -
 REJECTED        -      -       -         -       -        -         -      -               AMBIGUOUS -
 REFUSED         -      -       -         -       -        -         -      -               AMBIGUOUS -
 """
@@ -84,9 +84,9 @@ def test_ended_stays_ended_but_absent_is_revived_by_the_broker() -> None:
         assert following(S.ABSENT, what) in WORKING | TERMINAL - {S.ABSENT}
 
 
-def test_what_a_call_alone_has_ended_can_be_revived_into_doubt_and_from_there_by_the_broker() -> None:
+def test_what_a_call_or_a_person_has_ended_can_be_revived_into_doubt_and_from_there_by_the_broker() -> None:
     revived = {status for status in S if following(status, Input.REVIVE) is not status}
-    assert revived == {S.REJECTED, S.REFUSED}
+    assert revived == {S.REJECTED, S.REFUSED, S.CANCELLED}
     assert {following(status, Input.REVIVE) for status in revived} == {S.AMBIGUOUS}
 
 

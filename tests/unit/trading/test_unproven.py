@@ -219,3 +219,26 @@ def test_a_stop_that_the_book_has_shown_at_rest_is_one_again_after_a_restart_too
     told, alive = book.orders[world.order(1).order_no], world.order(1)
     assert (alive.status, alive.order_type) == (OrderStatus.TRIGGER_PENDING, SL)
     assert (told.status, told.order_type) == (OrderStatus.TRIGGER_PENDING, SL)
+
+
+@pytest.mark.parametrize("first", ["the answer", "the end"])
+@pytest.mark.parametrize("end", ["COMPLETE", "CANCELLED"])
+def test_a_person_is_told_of_it_no_longer_than_the_order_lives(first: str, end: str) -> None:
+    world = World().start()
+    world.send(1)
+    ended = {"status": end} | ({"filled_quantity": 10, "average_price": 100.0} if end == "COMPLETE" else {})
+
+    def call(request: HttpRequest) -> TransportError:
+        if first == "the end":
+            world.row().update(ended)
+            world.update(world.row())
+        return TransportError("timed out", sent=True)
+
+    world.broker.on_call = call
+    world.send(2, kind=IntentKind.MODIFY, target_seq=1, px=PX - 50)
+    world.broker.on_call = None
+    world.row().update(ended)
+    world.update(world.row())
+    world.run(3.0)
+    told = [bool(a.get("cleared")) for a in world.alert_fields if a["code"] == "AMBIGUOUS_ORDER"]
+    assert world.status(1).name == end and told == ([False, True] if first == "the answer" else [])

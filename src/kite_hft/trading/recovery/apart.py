@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from kite_hft.layout import Side
-from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.broker import OrderReport, PositionReport
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.positions import divide_half_even
 from kite_hft.trading.recovery.explain import hidden
 from kite_hft.units import NS_PER_S
 
@@ -38,6 +39,20 @@ class _Seen:
     rounds: int = 0
 
 
+@dataclass(slots=True)
+class _Closed:
+    """What a stranger's order (`cause`) has filled beyond all that was known to be held: signed, and worth
+    so many units. `orders` of ours, on the other side, may have filled before it, unseen.
+    """
+
+    cause: OrderReport
+    moved: int
+    units: int
+    orders: frozenset[int]
+    since_ns: int
+    agreed: bool = False  # the positions have been what we hold since
+
+
 class Apart:
     """Which differences are left open. One per order stage; `look` begins a round, `end` ends it."""
 
@@ -48,6 +63,7 @@ class Apart:
         self._more: Counter[int] = Counter()
         self._stood: dict[int, int] = {}  # slot -> `more` when the positions were last what we hold
         self._differs: set[int] = set()  # slots of this round where they are not
+        self._closed: dict[Key, _Closed] = {}
         self._taken: dict[int, int] = {}  # slot -> what was believed before any order told of it
         self.patient = False  # all that is open has had its rounds: no read is urgent
 
@@ -97,10 +113,13 @@ class Apart:
     def agrees(self, key: Key) -> None:
         """Nothing differs here, or his books agree in it."""
         self._seen.pop(key, None)
+        if key in self._closed:
+            self._closed[key].agreed = True
 
     def believed(self, key: Key) -> None:
         """The positions were believed in the end: an order that tells of it later is no second one."""
         self.agrees(key)
+        self._closed.pop(key, None)
         if more := self.more(key[0]):
             self._taken[key[0]] = more
 
@@ -112,6 +131,46 @@ class Apart:
         known = min(abs(early), abs(quantity)) * (1 if quantity > 0 else -1)
         self._taken[slot] = early - known
         return known
+
+    def closed(
+        self, key: Key, external: int, fill: tuple[int, int], ours: int, cause: OrderReport, now_ns: int
+    ) -> None:
+        """A stranger's fill (quantity and units, signed) has made EXTERNAL of `key` hold `external`, and has
+        closed so much of `ours`. A live order of ours may have filled what the rest of it has closed.
+        """
+        moved, units = fill
+        sign = 1 if moved > 0 else -1
+        rest = min(abs(moved) - ours, sign * external - ours)
+        orders = frozenset(
+            o.order_no
+            for o in self._book.live_orders.values()
+            if (o.slot, o.product) == key and o.strategy != EXTERNAL and o.sign != sign and o.sent_real_ns
+        )
+        if rest > 0 and orders:
+            closed = sign * rest, divide_half_even(units * rest, abs(moved))
+            before = self._closed.get(key)
+            if before is not None and before.moved * moved > 0:  # it fills in parts
+                closed, orders = (before.moved + closed[0], before.units + closed[1]), before.orders | orders
+            self._closed[key] = _Closed(cause, *closed, orders, now_ns)
+
+    def closed_before(self, order: Order, quantity: int, now_ns: int) -> tuple[OrderReport, int, int] | None:
+        """(whose, quantity, units) of a stranger's fill that has closed what only now is known to be filled;
+        None: nobody has.
+        """
+        key = (order.slot, order.product)
+        before = self._closed.get(key)
+        if before is None or order.order_no not in before.orders or order.sign * before.moved > 0:
+            return None
+        if before.agreed and now_ns - before.since_ns >= BEHIND_NS:
+            del self._closed[key]
+            return None
+        taken = min(quantity, abs(before.moved))
+        worth = divide_half_even(before.units * taken, abs(before.moved))
+        moved = -order.sign * taken
+        before.moved, before.units = before.moved - moved, before.units - worth
+        if not before.moved:
+            del self._closed[key]
+        return before.cause, moved, worth
 
     def end(self) -> None:
         """The round is over: openings in what is open are held."""

@@ -222,6 +222,7 @@ class Doubts:
         self._resolved(order, word)
         ambiguous = order.status is OrderStatus.AMBIGUOUS
         if order.status not in TERMINAL:
+            order.gone = not ambiguous
             change = self.book.enter(order, Input.MISS if ambiguous else Input.REPORT_CANCELLED, now_ns)
             self.outbox.tell(change, now_ns, Reason.ABSENT)
         self.progressed(order, now_ns)

@@ -9,7 +9,7 @@ engine does not become ACTIVE with one. Pure.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from kite_hft.layout import OrderStatus, Side
@@ -60,7 +60,7 @@ def differences(
         if order.order_id and order.strategy != EXTERNAL
         for difference in _of_order(order, by_id.get(order.order_id), order.order_no in young)
     ]
-    found += _of_sums(book, rows, list(held), instruments)
+    found += _of_sums(book, rows, list(held), instruments, _not_shown_yet(book, by_id, young, instruments))
     return [d for d in found if (d.name, d.amount) not in accepted]
 
 
@@ -110,12 +110,33 @@ def in_doubt(book: Book, slot: int, product: int | None = None) -> tuple[int, in
     return fewest, most
 
 
+def _not_shown_yet(
+    book: Book, shown: Container[str], young: Collection[int], instruments: InstrumentTable
+) -> Counter[int]:
+    """By token: what orders have filled, by the broker's words, that his order book does not show yet."""
+    found: Counter[int] = Counter()
+    for order in book.orders.values():
+        late = order.order_no in young and order.order_id not in shown
+        if late and order.order_id and order.strategy != EXTERNAL:
+            found[instruments[order.slot].token] += order.sign * order.filled
+    return found
+
+
 def _of_sums(
-    book: Book, rows: Iterable[OrderReport], held: Sequence[PositionReport], instruments: InstrumentTable
+    book: Book,
+    rows: Iterable[OrderReport],
+    held: Sequence[PositionReport],
+    instruments: InstrumentTable,
+    not_shown: Counter[int],
 ) -> list[Difference]:
-    """Positions that hold something hidden, unless an ambiguous order of ours may have done it."""
+    """Positions that hold something hidden, unless an ambiguous order of ours may have done it.
+
+    not_shown: fills that are known all the same; positions that lack them lag, too, and cut nothing of ours.
+    """
     found = []
-    for token, more in sorted(hidden(rows, held).items()):
+    beyond = hidden(rows, held)
+    beyond.subtract(not_shown)
+    for token, more in sorted(beyond.items()):
         instrument = instruments.by_token.get(token)
         if not more or instrument is None:
             continue
@@ -123,10 +144,12 @@ def _of_sums(
         if not fewest <= more <= most:
             shown = sum(row.quantity for row in held if row.token == token)
             carried = sum(row.overnight_quantity for row in held if row.token == token)
+            told = not_shown[token]
             text = (
                 f"{instrument.key}: the broker's positions hold {shown}; carried in {carried}, filled by the "
-                f"orders of his book {shown - carried - more:+d}"
+                f"orders of his book {shown - carried - more - told:+d}"
             )
+            text += f", by his word of others {told:+d}" if told else ""
             end = f"if the positions are right: kite-hft resolve {instrument.key} --present"
             found.append(Difference(instrument.key, text, end, "present", f"{more:+d}"))
     return found

@@ -125,6 +125,11 @@ class Externals:
         if signed:
             self.settle(key, now_ns, row, signed, value)
 
+    def ours_filled(self, order: Order, quantity: int, now_ns: int) -> None:
+        """So much more of an order of ours is known to be filled: others may have closed it already."""
+        if quantity and (early := self.apart.closed_before(order, quantity, now_ns)) is not None:
+            self.settle((order.slot, order.product), now_ns, *early)
+
     def _first_seen(self, row: OrderReport) -> None:
         if row.order_id in self._counted:
             return
@@ -290,6 +295,8 @@ class Externals:
         by = cause.order_id if cause else UNKNOWN_ORDER
         square_off = cause is not None and self._by_broker(cause) and key[1] == Product.MIS
         left = _closed(net, external.quantity, moved, whole=square_off)
+        if cause is not None and self._squared:
+            self.apart.closed(key, external.quantity, (moved, units), left, cause, now_ns)
         if not left:
             self._outbox.journal(Kind.EXTERNAL, {"held": [self._held(key)]})
             return

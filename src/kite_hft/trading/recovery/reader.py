@@ -163,6 +163,8 @@ class BookReader:
         limited = isinstance(result, HttpResponse) and result.status == 429
         self.polls.done(not text, now_ns, self._slow_ns if limited else 0)
         self._count_failure(read, text)
+        if read is Read.ORDERS and self._failures[read] >= _FAILURES_TOLD:
+            self._reconciler.unread(asked_ns, now_ns)
         if text and (read not in _BESIDE or not self.reconciled):
             return
         if text:

@@ -57,7 +57,6 @@ class Reconciler:
         self._numbers: dict[str, int] = {}  # order id -> number under which it was adopted before
         self._runs: set[int] = {ports.tags.run}
         self._by_terms: set[int] = set()  # found by their terms alone: no proof of who we are
-        self._unwanted: set[int] = set()  # to be cancelled, were they to live again
         self.claims: Callable[[OrderReport], bool] = lambda report: False  # a trigger may have made it
 
     def restore(self, found: Recovered) -> None:
@@ -66,11 +65,12 @@ class Reconciler:
         self.doubts.accepted |= found.accepted
         self.externals.user, self._by_terms = found.user, set(found.by_terms)
         self.externals.strangers, self.externals.stood = set(found.strangers), dict(found.external)
-        self._unwanted = set(found.cancels)
+        unwanted = self._desk.unwanted
+        unwanted.update(found.cancels)
         for data in found.waiting.values():
             target = self._book.by_strategy(data["strategy"], data["intent"]["target_seq"])
             if data["kind"] == IntentKind.CANCEL and target is not None:
-                self._unwanted.update(order.order_no for order in self._book.family(target))
+                unwanted.update(order.order_no for order in self._book.family(target))
 
     def update(self, report: OrderReport, text: bytes, now_ns: int) -> bool:
         """One order update from the stream; False: the book is to be read, it may be an order of ours.
@@ -142,6 +142,11 @@ class Reconciler:
                 self.externals.report(row, now_ns)
         self.externals.open.read({row.order_id for row in rows}, asked_ns)
 
+    def unread(self, asked_ns: int, now_ns: int) -> None:
+        """The order book, asked for at `asked_ns`, cannot be read: cancels that failed do not wait for it."""
+        for number in list(self._desk.cancelling):
+            self._desk.retry_cancel(self._book.orders[number], None, asked_ns, now_ns)
+
     def trades(self, rows: Iterable[TradeReport], now_ns: int) -> None:
         """One whole read of the executions."""
         strangers = []
@@ -154,6 +159,7 @@ class Reconciler:
             change = self._book.fold_trade(order, trade, now_ns)
             self._outbox.journal(Kind.TRADE, {"no": order.order_no, "trade": msgspec.to_builtins(trade)})
             self._outbox.tell(change, now_ns)
+            self.externals.ours_filled(order, change.fill_quantity, now_ns)
         self.externals.trades(strangers)
 
     def _may_be_ours(self, report: OrderReport) -> bool:
@@ -164,14 +170,11 @@ class Reconciler:
         return on_its_way or self.claims(report)
 
     def _progressed(self, order: Order, now_ns: int) -> None:
-        """It has moved. An order that was to be cancelled when it was proved absent goes when it turns up all
-        the same.
+        """It has moved. An order that was to be cancelled when it ended without a word of the exchange
+        (absent, refused, gone) goes when it turns up all the same.
         """
-        if order.status is OrderStatus.ABSENT:
-            if order.order_no in self._desk.cancelling:
-                self._unwanted.add(order.order_no)
-        elif order.order_no in self._unwanted and order.status in WORKING:
-            self._unwanted.discard(order.order_no)
+        if order.order_no in self._desk.unwanted and order.status in WORKING:
+            self._desk.unwanted.discard(order.order_no)
             self._desk.cancelling.setdefault(order.order_no, Cancel.WISHED)
         self._desk.progressed(order, now_ns)
 
@@ -242,7 +245,8 @@ class Reconciler:
         return order
 
     def _fold(self, order: Order, report: OrderReport, now_ns: int, *, rearmed: bool = False) -> None:
-        before, most, revived = order.status, order.quantity_max, lives_after_all(order, report)
+        before, most, gone = order.status, order.quantity_max, order.gone
+        revived = lives_after_all(order, report)
         if order.tag and order.tag in report.tags:
             self._lookup.kept.add(order.order_type)
         if by_terms_alone(order, report):
@@ -263,8 +267,7 @@ class Reconciler:
         if before is OrderStatus.ABSENT:  # the halt goes first: a process that dies here finds both again
             self._outbox.halt(f"order {order.order_no} was proved absent, and lives as {report.order_id}")
         if revived:
-            why = f"order {order.order_no} was refused ({order.message}), and lives as {report.order_id}"
-            self._outbox.halt(f"{why}: the answer to its call was no proof; compare the books, then resume")
+            self._outbox.halt(_revived(order, report.order_id, gone=gone))
             self.externals.check_wanted = True
         if order.strategy != EXTERNAL:
             words = {"no": order.order_no, "report": msgspec.to_builtins(report)}
@@ -279,6 +282,8 @@ class Reconciler:
         self._progressed(order, now_ns)
         if order.strategy == EXTERNAL and change.fill_quantity:
             self.externals.adopted_filled(order, change.fill_quantity, change.fill_units, report, now_ns)
+        else:
+            self.externals.ours_filled(order, change.fill_quantity, now_ns)
 
     def _of_before(self, order: Order, report: OrderReport, asked_ns: int = -(2**62)) -> bool:
         """It was refused, and a row that says no more than that it is under way may be from before that. The
@@ -326,3 +331,12 @@ class Reconciler:
             words = {"no": order.order_no, "report": msgspec.to_builtins(row), "rearmed": True}
             self._outbox.journal(Kind.REPORT, words)
         self._outbox.tell(change, now_ns)
+
+
+def _revived(order: Order, order_id: str, *, gone: bool) -> str:
+    """Why an order halts that had ended, and lives."""
+    if gone:
+        why = f"order {order.order_no} was said to be gone, and lives as {order_id}"
+        return f"{why}: compare the books, then resume"
+    why = f"order {order.order_no} was refused ({order.message}), and lives as {order_id}"
+    return f"{why}: the answer to its call was no proof; compare the books, then resume"

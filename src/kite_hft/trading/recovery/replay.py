@@ -20,7 +20,7 @@ from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import ENGINE_SEQ
-from kite_hft.trading.lifecycle import Input
+from kite_hft.trading.lifecycle import WORKING, Input
 from kite_hft.trading.positions import Cut
 from kite_hft.trading.recovery.adopting import child_of, take_slice, unwanted
 from kite_hft.trading.recovery.explain import as_gone
@@ -248,6 +248,7 @@ def _resolved(data: dict[str, Any], book: Book, instruments: InstrumentTable, st
         state.count(book.enter(order, Input.MISS, 0))
     elif data["how"] == "gone":
         state.accepted.add((str(data["no"]), as_gone(order)))
+        order.gone = order.status in WORKING
         state.count(book.enter(order, Input.REPORT_CANCELLED, 0))
 
 

@@ -119,7 +119,8 @@ class Answers:
                 self._desk.look_up()
         elif isinstance(outcome, Ambiguous):
             order.unproven, order.changed_ns = Unproven(work.terms, now_ns), now_ns
-            self._outbox.alert_ambiguous(order, f"its modification: {outcome.why}")
+            if order.status not in TERMINAL:  # else it has no terms any more
+                self._outbox.alert_ambiguous(order, f"its modification: {outcome.why}")
         else:
             self._desk.end_modify(order, now_ns)
             reason = Reason.BROKER if outcome else Reason.NOT_CONNECTED

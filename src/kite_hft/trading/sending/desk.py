@@ -77,7 +77,7 @@ class Desk:
         self._mono_ns, self._killed, self._rows = ports.clock.mono_ns, ports.killed, ports.instruments.rows
         self.last_order_no = 0
         self.cancelling: dict[int, Cancel] = {}
-        self.modifying: set[int] = set()
+        self.modifying, self.unwanted = set[int](), set[int]()  # unwanted: to be cancelled, were they to live
         self.unjudged: set[int] = set()  # refused without a look at the order: too many calls, token, address
         self._entered: dict[int, Work] = {}  # in the book, not yet in the throttle: legs of groups
         self._tries, self.cancels_first = CancelTries(), CancelsFirst(self.throttle)
@@ -167,12 +167,12 @@ class Desk:
 
     def progressed(self, order: Order, now_ns: int) -> None:
         """The order may have got its name, or its end: see to a cancel that waits for either."""
-        if order.order_no not in self.cancelling:
-            return
-        if order.status in TERMINAL:
+        how = self.cancelling.get(order.order_no)
+        if how is not None and order.status in TERMINAL:
             del self.cancelling[order.order_no]
+            self.unwanted.add(order.order_no)
             self._outbox.clear("CANCEL_FAILED", str(order.order_no))
-        elif order.status in WORKING and self.cancelling[order.order_no] is Cancel.WISHED:
+        elif how is Cancel.WISHED and order.status in WORKING:
             self._offer_cancel(order, None, now_ns)
 
     def retry_cancel(self, order: Order, shown: OrderStatus | None, asked_ns: int, now_ns: int) -> None:

@@ -275,7 +275,7 @@ class Outbox(OutboxState):
             self.alert_ambiguous(order)
         elif order.status is OrderStatus.ABSENT:
             self.alert("ORDER_ABSENT", f"order {order.order_no} is in no book", str(order.order_no))
-        if change.before is OrderStatus.AMBIGUOUS:
+        if change.before is OrderStatus.AMBIGUOUS or order.status in TERMINAL:  # with what was in doubt of it
             self.clear("AMBIGUOUS_ORDER", str(order.order_no))
             self.clear("AMBIGUOUS_ORDER", f"{order.order_no} doubt")  # which rows could be it (reconcile.py)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from group_tools import again
 from orders_world import PX, World, filled, lost
 
-from kite_hft.layout import OrderStatus, Severity, Side
+from kite_hft.layout import IntentKind, OrderStatus, Severity, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.lifecycle import WORKING
@@ -306,3 +308,52 @@ def test_an_order_that_its_terms_alone_have_found_does_not_tell_who_we_are() -> 
         more=MORE,
     ).start()  # fmt: skip
     assert last.stage._reconciler.externals.user == "ME"
+
+
+def said_to_be_gone(**more: Any) -> tuple[World, dict[str, Any]]:
+    """Ten are held, and a person has ended the stop, which no read of the book has shown any more; he was
+    wrong. Returns the row that the broker hides.
+    """
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    world.send(2, side=Side.SELL, px=PX + 100)
+    world.run(3.0)
+    row = world.broker.rows.pop(world.order(2).order_id)
+    world.run(12.0)
+    assert resolve(world, "2", "absent") == "" and world.status(2) is OrderStatus.CANCELLED
+    return world, row | more
+
+
+@pytest.mark.parametrize("how", ["an update", "a read of the book"])
+def test_an_order_that_a_person_took_for_gone_and_that_works_is_followed_and_halts(how: str) -> None:
+    """What it may still sell counts: another exit beside it would sell what nobody holds."""
+    world, row = said_to_be_gone()
+    world.broker.rows[row["order_id"]] = row
+    if how == "an update":
+        world.update(row)
+    else:
+        world.run(16.0)
+    assert world.status(2) in WORKING and world.order(2).open_quantity == 10
+    halted = world.stage.outbox.halted
+    assert "order 2 was said to be gone" in halted and row["order_id"] in halted
+    after = again(world)
+    assert after.status(2) in WORKING and after.stage.outbox.halted == halted
+    after.send(3, kind=IntentKind.CANCEL, target_seq=2)
+    after.run(3.0)
+    assert after.status(2) is OrderStatus.CANCELLED
+
+
+def test_one_that_the_next_process_finds_at_work_is_followed_too() -> None:
+    world, row = said_to_be_gone()
+    world.broker.rows[row["order_id"]] = row
+    after = again(world)
+    assert after.status(2) in WORKING and "order 2 was said to be gone" in after.stage.outbox.halted
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "REJECTED"])
+def test_one_that_turns_up_as_ended_is_what_the_person_said(status: str) -> None:
+    world, row = said_to_be_gone(status=status)
+    world.broker.rows[row["order_id"]] = row
+    world.run(16.0)
+    assert world.status(2) is OrderStatus.CANCELLED and not world.stage.outbox.halted

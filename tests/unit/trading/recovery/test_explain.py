@@ -289,3 +289,28 @@ def test_an_order_that_was_ended_by_a_person_and_fills_in_the_end_is_asked_about
     assert [d.amount for d in gone] == ["gone, 4 filled", "+4"]
     taken = {(d.name, d.amount) for d in gone}
     assert names(made, [row("1", 3)], [held(3)], accepted=taken) == ["1"]
+
+
+def test_a_fill_that_was_told_and_that_no_book_shows_yet_cuts_nothing() -> None:
+    """Neither the order book nor the positions know the order: both lag behind its updates."""
+    told = book(10, OrderStatus.COMPLETE)
+    assert names(told, [], [held(10)], young={1}) == [], "the positions show it"
+    found = differences(told, TABLE, [], [], young={1})
+    assert [(d.name, d.word, d.amount) for d in found] == [("NSE:SHARE0", "present", "-10")]
+    assert "orders of his book +0, by his word of others +10" in found[0].text
+    world = World().start()
+    world.send(1)
+    filled(world, 10)
+    late = dict(world.broker.rows)
+    world.broker.rows.clear()
+    fresh = World(
+        broker=world.broker, clock=world.clock, journal=world.journal, history=list(world.journal.records),
+        more={"restarted": True},
+    )  # fmt: skip
+    fresh.stage.start()
+    fresh.run(20.0)
+    assert not fresh.stage.active and fresh.quantity() == 10 and "NSE:SHARE0" in fresh.stage.unexplained
+    world.broker.rows.update(late)
+    fresh.run(20.0)
+    assert fresh.stage.active and fresh.quantity() == 10
+    assert not {"POSITION_MISMATCH", "BROKER_ACTED", "EXTERNAL_POSITION"} & set(fresh.codes())

@@ -187,3 +187,72 @@ def test_the_cut_and_the_cancels_that_follow_from_it_are_one_record() -> None:
     world.update(fills(row, 4))
     cut = next(r.data() for r in world.journal.records if r.kind is Kind.EXTERNAL and r.data().get("cuts"))
     assert cut["cancels"] == [world.order(2).order_no]
+
+
+def squared_off(world: World, quantity: int) -> dict[str, Any]:
+    """Somebody sells `quantity`, and sees more in the account than we do."""
+    row = other(world, quantity=quantity, pending_quantity=0)
+    world.update(fills(row, quantity))
+    return row
+
+
+@pytest.mark.parametrize("known", [0, 10])
+@pytest.mark.parametrize("how", ["an update", "a read of the book"])
+def test_a_fill_of_ours_that_is_heard_of_after_somebody_has_closed_it_is_held_no_more(
+    known: int, how: str
+) -> None:
+    """A stop for it would open a position."""
+    world = World().start()
+    if known:
+        world.send(1, qty=known)
+        filled(world, known)
+    world.send(2, qty=5)
+    ours = world.row()
+    ours |= {"filled_quantity": 5, "average_price": PX / 100, "status": "COMPLETE"}
+    squared_off(world, known + 5)
+    assert (world.quantity(), external(world)) == (0, -5)
+    if how == "an update":
+        world.update(ours)
+    world.run(3.0)
+    assert world.status(2) is OrderStatus.COMPLETE
+    assert (world.quantity(), external(world)) == (0, 0) and "BROKER_ACTED" in world.codes()
+    assert sum(-cut.units for cut in world.stage.book.cuts) == (known + 5) * 10_100, "at his price"
+    world.run(40.0)
+    assert (world.quantity(), external(world)) == (0, 0)
+    fresh = again(world)
+    fresh.start()
+    assert (fresh.quantity(), external(fresh)) == (0, 0)
+
+
+def test_it_is_closed_in_the_parts_in_which_it_is_told() -> None:
+    world = World().start()
+    world.send(1, qty=5)
+    ours = world.row()
+    row = other(world, quantity=5)
+    world.update(fills(row, 2))
+    world.update(fills(row, 5))
+    assert (world.quantity(), external(world)) == (0, -5)
+    for quantity in (3, 5):
+        ours |= {"filled_quantity": quantity, "average_price": PX / 100}
+        world.update(ours | {"status": "COMPLETE" if quantity == 5 else "OPEN"})
+        assert (world.quantity(), external(world)) == (0, quantity - 5)
+
+
+def test_what_fills_long_after_somebody_has_sold_short_is_ours() -> None:
+    """The positions showed his short, and no fill of ours."""
+    world = World().start()
+    world.send(1, qty=5)
+    squared_off(world, 5)
+    world.run(40.0)
+    filled_ours = world.broker.rows[world.order(1).order_id]
+    filled_ours |= {"filled_quantity": 5, "average_price": PX / 100, "status": "COMPLETE"}
+    world.update(filled_ours)
+    assert (world.quantity(), external(world)) == (5, -5)
+
+
+def test_an_order_that_left_after_it_is_ours_too() -> None:
+    world = World().start()
+    squared_off(world, 5)
+    world.send(1, qty=5)
+    filled(world, 5)
+    assert (world.quantity(), external(world)) == (5, -5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from orders_world import S, World, error, filled
 
+from kite_hft.layout import IntentKind, OrderStatus
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 
 
@@ -133,3 +134,23 @@ def test_an_answer_from_before_a_new_token_is_no_part_of_the_reconciliation(path
         world.run(0.05)
     assert asked[:4] == ["/orders", "/trades", "/portfolio/positions", "/gtt/triggers"]
     assert asked[4:6] == ["/orders", "/user/margins"]
+
+
+def test_a_cancel_that_failed_does_not_wait_for_an_order_book_that_cannot_be_read() -> None:
+    world = World().start()
+    world.send(1)
+    world.run(3.0)
+    busy = error(503, "GeneralException", "busy")
+    tries: list[str] = []
+
+    def call(request: HttpRequest) -> HttpResponse:
+        tries.append(request.method)
+        return busy if len(tries) < 3 else world.broker.accept(request)
+
+    world.broker.on_call, world.broker.on_read = call, lambda request: busy
+    world.send(2, kind=IntentKind.CANCEL, target_seq=1)
+    world.run(60.0)
+    assert world.row()["status"] == "CANCELLED" and tries == ["DELETE"] * 3, "once it was taken: no more"
+    world.broker.on_read = None
+    world.run(10.0)
+    assert world.status(1) is OrderStatus.CANCELLED
