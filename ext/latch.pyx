@@ -14,18 +14,20 @@ cdef extern from "<sys/stat.h>" nogil:
 
 
 cdef class Look:
-    """Asks for a file as often as it is called: "" only when the system says that there is no such file,
+    """Asks for a file as often as it is called: `absent` only when the system says that there is no such file,
     for every other answer what `there()` says. A link that leads nowhere is there.
 
-    gone(): called when it is not there and was before.
+    gone(): called when it is not there and was before. absent: "", unless told otherwise.
     """
 
     cdef bytes path
     cdef object there, gone
+    cdef public str absent
     cdef bint seen
 
     def __init__(self, path: bytes, there: object, gone: object):
         self.path, self.there, self.gone = path, there, gone
+        self.absent = ""
 
     def __call__(self) -> str:
         cdef stat found
@@ -33,6 +35,6 @@ cdef class Look:
             if self.seen:
                 self.seen = False
                 self.gone()
-            return ""
+            return self.absent
         self.seen = True
         return self.there()

@@ -95,6 +95,10 @@ cdef class Tally:
         """Value of everything that was opened today."""
         return number_of(self.gross)
 
+    def carry(self, gross_paise: object) -> None:
+        """So much was opened before, today, at most VALUE_MAX; it counts in no period."""
+        self.gross += <int64_t> min(gross_paise, VALUE_MAX)
+
     def add(
         self, strategy: object, slot: object, side: object, quantity: object, value_paise: object,
         int64_t at_ns, *, bint placed=True,

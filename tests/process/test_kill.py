@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pytest
 from engine_tools import Engine, engine, kite_hft, own
 
 from kite_hft.engine.orders.latch import read_latch
@@ -59,6 +63,65 @@ def test_killed_stays_killed_over_a_restart_until_it_is_resumed(tmp_path: Path) 
     assert kite_hft(env, "resume", "--account", name, stdin=f"{title}\n").returncode == 0
     lines = (account_of(tmp_path, name) / "kills.jsonl").read_text().splitlines()
     assert [json.loads(line)["do"] for line in lines] == ["kill", "kill", "resume", "kill", "resume"]
+
+
+@contextlib.contextmanager
+def closed_to_files(folder: Path) -> Iterator[None]:
+    """Nothing can be made in `folder` meanwhile; what lies in the folders below it is written on."""
+    root = os.geteuid() == 0  # whom permissions do not bind
+
+    def close(on: bool) -> None:
+        if root:
+            subprocess.run(["chattr", "+i" if on else "-i", str(folder)], check=True)
+        else:
+            folder.chmod(0o500 if on else 0o700)
+
+    try:
+        close(True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"this file system keeps no file out: {error}")
+    try:
+        yield
+    finally:
+        close(False)
+
+
+@pytest.mark.parametrize("way", ["command", "orders", "supervisor"])
+def test_killed_although_the_latch_cannot_be_written(tmp_path: Path, way: str) -> None:
+    """By each way to kill: nothing opens, no resume ends it, and the file follows as soon as it can."""
+    name = own(f"UNW{way[0].upper()}")
+    title, account = f"kite-{name}", account_of(tmp_path, name)
+    with engine(tmp_path, name) as run:
+        status = run.until(lambda status: status["orders"] and status["state"]["state"] == "ACTIVE", 60)
+        folder = Path(status["run"]["folder"])
+        with closed_to_files(account):
+            if way == "command":
+                told = run.ask("kill", "a test")
+                assert "the engine was told, and is killed until it ends" in told
+                assert "confirmed by the order process" in told and "no entry lives" in told
+            else:
+                os.kill(order_pid(run) if way == "orders" else run.process.pid, signal.SIGUSR1)
+            status = run.until(lambda status: status["state"]["state"] == "KILLED")
+            status = run.until(lambda status: all(not row["opening"] for row in status["orders"]))
+            assert read_latch(account) is None
+            reason = status["state"]["killed"]
+            assert reason.startswith("a test, " if way == "command" else "SIGUSR1 to the ")
+            code = [row for row in status["alerts"] if row["code"] == "FILE_FAILED"]
+            assert [(row["key"], row["severity"]) for row in code] == [("KILL", "CRITICAL")], status["alerts"]
+            told = run.ask("resume", stdin=f"{title}\n", code=1)
+            assert f"KILLED, without the file KILL: {reason}" in told
+            assert "not resumed: KILLED in the order process alone" in told
+            assert run.json("status")["state"]["state"] == "KILLED"
+        run.until(lambda status: read_latch(account) is not None, 15)
+        found = read_latch(account)
+        assert found is not None and found.reason == reason
+        run.until(lambda status: not [row for row in status["alerts"] if row["code"] == "FILE_FAILED"])
+        told = run.ask("resume", stdin=f"{title}\n")
+        assert "KILLED since" in told and "resumed" in told
+        run.until(lambda status: status["state"]["state"] == "ACTIVE")
+    records = scan((folder / "journal.bin").read_bytes()).records
+    commands = [r.data()["do"] for r in records if r.kind is Kind.COMMAND]
+    assert commands == ["strategies", "kill", "resume"]
 
 
 def test_the_campaign_on_a_real_engine(tmp_path: Path, capsys: object) -> None:

@@ -135,3 +135,27 @@ def test_killed_orders_and_a_killed_engine_lose_and_double_nothing(
     result = json.loads(done.stdout)
     assert done.returncode == 0 and result["disagreements"] == [], result
     assert result["orders"] >= 30 and result["external_orders"] == 0 and result["runs"] == 2
+
+
+@pytest.mark.timeout(180)
+def test_what_was_opened_today_is_counted_on_by_a_run_that_goes_on_with_nothing(
+    tmp_path: Path, server: dict[str, str]
+) -> None:
+    sums = []
+    for number in range(2):
+        run = engine(tmp_path, server, 120)
+        until(lambda number=number: len(runs(tmp_path)) > number and intents(runs(tmp_path)[number]) >= 5)
+        command = [sys.executable, "-m", "kite_hft.app.cli", "stop", "--flatten", "--yes"]
+        command += ["--account", own("KILLED")]
+        env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+        done = subprocess.run(command, env=env, check=False, timeout=90, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert run.wait(timeout=90) == 0, (tmp_path / "engine.out").read_text()[-3000:]
+        records = scan((runs(tmp_path)[number] / "journal.bin").read_bytes()).records
+        assert records[-1].data()["positions"] == [] and records[0].data()["continues"] == []
+        sums.append((records[0].data().get("day", {}), records[-1].data()["day"]))
+    (_, first), (begun, second) = sums
+    assert begun == first and first["gross_paise"] > 0 and first["strategies"].keys() == {"kalman_simple"}
+    assert second["gross_paise"] > first["gross_paise"] and len(second["runs"]) == 2
+    messages = [day["strategies"]["kalman_simple"][0] for day in (first, second)]
+    assert messages[1] >= messages[0] + 5

@@ -76,9 +76,8 @@ class Day:
         for row in self.trade_rows:
             trades[row["order_no"]] += row["quantity"]
             value[row["order_no"]] += int(Decimal(row["value"]) * 100)
-        ended = {s.name for s in TERMINAL}
         written = Written(
-            frozenset(row["order_no"] for row in self.order_rows if row["status"] in ended),
+            {row["order_no"]: row["status"] for row in self.order_rows},
             {number: (trades[number], value[number]) for number in trades},
         )
         self.world = World(

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from kite_hft.clock import SystemClock
+from kite_hft.clock import Clock, SystemClock
 from kite_hft.configuring.showing import shown
 from kite_hft.engine.alerts.sinks.trials import NoSink, require_sink
 from kite_hft.engine.confirming import (
@@ -38,6 +38,7 @@ from kite_hft.engine.keys.taking import keeps_secrets, needs_vault, take_keys
 from kite_hft.engine.market.hours import check_instruments
 from kite_hft.engine.market.past import take_histories
 from kite_hft.engine.market.strategies import StrategyError, check_strategies
+from kite_hft.engine.orders.latch import Latched
 from kite_hft.engine.orders.latches import SIGNAL, kill_by_signal
 from kite_hft.engine.orders.market_facts import lists_of_day
 from kite_hft.engine.orders.own_hours import refuse_early_end
@@ -145,8 +146,7 @@ def run_engine(
         held.callback(os.umask, os.umask(0o077))  # what the run writes is its owner's alone
         folder = open_run(root, home, settings.broker, settings.account, now_ns, copies, login, **kept)
         held.callback(folder.release)
-        held.callback(signal.signal, SIGNAL, signal.getsignal(SIGNAL))
-        kill_by_signal(folder.path.parent.parent, clock, "the supervisor")
+        kills = heed_kills(folder.path.parent.parent, clock, held)
         view = make_view(console, title, plain, open_log(folder.path / "engine.log"))
         held.callback(view.settle)
         for line in [*first_lines(settings), *build_words(settings)]:
@@ -169,7 +169,7 @@ def run_engine(
         confirm(settings, instruments, live, view, console)
         view.beside()  # what is asked was asked: from here on nobody waits for the terminal
         run = prepare(settings, session, instruments, folder, clock, view, sorted(os.sched_getaffinity(0)))
-        run.morning = morning
+        run.morning, run.kills = morning, kills
         held.callback(release, run)
         runs.append(run)
         view.say(f"{len(instruments)} instruments, {run.plan}")
@@ -179,6 +179,14 @@ def run_engine(
     with contextlib.suppress(OSError):  # the terminal is gone; the report is written
         console.print(summary(result, str(folder.path)))
     return code if copied(report, result, folder.path, console) else code or EXIT_NOT_READY
+
+
+def heed_kills(account: Path, clock: Clock, held: contextlib.ExitStack) -> list[Latched]:
+    """SIGUSR1 kills the account until `held` ends; what no file takes is put into the list, for ORDERS."""
+    kills: list[Latched] = []
+    held.callback(signal.signal, SIGNAL, signal.getsignal(SIGNAL))
+    kill_by_signal(account, clock, "the supervisor", lambda kill, why: kills.append(kill))
+    return kills
 
 
 def copied(report: Path | None, result: dict[str, Any], folder: Path, console: Terminal) -> bool:

@@ -129,6 +129,7 @@ class Watch:
             self.awake_ns = now_ns
         self.looked_ns = now_ns
         self._hear()
+        self._hand_on_kills()
         for member in self.family.died():
             if (code := self._replace(member, "died", now_ns)) is not None:
                 return code
@@ -148,6 +149,13 @@ class Watch:
     def _hear(self) -> None:
         for fields in self.family.listen():
             self.alerting.take(fields)
+
+    def _hand_on_kills(self) -> None:
+        """A kill by a signal to this process that no file takes: ORDERS remembers it."""
+        while kills := self.run.kills:
+            if not self.family.tell("orders", {"do": "kill", "reason": kills[0].reason, "flatten": False}):
+                return  # it is being started anew
+            del kills[0]
 
     def _orders(self) -> dict[str, int]:
         return self.readings.one("counters-orders")

@@ -102,8 +102,7 @@ class Orders:
         self._found = Recovered()
         self._resumed: list[Intent] = []
         self._gauges_ns = self._judged_ns = -GAUGE_PERIOD_NS
-        self._fills_seen = 0
-        self.stop_policy = "cancel"
+        self._fills_seen, self.stop_policy = 0, "cancel"
         self.active = self.stopping = self._stop_begun = self._alone = self._known = False
 
     @property
@@ -219,9 +218,7 @@ class Orders:
 
     @property
     def idle(self) -> bool:
-        """Nothing under way: no order call waits or is unanswered, no cancel is left to see through, no
-        order's state is still to be told by the broker.
-        """
+        """No order call waits or is unanswered, no cancel is left to see through, no order's state untold."""
         under_way = any(isinstance(item, Work) for item in self._calls.items())
         if self.states.token_dead:
             return not under_way
@@ -242,7 +239,8 @@ class Orders:
         self.active = False
         self._set_gauges()
         self.outbox.refusals.flush(self._ports.clock.mono_ns(), last=True)
-        self.outbox.journal(Kind.END, summary | ({"alone": True} if self._alone else {}))
+        ended = summary | ({"alone": True} if self._alone else {})
+        self.outbox.journal(Kind.END, ended | self.gate.day_so_far())
         return summary
 
     # Steering from outside
@@ -261,6 +259,8 @@ class Orders:
         do = message["do"]
         if do == "halt":
             self.halt(str(message["reason"]), now_ns)
+        elif do == "kill":
+            self._ports.kill(str(message["reason"]), bool(message["flatten"]))
         elif do == "resume":
             self._resume(message)
         elif do == "alone":

@@ -17,6 +17,7 @@ from kite_hft.clock import Clock
 from kite_hft.memory.journal import Journal, Record
 from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, Limits, TransportError
 from kite_hft.trading.costs import Schedule
+from kite_hft.trading.day_so_far import DaySoFar
 from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.gate.facts import OPEN_FACTS, AlwaysFresh, Facts
 from kite_hft.trading.gate.holds import Hold
@@ -100,10 +101,11 @@ class UpdateLink(NamedTuple):
 class Written:
     """What orders.csv and trades.csv hold already: of this run, and of those that it continues.
 
-    orders: numbers that have a row. trades: order number -> (quantity, value in paise) told.
+    orders: order number -> status of its last row, by name: an order that was taken for refused may live, and
+    ends once more. trades: order number -> (quantity, value in paise) told.
     """
 
-    orders: frozenset[int] = frozenset()
+    orders: Mapping[int, str] = field(default_factory=dict)
     trades: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
@@ -167,6 +169,8 @@ class Ports:
     unkill: Callable[[str], None] = lambda by: None
     holds: Mapping[int, Hold] | None = None
     keep_holds: Callable[[Mapping[int, Hold]], None] = lambda holds: None
+    day_so_far: DaySoFar | None = None  # what runs of the day before came to; None: its journal tells
+    strategy_names: Mapping[int, str] = field(default_factory=dict)
     day_net_paise: int = 0  # of the day's runs that are over and not continued, for the loss limit
     synced_seq: Callable[[], int] = lambda: EVERY_SEQ
     journal_state: Callable[[], tuple[str, str]] = lambda: ("", "")

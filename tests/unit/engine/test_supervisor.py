@@ -12,6 +12,7 @@ from kite_hft.clock import ManualClock
 from kite_hft.engine.alerts.alerting import Alerting
 from kite_hft.engine.alerts.files import read_alerts
 from kite_hft.engine.alerts.raisers import AGAIN_NS
+from kite_hft.engine.orders.latch import Latched
 from kite_hft.engine.processes.halting import HEARD_NS, OwedHalt, OwedReturns
 from kite_hft.engine.supervisor import Watch
 from kite_hft.settings import Settings
@@ -191,3 +192,16 @@ def test_a_halt_that_the_pipe_did_not_take_is_told_again() -> None:
     for _ in range(5):
         owed.look(ACTIVE)
     assert len(told) == 3
+
+
+def test_a_kill_by_signal_that_no_file_takes_is_handed_to_orders_until_it_has_it(tmp_path: Path) -> None:
+    loop = Loop(tmp_path)
+    loop.watch.run.kills = [Latched("SIGUSR1 to the supervisor", "signal SIGUSR1", 7)]
+    loop.takes = 0
+    loop.watch._hand_on_kills()
+    assert len(loop.watch.run.kills) == 1, "ORDERS is being started anew"
+    loop.takes = 1
+    loop.watch._hand_on_kills()
+    loop.watch._hand_on_kills()
+    message = {"do": "kill", "reason": "SIGUSR1 to the supervisor", "flatten": False}
+    assert loop.told == [("orders", message)] * 2 and loop.watch.run.kills == []

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
+from pathlib import Path
+
 import pytest
 from group_tools import again
 from orders_world import PX, World, error
 
+from kite_hft.engine.orders.files import written
 from kite_hft.layout import IntentKind, OrderStatus, Reason
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.lifecycle import WORKING
+from kite_hft.trading.records import ORDER_COLUMNS, TRADE_COLUMNS
 
 WORDS = "Order could not be accepted."
 SAID = error(400, "OrderException", WORDS)
@@ -164,3 +170,50 @@ def test_a_cancel_that_came_before_the_refusal_is_not_forgotten() -> None:
     world.run(40)
     assert "order 1 was refused" in world.stage.outbox.halted
     assert world.status(1) is OrderStatus.CANCELLED and world.row()["status"] == "CANCELLED"
+
+
+def next_process(world: World, folder: Path) -> World:
+    """Another process of the run, which finds the rows for people in their files."""
+    files = (("orders.csv", ORDER_COLUMNS, world.order_rows), ("trades.csv", TRADE_COLUMNS, world.trade_rows))
+    for name, columns, rows in files:
+        with (folder / name).open("w", newline="") as file:
+            csv.DictWriter(file, columns).writeheader()
+            csv.DictWriter(file, columns).writerows(rows)
+    world.clock.advance(1_000_000_000)
+    return World(
+        broker=world.broker, clock=world.clock, history=list(world.journal.records), config=world.config,
+        more={"restarted": True, "written": written([folder])},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "ended"), [(SAID, "REJECTED"), (NO_BYTE, "REFUSED")])
+def test_the_row_of_the_truth_is_written_by_the_next_process_where_a_death_took_it(
+    answer: HttpResponse | TransportError, ended: str, tmp_path: Path
+) -> None:
+    world = refused(answer)
+    world.update(world.row() | {"status": "COMPLETE"} | done())
+    world.row().update({"status": "COMPLETE"} | done())
+    assert [row["status"] for row in world.order_rows] == [ended, "COMPLETE"]
+    del world.order_rows[1:]  # it died between the record and the row
+    after = next_process(world, tmp_path)
+    after.stage.start()
+    assert [(row["order_no"], row["status"], row["filled"]) for row in after.order_rows] == [
+        (1, "COMPLETE", 10)
+    ]
+    world.order_rows += after.order_rows
+    third = next_process(world, tmp_path)
+    third.stage.start()
+    assert third.order_rows == [], "once"
+
+
+def test_a_row_of_a_reading_that_was_refused_and_of_an_order_that_lives_is_followed_by_its_end(
+    tmp_path: Path,
+) -> None:
+    world = refused()
+    after = next_process(world, tmp_path)
+    after.start()
+    assert after.status(1) in WORKING and after.order_rows == []
+    after.update(after.row() | {"status": "COMPLETE"} | done())
+    assert [row["status"] for row in itertools.chain(world.order_rows, after.order_rows)] == [
+        "REJECTED", "COMPLETE",
+    ]  # fmt: skip

@@ -97,7 +97,8 @@ CONNECTIONS: Final = (
 def engine_state(picture: Picture) -> dict[str, Any]:
     """state, reason, killed, held, market_halted, token_dead; with the engine down NOT_RUNNING.
 
-    killed: why, while the kill latch of the account is set, engine or not. held: strategy -> why.
+    killed: why, while the kill latch of the account is set, engine or not, or an engine is killed that could
+    not write it. held: strategy -> why.
     """
     found: dict[str, Any] = {"state": "NOT_RUNNING", "market_halted": False, "token_dead": False}
     latch = read_latch(account_folder(picture.account))
@@ -109,6 +110,8 @@ def engine_state(picture: Picture) -> dict[str, Any]:
         reason = ""
     held = {ledger.strategy(n): hold.words for n, hold in ledger.holds.items()} if ledger else {}
     killed = latch.reason if latch else ""
+    if not latch and found["state"] == "KILLED":
+        killed = (ledger.killed if ledger is not None else "") or "no file says why"
     return {**found, "reason": killed or reason, "killed": killed, "held": held}
 
 

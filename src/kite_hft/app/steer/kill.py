@@ -7,7 +7,9 @@ and an engine that is started later finds it. What follows (kill_follow.py) only
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,7 +24,7 @@ from kite_hft.app.choosing import (
     root_of,
 )
 from kite_hft.app.person import user_name
-from kite_hft.engine.orders.latch import set_latch
+from kite_hft.engine.orders.latch import NAME, set_latch
 from kite_hft.engine.runs.runs import Account, NoRun, accounts
 
 
@@ -48,6 +50,8 @@ def kill(
     a dead feed, and when no engine runs. It outlives restarts and days: only kite-hft resume ends it.
     Stops and exits at the broker stay, unless --flatten.
 
+    Where that file cannot be written an engine that runs is told, and is killed until it ends.
+
     Without --account every engine that runs is meant, on however many accounts: nobody looks up names in an
     emergency. Where none runs, the only account is.
 
@@ -72,7 +76,7 @@ def kill(
         raise refuse("kill", error, NOT_SO) from None
     if as_json:
         rows = [
-            {"account": one.title, "latch": str(account_folder(one) / "KILL"), "confirmed": not code}
+            {"account": one.title, "latch": latch_file(one), "confirmed": not code}
             for one, code in zip(chosen, codes, strict=True)
         ]
         print_json({"state": "KILLED", "reason": reason, "accounts": rows, "exit_code": max(codes)})
@@ -90,21 +94,52 @@ def latched(chosen: list[Account], reason: str, *, flatten: bool) -> tuple[dict[
     return begun_ns, failed
 
 
+def latch_file(account: Account) -> str | None:
+    """The path of the account's latch; None: it is not there, the engine alone knows of the kill."""
+    path = account_folder(account) / NAME
+    return str(path) if os.path.lexists(path) else None
+
+
 def latch(account: Account, reason: str, *, flatten: bool) -> int:
-    """Set the latch; when that was, CLOCK_MONOTONIC ns.
+    """Set the latch; when that was, CLOCK_MONOTONIC ns. An engine is told where the file cannot say it all.
 
     Raises:
-        NoRun: the file cannot be written; the message says what to do instead.
+        NoRun: the file cannot be written, nor an engine told; the message says what to do instead.
     """
-    folder = account_folder(account)
+    folder, by = account_folder(account), f"{user_name()} by kite-hft kill"
     try:
-        found = set_latch(folder, reason, f"{user_name()} by kite-hft kill", time.time_ns(),
-                          flatten=flatten)  # fmt: skip
+        found = set_latch(folder, reason, by, time.time_ns(), flatten=flatten)
     except OSError as error:
-        raise NoRun(
-            f"NOT killed: {folder}/KILL cannot be written: {error.strerror}; stop the engine (kite-hft stop "
-            f"--cancel, or end its processes) and cancel orders in the broker's app"
-        ) from None
+        why = f"{folder / NAME} cannot be written: {error.strerror}"
+        tell_engine(account, f"{reason}, {by}", why, flatten=flatten)
+        say(f"{account.title}: the engine was told, and is killed until it ends: {why}")
+        say("make that folder writable: the engine tries again; one that is started before knows nothing")
+        return time.monotonic_ns()
     say(f"{account.title} is KILLED: {found.reason}{' (positions are closed, too)' * found.flatten}")
-    say(f"the latch is {folder}/KILL; kite-hft resume ends it")
+    say(f"the latch is {folder / NAME}; kite-hft resume ends it")
+    if flatten and not found.flatten:
+        why = f"{folder / NAME} has no room for the word that closes positions"
+        tell_engine(account, f"{reason}, {by}", why, flatten=True)
+        say(f"the engine was told to close the positions: {why}")
     return time.monotonic_ns()
+
+
+def tell_engine(account: Account, reason: str, why: str, *, flatten: bool) -> None:
+    """Have the engine set the latch, or remember what no file takes.
+
+    Raises:
+        NoRun: none runs, or it cannot be told. why: the file does not do.
+    """
+    from kite_hft.engine.processes.control import ControlError, ask  # only now, as above
+
+    no_engine = "no engine runs that could be told"
+    try:
+        if account.running is None:
+            raise ControlError(no_engine)
+        request = {"do": "kill", "reason": reason, "flatten": flatten}
+        ask(Path(account.running.control), request)
+    except ControlError as error:
+        raise NoRun(
+            f"NOT {'closed' if latch_file(account) else 'killed'}: {why}, and {error}; stop the engine "
+            f"(kite-hft stop --cancel, or end its processes) and cancel orders in the broker's app"
+        ) from None

@@ -12,6 +12,7 @@ from typing import Final
 
 from kite_hft.app.answering import say
 from kite_hft.app.steer.stop import many
+from kite_hft.engine.orders.latch import read_latch
 from kite_hft.engine.runs.ledger import Ledger, read_ledger
 from kite_hft.engine.runs.look import Look
 from kite_hft.engine.runs.runs import Account, NoRun, RunNote, newest_folder
@@ -100,10 +101,12 @@ def without_engine(account: Account) -> int:
 
 
 def unconfirmed(note: RunNote, why: str) -> int:
-    """The latch is set, but the engine has not shown that it knows."""
+    """The latch is set, or the engine was told, but it has not shown that it knows."""
     alive = f"its supervisor is process {note.pid}"
+    latched = read_latch(Path(note.folder).parent.parent) is not None
+    done = "the latch is set, and nothing that opens leaves while it is" if latched else "the engine was told"
     print(
-        f"kite-hft kill: the latch is set, and nothing that opens leaves while it is; but {why}. See "
+        f"kite-hft kill: {done}; but {why}. See "
         f"kite-hft status; if the engine hangs, end it ({alive}) and look at the orders in the broker's app",
         file=sys.stderr,
     )

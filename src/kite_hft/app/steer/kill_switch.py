@@ -37,7 +37,7 @@ from kite_hft.app.keys.opened import Opened, open_vault, settings_of
 from kite_hft.app.keys.vault_options import PasswordFdOption, VaultFileOption
 from kite_hft.app.person import user_name
 from kite_hft.app.steer import switching
-from kite_hft.app.steer.kill import latched
+from kite_hft.app.steer.kill import latch_file, latched
 from kite_hft.app.steer.switching import (
     Asked,
     CannotAsk,
@@ -334,9 +334,7 @@ def kill_engines(engines: list[Account], wait_s: float) -> tuple[int, list[dict[
     for one in engines:
         unsure = follow(one, begun_ns[one.title], wait_s, flatten=False) if one.title in begun_ns else NOT_SO
         codes.append(unsure)
-        listed.append(
-            {"account": one.title, "latch": str(account_folder(one) / "KILL"), "confirmed": not unsure}
-        )
+        listed.append({"account": one.title, "latch": latch_file(one), "confirmed": not unsure})
     for why in failed:
         say(f"warning: {why}")
     return (NOT_SO if NOT_SO in codes else max(codes)), listed

@@ -25,8 +25,9 @@ from kite_hft.app.picture import (
     selected,
     told,
 )
-from kite_hft.engine.orders.latch import Latched, clear_latch, read_latch
+from kite_hft.engine.orders.latch import NAME, Latched, clear_latch, read_latch
 from kite_hft.engine.orders.latches import HOLDS, holds_known, read_holds, release_holds
+from kite_hft.engine.orders.unwritten import UNWRITTEN
 from kite_hft.engine.processes.control import ControlError, ask
 from kite_hft.engine.runs.runs import Account, NoRun
 from kite_hft.sessions import ist_text
@@ -65,6 +66,7 @@ def resume(
         else:
             with opened(state, account, broker) as picture:
                 latched = what_is_latched(picture, strategy)
+                refuse_unwritten(picture, latched, strategy)
                 show_and_confirm(chosen, latched, strategy)
                 by_engine(picture, strategy)
         say(f"{chosen.title}: resumed{f' (strategy {strategy})' if strategy else ''}")
@@ -103,6 +105,8 @@ def what_is_latched(picture: Picture, strategy: str | None) -> list[str]:
     if strategy is None:
         if latch := read_latch(account_folder(picture.account)):
             lines.append(f"KILLED {when(latch)}: {latch.reason}")
+        elif killed := engine_state(picture)["killed"]:
+            lines.append(f"KILLED, without the file {NAME}: {killed}")
         if ledger is not None:
             lines += [f"HALTED: {ledger.halted}"] * bool(ledger.halted)
             lines += [f"REDUCING: {ledger.reducing}"] * bool(ledger.reducing)
@@ -110,6 +114,19 @@ def what_is_latched(picture: Picture, strategy: str | None) -> list[str]:
                 lines.append(f"what stays, until the broker takes a call: {ledger.address}")
     held = engine_state(picture)["held"].items()
     return lines + [f"strategy {n} is {words}" for n, words in held if strategy in (None, n)]
+
+
+def refuse_unwritten(picture: Picture, latched: list[str], strategy: str | None) -> None:
+    """A kill that no file says ends with the engine alone.
+
+    Raises:
+        NoRun: it is one; the message says what to do.
+    """
+    path = account_folder(picture.account) / NAME
+    if strategy is None and engine_state(picture)["killed"] and not os.path.lexists(path):
+        for line in latched:
+            say(line)
+        raise NoRun(f"not resumed: {UNWRITTEN.format(latch=path)}")
 
 
 def when(latch: Latched) -> str:

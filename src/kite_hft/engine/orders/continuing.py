@@ -8,16 +8,23 @@ new journal names it (START, `continues`), and so on through the day.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
+from kite_hft._tally import Tally
 from kite_hft.layout import LAYOUT_FINGERPRINT
-from kite_hft.memory.journal import HEADER_BYTES, Header, JournalError, Kind, Record, Scan, scan
+from kite_hft.memory.journal import HEADER_BYTES, PAYLOAD_MAX, Header, JournalError, Kind, Record, Scan, scan
 from kite_hft.trading.book import Book
 from kite_hft.trading.costs import Schedule
+from kite_hft.trading.day_so_far import DaySoFar, Sums, of_today, read
+from kite_hft.trading.gate.checks import RiskLimits
+from kite_hft.trading.gate.guards import Guards
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.pnl import CostBook, account
 from kite_hft.trading.recovery.numbering import next_seqs
@@ -25,8 +32,8 @@ from kite_hft.trading.recovery.replay import RecoveryError, replay
 
 JOURNAL: Final = "journal.bin"
 REPORT: Final = "report.json"
-START_BYTES: Final = 1 << 16
-"""The first record of a journal stands well within them."""
+START_BYTES: Final = HEADER_BYTES + 2 * PAYLOAD_MAX
+"""The START record of a journal, which may hold the sums of many contracts, stands well within them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +155,58 @@ def day_net_paise(
         except (JournalError, OSError, ValueError, RecoveryError):
             continue
     return sum(net for name, net in nets.items() if name not in told_by_later)
+
+
+def day_so_far(
+    folder: Path,
+    broker: str,
+    chain: Sequence[str],
+    instruments: InstrumentTable,
+    limits: RiskLimits,
+    now_real_ns: int,
+) -> DaySoFar | None:
+    """What the limits of the day have counted in runs on this broker before the one in `folder`: by the END
+    record of the newest, or by all its records when it died. None: there is none, or the run goes on with
+    the newest (`chain`: names of those that it goes on with), whose journal tells. Of one that does not fit
+    today's instruments nothing is known.
+    """
+    for other, found in _newest_first(folder):
+        if other.name in chain:
+            return None
+        if isinstance(found, str) or (start := _start(found.records)) is None:
+            continue
+        if start.get("broker") != broker:
+            continue
+        with contextlib.suppress(JournalError, RecoveryError, OSError, msgspec.ValidationError):
+            told = _told(other, found.records, instruments, limits, now_real_ns)
+            return told if of_today(told, now_real_ns) else None
+    return None
+
+
+def _told(
+    folder: Path,
+    records: Sequence[Record],
+    instruments: InstrumentTable,
+    limits: RiskLimits,
+    now_real_ns: int,
+) -> DaySoFar:
+    last = records[-1]
+    if last.kind is Kind.END and "day" in (data := last.data()):
+        return read(data["day"])
+    book = Book(instruments)
+    before = [record for part in chain_of(folder) for record in scan((part / JOURNAL).read_bytes()).records]
+    found = replay([*before, *records], book, instruments, 0)
+    sums = Sums(Tally(limits), Guards(limits), found.conduct, instruments, _names(records), 0)
+    sums.recount(found.day, found.openings, found.guards)
+    return sums.now(found.day, found.runs, now_real_ns)
+
+
+def _names(records: Sequence[Record]) -> dict[int, str]:
+    """Strategy number -> name, as the run was configured (coding.py)."""
+    for record in records:
+        if record.kind is Kind.COMMAND and (data := record.data()).get("do") == "strategies":
+            return {int(number): str(row["name"]) for number, row in data["strategies"].items()}
+    return {}
 
 
 def _net_paise(folder: Path, instruments: InstrumentTable, charges: Callable[[], Schedule | None]) -> int:

@@ -29,14 +29,13 @@ from kite_hft.memory.journal_files import (
 )
 from kite_hft.memory.journal_writer import RESERVE_BYTES, JournalWriter, SyncBeside
 from kite_hft.settings import Settings
-from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import Written
 from kite_hft.trading.records import encode_json
 from kite_hft.trading.recovery.resuming import failed_payload
 
 Alarm = Callable[[str, str, str], None]
 """Tells a person: (code, key, text)."""
-_ENDED: Final = frozenset(status.name for status in OrderStatus if status in TERMINAL)
+_STATUSES: Final = frozenset(status.name for status in OrderStatus)
 
 
 JOURNAL: Final = "journal.bin"
@@ -170,20 +169,20 @@ def open_csv(
 def written(folders: Iterable[Path]) -> Written:
     """What the csv files of these run folders hold, whole rows only. A row that is damaged counts as not
     written: these files are for people, and no order waits for them."""
-    orders: set[int] = set()
+    orders: dict[int, str] = {}
     trades: dict[int, tuple[int, int]] = {}
     for folder in folders:
         for row in _rows(folder / "orders.csv"):
             with contextlib.suppress(*_DAMAGED):
-                if row["status"] in _ENDED:
-                    orders.add(int(row["order_no"]))
+                if row["status"] in _STATUSES:
+                    orders[int(row["order_no"])] = row["status"]
         for row in _rows(folder / "trades.csv"):
             with contextlib.suppress(*_DAMAGED):
                 number, traded = int(row["order_no"]), int(row["quantity"])
                 paise = int(Decimal(row["value"]) * 100)
                 before = trades.get(number, (0, 0))
                 trades[number] = (before[0] + traded, before[1] + paise)
-    return Written(frozenset(orders), trades)
+    return Written(orders, trades)
 
 
 _DAMAGED: Final = (ValueError, KeyError, TypeError, InvalidOperation, OverflowError)

@@ -69,10 +69,11 @@ def set_latch(
 ) -> Latched:
     """Kill the account whose folder this is; returns what stands now. Safe to repeat, and in a handler.
 
-    The first reason stands; a later kill can only add `flatten`. The file is there, whole, at one
-    instant, and counts from then on. It is on the disk when this returns; for who must not wait for a disk
-    when `later` has done what it is given. Whoever sets it in the same moment, a signal handler of this
-    process or another one, takes nothing away: only one creates the file, and who comes later looks again.
+    The first reason stands; a later kill can only add `flatten`. The file is there, whole, at one instant,
+    and counts from then on; on a full disk it may lack the words, `flatten` among them. It is on the disk
+    when this returns; for who must not wait for a disk when `later` has done what it is given. Whoever sets
+    it in the same moment, a signal handler of this process or another one, takes nothing away: only one
+    creates the file, and who comes later looks again.
 
     Raises:
         OSError: not even an empty file could be made. The account is NOT killed.
@@ -89,8 +90,11 @@ def set_latch(
                 break
     except OSError:  # a full disk has no room for the words: the empty file says enough
         os.close(os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        stands = read_latch(folder) or new
+    else:
+        stands = new
     later(partial(_keep, folder, {"do": "kill", **asdict(new)}))
-    return new
+    return stands
 
 
 def _keep(folder: Path, line: dict[str, Any]) -> None:
@@ -193,7 +197,8 @@ def _sync(folder: Path) -> None:
 class LatchWatch:
     """The latch as ORDERS sees it: a change wakes `fileno()`.
 
-    killed(): why the account is killed; empty only when the file is not there. It costs one lstat, half a us.
+    killed(): why the account is killed; empty only when the file is not there, and nothing stands in for it.
+    It costs one lstat, half a us.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -201,14 +206,24 @@ class LatchWatch:
         self.killed = Look(os.fsencode(self._path), self._reason, self._gone)
         self._seen: tuple[int, int, int] | None = None
         self._latched = Latched("")
+        self.unwritten: Latched | None = None
         self._fd = _watch(folder)
 
     def fileno(self) -> int:
         """An inotify descriptor for epoll; -1: there is none, and the latch is found at the next beat."""
         return self._fd
 
+    def stand_in(self, kill: Latched | None) -> None:
+        """A kill that no file says, or not all of it: it counts while there is no file, and its `flatten`
+        beside one. None: the file alone counts. Safe in a signal's handler.
+        """
+        self.unwritten = kill
+        self.killed.absent = kill.reason or BY_HAND if kill is not None else ""
+
     def _gone(self) -> None:
+        """Somebody has taken the file away: that ends the kill, with what stood in for a part of it."""
         self._seen = None
+        self.stand_in(None)
 
     def _reason(self) -> str:
         try:
@@ -226,12 +241,17 @@ class LatchWatch:
 
     def flatten(self) -> bool:
         """Whether positions are to be closed as well."""
-        return bool(self.killed()) and self._seen is not None and self._latched.flatten
+        if not self.killed():
+            return False
+        more = self.unwritten is not None and self.unwritten.flatten
+        return more or (self._seen is not None and self._latched.flatten)
 
     @property
     def by(self) -> str:
-        """Who latched it, as the file says."""
-        return self._latched.by if self._seen is not None else ""
+        """Who latched it, as the file says, or whoever stands in for it."""
+        if self._seen is not None:
+            return self._latched.by
+        return self.unwritten.by if self.unwritten is not None else ""
 
     def drain(self) -> None:
         """Take away what woke us: the file itself is looked at by `killed`."""

@@ -21,7 +21,8 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from kite_hft.clock import Clock
-from kite_hft.engine.orders.latch import Job, LatchWatch, at_once, clear_latch, set_latch, sync
+from kite_hft.engine.orders.latch import NAME, Job, Latched, at_once, set_latch, sync
+from kite_hft.engine.orders.unwritten import UNWRITTEN, Kills
 from kite_hft.plain import plain_text
 from kite_hft.trading.gate.holds import HALTED, REDUCING, Hold
 
@@ -75,22 +76,15 @@ disk: Final = Beside()
 """Of this process."""
 
 
-def latch_ports(
-    account: Path, watch: LatchWatch, broker: str, names: Mapping[int, str], clock: Clock, alarm: Alarm
-) -> dict[str, Any]:
+def latch_ports(kills: Kills, broker: str, names: Mapping[int, str], alarm: Alarm) -> dict[str, Any]:
     """The fields of Ports that latch. names: strategy number -> name; broker: "" keeps no holds."""
     disk.start()
-
-    def kill(reason: str, flatten: bool) -> None:
-        try:
-            now_ns = clock.real_ns()
-            set_latch(account, reason, "the order process", now_ns, flatten=flatten, later=disk)
-        except OSError as error:
-            alarm("FILE_FAILED", "KILL", f"the kill latch cannot be written: {error.strerror}")
+    account, watch = kills.account, kills.watch
 
     def unkill(by: str) -> None:
         try:
-            clear_latch(account, by, clock.real_ns(), later=disk)
+            if not kills.unkill(by):
+                alarm("FILE_FAILED", "KILL", f"not resumed: {UNWRITTEN.format(latch=account / NAME)}")
         except OSError as error:
             alarm("FILE_FAILED", "KILL", f"the kill latch cannot be removed: {error.strerror}")
 
@@ -110,7 +104,7 @@ def latch_ports(
         "killed": watch.killed,
         "kill_flat": watch.flatten,
         "killed_by": lambda: watch.by,
-        "kill": kill,
+        "kill": kills.kill,
         "unkill": unkill,
         "holds": None if kept is None else {n: kept[name] for n, name in names.items() if name in kept},
         "keep_holds": keep if broker else lambda holds: None,
@@ -193,13 +187,20 @@ def _read(account: Path) -> dict[str, dict[str, Hold]] | None:
         return None
 
 
-def kill_by_signal(account: Path, clock: Clock, who: str) -> None:
-    """From now on SIGUSR1 to this process sets the kill latch."""
+def kill_by_signal(
+    account: Path, clock: Clock, who: str, otherwise: Callable[[Latched, str], None] = lambda kill, why: None
+) -> None:
+    """From now on SIGUSR1 to this process sets the kill latch. otherwise: takes the kill, and why, where the
+    file cannot be written; it must be safe in a handler.
+    """
     disk.start()
 
     def latch(number: int, _frame: object) -> None:
-        with contextlib.suppress(OSError):
-            name = signal.Signals(number).name
-            set_latch(account, f"{name} to {who}", f"signal {name}", clock.real_ns(), later=disk)
+        name = signal.Signals(number).name
+        kill = Latched(f"{name} to {who}", f"signal {name}", clock.real_ns())
+        try:
+            set_latch(account, kill.reason, kill.by, kill.at_ns, later=disk)
+        except OSError as error:
+            otherwise(kill, error.strerror or repr(error))
 
     signal.signal(SIGNAL, latch)

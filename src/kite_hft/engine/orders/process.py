@@ -36,16 +36,17 @@ from kite_hft.engine.orders.continuing import (
     chain_of,
     day_net_paise,
     day_records,
+    day_so_far,
     find_earlier,
 )
 from kite_hft.engine.orders.ending import see_through
 from kite_hft.engine.orders.evidence import evidence_ports
 from kite_hft.engine.orders.files import RunJournal, open_csv, open_run_journal, written
 from kite_hft.engine.orders.latch import LatchWatch
-from kite_hft.engine.orders.latches import kill_by_signal, latch_ports
+from kite_hft.engine.orders.latches import disk, kill_by_signal, latch_ports
 from kite_hft.engine.orders.latest import FreshOfAll, LatestOfAll
 from kite_hft.engine.orders.market_facts import TickOf, market_facts, stamps_ahead_ns
-from kite_hft.engine.orders.settings import charges_of_day, divergence_limits, orders_config
+from kite_hft.engine.orders.settings import charges_of_day, divergence_limits, orders_config, risk_limits
 from kite_hft.engine.orders.transports import (
     OVER_HTTP,
     REGISTERED,
@@ -56,6 +57,7 @@ from kite_hft.engine.orders.transports import (
     no_answer,
     order_broker,
 )
+from kite_hft.engine.orders.unwritten import Kills
 from kite_hft.engine.orders.update_links import hearing_ports
 from kite_hft.engine.orders.waiting import Waiting
 from kite_hft.engine.orders.warmth import warmth_of
@@ -93,11 +95,11 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
     clock = SystemClock()
     api = config["api"]
     account = Path(config["folder"]).parent.parent
-    kill_by_signal(account, clock, "the order process")
+    kills = kills_of(account, clock)
     if api["mode"] != "paper" and not config.get("own_simulator"):
         outlive_parent()  # else the broker dies with the supervisor, and nothing is left to be cancelled
     with contextlib.ExitStack() as held:
-        latch = LatchWatch(account)
+        latch = kills.watch
         held.callback(latch.close)
         segments = Segments(config["segments"])
         held.callback(segments.close)
@@ -121,7 +123,7 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
             answers.log(f"orders: the journal was torn: {journal.set_aside}")
         ports = _ports(
             config, settings, instruments, broker, segments, clock, held, transport, intents,
-            [*texts, *extra_texts], answers, latch, journal, tell,
+            [*texts, *extra_texts], answers, kills, journal, tell,
         )  # fmt: skip
         stage = Orders(
             ports,
@@ -147,13 +149,31 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
             latch,
             journal.wake,
         )
-        waiting.at_beat = tell.look
+        kills.tell = tell
+        waiting.at_beat = at_beat(tell, kills)
         if isinstance(transport, OVER_HTTP):
             waiting.warmth = warmth_of(stage, ports, folder, clock, held, answers.log)
         answers.placed(config["name"], config["place"])
         numbers = {n: index for w in config["workers"] for n, index, _slots in w["strategies"]}
         codes = strategy_codes(settings.strategies, numbers)
         return _run(stage, transport, clock, waiting, answers, tell, resume, api, codes)
+
+
+def kills_of(account: Path, clock: Clock) -> Kills:
+    """Who kills the account in this process, by a limit or a message, and from now on by SIGUSR1, too."""
+    kills = Kills(account, LatchWatch(account), clock, disk)
+    kill_by_signal(account, clock, "the order process", kills.stand_in)
+    return kills
+
+
+def at_beat(tell: AlertsOut, kills: Kills) -> Callable[[], None]:
+    """What is looked at ten times a second: alerts that are kept, and a kill that no file says yet."""
+
+    def look() -> None:
+        kills.look()
+        tell.look()
+
+    return look
 
 
 def _ports(
@@ -168,7 +188,7 @@ def _ports(
     intents: Sequence[_queue.QueueConsumer],
     texts: Sequence[Any],
     answers: Answers,
-    latch: LatchWatch,
+    kills: Kills,
     journal: RunJournal,
     tell: AlertsOut,
 ) -> Ports:
@@ -185,11 +205,14 @@ def _ports(
     def alarm(code: str, key: str, text: str) -> None:
         tell(alert(code, text, key).fields())
 
+    known = named_broker, earlier.names, instruments
     charged = partial(charges_of_day, settings, instruments, clock.real_ns())
     names = {n: settings.strategies[i].name for w in config["workers"] for n, i, _slots in w["strategies"]}
     return Ports(
-        **latch_ports(folder.parent.parent, latch, "" if own else named_broker, names, clock, alarm),
-        day_net_paise=day_net_paise(folder, named_broker, earlier.names, instruments, charged),
+        **latch_ports(kills, "" if own else named_broker, names, alarm),
+        strategy_names=names,
+        day_so_far=None if restarted else day_so_far(folder, *known, risk_limits(settings), clock.real_ns()),
+        day_net_paise=day_net_paise(folder, *known, charged),
         instruments=instruments,
         broker=broker,
         transport=transport,

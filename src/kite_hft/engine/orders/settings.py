@@ -53,7 +53,7 @@ def orders_config(
         return OrdersConfig(
             limits=limits_of(settings, settings.broker),
             quote_pace=quote_pace(settings),
-            risk=RiskLimits(**settings.risk.model_dump(exclude=NO_LIMITS)),
+            risk=risk_limits(settings),
             max_daily_loss_paise=None if loss is None else round(loss * 100),
             on_daily_loss=settings.risk.on_daily_loss,
             loopback=loopback,
@@ -74,6 +74,15 @@ def orders_config(
         raise
     except (ValueError, TypeError) as error:
         raise SettingsError(f"order settings ({trading.rules.name}, risk, trading): {error}") from error
+
+
+def risk_limits(settings: Settings) -> RiskLimits:
+    """What the gate judges by.
+
+    Raises:
+        ValueError: a value that cannot be.
+    """
+    return RiskLimits(**settings.risk.model_dump(exclude=NO_LIMITS))
 
 
 def limits_of(settings: Settings, broker: str) -> Limits:

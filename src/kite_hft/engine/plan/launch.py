@@ -22,6 +22,7 @@ from kite_hft.configuring.models.market import StrategySection
 from kite_hft.configuring.models.safety import SINK_SECRETS
 from kite_hft.engine.keys.taking import keeps_secrets
 from kite_hft.engine.orders.continuing import broker_name, find_earlier
+from kite_hft.engine.orders.latch import Latched
 from kite_hft.engine.orders.settings import charges_of_day, check_reach, orders_config
 from kite_hft.engine.plan.days import session_arrays, trading_day
 from kite_hft.engine.plan.placing import keep_off, unknown_pins
@@ -76,6 +77,7 @@ class Run:
     next_seqs: dict[int, int] = field(default_factory=dict)  # strategy -> its next strategy_seq
     huge_pages: dict[str, Any] = field(default_factory=dict)  # empty: not asked for
     morning: Standing | None = None  # what `kite-hft morning` said of the day
+    kills: list[Latched] = field(default_factory=list)  # by a signal, which could not be written
 
 
 def prepare(

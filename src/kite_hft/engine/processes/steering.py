@@ -7,6 +7,7 @@
                                                              with "api_key", "api_url": if they are its own
     {"do": "same_login", "broker": .., "api_key": .., "api_url": ..}   whether that token would be for it
     {"do": "halt", "reason": ".."}                           nothing opens any more
+    {"do": "kill", "reason": "..", "flatten": false}         where who asks could not write the latch
     {"do": "cancel_all", "ask": "..", "reason": "..", "by": ".."}   every order that opens; nothing is stopped
     {"do": "resume", "strategy": "..", "by": ".."}           it may again (null: everything, the kill too)
     {"do": "resolve", "name": "7", "how": "absent", ..}      a person's word on an order of unknown fate
@@ -60,6 +61,7 @@ class Steering:
             "token": self._token,
             "same_login": self._same_login,
             "halt": self._halt,
+            "kill": self._kill,
             "cancel_all": self._cancel_all,
             "resume": self._resume,
             "resolve": self._resolve,
@@ -175,6 +177,13 @@ class Steering:
     def _halt(self, request: Request) -> dict[str, Any]:
         reason = str(request.get("reason") or "asked by the command line")
         if not self.family.tell("orders", {"do": "halt", "reason": reason}):
+            raise ControlError("the order process is not running")
+        return {}
+
+    def _kill(self, request: Request) -> dict[str, Any]:
+        """ORDERS sets the latch; what it cannot write either it remembers."""
+        words = {"reason": str(request.get("reason") or "asked by the command line")[:200]}
+        if not self.family.tell("orders", {"do": "kill", "flatten": bool(request.get("flatten"))} | words):
             raise ControlError("the order process is not running")
         return {}
 

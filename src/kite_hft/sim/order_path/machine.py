@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
-from kite_hft.layout import OrderStatus
 from kite_hft.sim.order_path.day import BOOT_MONO_NS, START_REAL_NS
-from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import Written
-
-_ENDED: Final = frozenset(status.name for status in OrderStatus if status in TERMINAL)
 
 
 @dataclass(slots=True)
@@ -49,5 +45,5 @@ class Files:
         for row in self.trades:
             quantity[row["order_no"]] += int(row["quantity"])
             paise[row["order_no"]] += int(Decimal(row["value"]) * 100)
-        ended = frozenset(int(row["order_no"]) for row in self.orders if row["status"] in _ENDED)
-        return Written(ended, {number: (quantity[number], paise[number]) for number in quantity})
+        last = {int(row["order_no"]): str(row["status"]) for row in self.orders}
+        return Written(last, {number: (quantity[number], paise[number]) for number in quantity})

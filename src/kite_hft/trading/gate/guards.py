@@ -35,6 +35,17 @@ class _Seen(NamedTuple):
 
 
 _NOTHING: Final = _Seen(0, 0, 0, 0, 0)
+
+
+class Pauses(NamedTuple):
+    """What still counts of losses: when they were, who cools down (strategy, slot) until when, and until when
+    nothing is opened, 0: it is."""
+
+    losses: tuple[int, ...]
+    cooling: Mapping[tuple[int, int], int]
+    until_ns: int
+
+
 PEAK_PARTS: Final = 10
 """The day's best is journalled whenever it has grown by this part of the drawdown: a process that is started
 again knows it as well as that."""
@@ -90,6 +101,20 @@ class Guards:
             if position.strategy != EXTERNAL:
                 self._seen[key] = _seen_before(position, judged.get(key, 0))
 
+    def carry(self, peak_paise: int, drawdown: str, pauses: Pauses) -> None:
+        """What an earlier run of the day had come to, before anything of this one."""
+        self.peak_paise = self._peak_told = peak_paise  # a person may have let it begin below zero
+        self.drawdown, self._paused_until_ns = drawdown, pauses.until_ns
+        self._losses.extend(pauses.losses)
+        self._cooling.update(pauses.cooling)
+        self.calm = not (self.drawdown or self._cooling or self._paused_until_ns)
+
+    def pauses(self, now_ns: int) -> Pauses:
+        """For the next run of the day."""
+        losses = tuple(ns for ns in self._losses if ns > now_ns - self._losses_ns)
+        cooling = {key: until for key, until in self._cooling.items() if until > now_ns}
+        return Pauses(losses, cooling, self._paused_until_ns if self._paused_until_ns > now_ns else 0)
+
     def mark(self, net_paise: int) -> list[dict[str, Any]]:
         """The day's net result as it stands now; GUARD records of what that trips."""
         self.net_paise = net_paise
@@ -119,7 +144,7 @@ class Guards:
             "peak_paise": self.peak_paise,
         }
 
-    def fold(self, data: dict[str, Any], at_ns: int) -> str:
+    def fold(self, data: Mapping[str, Any], at_ns: int) -> str:
         """Take one GUARD record; returns what it tripped, for people, or "".
 
         Raises:
@@ -129,7 +154,7 @@ class Guards:
         self.calm = not (self.drawdown or self._cooling or self._paused_until_ns > at_ns)
         return text
 
-    def _fold(self, data: dict[str, Any], at_ns: int) -> str:
+    def _fold(self, data: Mapping[str, Any], at_ns: int) -> str:
         self.peak_paise = self._peak_told = max(self.peak_paise, data["peak_paise"])
         what = data["guard"]
         if what == "peak":
@@ -167,6 +192,14 @@ class Guards:
         self._losses.clear()
         self.tripped += 1
         return f"stop guard: {text}, nothing is opened for {self._limits.stop_pause_s:g} s"
+
+    def standing(self, now_ns: int) -> str:
+        """What stops everything, for people: of a run before, at a start; "": nothing."""
+        if self.drawdown:
+            return f"drawdown: {self.drawdown}"
+        if left_ns := self.paused_ns(now_ns):
+            return f"stop guard: nothing is opened for {left_ns / NS_PER_S:.0f} s more"
+        return ""
 
     # What the checks ask
 

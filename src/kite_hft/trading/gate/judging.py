@@ -19,7 +19,8 @@ from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book
 from kite_hft.trading.broker import Funds
-from kite_hft.trading.gate.checks import CUT_QUIET_NS, PLACE, Context, Judged, added_value, more, value_of
+from kite_hft.trading.day_so_far import DaySoFar, Sums, packed
+from kite_hft.trading.gate.checks import CUT_QUIET_NS, PLACE, Context, Judged, added_value, more
 from kite_hft.trading.gate.checks_market import unsure
 from kite_hft.trading.gate.diverging import Change as FeedChange
 from kite_hft.trading.gate.facts import View
@@ -40,6 +41,7 @@ from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import ENGINE_SEQ, Intent
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.recovery.recovered import Recovered
+from kite_hft.trading.sending.conduct import ConductBook
 from kite_hft.trading.sending.outbox import Outbox
 
 CANCEL = int(IntentKind.CANCEL)
@@ -104,17 +106,27 @@ class Gate:
             exit=NEEDED[True],
         )  # fmt: skip
         self.passes = plain.passes
+        self._before: DaySoFar | None = None
+        self._runs = frozenset({ports.tags.run})
 
     def restore(self, found: Recovered, now_ns: int) -> None:
         """What the journal tells of the day so far; the book is replayed already."""
-        ahead_ns = self._ports.clock.real_ns() - now_ns
-        for at_ns, strategy, slot, side, quantity, px, placed in found.openings:
-            value = self._value(slot, px, quantity)
-            self.tally.add(strategy, slot, side, quantity, value, at_ns - ahead_ns, placed=placed)
+        self._before, self._runs = found.day, frozenset({*found.runs, self._ports.tags.run})
+        self._sums(found.conduct, now_ns).recount(found.day, found.openings, found.guards)
         self.guards.begin(self._book, found.judged)
-        for at_ns, data in found.guards:
-            self.guards.fold(data, at_ns - ahead_ns)
+        if not self._ports.restarted and (text := self.guards.standing(now_ns)):
+            self._outbox.alert("GUARD_TRIPPED", text)
         self._show()
+
+    def day_so_far(self) -> dict[str, Any]:
+        """For the END record: the sums of the day, with those of the runs before."""
+        now_ns = self._ports.clock.mono_ns()
+        found = self._sums(self._outbox.conduct, now_ns).now(self._before, self._runs, now_ns)
+        return {"day": packed(found)}
+
+    def _sums(self, conduct: ConductBook, now_ns: int) -> Sums:
+        ports, ahead_ns = self._ports, self._ports.clock.real_ns() - now_ns
+        return Sums(self.tally, self.guards, conduct, ports.instruments, ports.strategy_names, ahead_ns)
 
     def judge(self, intent: Intent, last_seq: int, now_ns: int) -> tuple[Verdict | None, Judged]:
         """The refusal, or None; what passes counts from here on."""
@@ -225,8 +237,10 @@ class Gate:
         )
 
     def look(self, net_paise: int, now_ns: int) -> None:
-        """After fills, and now and then: positions that were closed, and the day's net result."""
-        for data in [*self.guards.look(self._book, self._ports.instruments), *self.guards.mark(net_paise)]:
+        """After fills, and now and then: positions that were closed, and the net result, without that of runs
+        of the day that are over."""
+        day_paise = self._ports.day_net_paise + net_paise
+        for data in [*self.guards.look(self._book, self._ports.instruments), *self.guards.mark(day_paise)]:
             self._guard(data, now_ns)
         self._show()
 
@@ -264,9 +278,6 @@ class Gate:
         value = added_value(intent, context)
         own = intent.kind == PLACE and intent.strategy_seq < ENGINE_SEQ
         self.tally.add(intent.strategy, intent.slot, side, quantity, value, now_ns, placed=own)
-
-    def _value(self, slot: int, px: int, quantity: int) -> int:
-        return value_of(px, quantity, self._ports.instruments[slot])
 
     def _show(self) -> None:
         self._outbox.gauge("gross_notional_paise", self.tally.gross_paise)

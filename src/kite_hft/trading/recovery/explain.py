@@ -122,6 +122,12 @@ def _not_shown_yet(
     return found
 
 
+def _agree(book: Book, slot: int, held: Sequence[PositionReport], token: int) -> bool:
+    """The positions hold what is ours, carried in or not: nothing of it can be cut."""
+    ours = sum(p.quantity for p in book.positions.values() if p.slot == slot and p.strategy != EXTERNAL)
+    return ours == sum(row.quantity for row in held if row.token == token)
+
+
 def _of_sums(
     book: Book,
     rows: Iterable[OrderReport],
@@ -135,7 +141,9 @@ def _of_sums(
     """
     found = []
     beyond = hidden(rows, held)
-    beyond.subtract(not_shown)
+    for token, told in not_shown.items():
+        if beyond[token] or not _agree(book, instruments.by_token[token].slot, held, token):
+            beyond[token] -= told
     for token, more in sorted(beyond.items()):
         instrument = instruments.by_token.get(token)
         if not more or instrument is None:

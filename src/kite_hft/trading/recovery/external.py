@@ -72,8 +72,7 @@ class Externals:
 
     def counted(self, order_id: str) -> tuple[int, int]:
         """Quantity and value in units of what an order has filled as a stranger's: positions have that."""
-        seen = self.orders.get(order_id, _Seen())
-        return seen.filled, seen.units
+        return (seen.filled, seen.units) if (seen := self.orders.get(order_id)) else (0, 0)
 
     @property
     def filled(self) -> int:
@@ -286,9 +285,7 @@ class Externals:
                 yield row
 
     def settle(self, key: Key, now_ns: int, cause: OrderReport | None, moved: int, units: int) -> None:
-        """EXTERNAL of `key` has changed by `moved`, worth `units` (both signed as a fill): let that close
-        positions of ours that it goes against.
-        """
+        """EXTERNAL of `key` has changed by `moved`, worth `units` (both signed as a fill): it closes ours."""
         external = self._book.position_of(EXTERNAL, *key)
         ours = self._book.in_slot(*key)
         net = sum(p.quantity for p in ours)

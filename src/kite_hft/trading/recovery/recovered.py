@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kite_hft.trading.book import Change
+from kite_hft.trading.day_so_far import DaySoFar
 from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.recovery.calls_made import CallsMade
@@ -29,7 +30,7 @@ class Recovered:
     orders. cancels: orders whose cancel was not seen through. touched: when a record last told of an order.
     made: calls to the broker. openings: what the gate's sums have let pass. limited: when the broker last
     answered 429, as (CLOCK_REALTIME ns, boot, CLOCK_MONOTONIC ns of that boot). lost: what the last process
-    left in flight.
+    left in flight. day: what the sums of the day had come to before these records.
     """
 
     last_seq: dict[int, int] = field(default_factory=dict)  # strategy -> highest number of its own
@@ -75,6 +76,15 @@ class Recovered:
     user: str = ""  # who places our orders, in the broker's words
     by_terms: set[int] = field(default_factory=set)  # orders that their terms alone have found
     conduct: ConductBook = field(default_factory=ConductBook)
+    day: DaySoFar | None = None
+
+    def begin_day(self, day: DaySoFar) -> None:
+        """A run begins with these sums of the day. What its records go on from may be in them already."""
+        if self.runs <= set(day.runs):
+            self.openings.clear()
+            self.guards.clear()
+            self.conduct = ConductBook()
+        self.day = day
 
     def count(self, change: Change) -> None:
         """What the process that made the change counted."""

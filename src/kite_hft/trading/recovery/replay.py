@@ -17,6 +17,7 @@ from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind, Record
 from kite_hft.trading.book import EXTERNAL, Book, BookError, Order
 from kite_hft.trading.broker import OrderReport, TradeReport
+from kite_hft.trading.day_so_far import read
 from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import ENGINE_SEQ
@@ -76,6 +77,8 @@ def replay(records: Iterable[Record], book: Book, instruments: InstrumentTable, 
 def _start(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     state.ended = False
     state.made.begun(data["time_ns"])
+    if "day" in data:
+        state.begin_day(read(data["day"]))
     if "run" in data:
         state.runs.add(data["run"])
     if not data.get("restarted"):  # another run: its counters begin at zero

@@ -12,6 +12,7 @@ from typing import Any, Final
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import EXTERNAL, Book, Change, Order
+from kite_hft.trading.day_so_far import packed
 from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.intents import Intent, as_exit
 from kite_hft.trading.lifecycle import TERMINAL
@@ -105,7 +106,7 @@ def _complete_rows(written: Written, ports: Ports, book: Book, outbox: Outbox) -
             else:  # people were told of a fill whose record is gone: the row is taken back
                 more = -round(paise * instrument.scale / (100 * (multiplier_of(instrument) or 1)))
             outbox.write_trade(Change(order, order.status, order.filled - quantity, more))
-        if order.status in TERMINAL and order.order_no not in written.orders:
+        if order.status in TERMINAL and written.orders.get(order.order_no) != order.status.name:
             outbox.write_order(order)
 
 
@@ -141,7 +142,7 @@ def start_payload(found: Recovered, ports: Ports, config: OrdersConfig) -> dict[
         "restarted": ports.restarted,
         "continues": list(ports.continues),
         "broker": ports.broker_name,
-    }
+    } | ({} if ports.day_so_far is None else {"day": packed(ports.day_so_far)})
 
 
 def failed_payload(why: str) -> dict[str, object]:
@@ -152,6 +153,8 @@ def failed_payload(why: str) -> dict[str, object]:
 def begin(found: Recovered, ports: Ports, config: OrdersConfig, outbox: Outbox) -> None:
     """The START record, and what a person is told of runs that are continued."""
     outbox.journal(Kind.START, start_payload(found, ports, config))
+    if ports.day_so_far is not None:
+        found.begin_day(ports.day_so_far)
     if found.killed and not ports.killed():  # a person has taken the latch away meanwhile
         outbox.journal(Kind.STATE, {"halted": found.halted, "killed": ""})
     for strategy in sorted(found.holds.keys() - held_strategies(found, ports)):  # or a hold

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from kite_hft.clock import ManualClock
 from kite_hft.engine.orders.latch import LatchWatch, clear_latch, set_latch
 from kite_hft.engine.orders.latches import disk, kill_by_signal, latch_ports
+from kite_hft.engine.orders.unwritten import Kills
 from kite_hft.layout import COUNTERS, INTENT, IntentKind, OrderType, Product, Side, Validity
 from kite_hft.memory.journal import Record
 from kite_hft.sim.brokers.kite import KITE_SIDE
@@ -145,7 +146,7 @@ class Trial:
         """A process of its own on the account: it knows the journal and the latch, nothing else."""
         names = {number: f"strategy {number}" for number in self.seqs}
         latches: Mapping[str, Any] = latch_ports(
-            self.account, self.watch, "the simulator", names, self.clock, lambda *words: None
+            Kills(self.account, self.watch, self.clock, disk), "the simulator", names, lambda *words: None
         )
         limit = LOSS_LIMIT_PAISE if self.way == "limit" else None
         ports = Ports(

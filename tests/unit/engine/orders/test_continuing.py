@@ -15,6 +15,7 @@ from kite_hft.engine.orders.continuing import (
     chain_of,
     day_net_paise,
     day_records,
+    day_so_far,
     find_earlier,
 )
 from kite_hft.engine.orders.process import earlier_of
@@ -24,6 +25,8 @@ from kite_hft.memory.journal import Header, JournalError, Kind, Record, scan
 from kite_hft.memory.journal_writer import JournalWriter
 from kite_hft.settings import Settings
 from kite_hft.trading.book import Book
+from kite_hft.trading.day_so_far import DaySoFar, packed
+from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.recovery.replay import replay
 
@@ -31,7 +34,7 @@ BROKER = broker_name("live", "https://api.kite.trade", "x", own=False)
 
 
 def run(
-    day: Path, name: str, records: list[Record], *, config: int = 7, rules: int = 0, **start: Any
+    day: Path, name: str, records: list[Record], /, *, config: int = 7, rules: int = 0, **start: Any
 ) -> Path:
     """A run folder whose journal holds `records` behind a START of its own."""
     folder = day / name
@@ -243,3 +246,69 @@ def test_damage_in_any_of_the_days_journals_is_refused(tmp_path: Path) -> None:
     assert "the journal of run 100 is corrupt: record" in find(tmp_path / "400").refused
     with pytest.raises(JournalError, match="the journal of run 100 is corrupt"):
         day_records(third)  # as the order process does that is started again
+
+
+TODAY = DaySoFar("2027-01-15", (100,), gross_paise=5_000, contracts={256001: (9, 2, 1)})
+
+
+def ended(day: DaySoFar | None = None, **more: Any) -> list[Record]:
+    """An orderly end; without a day as an engine before has written it."""
+    words = {"orders": [], "positions": []} | more | ({"day": packed(day)} if day else {})
+    return [Record(1, Kind.END, REAL0, json.dumps(words).encode())]
+
+
+def so_far(folder: Path, chain: tuple[str, ...] = (), now_ns: int = REAL0, **risk: Any) -> DaySoFar | None:
+    return day_so_far(folder, BROKER, chain, instruments(), RiskLimits(**risk), now_ns)
+
+
+def test_the_sums_of_the_day_are_those_of_the_newest_run_on_the_broker(tmp_path: Path) -> None:
+    assert so_far(tmp_path / "100") is None
+    run(tmp_path, "100", ended(TODAY, positions=[{}]))
+    run(tmp_path, "150", ended(DaySoFar("2027-01-15", (150,))), broker="another")
+    assert so_far(tmp_path / "200") == so_far(tmp_path / "120") == TODAY
+    assert so_far(tmp_path / "200", ("100",)) is None, "its journal is replayed"
+    newer = DaySoFar("2027-01-15", (100, 180), gross_paise=7_000)
+    run(tmp_path, "180", ended(newer), config=8)
+    assert so_far(tmp_path / "200") == so_far(tmp_path / "200", ("100",)) == newer, "of any configuration"
+    (tmp_path / "190").mkdir()
+    (tmp_path / "190/journal.bin").write_bytes(b"x" * 100)
+    assert so_far(tmp_path / "200") == newer
+
+
+def test_a_new_day_begins_from_zero(tmp_path: Path) -> None:
+    run(tmp_path, "100", ended(TODAY))
+    midnight_ns = REAL0 + (24 * 3600 - (REAL0 // 10**9 + 19800) % 86400) * 10**9
+    assert so_far(tmp_path / "200", now_ns=midnight_ns - 1) == TODAY
+    assert so_far(tmp_path / "200", now_ns=midnight_ns) is None
+
+
+@pytest.mark.parametrize("end", [[], ended()])
+def test_a_run_that_died_or_that_an_engine_before_has_written_is_known_by_its_records(
+    tmp_path: Path, end: list[Record]
+) -> None:
+    codes = {"do": "strategies", "strategies": {"1": {"name": "one"}, "2": {"name": "two"}}}
+    named = Record(1, Kind.COMMAND, REAL0, json.dumps(codes).encode())
+    run(tmp_path, "100", [named, *trading(), *end], config=8, run=100)
+    found = so_far(tmp_path / "200", cooldown_s=60.0)
+    assert found is not None and (found.gross_paise, found.runs) == (100_000, (100,))
+    assert found.strategies == {"one": (1, 0, 1)} and found.contracts == {instruments()[0].token: (1, 0, 1)}
+    run(tmp_path, "120", [], run=120, day=packed(found))
+    assert so_far(tmp_path / "200") == DaySoFar(
+        found.day, (100, 120), found.gross_paise, found.contracts, found.strategies
+    )
+
+
+def test_of_one_that_does_not_fit_the_next_one_may_tell(tmp_path: Path) -> None:
+    run(tmp_path, "100", ended(TODAY))
+    row = next(r for r in trading() if r.kind is Kind.INTENT)
+    run(tmp_path, "150", [Record(1, Kind.INTENT, 1, json.dumps(row.data() | {"token": 5}).encode())])
+    assert so_far(tmp_path / "200") == TODAY
+
+
+def test_the_sums_of_many_contracts_hide_no_loss(tmp_path: Path) -> None:
+    """The START record that holds them is a long one."""
+    many = DaySoFar("2027-01-15", (1,), contracts={token: (1, 1, 1) for token in range(9000)})
+    folder = run(tmp_path, "100", [], day=packed(many))
+    (folder / "report.json").write_text(json.dumps({"pnl_paise": {"net": -500}}))
+    assert day_net_paise(tmp_path / "200", BROKER, (), instruments()) == -500
+    assert so_far(tmp_path / "200") is not None

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kite_hft.clock import ManualClock
-from kite_hft.engine.orders.latch import HISTORY, LatchWatch, read_latch
+from kite_hft.engine.orders.latch import HISTORY, Latched, LatchWatch, read_latch
 from kite_hft.engine.orders.latches import (
     HOLDS,
     Beside,
@@ -24,6 +24,7 @@ from kite_hft.engine.orders.latches import (
     release_holds,
     write_holds,
 )
+from kite_hft.engine.orders.unwritten import Kills
 from kite_hft.trading.gate.holds import HALTED, REDUCING, Hold
 
 NAMES = {1: "one", 2: "two", 3: "two"}
@@ -31,7 +32,9 @@ CLOCK = ManualClock(5, 7)
 
 
 def ports(folder: Path, told: list[str], broker: str = "live x") -> dict[str, Any]:
-    return latch_ports(folder, LatchWatch(folder), broker, NAMES, CLOCK, lambda *words: told.append(words[0]))
+    kills = Kills(folder, LatchWatch(folder), CLOCK, disk)
+    kills.tell = lambda fields: told.append(fields["code"])
+    return latch_ports(kills, broker, NAMES, lambda *words: told.append(words[0]))
 
 
 def test_the_stage_latches_and_unlatches(tmp_path: Path) -> None:
@@ -48,6 +51,7 @@ def test_the_stage_latches_and_unlatches(tmp_path: Path) -> None:
     lost = ports(tmp_path / "missing", told)
     lost["kill"]("a loss", False)
     lost["keep_holds"]({1: Hold(HALTED, "x")})
+    assert lost["killed"]() == "a loss" and not lost["kill_flat"]()
     assert told == ["FILE_FAILED", "FILE_FAILED"]
 
 
@@ -123,6 +127,17 @@ def test_what_is_held_is_seen_to_the_disk_by_the_thread_beside(
     assert not keeps.is_alive() and read_holds(tmp_path).keys() == {"one"} and synced == []
     answers.set()
     assert disk.settle(20.0) and synced == [HOLDS, tmp_path.name]
+
+
+def test_a_signal_whose_file_cannot_be_written_is_handed_on(tmp_path: Path) -> None:
+    """By the supervisor to the order process, which remembers it."""
+    before, kills = signal.getsignal(signal.SIGUSR1), list[tuple[Latched, str]]()
+    try:
+        kill_by_signal(tmp_path / "gone", CLOCK, "this test", lambda *words: kills.append(words))
+        os.kill(os.getpid(), signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert kills == [(Latched("SIGUSR1 to this test", "signal SIGUSR1", 7), "No such file or directory")]
 
 
 def test_the_signal_kills(tmp_path: Path) -> None:

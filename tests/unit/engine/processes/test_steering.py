@@ -188,3 +188,14 @@ def test_everything_that_opens_can_be_cancelled_with_a_reason() -> None:
     bench.steering.family.tell = lambda stage, message: 0  # type: ignore[method-assign,assignment]
     with pytest.raises(ControlError, match="order process is not running"):
         bench.ask(do="cancel_all", ask="7f", reason="too many")
+
+
+def test_a_kill_that_its_sender_could_not_write_is_handed_to_the_order_process() -> None:
+    bench = Bench()
+    assert bench.steering.handle({"do": "kill", "reason": "enough", "flatten": True}) == {"ok": True}
+    assert bench.told == [("orders", {"do": "kill", "reason": "enough", "flatten": True})]
+    bench.steering.handle({"do": "kill"})
+    assert bench.told[-1][1] == {"do": "kill", "reason": "asked by the command line", "flatten": False}
+    bench.steering.family.tell = lambda stage, message: 0  # type: ignore[method-assign]
+    with pytest.raises(ControlError, match="the order process is not running"):
+        bench.steering.handle({"do": "kill", "reason": "enough"})
