@@ -124,6 +124,19 @@ def test_after_a_failed_write_nothing_new_is_taken_and_the_rest_is_tried(wrong: 
     assert writer.sync() == 3  # what was written may still come to the disk
 
 
+def test_the_longest_payload_is_taken_after_a_failure_as_before() -> None:
+    disk = Disk()
+    writer = JournalWriter(disk, header=HEADER)
+    assert writer.append(Kind.REPORT, 0, bytes(PAYLOAD_MAX)) == 1
+    disk.wrong["write"] = broken(errno.EIO)
+    with pytest.raises(JournalError, match="write"):
+        writer.append(Kind.REPORT, 0, b"{}")
+    disk.wrong.clear()
+    assert writer.append(Kind.REPORT, 0, bytes(PAYLOAD_MAX)) == 2
+    with pytest.raises(JournalError, match="payload"):
+        writer.append(Kind.REPORT, 0, bytes(PAYLOAD_MAX + 1))
+
+
 def test_a_failed_sync_is_never_tried_again() -> None:
     disk, told = Disk(), list[str]()
     writer = JournalWriter(disk, header=HEADER, on_failure=told.append)

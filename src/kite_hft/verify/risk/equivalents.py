@@ -42,8 +42,16 @@ EQUIVALENT: Final[dict[str, dict[str, str]]] = {
         **_each("module: NEVER_NS: Final = 2**62", "2 to 3, 62 to 63, 62 to 61", _CLOCK),
         **_each("module: _LONG_AGO_NS: Final = -(2**62)", "2 to 3, 62 to 63, 62 to 61", _CLOCK),
         "_latest: if free_ns > at:: Gt to GtE": _SAME,
+        "Budget.__init__: opens = [w.calls > w.reserved for w in (*shared, *orders)]: Gt to GtE": (
+            "limits_from_mapping takes no window that is reserved as a whole"
+        ),
         "Budget.left: if times[at] > free_ns:: Gt to GtE": _SAME,
         "Ring.__init__: self.times, self.at = [_LONG_AGO_NS] * n, 0: 0 to -1": "a ring has no beginning",
+    },
+    "trading.sending.egress": {
+        "Egress._another_place: return False: None": _FALSE,
+        "Egress._place_of_another: return False: None": _FALSE,
+        "Egress._keep_place: if now_ns > held.row.mono_ns:: Gt to GtE": "it is moved to where it stands",
     },
     "trading.sending.conduct": {
         "noise: if levels.ratio_warn and tally.messages >= max(1, levels.messages_min):: 1 to 0": (
@@ -85,6 +93,7 @@ EQUIVALENT: Final[dict[str, dict[str, str]]] = {
     "trading.gate.facts": {
         **_each("module: _DAYS_AHEAD: Final = 15", "15 to 16, 15 to 14", "further than any rule looks ahead"),
         **_each("module: NEVER_NS: Final = 2**62", "2 to 3, 62 to 63, 62 to 61", _CLOCK),
+        **_each("module: since_ns: int = 0", "0 to 1, 0 to -1", "the wall clock is always later"),
         **_each(
             "DayRules.__init__: self._now = [View(until_ns=-1)] * len(instruments)",
             "1 to 2, 1 to 0",
@@ -104,12 +113,36 @@ EQUIVALENT: Final[dict[str, dict[str, str]]] = {
             _BEFORE,
         ),
         "Gate.judge_trigger: context = self.context(order, order.strategy_seq - 1, now_ns): 1 to 2": _BEFORE,
+        **_each(
+            "Gate.judge_trigger: reducing = order.qty > 0 and held.reduces(order.side, order.qty + beside)",
+            "Gt to GtE, 0 to -1",
+            "a quantity of 0 is refused before, whatever it would do",
+        ),
+    },
+    "trading.gate.checks_size": {
+        **_each(
+            "positions: held, buys, sells, _worst = slots.get(intent.slot, (0, 0, 0, 0))",
+            "0 to 1, 0 to -1, 0 to 1 (2), 0 to -1 (2), 0 to 1 (3), 0 to -1 (3), 0 to 1 (4), 0 to -1 (4)",
+            "what has waited is in play itself",
+        ),
     },
     "trading.gate.checks": {
         **_each("module: PAISE_SCALE: Final = 100", "100 to 101, 100 to 99", _WAY),
     },
     "trading.gate.checks_conduct": {
         "self_trade: if sums is None or not (sums[2] if side == Side.BUY else sums[1]):: 2 to 3": _WAY,
+        "_goes_before: return False: None": _FALSE,
+        "_goes_before: return bool(other.order_id) or other.order_no < order.order_no: Lt to LtE": (
+            "no two orders bear one number"
+        ),
+    },
+    "trading.gate.checks_market": {
+        "holdings: sold = max(0, -net)  # the broker may not have told of our newest sales yet: 0 to -1": (
+            "what the broker says was sold is never below 0, and the larger one holds"
+        ),
+        "module: _SHORTABLE: Final = frozenset({_MIS, int(Product.NRML)}): without int(Product.NRML)": (
+            "legal_product stands before: shares have no NRML, and what has it is a derivative"
+        ),
     },
     "trading.gate.checks_form": {
         **_each(
@@ -142,6 +175,31 @@ EQUIVALENT: Final[dict[str, dict[str, str]]] = {
             'Guards._fold: self.drawdown, self.peak_paise, self._paused_until_ns = "", data["peak_paise"], ',
             "0 to -1",
             _OVER,
+        ),
+        **_each(
+            "module: _NOTHING: Final = _Seen(0, 0, 0, 0, 0)",
+            "0 to 1 (4), 0 to -1 (4)",
+            "a position with one fill is open, one without any has realised nothing",
+        ),
+        **_each(
+            "module: _NOTHING: Final = _Seen(0, 0, 0, 0, 0)",
+            "0 to 1 (5), 0 to -1 (5)",
+            "asked only once it was closed, and that sets it",
+        ),
+        **_each(
+            "Guards.look: if 0 < fills == known and not quantity:  # the broker has set right what it was ",
+            "0 to 1",
+            "a position with one fill is open",
+        ),
+        **_each(
+            "Guards.begin: self._seen[key] = _seen_before(position, judged.get(key, 0))",
+            "0 to 1, 0 to -1",
+            "the first fill closes nothing",
+        ),
+        **_each(
+            "_seen_before: if before.quantity * past.quantity < 0 or not past.quantity:",
+            "Lt to LtE, 0 to 1",
+            "a fill that opens realises nothing; what was closed last is asked of a closed position alone",
         ),
     },
 }  # fmt: skip

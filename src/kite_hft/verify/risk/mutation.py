@@ -44,7 +44,11 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "trading.lifecycle": ("tests/unit/trading/test_lifecycle.py", "tests/property/test_order_book.py"),
     "trading.sending.throttle": SENDING,
     "trading.sending.budget": SENDING,
-    "trading.sending.egress": SENDING,
+    "trading.sending.egress": (
+        *SENDING,
+        "tests/unit/stages/test_orders_exits_wait.py",
+        "tests/unit/stages/test_orders_stalled_write.py",
+    ),
     "trading.sending.conduct": SENDING,
     "trading.sending.evidence": (
         "tests/unit/trading/sending/test_evidence.py",
@@ -57,7 +61,11 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "trading.gate.risk": (*GATE, AGAIN, "tests/property/test_risk_plain.py"),
     "trading.gate.checks": GATE,
     "trading.gate.checks_form": GATE,
-    "trading.gate.checks_conduct": GATE,
+    "trading.gate.checks_conduct": (
+        *GATE,
+        "tests/unit/stages/test_orders_self_trade.py",
+        "tests/unit/stages/test_orders_exits_outrun.py",
+    ),
     "trading.gate.checks_market": GATE,
     "trading.gate.checks_size": (*GATE, AGAIN),
     "trading.gate.facts": ("tests/unit/trading/gate/test_facts.py", *GATE),

@@ -119,6 +119,15 @@ def test_a_modification_to_a_type_that_does_not_exist() -> None:
         assert asked(form.numbers, wish, target=stop_order()) == f"order type {kind} does not exist"
 
 
+def test_an_opening_order_becomes_no_type_that_is_not_enabled_and_an_exit_may() -> None:
+    limits = RiskLimits(order_types=(OrderType.SL,))
+    wish = intent(2, kind=IntentKind.MODIFY, order_type=OrderType.LIMIT, qty=0, px=PX)
+    text = asked(form.numbers, wish, limits, target=stop_order())
+    assert text == "order type LIMIT is not enabled"
+    assert asked(form.numbers, wish, limits, target=stop_order(), reducing=True) is None
+    assert asked(form.numbers, wish, target=stop_order()) is None
+
+
 def test_what_is_enlarged_counts_at_the_price_at_which_it_stands() -> None:
     wish = intent(2, kind=IntentKind.MODIFY, qty=20, px=0)
     for check, name in ((size.position_size, "max_position_size"), (size.exposure, "max_exposure")):
@@ -182,6 +191,18 @@ def test_what_may_be_sold_of_holdings(closed: dict[str, str], most: int) -> None
         view = replace(Bench().stage.gate.context(wish, 0, 0).view, closed=closed)
         text = asked(market.holdings, wish, limits, given=given, view=view)
         assert (text is None) is (qty <= most), (qty, text)
+
+
+def test_what_was_bought_back_after_the_broker_told_of_the_sale_gives_nothing_back() -> None:
+    """5 of 10 are sold by his word, all of them ours; 2 have been bought since."""
+    given = {"holding": {OTHER: {"settled": 10, "used": 5, "ours": 5, "authorised": 100}},
+             "held": ((1, OTHER, Product.CNC, -3),)}  # fmt: skip
+    for qty, text in (
+        (5, None),
+        (6, "a sale of 6: 10 settled + 0 T1 + 0 bought today - 5 used - 0 under way = 5"),
+    ):
+        wish = intent(1, slot=OTHER, side=SELL, product=Product.CNC, qty=qty)
+        assert asked(market.holdings, wish, given=given) == text
 
 
 def test_a_stop_limit_needs_both_prices() -> None:

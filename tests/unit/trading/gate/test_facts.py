@@ -63,7 +63,7 @@ def test_a_view_holds_until_the_next_border() -> None:
     day = rules()
     view = day.view(SHARE, at("11:00"))
     assert view.phase == "continuous" and view.until_ns == at("14:55") and view.cut_off == ""
-    assert day.view(SHARE, at("14:54:59")) is view
+    assert day.view(SHARE, at("11:00")) is view and day.view(SHARE, at("14:54:59")) is view
     view = day.view(SHARE, at("14:55"))
     assert view.until_ns == at("15:15") and "14:55:00" in view.cut_off
     assert (
@@ -137,6 +137,14 @@ def test_an_expiry_that_is_no_date_opens_nothing() -> None:
     row = replace(table[OPTION], slot=0, expiry="soon")
     day = DayRules(table.select([row]), market_rules(RULES, FRIDAY), None)
     assert "no date" in day.view(0, 0).expiry and day.view(0, 0).expiry_side == 0
+
+
+def test_a_share_does_not_expire_whatever_its_row_says() -> None:
+    table = each_kind()
+    for expiry in ("2026-11-19", "soon"):
+        row = replace(table[SHARE], slot=0, expiry=expiry)
+        view = DayRules(table.select([row]), market_rules(RULES, FRIDAY), None).view(0, 0)
+        assert view.expiry == "", expiry
 
 
 def test_missing_lists() -> None:

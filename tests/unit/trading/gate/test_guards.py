@@ -146,6 +146,16 @@ def test_what_a_position_has_realised_when_it_is_closed_or_turned() -> None:
     assert world.look() == [], "closed at its price: neither gain nor loss"
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_part_that_is_closed_before_the_first_look_counts_with_the_rest(sign: int) -> None:
+    world = Fills()
+    world.fill(10 * sign, PX)
+    world.fill(-4 * sign, PX - 100 * sign)
+    assert world.look() == [], "it stands still"
+    world.fill(-6 * sign, PX - 50 * sign)
+    assert world.look() == [(1, 0, -700)], "-400 and -300"
+
+
 def test_what_opens_and_closes_between_two_looks_counts() -> None:
     world = Fills()
     world.fill(10, PX)
@@ -183,6 +193,17 @@ def test_a_value_that_is_set_right_after_the_close_is_no_closed_position() -> No
     assert world.look() == [(1, 0, -3)]
 
 
+def test_one_paisa_makes_a_loss_of_a_gain_that_is_set_right() -> None:
+    world = Fills()
+    world.fill(10, PX)
+    world.fill(-10, PX + 1)
+    assert world.look() == [(1, 0, 10)]
+    world.right(-11)
+    assert world.look() == [(1, 0, -1)]
+    world.right(-5)
+    assert world.look() == [], "it is a loss already"
+
+
 def test_a_value_that_is_set_right_after_a_restart_is_no_closed_position() -> None:
     world = Fills()
     world.fill(10, PX)
@@ -193,6 +214,17 @@ def test_a_value_that_is_set_right_after_a_restart_is_no_closed_position() -> No
     world.fill(10, PX)
     world.fill(-10, PX + 1)
     assert world.look() == [(1, 0, 10)]
+
+
+def test_a_gain_that_is_set_right_to_a_loss_after_a_restart_is_told_for_itself() -> None:
+    world = Fills()
+    world.fill(10, PX)
+    world.fill(-10, PX - 100)
+    world.fill(10, PX)
+    world.fill(-10, PX + 1)
+    world.guards.begin(world.book, {WHOSE: 4})
+    world.right(-30)
+    assert world.look() == [(1, 0, -20)], "the loss before it is no part of it"
 
 
 def test_what_was_closed_before_the_start_is_not_told_again() -> None:
@@ -296,6 +328,13 @@ def test_a_drawdown_from_the_best_of_the_day_is_latched() -> None:
     assert guard.mark(-5999) == [] and guard.mark(-6000) != [], "from where it was let go"
     assert guards().mark(-(10**12)) == [], "no limit"
     assert guards(max_drawdown=0.0).mark(0) != [], "a limit of 0 refuses"
+
+
+def test_the_best_of_the_day_is_told_from_a_tenth_of_the_limit_on() -> None:
+    guard = guards(max_drawdown=10.0)
+    assert guard.mark(99) == [] and guard.mark(100) == [{"guard": "peak", "peak_paise": 100}]
+    guard.fold({"guard": "peak", "peak_paise": 100}, 0)
+    assert guard.mark(199) == [] and guard.mark(200) == [{"guard": "peak", "peak_paise": 200}]
 
 
 def test_a_person_ends_pauses_and_cooling() -> None:

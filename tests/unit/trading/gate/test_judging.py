@@ -80,6 +80,18 @@ def test_to_peek_counts_nothing_and_needs_no_new_number() -> None:
     assert refused is not None and refused.reason is Reason.BAD_INTENT
 
 
+def test_the_table_alone_says_the_same_and_what_passes_counts() -> None:
+    for words, reason in (({}, None), ({"halted": "the disk"}, Reason.HALTED)):
+        bench = Bench(states=words)
+        gate = bench.stage.gate
+        verdict, judged = gate.by_table(wish(), 0, MONO_NS)
+        assert (verdict.reason if verdict else None) is reason
+        assert (judged.ref_px, judged.age_ns) == (PX, 0), "it has looked for itself"
+        assert same(bench, wish()) == (reason is None)
+        again, _ = gate.judge(wish(), 0, MONO_NS)
+        assert again == verdict
+
+
 # Orders of triggers
 
 
@@ -113,6 +125,19 @@ def test_its_size_is_judged_at_its_own_price_as_well() -> None:
 def test_an_exit_of_a_trigger_is_never_too_large() -> None:
     bench = Bench(**HELD, limits={"max_order_value": 1.0, "max_position_size": 1.0})
     assert trigger(bench.stage.gate, side=Side.SELL, px=FAR) is None
+
+
+@pytest.mark.parametrize(
+    ("held", "qty", "beside", "passes"),
+    [(1, 1, 0, True), (1, 2, 0, False), (1, 1, 1, False), (10, 7, 3, True), (10, 7, 4, False)],
+)
+def test_an_exit_is_one_together_with_what_other_triggers_may_place(
+    held: int, qty: int, beside: int, passes: bool
+) -> None:
+    bench = Bench(held=((1, SHARE, Product.MIS, held),), states={"reducing": "a loss"})
+    others = (beside,) if beside else ()
+    verdict = bench.stage.gate.judge_trigger(wish(side=Side.SELL, qty=qty), False, MONO_NS, *others)
+    assert (verdict.reason if verdict else None) is (None if passes else Reason.REDUCING)
 
 
 def test_what_passes_counts_where_it_is_to_and_exits_in_nothing() -> None:

@@ -166,6 +166,43 @@ def test_what_cannot_be_journalled_is_not_let_go(strategy: int | None) -> None:
     assert len(made.holds) == 2 and (outbox.halted, made.reducing) == ("disk", "loss") and not outbox.cleared
 
 
+ADDRESS = "IP 192.0.2.5 is not registered"
+
+
+def test_a_refused_address_opens_nothing_until_the_broker_takes_it() -> None:
+    made, outbox = states()
+    made.accept_address()
+    assert not outbox.records and outbox.cleared == [("EGRESS_REFUSED",)], "an order call may have told it"
+    for _ in range(2):
+        made.refuse_address(ADDRESS)
+    assert made.words()["reducing"] == made.address == ADDRESS and made.reduced == "", "it is no latch"
+    assert outbox.alerts == [("EGRESS_REFUSED", ADDRESS)], "told once"
+    assert outbox.written() == [{"halted": "", "address": ADDRESS}]
+    made.accept_address()
+    assert made.words()["reducing"] == made.address == ""
+    assert outbox.written()[1:] == [{"halted": "", "address": ""}] and len(outbox.cleared) == 2
+
+
+def test_another_refusal_of_the_address_is_told_again() -> None:
+    made, outbox = states()
+    for text in (ADDRESS, "no static IP is registered"):
+        made.refuse_address(text)
+    assert made.reducing == made.address == "no static IP is registered" and len(outbox.alerts) == 2
+
+
+def test_a_refused_address_and_the_latch_stand_for_themselves() -> None:
+    made, outbox = states()
+    made.reduce("loss")
+    made.refuse_address(ADDRESS)
+    assert made.reducing == "loss", "the first reason is told"
+    assert made.resume() and (made.reducing, made.reduced, made.address) == (ADDRESS, "", ADDRESS)
+    made.reduce("rejects")
+    made.accept_address()
+    assert made.reducing == made.reduced == "rejects", "the broker ends his own alone"
+    made.restore("", "", address=ADDRESS)
+    assert made.address == ADDRESS and outbox.written()[-1] == {"halted": "", "address": ADDRESS}
+
+
 def change(status: OrderStatus, fill: int = 0, *, strategy: int = 1, changed: bool = True) -> Any:
     order = SimpleNamespace(strategy=strategy, status=status, message="RMS")
     return SimpleNamespace(order=order, status_changed=changed, fill_quantity=fill)

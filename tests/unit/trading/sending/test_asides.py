@@ -11,6 +11,8 @@ from orders_world import PX, RULES, S, World, filled
 
 from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.layout import IntentFlag, IntentKind, Product, Side
+from kite_hft.memory.journal import Kind
+from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import HttpRequest, TransportError
 from kite_hft.trading.ports import OrdersConfig
 from kite_hft.trading.sending.asides import WAITING_MAX, Aside, Asides
@@ -288,3 +290,17 @@ def test_the_word_that_an_exit_waits_is_taken_back_when_the_second_count_ends_it
         pass
     world.run(1.5)
     assert [f for f in world.alert_fields if f["code"] == "EXIT_WAITS"][-1].get("cleared")
+
+
+def test_the_records_of_a_call_beside_orders_are_of_no_order_and_no_strategy() -> None:
+    world, _ = unconnected()
+    before = len(world.journal.records)
+    world.send(2, kind=IntentKind.GTT, product=Product.CNC, slot=1, px=PX - 95, trigger_px=PX - 100)
+    world.run(0.5)
+    told = world.journal.records[before:]
+    (call,) = (record for record in told if record.kind is Kind.CALL)
+    (answer,) = (record for record in told if record.kind is Kind.ANSWER)
+    about = f"{world.stage.desk.egress._ports.tags.run}.{call.seq}"
+    words = {"call": "GTT", "about": about, "no": 0, "strategy": EXTERNAL}
+    assert call.data() == words | {"seq": 0}
+    assert answer.data() == words | {"outcome": "unsent"}, "by the same name"

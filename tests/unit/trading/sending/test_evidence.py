@@ -93,3 +93,11 @@ def test_a_read_is_no_order_call_whatever_its_name() -> None:
     read = row(1 * S, 1 * S, "x", READ)
     _, lacking = merged([read], [Journalled(AHEAD + 2 * S, False, "t")], AHEAD, NOW, "x")
     assert [call.name for call in lacking] == ["t"]
+
+
+def test_by_the_clocks_as_they_stood_at_the_last_row_it_may_have_left_later() -> None:
+    """The wall clock was put forward by half a second between the row and now."""
+    first = Left(10 * S, AHEAD + 10 * S - S // 2, "PLACE", ENTRY, "t", "x")
+    calls = [Journalled(first.real_ns, False, "t"), Journalled(AHEAD, False, "u", AHEAD + 20 * S)]
+    _, lacking = merged([first], calls, AHEAD, NOW, "x")
+    assert [call.mono_ns for call in lacking] == [20 * S + S // 2]
