@@ -180,7 +180,8 @@ def book_of(held: Any, orders: Any, cut_ns: int) -> Book:
 
 def around(words: dict[str, Any], limits: RiskLimits, now_ns: int) -> dict[str, Any]:
     """What a Context is told; takes it out of `words`."""
-    tick = (words.pop("ref_px"), 1, words.pop("age_ns"))
+    ref_px, age_ns = words.pop("ref_px"), words.pop("age_ns")
+    tick = (ref_px, 1, age_ns) if age_ns >= 0 else (0, 0, -1)  # no price has come
     mark, band, traffic = words.pop("mark"), words.pop("band"), Traffic(*words.pop("traffic"))
     holding, traded, wrong = words.pop("holding"), words.pop("traded"), words.pop("clock_wrong")
     times, quantity = words.pop("sent")
