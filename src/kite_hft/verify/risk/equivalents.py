@@ -105,6 +105,7 @@ EQUIVALENT: Final[dict[str, dict[str, str]]] = {
     "trading.gate.risk": {
         **_each("module: now_ns: int = 0,", "0 to 1, 0 to -1", "of contexts in which time does not matter"),
         "cut_age_ns: return now_ns - position.cut_ns if position and position.cut_ns else -1: 1 to 2": _NONE,
+        **_each("module: _LEFT_MAX: Final = 4096", "4096 to 4097, 4096 to 4095", "it bounds memory alone"),
     },
     "trading.gate.judging": {
         **_each(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Reason,
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.gate import risk
 from kite_hft.trading.gate.limits import RiskLimits
-from kite_hft.trading.gate.risk import Verdict, is_reducing, judge_as, plain_rows, target_of
+from kite_hft.trading.gate.risk import Verdict, is_reducing, judge, judge_as, plain_rows, target_of
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.verify.risk.bench import NO_FREEZE, OPTION, OTHER, SHARE, Bench, each_kind
@@ -132,3 +133,53 @@ def test_what_the_quick_way_knows_of_an_instrument() -> None:
         table = InstrumentTable((replace(each_kind()[SHARE], freeze_quantity=freeze),))
         assert plain_rows(table)[0][2] == known
     assert rows[OTHER][5] is False
+
+
+def exit_of(held: int, quantity: int, **more: Any) -> tuple[Book, Order]:
+    """So much is held, and an order lives that sells so much of it."""
+    book = Bench().stage.book
+    book.position_of(1, SHARE, Product.MIS).quantity = held
+    exit_ = order(side=SELL, order_type=OrderType.LIMIT, opening=False, quantity=quantity, **more)
+    book.add(exit_)
+    return book, exit_
+
+
+@pytest.mark.parametrize(
+    ("held", "quantity", "more", "qty", "ours", "theirs"),
+    [
+        (7, 8, {}, 0, True, False),  # we fit ours one by one, a strategy's must all find their part
+        (1, 1, {}, 0, True, True),
+        (0, 1, {}, 0, False, False),
+        (0, 8, {"filled": 5}, 5, False, False),  # nothing is left of either
+        (9, 8, {"quantity_max": 9}, 9, True, True),  # it is to grow already: that counts once
+        (8, 8, {"quantity_max": 9}, 9, True, False),
+    ],
+)
+def test_at_another_price_an_exit_is_one_as_long_as_it_closes_something(
+    held: int, quantity: int, more: dict[str, int], qty: int, ours: bool, theirs: bool
+) -> None:
+    book, exit_ = exit_of(held, quantity, **more)
+    wish = change(qty=qty, px=PX + 5)
+    assert is_reducing(wish._replace(strategy_seq=ENGINE_SEQ), book, exit_) is ours
+    assert is_reducing(wish._replace(strategy_seq=ENGINE_SEQ - 1), book, exit_) is theirs
+
+
+def test_a_strategy_changes_none_of_our_own_orders_and_we_do() -> None:
+    book = Bench().stage.book
+    for number in (1, 2, 3):
+        book.add(order(number, strategy_seq=ENGINE_SEQ - 2 + number))
+    for target, theirs in ((ENGINE_SEQ - 1, 1), (ENGINE_SEQ, None), (ENGINE_SEQ + 1, None)):
+        found = named(book, ENGINE_SEQ - 1, target)
+        assert (found.order_no if found else None) == theirs
+        for seq in (ENGINE_SEQ, ENGINE_SEQ + 1):
+            assert named(book, seq, target) is not None, "we change all"
+
+
+def test_what_was_proved_of_an_exit_proves_nothing_of_an_opening() -> None:
+    bench = Bench(states={"halted": "disk"})
+    context = bench.stage.gate.context(intent(1), 0, bench.clock.mono)
+    every = risk.bits(check for check, _ in risk._APPLYING[risk.PLACE, False, False])
+    for reducing, refused in ((True, True), (False, False)):
+        plain: Any = SimpleNamespace(proved=every, reducing=reducing)
+        verdict = judge(intent(1), context, RiskLimits(), plain=plain)
+        assert verdict == (Verdict(Reason.HALTED, "halted: disk") if refused else None)
