@@ -7,8 +7,8 @@ and out of order; whose reads fail now and then. Strangers place the like of our
 
 Held against the exchange's own books: no placement left twice, none made two orders, each ambiguous
 order came to the end that it has there within the absence horizon and two reads (or, where a
-stranger's order, or one of our own with the same terms, could be it, was left to a person), every
-order and every share is explained.
+stranger's order, or one of our own with the same terms, could be it, or no order was ever answered
+with its name, was left to a person), every order and every share is explained.
 """
 
 from __future__ import annotations
@@ -174,12 +174,17 @@ class Case:
             order = stage.book.orders[number]
             doubtful = any(a["key"] == f"{number} doubt" for a in self.desk.alerts)
             strange = (order.slot, order.side) in self.strangers.values()
-            if not doubtful or not (strange or self._twin(order)):
+            if not doubtful or not (strange or self._twin(order) or self._unknown()):
                 continue  # the judge will say so
             self.asked.add(number)
             true_id = self._true_id(order)
             word = {"how": "present", "order_id": true_id} if true_id else {"how": "absent"}
             stage.control({"do": "resolve", "ask": str(number), "name": str(number), **word}, now_ns)
+
+    def _unknown(self) -> bool:
+        """No answer has named an order yet: nothing has told who places ours, in the broker's words."""
+        book = self.desk.stage.book
+        return not any(o.order_id and o.order_no not in self.asked for o in book.orders.values())
 
     def _twin(self, order: Order) -> bool:
         """Another order of ours with the same terms had no answer either: which of them a row is, no row
