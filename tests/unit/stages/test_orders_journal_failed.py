@@ -147,7 +147,8 @@ def test_a_strategys_exit_in_slices_is_taken_up_slice_by_slice() -> None:
     world.run(3.0)
     crowded(world)
     world.send(2, side=Side.SELL, flags=IntentFlag.EXIT, **future)
-    assert len(of_kind(world, Kind.WAITING)) == 2
+    waits = of_kind(world, Kind.WAITING)
+    assert [data["intent"]["qty"] for data in waits[2:]] == [1800, 1800], "the first two are of the entry"
     sent = len(world.broker.calls("POST"))
     other = after(world).start()
     other.run(3.0)

@@ -26,8 +26,9 @@ class Recovered:
     """What the journal told besides the book. Times are CLOCK_REALTIME ns as journalled.
 
     seen: every intent that has a record. waiting: taken in, not sent and not refused when the
-    journal ends (but see waiting.cast_doubt). refused: those refused, or taken back, before they became
-    orders. cancels: orders whose cancel was not seen through. touched: when a record last told of an order.
+    journal ends (but see waiting.cast_doubt). rests: see waiting.count_slice. refused: those refused, or
+    taken back, before they became orders. cancels: orders whose cancel was not seen through. touched: when a
+    record last told of an order.
     made: calls to the broker. openings: what the gate's sums have let pass. limited: when the broker last
     answered 429, as (CLOCK_REALTIME ns, boot, CLOCK_MONOTONIC ns of that boot). lost: what the last process
     left in flight. day: what the sums of the day had come to before these records.
@@ -55,6 +56,7 @@ class Recovered:
     ended: bool = False  # in order
     seen: set[Name] = field(default_factory=set)
     waiting: dict[Name, dict[str, Any]] = field(default_factory=dict)
+    rests: dict[Name, dict[str, Any]] = field(default_factory=dict)
     refused: dict[Name, dict[str, Any]] = field(default_factory=dict)
     refusals: Counter[int] = field(default_factory=Counter)  # by strategy, each with a record of its own
     cancels: set[int] = field(default_factory=set)

@@ -28,7 +28,7 @@ from kite_hft.trading.recovery.explain import as_gone
 from kite_hft.trading.recovery.lookup import by_terms_alone
 from kite_hft.trading.recovery.opened import by_change, by_order, by_trigger
 from kite_hft.trading.recovery.recovered import Name, Recovered
-from kite_hft.trading.recovery.waiting import answered, cast_doubt
+from kite_hft.trading.recovery.waiting import answered, cast_doubt, count_slice
 from kite_hft.trading.sending.evidence import Journalled
 from kite_hft.trading.unproven import SHOWN_NS, Unproven, by_the_call
 
@@ -136,6 +136,8 @@ def _seen(data: dict[str, Any], state: Recovered, *, decided: bool = True) -> Na
 
 
 def _waiting(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
+    if "whole" in data or (data["strategy"], data["seq"]) not in state.seen:
+        count_slice(data, state.rests)
     name = _seen(data, state)
     state.waiting[name] = data
     state.last_order_no = max(state.last_order_no, data["no"])
@@ -279,7 +281,7 @@ def _command(data: dict[str, Any], book: Book, instruments: InstrumentTable, sta
 
 def _state(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     if data.get("journal_failed"):
-        cast_doubt(state.waiting.values())
+        cast_doubt([*state.waiting.values(), *state.rests.values()])
     state.halted = data.get("halted", "")
     state.reducing = data.get("reducing", state.reducing)
     state.address = data.get("address", state.address)
@@ -371,6 +373,7 @@ def _end(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: 
         if not state.killed:
             state.loss_paise = state.let_paise
     state.waiting.clear()
+    state.rests.clear()
 
 
 _HANDLERS: Final[dict[Kind, Callable[[dict[str, Any], Book, InstrumentTable, Recovered], None]]] = {

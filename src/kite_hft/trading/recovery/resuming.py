@@ -21,10 +21,11 @@ from kite_hft.trading.positions import multiplier_of, paise_of_units
 from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.recovery.reconcile import Reconciler
 from kite_hft.trading.recovery.recovered import Recovered
-from kite_hft.trading.recovery.waiting import taken_up, waiting_intent
+from kite_hft.trading.recovery.waiting import taken_up, waiting_intent, waiting_payload
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.evidence import merged
 from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.trading.slices import slices
 
 ORDERED: Final = (IntentKind.PLACE, IntentKind.MODIFY)
 _COUNTED: Final = (
@@ -66,7 +67,23 @@ def take_up(
     for number in found.cancels:
         if number in book.orders and book.orders[number].status not in TERMINAL:
             desk.wish_cancel(number)
+    _record_rests(found, ports, outbox)
     return _waiting(found, ports, book, outbox, desk, now_ns)
+
+
+def _record_rests(found: Recovered, ports: Ports, outbox: Outbox) -> None:
+    """Slices that a death has left without a record get theirs, and wait with the others from here on."""
+    for data in found.rests.values():
+        whole = waiting_intent(data)
+        instrument = ports.instruments[whole.slot]
+        for quantity in slices(whole.qty, instrument.freeze_quantity or 0, instrument.lot_size):
+            found.engine_seq += 1
+            words = {"strategy_seq": found.engine_seq, "target_seq": whole.strategy_seq, "qty": quantity}
+            part = waiting_payload(whole._replace(**words), 0, data["reducing"])
+            outbox.journal(Kind.WAITING, part, (whole.strategy, found.engine_seq))
+            doubt = {"doubtful": True} if data.get("doubtful") else {}
+            found.waiting[whole.strategy, found.engine_seq] = part | doubt
+    found.rests.clear()
 
 
 def limited_ns(found: Recovered, boot: str, ahead_ns: int, now_ns: int) -> int | None:

@@ -22,8 +22,10 @@ _UNWRITTEN: Final = frozenset({"reserved", "reserved8", "seq"})
 _CHANGES: Final = frozenset({IntentKind.MODIFY, IntentKind.CANCEL})
 
 
-def waiting_payload(intent: Intent, order_no: int, reducing: bool) -> dict[str, Any]:
-    """Journal record WAITING: the whole intent, so that an exit can be taken up again."""
+def waiting_payload(intent: Intent, order_no: int, reducing: bool, whole: int = 0) -> dict[str, Any]:
+    """Journal record WAITING: the whole intent, so that an exit can be taken up again. whole: it is the first
+    slice of one of so much, and those of the others follow.
+    """
     words = {n: v for n, v in zip(Intent._fields, intent, strict=True) if n not in _UNWRITTEN}
     return {
         "strategy": intent.strategy,
@@ -32,7 +34,7 @@ def waiting_payload(intent: Intent, order_no: int, reducing: bool) -> dict[str, 
         "no": order_no,
         "reducing": reducing,
         "intent": words,
-    }
+    } | ({"whole": whole} if whole else {})
 
 
 def waiting_records(
@@ -54,6 +56,22 @@ def waiting_intent(data: dict[str, Any]) -> Intent:
     if words["signal"] is None:
         words = words | {"signal": math.nan}
     return Intent(seq=0, reserved8=None, reserved=None, **words)
+
+
+def count_slice(data: dict[str, Any], rests: dict[Name, dict[str, Any]]) -> None:
+    """A WAITING record came, the first of its name. rests: of intents in slices, by their names, what has no
+    record of its own yet; there is something when a process has died between the records of the slices.
+    """
+    words, name = data["intent"], (data["strategy"], data["seq"])
+    if "whole" in data:
+        rests[name] = data | {"intent": words | {"qty": data["whole"] - words["qty"]}}
+        return
+    of = (data["strategy"], words["target_seq"])
+    if data["kind"] == IntentKind.PLACE and of in rests:
+        left = rests[of]["intent"]
+        left["qty"] -= words["qty"]
+        if left["qty"] <= 0:
+            del rests[of]
 
 
 def cast_doubt(records: Iterable[dict[str, Any]]) -> None:

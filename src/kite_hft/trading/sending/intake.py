@@ -17,12 +17,14 @@ import numpy as np
 
 from kite_hft._express import Express
 from kite_hft.layout import INTENT, IntentKind, OrderType, Reason
+from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Order
 from kite_hft.trading.gate.checks import Context, Judged
 from kite_hft.trading.gate.risk import Verdict
-from kite_hft.trading.intents import ENGINE_SEQ, Intent, as_exit, intents_of
+from kite_hft.trading.intents import ENGINE_SEQ, Intent, intents_of
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.recovery.recovered import Recovered
+from kite_hft.trading.recovery.waiting import waiting_payload
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.trading.sending.refusals import ends
@@ -111,9 +113,7 @@ class Intake:
                 self._times.append((JUDGED, express.judged_ns - taken_ns))
             elif intent.kind == PROBE:
                 self._outbox.count("probes")
-            elif old and (intent.strategy, intent.strategy_seq) in self._seen:
-                self._rest_of(intent, now_ns)
-            else:
+            elif not old or (intent.strategy, intent.strategy_seq) not in self._seen:
                 if old:  # the same one may stand in the queue twice
                     self._seen.add((intent.strategy, intent.strategy_seq))
                 if intent.strategy_seq >= ENGINE_SEQ:
@@ -133,27 +133,6 @@ class Intake:
         text = f"strategy {intent.strategy} is none of this engine's"
         unnamed = intent._replace(strategy_seq=0)
         self._outbox.refuse(unnamed, Reason.BAD_INTENT, text, now_ns)
-
-    def _rest_of(self, intent: Intent, now_ns: int) -> None:
-        """An earlier process had it. It may have died between the records of its slices: of those without
-        one an opening is not sent late, an exit is taken up, as all that waited.
-        """
-        book, rows = self._desk.book, self._ports.instruments.rows
-        first = book.by_strategy(intent.strategy, intent.strategy_seq)
-        if first is None or intent.kind != PLACE or intent.group:
-            return
-        row = rows[first.slot]
-        if not row.freeze_quantity or intent.qty <= row.freeze_quantity:
-            return
-        rest = intent.qty - sum(order.quantity for order in book.family(first))
-        for quantity in slices(rest, row.freeze_quantity, row.lot_size) if rest > 0 else ():
-            number = self.next_engine_seq()
-            part = intent._replace(qty=quantity, strategy_seq=number, target_seq=intent.strategy_seq)
-            if first.opening:
-                text = f"a slice of intent {intent.strategy_seq}: the order process ended before its record"
-                self._outbox.refuse(part, Reason.RESTARTED, text, now_ns)
-            else:
-                self.consider(as_exit(part), now_ns, left_over=True)
 
     def commit(self, taken: list[int]) -> None:
         """What was taken in has a record, or gets one now; then it leaves its queue."""
@@ -260,12 +239,17 @@ class Intake:
         if not freeze or intent.qty <= freeze:
             self._taken.append((intent, context.reducing))
             return [self._desk.enter(intent, context)]
-        orders = []
-        for at, quantity in enumerate(slices(intent.qty, freeze, instrument.lot_size)):
-            part = intent._replace(qty=quantity)
-            if at:
+        orders: list[Order] = []
+        lasts = not intent.group and intent.strategy_seq < ENGINE_SEQ
+        for quantity in slices(intent.qty, freeze, instrument.lot_size):
+            part, whole = intent._replace(qty=quantity), 0 if orders else intent.qty
+            if orders:
                 part = part._replace(strategy_seq=self.next_engine_seq(), target_seq=intent.strategy_seq)
-            self._taken.append((part, context.reducing))
             orders.append(self._desk.enter(part, context))
+            if lasts:  # all of them have a record before one leaves: a process that dies loses none
+                waits = waiting_payload(part, orders[-1].order_no, context.reducing, whole)
+                self._outbox.journal(Kind.WAITING, waits, (part.strategy, part.strategy_seq))
+            else:
+                self._taken.append((part, context.reducing))
         self._outbox.count("slices", len(orders))
         return orders
