@@ -71,8 +71,8 @@ class Externals:
         return order_id in self.orders or order_id in self.strangers
 
     def counted(self, order_id: str) -> tuple[int, int]:
-        """Quantity and value in units of what an order has filled as a stranger's: positions have that."""
-        return (seen.filled, seen.units) if (seen := self.orders.get(order_id)) else (0, 0)
+        """Quantity and value in units that positions have of what an order has filled as a stranger's."""
+        return (seen.filled, seen.units) if self._squared and (seen := self.orders.get(order_id)) else (0, 0)
 
     @property
     def filled(self) -> int:

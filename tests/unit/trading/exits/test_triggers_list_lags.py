@@ -10,6 +10,7 @@ from gtt_tools import Gtts, entry, overnight
 from orders_world import PX, Queue, World, error, filled
 
 from kite_hft.layout import IntentKind, OrderStatus, Product, Side
+from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 
 Answer = HttpResponse | TransportError
@@ -91,6 +92,35 @@ def test_fills_that_were_taken_for_a_strangers_are_not_counted_twice(whose: str,
     assert again.quantity(product=Product.CNC) == 0, again.alerts
     assert again.stage.book.by_id(order_id).status is OrderStatus.COMPLETE
     assert not any("positions" in text for text in again.alerts), again.alerts
+
+
+@pytest.mark.parametrize("quantity", [4, 6])
+@pytest.mark.parametrize("whose", ["opening", "own"])
+def test_what_a_start_hears_of_its_order_before_any_book_was_read_counts(whose: str, quantity: int) -> None:
+    if whose == "own":
+        world, gtts = closing()
+    else:
+        world = World().start()
+        gtts = Gtts(world)
+        entry(world, 2)
+    gtts.rows[100]["orders"][0]["quantity"] = 6  # a change whose answer nobody has read
+    order_id = gtts.fire(100)
+    held = {"opening": quantity, "own": 10 - quantity}[whose]
+    again = World(
+        broker=world.broker, clock=world.clock, journal=world.journal, latest=world.latest,
+        history=list(world.journal.records), intents=Queue(), more={"restarted": True},
+    )  # fmt: skip
+    again.broker.on_call = None
+    again.stage.start()
+    again.step()
+    shown(again, order_id, quantity)
+    assert "EXTERNAL_ORDER" in again.codes(), "nobody knows yet whose it is"
+    for _ in range(60):
+        again.run(0.5)
+    assert again.quantity(product=Product.CNC) == held, again.alerts
+    assert again.stage.book.standing(EXTERNAL, 0, Product.CNC).quantity == 0
+    order = again.stage.book.by_id(order_id)
+    assert order is not None and (order.strategy, order.filled) == (1, quantity)
 
 
 def bought() -> tuple[World, Gtts, Lagging]:
