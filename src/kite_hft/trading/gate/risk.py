@@ -118,7 +118,8 @@ CHECKS: Final = (
     _row(Reason.ORDER_TYPE_NOT_ALLOWED, market.legal_type, _PM, reducing=True),
     _row(Reason.PRODUCT_NOT_ALLOWED, market.legal_product, _PM, reducing=True),
     _row(Reason.ORDER_TYPE_NOT_ALLOWED, market.protection, _PM, reducing=True),
-    # The state of engine and strategy
+    # The state of engine and strategy. An exit that would open is told so, whatever keeps openings back.
+    _row(Reason.FROZEN, conduct.exit_left, _PM, reducing=False, again=True),
     _row(Reason.KILLED, conduct.killed, _PM, reducing=False, again=True),
     _row(Reason.HALTED, conduct.halted, _PM, reducing=False, again=True),
     _row(Reason.REDUCING, conduct.reducing_only, _PM, reducing=False, again=True),
@@ -142,7 +143,6 @@ CHECKS: Final = (
     _row(Reason.NO_REFERENCE_PRICE, market.reference, _PM, reducing=False, again=True),
     _row(Reason.STALE_TICK, market.stale, _PM, reducing=False, again=True),
     _row(Reason.FEEDS_DIVERGE, market.feeds_agree, _PM, reducing=False, again=True),
-    _row(Reason.FROZEN, conduct.exit_left, _PM, reducing=False, again=True),
     _row(Reason.FROZEN, conduct.outgrown, _M, reducing=True, again=True),
     _row(Reason.PRICE_COLLAR, market.collar, _PM, reducing=True, again=True),
     _row(Reason.CIRCUIT, market.band_known, _PM, reducing=False, again=True),

@@ -190,7 +190,7 @@ def test_binds_openings_and_lets_reductions_and_cancels_pass(
         setattr(desk, name, value)
     assert desk.reason() is reason
     assert desk.reason(side=Side.SELL, qty=11) is reason
-    assert desk.reason(side=Side.SELL, qty=11, flags=1) is reason  # the flag alone opens no door
+    assert desk.reason(side=Side.SELL, qty=11, flags=1) is Reason.FROZEN, "whatever keeps openings back"
     assert desk.judge(side=Side.SELL, qty=10) is None
     desk.order(1)
     assert desk.judge(kind=CANCEL, target_seq=1) is None
