@@ -53,7 +53,8 @@ class Gtts:
         row["status"] = "triggered"
         if not failed:
             self.world.broker.rows[order_id] = {
-                "order_id": order_id, "status": "OPEN", "exchange": "NSE", "tag": None, "tags": [],
+                "order_id": order_id, "status": "OPEN", "exchange": row["condition"]["exchange"],
+                "tag": None, "tags": [],
                 "tradingsymbol": terms["tradingsymbol"], "transaction_type": terms["transaction_type"],
                 "instrument_token": row["condition"]["instrument_token"], "quantity": terms["quantity"],
                 "order_type": "LIMIT", "product": terms["product"], "filled_quantity": 0,

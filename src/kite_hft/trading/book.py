@@ -67,6 +67,7 @@ class Order:
     trades: dict[str, tuple[int, int]] = field(default_factory=dict)  # trade id -> (quantity, units)
     unproven: Unproven | None = None  # its last modification, when the answer proves nothing
     asked: Terms | None = None  # what a modification asks for, until it is known how the order stands
+    untaken: int = 0  # an order type that the broker refused to change it to
     gone: bool = False  # a person has ended it, for no book showed it any more
 
     @property

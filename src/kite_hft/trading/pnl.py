@@ -90,9 +90,10 @@ class CostBook:
         instrument, order = self._instruments[cut.slot], (cut.order_id, cut.product)
         value, cost = self._cut_paise.get(order, (0, 0))
         fee = self._schedule.fixed_paise("square_off_fee", instrument, cut.product) if cut.square_off else 0
-        value += abs(paise_of_units(cut.units, instrument))
-        side = Side.BUY if cut.quantity > 0 else Side.SELL
-        whole = fee + self._schedule.charges(instrument, cut.product, side, value).total_paise
+        value += paise_of_units(cut.units, instrument)
+        side = Side.BUY if value > 0 else Side.SELL
+        charges = self._schedule.charges(instrument, cut.product, side, abs(value)).total_paise
+        whole = fee + charges if value else 0  # it was taken back
         self._cut_paise[order] = (value, whole)
         self._charge((cut.strategy, cut.slot, cut.product), whole - cost)
 

@@ -282,6 +282,14 @@ class AtBroker:
             self._triggers.closed_beside(trigger)
         return False
 
+    def may_have_fired(self, plan: Plan, now_ns: int) -> int:
+        """What the strategy's own triggers may have closed just now: changes of them came to nothing, and the
+        list has not told yet.
+        """
+        standing = self._triggers.standing.values()
+        here = (t for t in standing if t.key == plan.key and not t.for_exits and t.legs[0].side == plan.side)
+        return sum(t.quantity for t in here if t.trigger_id and t.unsure and t.told_soon(now_ns))
+
     def sought(self, plan: Plan) -> bool:
         """Its trigger was sent, and is not to be seen: until that is clear orders protect."""
         trigger = self._triggers.standing.get((plan.strategy, plan.seq))

@@ -217,6 +217,9 @@ class Fitter:
 
     def _amend(self, plan: Plan, order: Order, terms: Terms, quantity: int, now_ns: int) -> int:
         """Change an order so that it is what the plan wants; 1 when it had to be."""
+        if terms.order_type == order.untaken == OrderType.SLM and order.order_type == OrderType.SL:
+            plan.plain_stop = True
+            terms = self._terms(plan) or terms
         as_is = terms.order_type == order.order_type and (
             (terms.px, terms.trigger_px) == (order.px, order.trigger_px)
         )

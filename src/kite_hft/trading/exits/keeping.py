@@ -95,7 +95,8 @@ class Keeper:
         stewards = (self.flatten, self.square_off, self.groups, self.plans, self._trimming, self.triggers)
         self.stewards = Stewards(outbox, (*stewards, at_circuit, self._own_stops))
         self.triggers.fired, self.triggers.turned_down = self._fired, self.plans.turned_down
-        self.triggers.counted = reconciler.externals.counted
+        self.triggers.passed = reconciler.externals.taken_back
+        self.triggers.recognised = reconciler.recognised
         reader.on_triggers = self.triggers.fold
         reconciler.claims = self.triggers.claims.claims
         intake.takers |= {int(IntentKind.EXITS): self.plans.take, int(IntentKind.GTT): at_broker.take}

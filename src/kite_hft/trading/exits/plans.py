@@ -259,7 +259,10 @@ class Plans:
             self._journal(plan)
         if plan.mode is Mode.OUT and before is not Mode.OUT:
             self._outbox.count("exits_fired")
-        want = max(0, self._left(plan.key) - self.giving.waiting(plan.key) - self._taken(plan, now_ns))
+        taken, stands = self._taken(plan, now_ns), sum(order.open_quantity for order in guards)
+        want = max(0, self._left(plan.key) - self.giving.waiting(plan.key) - taken)
+        if want > stands:  # nothing grows into what may be closed by now
+            want = max(stands, want - max(0, self._at_broker.may_have_fired(plan, now_ns) - taken))
         beside = plan.mode is Mode.OUT and not self._at_broker.holds_up(plan, now_ns)
         if self._at_broker.older(plan) and not beside:
             return 0  # a trigger of the plan before it may still fire: nothing is placed beside that

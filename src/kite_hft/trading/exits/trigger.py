@@ -129,6 +129,10 @@ class Trigger:
         untold = not self.lost and (self.unsure or (self.busy and self.seen_ns < since_ns))
         return now_ns - since_ns < (TOLD_NS if untold else GOES_NS)
 
+    def told_soon(self, now_ns: int) -> bool:
+        """What has become of its last change is still to be told by the list."""
+        return now_ns - self.changed_ns < TOLD_NS
+
     def put_off(self, now_ns: int) -> None:
         """A change of it came to nothing, perhaps as it has fired: the list tells, and what is still wanted
         is asked for again, ever later.
@@ -207,20 +211,16 @@ class Trigger:
         done, self.replies, self.asked = self.replies[: self.asked], self.replies[self.asked :], 0
         return [intent.strategy_seq for intent in done]
 
-    def fired(self, leg: TriggerLeg, held: Position, counted: tuple[int, int] = (0, 0)) -> dict[str, Any]:
+    def fired(self, leg: TriggerLeg, held: Position) -> dict[str, Any]:
         """What a GTT record says of the order that it has placed for a leg. That of a plan is an exit also
         where it is more than what is left of the position: it is made to fit. That of one which only closes
-        is an exit as far as something is held, whatever waits beside it: it has come first. counted:
-        (quantity, units) of what it filled while it passed for a stranger's, which is not held any more.
+        is an exit as far as something is held, whatever waits beside it: it has come first.
         """
         side, quantity = int(leg.side), leg.quantity
         room = held.quantity if side == Side.SELL else -held.quantity
         words = {"child": leg.order_id, "side": side, "qty": quantity, "px": leg.px}
-        if counted[0]:
-            words |= {"filled": counted[0], "units": counted[1]}
-        rest = quantity - counted[0]
-        exits = self.for_exits or (self.closing and rest <= room)
-        return self.payload() | words | {"reducing": exits or held.reduces(side, rest)}
+        exits = self.for_exits or (self.closing and quantity <= room)
+        return self.payload() | words | {"reducing": exits or held.reduces(side, quantity)}
 
     def alike(self, token: int, rows: Sequence[TriggerReport], known: set[str]) -> list[str]:
         """Waiting ones of the list that are nobody's and have its sides and prices: it is not proved absent.

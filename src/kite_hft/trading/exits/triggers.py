@@ -19,6 +19,7 @@ from kite_hft.trading.broker import (
     Ambiguous,
     Confirmed,
     HttpResponse,
+    OrderReport,
     Outcome,
     Refused,
     TriggerReport,
@@ -64,7 +65,8 @@ class Triggers(Promises):
         self.claims = Claims(ports, book, outbox, self.standing)
         self._read_ns = -NEVER_NS  # when the list may be asked for again
         self.fired: Callable[[Trigger, Order, int], None] = lambda trigger, order, now_ns: None
-        self.counted: Callable[[str], tuple[int, int]] = lambda order_id: (0, 0)  # as a stranger's order
+        self.passed: Callable[[str, int], OrderReport | None] = lambda order_id, now_ns: None
+        self.recognised: Callable[[Order, OrderReport, int], None] = lambda order, row, now_ns: None
         self.turned_down: Callable[[Trigger, str, int], None] = lambda trigger, why, now_ns: None
         self.judge_again: Callable[[Trigger, Leg, int], Refusal | None] = lambda trigger, leg, now_ns: None
 
@@ -301,10 +303,8 @@ class Triggers(Promises):
             if trigger.unsure or not trigger.trigger_id:
                 self._found(trigger, row, now_ns)
             elif trigger.altered(row, asked_ns, self._horizon_ns):
-                if trigger.wanted == trigger.legs and not trigger.for_exits:
-                    trigger.wanted = legs_of(
-                        row
-                    )  # its own stays as it stands there; exits get their terms back
+                if trigger.wanted == trigger.legs and not trigger.for_exits:  # else it gets its terms back
+                    trigger.wanted = legs_of(row)
                 self._found(trigger, row, now_ns, EventKind.UPDATED)
             if row.active:
                 trigger.seen_ns = asked_ns
@@ -349,7 +349,8 @@ class Triggers(Promises):
             return
         if self._book.by_id(placed.order_id) is None:
             self._promise(trigger, 0)
-            data = trigger.fired(placed, self._book.standing(*trigger.key), self.counted(placed.order_id)) | {
+            heard = self.passed(placed.order_id, now_ns)
+            data = trigger.fired(placed, self._book.standing(*trigger.key)) | {
                 "no": self._desk.take_no(),
                 "order_seq": self._next_seq() if trigger.for_exits else trigger.seq,
                 "ended": row.status,
@@ -366,6 +367,8 @@ class Triggers(Promises):
             self._outbox.stirred += 1
             self._tell(trigger, EventKind.UPDATED, OrderStatus.OPEN, Reason.NONE, now_ns)
             self.fired(trigger, order, now_ns)
+            if heard is not None:
+                self.recognised(order, heard, now_ns)
             too_much = trigger.closing and self._room(trigger) < order.open_quantity
             if order.open_quantity and not trigger.for_exits and (trigger.wanted is None or too_much):
                 self._desk.cancel(order, None, now_ns)  # it is not wanted any more, or would open something

@@ -199,9 +199,7 @@ def unwanted(gtt: Mapping[str, Any], held: Position) -> bool:
 
 
 def child_of(data: dict[str, Any], real_ns: int) -> Order:
-    """The order that a trigger has placed, from a GTT record of `real_ns` (CLOCK_REALTIME) that names it.
-    What it filled while it passed for a stranger's is in the positions already.
-    """
+    """The order that a trigger has placed, from a GTT record of `real_ns` (CLOCK_REALTIME) that names it."""
     return Order(
         order_no=data["no"],
         strategy=data["strategy"],
@@ -219,6 +217,4 @@ def child_of(data: dict[str, Any], real_ns: int) -> Order:
         status=OrderStatus.PENDING,
         opening=not data["reducing"],
         sent_real_ns=real_ns,
-        filled=data.get("filled", 0),
-        filled_units=data.get("units", 0),
     )

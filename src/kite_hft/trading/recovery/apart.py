@@ -153,6 +153,11 @@ class Apart:
                 closed, orders = (before.moved + closed[0], before.units + closed[1]), before.orders | orders
             self._closed[key] = _Closed(cause, *closed, orders, now_ns)
 
+    def ours(self, key: Key, order_id: str) -> None:
+        """That order is no stranger's."""
+        if key in self._closed and self._closed[key].cause.order_id == order_id:
+            del self._closed[key]
+
     def closed_before(self, order: Order, quantity: int, now_ns: int) -> tuple[OrderReport, int, int] | None:
         """(whose, quantity, units) of a stranger's fill that has closed what only now is known to be filled;
         None: nobody has.

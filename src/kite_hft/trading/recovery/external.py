@@ -26,6 +26,7 @@ from kite_hft.trading.positions import UNKNOWN_ORDER, Cut, Fill, Position, divid
 from kite_hft.trading.records import name_of, position_event
 from kite_hft.trading.recovery.apart import Apart
 from kite_hft.trading.recovery.by_hand import ByHand
+from kite_hft.trading.recovery.cuts import closed, payload_of, too_many_of, undone
 from kite_hft.trading.recovery.explain import hidden, in_doubt
 from kite_hft.trading.recovery.worth import by_account, by_rows
 from kite_hft.trading.sending.desk import Desk
@@ -39,6 +40,7 @@ Key = tuple[int, int]
 class _Seen:
     """How much of a stranger's order has filled, as last told."""
 
+    row: OrderReport
     filled: int = 0
     units: int = 0
 
@@ -70,13 +72,9 @@ class Externals:
         """It was known for a stranger's before: by this process, or by the journal."""
         return order_id in self.orders or order_id in self.strangers
 
-    def counted(self, order_id: str) -> tuple[int, int]:
-        """Quantity and value in units that positions have of what an order has filled as a stranger's."""
-        return (seen.filled, seen.units) if self._squared and (seen := self.orders.get(order_id)) else (0, 0)
-
     @property
     def filled(self) -> int:
-        """Everything that strangers' orders have filled: it only grows."""
+        """Everything that strangers' orders have filled."""
         return sum(seen.filled for seen in self.orders.values())
 
     # Orders and executions
@@ -85,7 +83,7 @@ class Externals:
         """One order that is not ours, from an update or a book read."""
         seen = self.orders.get(row.order_id)
         if seen is None:
-            seen = self.orders[row.order_id] = _Seen()
+            seen = self.orders[row.order_id] = _Seen(row)
             self._first_seen(row)
         self.open.told(row, now_ns)
         instrument = self._ports.instruments.by_token.get(row.token)
@@ -98,7 +96,7 @@ class Externals:
             px = self._ports.latest.last_px(instrument.slot) or row.px
             units = seen.units + (row.filled_quantity - seen.filled) * px
         quantity, value = row.filled_quantity - seen.filled, units - seen.units
-        seen.filled, seen.units = row.filled_quantity, units
+        seen.row, seen.filled, seen.units = row, row.filled_quantity, units
         self.check_wanted = True
         if self._squared and instrument is not None and row.product is not None:
             sign = 1 if row.side == Side.BUY else -1
@@ -128,6 +126,37 @@ class Externals:
         """So much more of an order of ours is known to be filled: others may have closed it already."""
         if quantity and (early := self.apart.closed_before(order, quantity, now_ns)) is not None:
             self.settle((order.slot, order.product), now_ns, *early)
+
+    def taken_back(self, order_id: str, now_ns: int) -> OrderReport | None:
+        """An order that passed for a stranger's is ours: what it did to positions is undone, and its fills
+        are told anew, as its own. Its last report; None: this process has heard of no fill.
+        """
+        cuts, seen = undone(self._book, order_id), self.orders.get(order_id)
+        for cut in cuts:
+            self._book.cut(cut)
+        moved = self._undo_fills(seen) if seen is not None and self._squared else None
+        if cuts or moved:
+            words: dict[str, Any] = {"cuts": [payload_of(cut) for cut in cuts]}
+            self._outbox.journal(Kind.EXTERNAL, words | ({"held": [self._held(moved)]} if moved else {}))
+        for cut in cuts:
+            self._tell(payload_of(cut), now_ns)
+        self.check_wanted = True
+        return seen.row if seen is not None and seen.row.filled_quantity else None
+
+    def _undo_fills(self, seen: _Seen) -> Key | None:
+        """EXTERNAL holds no more what an order has filled; what others have closed of that the next whole
+        read shows. The key of its position; None: nothing has moved.
+        """
+        row, instrument = seen.row, self._ports.instruments.by_token.get(seen.row.token)
+        if instrument is None or row.product is None or not seen.filled:
+            return None
+        key, sign = (instrument.slot, int(row.product)), 1 if row.side == Side.BUY else -1
+        position = self._book.position_of(EXTERNAL, *key)
+        left = max(0, min(seen.filled, sign * position.quantity))
+        position.apply(Fill(0, -sign * left, -sign * divide_half_even(seen.units * left, seen.filled)))
+        self.apart.ours(key, row.order_id)
+        self.orders[row.order_id] = _Seen(row)
+        return key
 
     def _first_seen(self, row: OrderReport) -> None:
         if row.order_id in self._counted:
@@ -291,7 +320,7 @@ class Externals:
         net = sum(p.quantity for p in ours)
         by = cause.order_id if cause else UNKNOWN_ORDER
         square_off = cause is not None and self._by_broker(cause) and key[1] == Product.MIS
-        left = _closed(net, external.quantity, moved, whole=square_off)
+        left = closed(net, external.quantity, moved, whole=square_off)
         if cause is not None and self._squared:
             self.apart.closed(key, external.quantity, (moved, units), left, cause, now_ns)
         if not left:
@@ -304,7 +333,7 @@ class Externals:
                 left -= taken
                 worth = divide_half_even(abs(units) * taken, abs(moved))
                 cuts.append(self._cut(position, taken, worth, by, square_off, now_ns))
-        too_many = [order for position in ours for order in self._beyond(position)]
+        too_many = [order for position in ours for order in too_many_of(self._book, position)]
         # One record: a process that dies before the cancels leave forgets no exit that would open something.
         words = {"cuts": cuts, "cancels": [o.order_no for o in too_many], "held": [self._held(key)]}
         self._outbox.journal(Kind.EXTERNAL, words)
@@ -333,17 +362,10 @@ class Externals:
         sign = -1 if position.quantity > 0 else 1
         units = sign * worth
         words = (position.strategy, position.slot, position.product, sign * taken, units)
-        self._book.cut(Cut(*words, order_id=by, square_off=square_off))
+        cut = Cut(*words, order_id=by, square_off=square_off)
+        self._book.cut(cut)
         position.cut_ns = now_ns
-        return {
-            "strategy": position.strategy,
-            "slot": position.slot,
-            "product": position.product,
-            "qty": sign * taken,
-            "units": units,
-            "order_id": by,
-            "square_off": square_off,
-        }
+        return payload_of(cut)
 
     def _squared_off(self, key: Key, rows: Iterable[OrderReport]) -> OrderReport | None:
         """At a start: the broker's own order that has closed something of `key` while nobody looked."""
@@ -384,37 +406,3 @@ class Externals:
         event = position_event(order.strategy, order.slot, order.product, left, now_ns)
         event["reason"] = Reason.BROKER
         self._outbox.push(order.strategy, event)
-
-    def _beyond(self, position: Position) -> Iterator[Order]:
-        """Exits beyond what is left: the newest first."""
-        for side, most in (
-            (Side.SELL, max(0, position.quantity)),
-            (Side.BUY, max(0, -position.quantity)),
-        ):
-            exits = [
-                order
-                for order in self._book.live()
-                if not order.opening
-                and (order.strategy, order.slot, order.product, order.side)
-                == (position.strategy, position.slot, position.product, side)
-            ]
-            pending = sum(order.open_quantity for order in exits)
-            for order in reversed(exits):
-                if pending <= most:
-                    break
-                pending -= order.open_quantity
-                yield order
-
-
-def _closed(net: int, external: int, moved: int, *, whole: bool) -> int:
-    """How many of our `net` are closed when EXTERNAL holds `external` after it `moved` by so much.
-
-    whole: by the broker's square-off of the account. Where that leaves it flat nothing of ours stands there
-    any more, whoever held the other side.
-    """
-    if net * external >= 0:
-        return 0
-    most = min(abs(net), abs(external))
-    if whole and moved and net + external == 0:
-        return most
-    return min(most, abs(moved)) if net * moved < 0 else 0

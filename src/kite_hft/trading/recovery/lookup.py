@@ -19,7 +19,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from kite_hft.layout import OrderStatus, OrderType
+from kite_hft.layout import OrderStatus, OrderType, Side
 from kite_hft.trading.book import AGREEING_READS, STOPS, Book, Order
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.instruments import InstrumentTable
@@ -177,6 +177,10 @@ def as_asked(order: Order, row: OrderReport) -> bool:
         return False
     if order.order_type in _PRICED and row.px != order.px:
         return False
+    if order.order_type == OrderType.SLM and row.order_type in _PRICED:
+        better = order.trigger_px - row.px if order.side == Side.BUY else row.px - order.trigger_px
+        if better > 0:  # its protection lies behind the trigger
+            return False
     return row.order_type not in STOPS or row.trigger_px in (0, order.trigger_px)
 
 

@@ -162,6 +162,10 @@ class Reconciler:
             self.externals.ours_filled(order, change.fill_quantity, now_ns)
         self.externals.trades(strangers)
 
+    def recognised(self, order: Order, row: OrderReport, now_ns: int) -> None:
+        """An order that passed for a stranger's has become ours: what its last report tells is its own."""
+        self._fold(order, row, now_ns)
+
     def _may_be_ours(self, report: OrderReport) -> bool:
         """An order of ours is on its way, or lies in a trigger, that this one may be: it is nobody's yet."""
         if self.externals.of_others(report.order_id):

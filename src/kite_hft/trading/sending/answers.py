@@ -100,12 +100,10 @@ class Answers:
         order.message = text or order.message
         change = self._desk.book.enter(order, what, now_ns)
         self._outbox.tell(change, now_ns, reason)
-        judged = not isinstance(outcome, Refused) or (
-            outcome.http_status != 429 and outcome.error_type != "TokenException"
-        )
-        if judged and counts:
+        judged = counts and (not isinstance(outcome, Refused) or _judged(outcome))
+        if judged:
             self._states.ended(change)
-        if not (judged and counts):  # it was not the order that was refused
+        if not judged:  # it was not the order that was refused
             self._desk.unjudged.add(order.order_no)
 
     def _modified(self, work: Work, outcome: Outcome | None, text: str, now_ns: int) -> None:
@@ -123,6 +121,8 @@ class Answers:
                 self._outbox.alert_ambiguous(order, f"its modification: {outcome.why}")
         else:
             self._desk.end_modify(order, now_ns)
+            if outcome is not None and _judged(outcome) and work.terms[3] != order.order_type:
+                order.untaken = work.terms[3]
             reason = Reason.BROKER if outcome else Reason.NOT_CONNECTED
             if work.intent is not None:
                 text = outcome.message if outcome else text
@@ -138,3 +138,8 @@ class Answers:
         else:
             why = outcome.message if isinstance(outcome, Refused) else outcome.why if outcome else text
             self._desk.cancel_failed(order, why, now_ns)
+
+
+def _judged(outcome: Refused) -> bool:
+    """The order itself was refused: not a call too many, nor a token."""
+    return outcome.http_status != 429 and outcome.error_type != "TokenException"

@@ -22,6 +22,7 @@ from kite_hft.verify.crash.points import AREA, MODULES, WRAPPED, Area
 Wrap = Callable[[Any, Area], None]
 Spec = importlib.machinery.ModuleSpec
 N: Final = WRAPPED
+JOURNAL: Final = "journal.bin"
 TORN_HEAD_BYTES: Final = 20  # half of a record's head
 
 
@@ -101,9 +102,14 @@ class File:
 
 
 def journal_file(module: Any, area: Area) -> None:
-    """The files of all journal writers."""
+    """The file of the run's journal; not the scrap that keeps the order path warm, which nobody reads."""
     plain = module.OsFile
-    module.OsFile = lambda fd: File(plain(fd), area)
+
+    def os_file(fd: int) -> Any:
+        kept = Path(f"/proc/self/fd/{fd}").readlink().name == JOURNAL
+        return File(plain(fd), area) if kept else plain(fd)
+
+    module.OsFile = os_file
 
 
 def sockets(module: Any, area: Area) -> None:

@@ -94,6 +94,72 @@ def test_fills_that_were_taken_for_a_strangers_are_not_counted_twice(whose: str,
     assert not any("positions" in text for text in again.alerts), again.alerts
 
 
+def again(world: World) -> World:
+    """Another process of the run."""
+    return World(
+        broker=world.broker, clock=world.clock, journal=world.journal, latest=world.latest,
+        history=list(world.journal.records), intents=Queue(), more={"restarted": True},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("quantity", [4, 10])
+@pytest.mark.parametrize("opens", [False, True])
+def test_fills_that_were_taken_for_a_strangers_become_the_strategys_own(
+    opens: bool, quantity: int, restarted: bool
+) -> None:
+    if opens:
+        world = World().start()
+        gtts = Gtts(world)
+        entry(world, 2)
+    else:
+        world, gtts = closing()
+    lag = Lagging(world, gtts)
+    order_id = gtts.fire(100)
+    world.update(world.broker.rows[order_id])
+    world.run(5.0)
+    shown(world, order_id, quantity)
+    world.run(1.0)
+    others = world.stage.book.standing(EXTERNAL, 0, Product.CNC).quantity
+    assert (world.quantity(product=Product.CNC), others) == ((0, quantity) if opens else (10 - quantity, 0))
+    if restarted:
+        world = again(world)
+        lag.world = world
+        world.start()
+    lag.ends()
+    world.run(30.0)
+    assert world.quantity(product=Product.CNC) == (quantity if opens else 10 - quantity), world.alerts
+    assert world.stage.book.standing(EXTERNAL, 0, Product.CNC).quantity == 0
+    order = world.stage.book.by_id(order_id)
+    assert order is not None and order.filled == quantity
+    assert sum(row["quantity"] for row in world.trade_rows if row["order_no"] == order.order_no) == quantity
+    third = again(world).start()
+    assert (
+        third.stage.book.positions[1, 0, Product.CNC].net_units
+        == world.stage.book.positions[1, 0, Product.CNC].net_units
+    )
+    assert third.quantity(product=Product.CNC) == world.quantity(product=Product.CNC), third.alerts
+
+
+def test_what_they_closed_of_another_strategy_is_given_back() -> None:
+    world = World().start()
+    gtts = Gtts(world)
+    future = {"slot": 3, "qty": 75, "product": Product.NRML}
+    world.send(1, strategy=2, **future)
+    filled(world, 75)
+    entry(world, 2, side=Side.SELL, **future)
+    lag = Lagging(world, gtts)
+    order_id = gtts.fire(100)
+    world.update(world.broker.rows[order_id])
+    world.run(5.0)
+    shown(world, order_id, 75)
+    assert world.quantity(2, 3, Product.NRML) == 0, "a stranger's order has closed it, as it seems"
+    lag.ends()
+    world.run(30.0)
+    assert (world.quantity(2, 3, Product.NRML), world.quantity(1, 3, Product.NRML)) == (75, -75), world.alerts
+    assert world.stage.book.standing(EXTERNAL, 3, Product.NRML).quantity == 0
+
+
 @pytest.mark.parametrize("quantity", [4, 6])
 @pytest.mark.parametrize("whose", ["opening", "own"])
 def test_what_a_start_hears_of_its_order_before_any_book_was_read_counts(whose: str, quantity: int) -> None:
@@ -106,20 +172,17 @@ def test_what_a_start_hears_of_its_order_before_any_book_was_read_counts(whose: 
     gtts.rows[100]["orders"][0]["quantity"] = 6  # a change whose answer nobody has read
     order_id = gtts.fire(100)
     held = {"opening": quantity, "own": 10 - quantity}[whose]
-    again = World(
-        broker=world.broker, clock=world.clock, journal=world.journal, latest=world.latest,
-        history=list(world.journal.records), intents=Queue(), more={"restarted": True},
-    )  # fmt: skip
-    again.broker.on_call = None
-    again.stage.start()
-    again.step()
-    shown(again, order_id, quantity)
-    assert "EXTERNAL_ORDER" in again.codes(), "nobody knows yet whose it is"
+    other = again(world)
+    other.broker.on_call = None
+    other.stage.start()
+    other.step()
+    shown(other, order_id, quantity)
+    assert "EXTERNAL_ORDER" in other.codes(), "nobody knows yet whose it is"
     for _ in range(60):
-        again.run(0.5)
-    assert again.quantity(product=Product.CNC) == held, again.alerts
-    assert again.stage.book.standing(EXTERNAL, 0, Product.CNC).quantity == 0
-    order = again.stage.book.by_id(order_id)
+        other.run(0.5)
+    assert other.quantity(product=Product.CNC) == held, other.alerts
+    assert other.stage.book.standing(EXTERNAL, 0, Product.CNC).quantity == 0
+    order = other.stage.book.by_id(order_id)
     assert order is not None and (order.strategy, order.filled) == (1, quantity)
 
 
@@ -221,3 +284,37 @@ def test_the_closing_of_its_position_waits_until_it_is_deleted() -> None:
     world.run(20.0)
     assert stop["order_type"] in ("MARKET", "LIMIT") and gtts.rows[100]["status"] == "active"
     assert "TRIGGER_UNKNOWN" in world.codes()
+
+
+def test_a_stop_does_not_grow_into_what_a_fired_trigger_may_have_closed() -> None:
+    world = World().start()
+    gtts = Gtts(world)
+    world.send(1, product=Product.CNC)
+    filled(world, 10)
+    entry(world, 2, side=Side.SELL, qty=4)
+    world.send(3, **(EXITS | {"flags": 0, "trigger_px": PX - 200}))
+    world.send(4, side=Side.SELL, qty=4, px=PX + 50, product=Product.CNC)
+    world.run(3.0)
+    stop = next(row for row in world.broker.rows.values() if row["trigger_price"])
+    assert stop["quantity"] == 6
+    Lagging(world, gtts)
+    order_id = gtts.fire(100)
+    row = world.broker.rows.pop(order_id)  # the order book lags
+    world.broker.on_read = lambda request: (
+        error(503, "GeneralException", "try later") if "gtt" in request.path else world.broker.read(request)
+    )
+    world.send(5, kind=IntentKind.MODIFY, target_seq=2, px=PX - 90, qty=0)
+    world.run(0.2)
+    world.send(6, kind=IntentKind.CANCEL, target_seq=4)
+    world.run(3.0)
+    assert world.status(4) is OrderStatus.CANCELLED and stop["quantity"] == 6, world.alerts
+    world.broker.rows[order_id] = row
+    world.run(3.0)
+    assert stop["quantity"] == 6, "the trigger's order closes the rest"
+    world.broker.on_read = None
+    world.run(3.0)
+    assert stop["quantity"] == 6
+    row["status"] = "CANCELLED"
+    world.update(row)
+    world.run(3.0)
+    assert stop["quantity"] == 10

@@ -126,12 +126,17 @@ def test_prices_tell_two_orders_of_the_same_size_apart() -> None:
         (OrderType.SL, {"order_type": OrderType.SL, "px": 99, "trigger_px": 95}, False),
         (OrderType.SLM, {"order_type": OrderType.SL, "px": 99, "trigger_px": 95}, True),
         (OrderType.SLM, {"order_type": OrderType.SLM, "px": 0, "trigger_px": 94}, False),
-        (OrderType.SLM, {"px": 93}, True),  # triggered
+        (OrderType.SLM, {"px": 97}, True),  # triggered
+        (OrderType.SLM, {"px": 95}, True),
+        (OrderType.SLM, {"px": 94}, False),  # none that a stop at 95 becomes
+        (OrderType.SLM, {"order_type": OrderType.SL, "px": 94, "trigger_px": 95}, False),
+        (OrderType.SLM, {"side": Side.SELL, "px": 94}, True),
+        (OrderType.SLM, {"side": Side.SELL, "px": 96}, False),
     ],
 )
 def test_what_may_be_shown_of_an_order(kind: OrderType, row: dict[str, Any], fits: bool) -> None:
     order = ambiguous(Book(TABLE), 1)
-    order.order_type, order.trigger_px = kind, 95
+    order.order_type, order.trigger_px, order.side = kind, 95, row.get("side", Side.BUY)
     assert as_asked(order, replace(ROW, **row)) is fits
 
 
