@@ -218,9 +218,9 @@ class Lasting:
             if placed.opening:
                 self._checker.break_(f"order {placed.no} opens, and is the engine's own")
             return
+        placed.blind = self._ledger.unheard_beside(placed)
         name = (placed.name[0], placed.parent or placed.name[1])
-        family = self.families.setdefault(name, [])
-        family.append(placed)
+        (family := self.families.setdefault(name, [])).append(placed)
         if (whole := sum(part.quantity for part in family)) > wish.quantity:
             self._checker.break_(f"slices of intent {name} add up to {whole} of {wish.quantity}")
         if wish.group:
@@ -267,7 +267,7 @@ class Lasting:
             if self._world.trigger_of(order):
                 self._checker.stranger(order.slot, int(order.request.product))
             return
-        if placed.opening or placed.grown or placed.kept or self.meddled(placed.key):
+        if placed.opening or placed.grown or placed.kept or placed.blind or self.meddled(placed.key):
             return
         after = self._ledger.held(placed.key)[0]
         turned = after > 0 if placed.side == BUY else after < 0

@@ -56,6 +56,7 @@ class Placed:
     left_ns: int = 0  # 0: a trigger has placed it
     changed_ns: int = 0  # when the broker took a modification last
     grown: bool = False  # its strategy has enlarged it
+    blind: bool = False  # a trigger had fired beside it when it left, and the engine had not heard of it
     kept: bool = False  # the broker has refused to cancel it, when it was asked last
     known: bool = True
     trigger: Trigger | None = None  # that has placed it
@@ -295,6 +296,11 @@ class Ledger:
         if placed is not None:
             placed.order = order
             self.by_id[order.order_id] = placed
+
+    def unheard_beside(self, placed: Placed) -> bool:
+        """A trigger has placed an order that closes the same, and the engine has not heard of it."""
+        here = (placed.key, placed.side)
+        return any(o.trigger and not o.known and (o.key, o.side) == here for o in self.placed.values())
 
     def fired(self, order: Order) -> Placed | None:
         """A trigger of ours has placed this order; None: nobody's has."""
