@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kite_hft.sim.brokers.side import Call
 from kite_hft.sim.order_path.flow import Wish
-from kite_hft.sim.order_path.ledger import BUY, ENGINE_SEQ, Key, Placed, Trigger
+from kite_hft.sim.order_path.ledger import BUY, ENGINE_SEQ, Key, Placed, Trigger, child_tag
 from kite_hft.sim.order_path.whole_groups import WholeGroups
 from kite_hft.trading.broker import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
-    from kite_hft.sim.exchange.orders import Order
     from kite_hft.sim.order_path.checkers import Checker
 
 SELL: Final = 2
 UNTOLD_NS: Final = 3_000_000_000
 """A cancel is answered, an update arrives, or the book is read until then."""
+TRIMMED_NS: Final = 5_000_000_000
+"""So long after a strategy's own trigger has fired exits beside it may be too many: cancels have to wait."""
 _PRODUCTS: Final = {1: "CNC", 2: "NRML", 3: "MIS", 4: "MTF"}
 
 
@@ -39,6 +40,7 @@ class Lasting:
         self.excused: set[tuple[str, str]] = set()  # what people know: exits refused or given way, by
         # position; triggers of which nobody knows
         self.flattened = False
+        self._heard_ns: dict[str, int] = {}  # tag of a trigger's order -> when the engine heard of it
         self._calls: dict[int, tuple[HttpRequest, Trigger]] = {}
         self._ends_seen = self._ids_seen = self._began = 0
         self._interrupted: set[tuple[int, int]] = set()  # intents of which a power cut took slices
@@ -112,6 +114,8 @@ class Lasting:
         if len(told.trigger_ends) == self._ends_seen:
             return
         for data in told.trigger_ends[self._ends_seen :]:
+            if "child" in data:
+                self._heard_ns.setdefault(child_tag(data["child"]), self._world.now_ns)
             if "child" in data or data["ended"] not in ("absent", "refused", "deleted"):
                 continue
             for trigger in self._ledger.triggers:
@@ -277,7 +281,9 @@ class Lasting:
             if (order.key, order.side) == (placed.key, placed.side) and order is not placed
         ]
         entries = any(o.opening or o.grown or (o.trigger and o.trigger.opening) for o in beside)
-        if turned and not entries and not self._unknown_trigger(placed.key):
+        since_ns = [self._heard_ns.get(o.tag, self._world.now_ns) for o in (placed, *beside) if _own(o)]
+        fired = any(self._world.now_ns - heard_ns < TRIMMED_NS for heard_ns in since_ns)
+        if turned and not (entries or fired or self._unknown_trigger(placed.key)):
             self._checker.break_(f"order {placed.no} closed more than was held of {placed.key}: {after} now")
 
     def _unknown_trigger(self, key: Key) -> bool:
@@ -296,14 +302,6 @@ class Lasting:
         return key[1:] in self._checker.strangers or any(o.lost and o.slot == key[1] for o in placed)
 
     # At rest
-
-    def unheard(self) -> bool:
-        """A trigger has placed an order, and the list that tells of it was not read yet."""
-        told = self._ledger.told.children
-        lost = {trigger.number for trigger in self._ledger.triggers if trigger.lost}
-        orders = orders_of_triggers(self._checker)
-        trigger_of = self._world.trigger_of
-        return any(order.order_id not in told and trigger_of(order) not in lost for order in orders)
 
     def uncovered(self) -> str:
         """A position whose plan does not protect it, or protects too much; "": there is none."""
@@ -412,9 +410,6 @@ def _what(call: dict[str, Any]) -> tuple[int, int, bool, tuple[tuple[int, ...], 
     return call["slot"], call["product"], bool(call["for_exits"]), legs
 
 
-def orders_of_triggers(checker: Checker) -> list[Order]:
-    """At the exchange, of triggers that are ours."""
-    known = {trigger.number for trigger in checker.ledger.triggers if trigger.number}
-    rows = checker.world.exchange.orders.values() if known else ()
-    trigger_of = checker.world.trigger_of
-    return [order for order in rows if trigger_of(order) in known and order.now.status != "REJECTED"]
+def _own(order: Placed) -> bool:
+    """A trigger has placed it that its strategy asked for, not its exits."""
+    return order.trigger is not None and not order.trigger.for_exits

@@ -11,13 +11,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from kite_hft.layout import OrderStatus
-from kite_hft.sim.order_path.lasting import orders_of_triggers
 from kite_hft.sim.order_path.ledger import BUY, ENGINE_SEQ, Placed
 from kite_hft.trading.book import EXTERNAL, Book, Order
 from kite_hft.trading.lifecycle import TERMINAL as TERMINAL_STATES
 from kite_hft.trading.recovery.replay import replay
 
 if TYPE_CHECKING:
+    from kite_hft.sim.exchange.orders import Order as Sent
     from kite_hft.sim.order_path.checkers import Checker
     from kite_hft.sim.order_path.flow import Wish
     from kite_hft.stages.orders import Orders
@@ -31,6 +31,14 @@ TAKES_NS: Final = 10_000_000
 ENDS: Final = ("INTENT", "REFUSED", "WITHDRAWN")
 TERMINAL: Final = {"COMPLETE": "COMPLETE", "CANCELLED": "CANCELLED", "REJECTED": "REJECTED"}
 NEVER_THERE: Final = frozenset({"REJECTED", "REFUSED", "ABSENT", "CANCELLED"})
+
+
+def unheard(checker: Checker) -> bool:
+    """A trigger has placed an order, and the list that tells of it was not read yet."""
+    told, trigger_of = checker.ledger.told.children, checker.world.trigger_of
+    lost = {trigger.number for trigger in checker.ledger.triggers if trigger.lost}
+    orders = orders_of_triggers(checker)
+    return any(order.order_id not in told and trigger_of(order) not in lost for order in orders)
 
 
 def at_rest(checker: Checker, settled: bool) -> None:
@@ -329,3 +337,11 @@ def stopped(checker: Checker, idle: bool) -> None:
     ours = sum((1 if o.side == BUY else -1) * o.filled for o in checker.ledger.placed.values())
     if ours != sum(checker.ledger.positions.values()) and not checker.strangers:
         checker.break_("the exchange's positions are not the sum of our executions")
+
+
+def orders_of_triggers(checker: Checker) -> list[Sent]:
+    """At the exchange, of triggers that are ours."""
+    known = {trigger.number for trigger in checker.ledger.triggers if trigger.number}
+    rows = checker.world.exchange.orders.values() if known else ()
+    trigger_of = checker.world.trigger_of
+    return [order for order in rows if trigger_of(order) in known and order.now.status != "REJECTED"]

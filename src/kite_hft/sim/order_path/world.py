@@ -34,7 +34,7 @@ from kite_hft.sim.order_path.machine import Files, WorldClock
 from kite_hft.sim.order_path.market import SLOTS, TABLE, Market
 from kite_hft.sim.order_path.network import TRIGGER, Link, Network
 from kite_hft.sim.order_path.queues import Counted, EventQueue, IntentQueue, Prices
-from kite_hft.sim.order_path.settled import at_rest, stopped
+from kite_hft.sim.order_path.settled import at_rest, stopped, unheard
 from kite_hft.sim.order_path.update_way import UpdateWay
 from kite_hft.stages.orders import Orders
 from kite_hft.trading.broker import HttpRequest, HttpResponse, Limits
@@ -328,7 +328,7 @@ class OrdersWorld:
             and stage.reader.polls.checking is None
             and not stage.book.apart
             and self.now_ns >= self.acts.quiet_from_ns
-            and not self.checker.lasting.unheard()
+            and not unheard(self.checker)
             and not self.checker.lasting.uncovered()
         )
 

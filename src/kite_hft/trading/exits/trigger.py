@@ -243,6 +243,12 @@ class Trigger:
         """Whether a row of the broker's list has its terms."""
         return legs_of(row) == self.legs
 
+    def equals(self, other: Trigger) -> bool:
+        """The broker has named neither, and both ask for the same."""
+        terms = (self.slot, self.product, self.legs)
+        unnamed = not (self.trigger_id or other.trigger_id or other.busy)
+        return unnamed and terms == (other.slot, other.product, other.legs)
+
     def altered(self, row: TriggerReport, asked_ns: int, horizon_ns: int) -> bool:
         """A read of the list, asked for at `asked_ns`, shows other terms, and these are no old ones: what was
         changed `horizon_ns` before that has come. A change without an answer came late, or a person made one.
@@ -274,13 +280,16 @@ def hold_up(standing: Iterable[Trigger], key: Key, since_ns: int, now_ns: int) -
 
 
 def row_like(
-    trigger: Trigger, token: int, rows: Sequence[TriggerReport], known: set[str]
+    trigger: Trigger, token: int, rows: Sequence[TriggerReport], known: set[str], equals: int
 ) -> TriggerReport | None:
-    """The one row that its unanswered placement may have made; several: a person has to look."""
+    """The one row that its unanswered placement may have made. equals: so many triggers of which nothing is
+    known ask for the same, itself too: of no more rows than those it does not matter which is whose; of more
+    a person has to look.
+    """
     found = [r for r in rows if r.trigger_id not in known and r.token == token and trigger.like(r)]
     waiting = [row for row in found if row.active]  # earlier ones of the same terms stay in the list
     found = waiting or [r for r in found if any(leg.order_id for leg in r.legs)] or found
-    return found[0] if len(found) == 1 else None
+    return found[0] if 0 < len(found) <= equals else None
 
 
 def request_of(instrument: Instrument, product: int, legs: Sequence[Leg], last_px: int) -> TriggerRequest:

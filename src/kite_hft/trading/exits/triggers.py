@@ -294,7 +294,8 @@ class Triggers(Promises):
             if trigger.busy or asked_ns < trigger.changed_ns:
                 continue
             token, named = self._ports.instruments[trigger.slot].token, trigger.trigger_id != ""
-            row = by_id.get(trigger.trigger_id) if named else row_like(trigger, token, rows, known)
+            equals = sum(trigger.equals(t) and asked_ns >= t.changed_ns for t in self.standing.values())
+            row = by_id.get(trigger.trigger_id) if named else row_like(trigger, token, rows, known, equals)
             if row is None:
                 self._missed(trigger, [] if named else trigger.alike(token, rows, known), asked_ns, now_ns)
                 continue

@@ -113,7 +113,9 @@ class Intake:
                 self._times.append((JUDGED, express.judged_ns - taken_ns))
             elif intent.kind == PROBE:
                 self._outbox.count("probes")
-            elif not old or (intent.strategy, intent.strategy_seq) not in self._seen:
+            elif old and (intent.strategy, intent.strategy_seq) in self._seen:
+                continue  # the records of an earlier process tell what waits of it
+            else:
                 if old:  # the same one may stand in the queue twice
                     self._seen.add((intent.strategy, intent.strategy_seq))
                 if intent.strategy_seq >= ENGINE_SEQ:
