@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from orders_world import PX, Answer, S, ScriptedBroker, World, filled, instruments, intent, limits
+from orders_world import PX, Answer, S, World, filled, instruments, limits
 
 from kite_hft.layout import EventKind, IntentKind, OrderStatus, OrderType, Product, Reason, Side
-from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book, Change, Order
 from kite_hft.trading.broker import HttpRequest
 from kite_hft.trading.gate.checks import RiskLimits
-from kite_hft.trading.intents import as_exit, intents_of
+from kite_hft.trading.intents import intents_of
 from kite_hft.trading.ports import OrdersConfig
-from kite_hft.trading.records import encode_json
-from kite_hft.trading.recovery.waiting import waiting_payload
 from kite_hft.trading.slices import family_events, of_intent, slices
 
 FREEZE, LOT = 1800, 75
@@ -315,102 +312,6 @@ def test_a_cancel_that_a_crash_cut_short_is_seen_through_for_every_slice() -> No
     cancelled = [request.path for request in again.broker.calls("DELETE")][before:]
     assert len(sent) == 3 and sent <= set(cancelled)
     assert {row["status"] for row in world.broker.rows.values()} == {"CANCELLED"}
-
-
-def another(world: World, upto: int) -> World:
-    """A process of the run after one that died behind its record number `upto`: no later call was made."""
-    records = world.journal.records = world.journal.records[:upto]
-    left = {record.data()["tag"] for record in records if record.kind is Kind.INTENT}
-    broker = ScriptedBroker()
-    broker.rows = {name: dict(row) for name, row in world.broker.rows.items() if row["tag"] in left}
-    again = World(
-        broker=broker, clock=world.clock, journal=world.journal, history=list(records),
-        intents=world.intents, config=world.config, more={"restarted": True},
-    )  # fmt: skip
-    again.quote()
-    return again
-
-
-def holding() -> World:
-    """4,500 are held: an order to sell them leaves in three slices."""
-    world = World(config=OrdersConfig(limits(), WIDE)).start()
-    for seq, quantity in ((1, FREEZE), (2, 4500 - FREEZE)):
-        world.send(seq, slot=3, qty=quantity, product=Product.NRML)
-        world.run(2.0)
-        for row in list(world.broker.rows.values()):
-            if row["status"] != "COMPLETE":
-                row |= {"filled_quantity": row["quantity"], "average_price": PX / 100, "status": "COMPLETE"}
-                world.update(row)
-    assert world.quantity(slot=3, product=Product.NRML) == 4500
-    return world
-
-
-def sold(world: World) -> tuple[int, int]:
-    """What is to be sold by orders in the book, and by those that the broker has."""
-    ours = [order for order in world.stage.book.orders.values() if order.side == Side.SELL]
-    assert not any(order.opening for order in ours)
-    there = [row["quantity"] for row in world.broker.rows.values() if row["transaction_type"] == "SELL"]
-    return sum(order.quantity for order in ours), sum(there)
-
-
-def records_of(kind: str) -> range:
-    """Where a process may die: behind each record that its slices make it write."""
-    world = holding() if kind == "exit" else World(config=OrdersConfig(limits(), WIDE)).start()
-    before = len(world.journal.records)
-    world.send(3, slot=3, qty=4500, product=Product.NRML, side=Side.SELL if kind == "exit" else Side.BUY)
-    return range(before, len(world.journal.records) + 1)
-
-
-@pytest.mark.parametrize("upto", records_of("exit"))
-def test_of_an_exit_in_slices_all_leaves_wherever_the_process_dies(upto: int) -> None:
-    world = holding()
-    words = {"slot": 3, "qty": 4500, "product": Product.NRML, "side": Side.SELL}
-    world.send(3, **words)
-    world.wish(3, **words)  # it stands in the queue yet
-    again = another(world, upto).start()
-    again.run(3.0)
-    assert sold(again) == (4500, 4500)
-
-
-@pytest.mark.parametrize("upto", records_of("entry")[1:])
-def test_of_an_entry_in_slices_none_leaves_late(upto: int) -> None:
-    world = World(config=OrdersConfig(limits(), WIDE)).start()
-    words = {"slot": 3, "qty": 4500, "product": Product.NRML}
-    world.send(3, **words)
-    world.wish(3, **words)
-    again = another(world, upto)
-    there = len(again.broker.rows)
-    again.start()
-    again.run(3.0)
-    refused = [r.data() for r in again.journal.records if r.kind is Kind.REFUSED]
-    assert {data["reason"] for data in refused} <= {"RESTARTED"}
-    rest = sum(data["qty"] for data in refused)
-    assert sum(row["quantity"] for row in again.broker.rows.values()) + rest == 4500
-    assert len(again.broker.rows) == there
-    assert not again.intents.rows
-
-
-def test_nor_where_the_process_dies_that_takes_one_up_which_waited_whole() -> None:
-    world = holding()
-    words = intent(3, slot=3, qty=4500, product=Product.NRML, side=Side.SELL)
-    waits = waiting_payload(as_exit(words), 0, reducing=True)
-    world.journal.append(Kind.WAITING, world.clock.real, encode_json(waits))
-    whole = len(world.journal.records)
-    second = another(world, whole).start()
-    second.run(3.0)
-    assert sold(second) == (4500, 4500)
-    records, rows = list(second.journal.records), second.broker.rows
-    for upto in range(whole, len(records) + 1):
-        second.journal.records, second.broker.rows = list(records), rows
-        third = another(second, upto).start()
-        third.run(3.0)
-        assert sold(third) == (4500, 4500), upto
-        again = list(third.journal.records)
-        for later in range(upto, len(again) + 1):
-            third.journal.records = list(again)
-            fourth = another(third, later).start()
-            fourth.run(3.0)
-            assert sold(fourth) == (4500, 4500), (upto, later)
 
 
 def test_a_slice_whose_first_never_left_is_known_by_its_intent() -> None:

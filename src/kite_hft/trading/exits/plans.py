@@ -13,13 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from kite_hft.layout import (
-    EventKind,
-    IntentFlag,
-    OrderStatus,
-    Reason,
-    Side,
-)
+from kite_hft.layout import EventKind, IntentFlag, OrderStatus, Reason, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.exits.asking import Refusal, form_refusal, side_refusal
@@ -261,6 +255,8 @@ class Plans:
             self._outbox.count("exits_fired")
         taken, stands = self._taken(plan, now_ns), sum(order.open_quantity for order in guards)
         want = max(0, self._left(plan.key) - self.giving.waiting(plan.key) - taken)
+        if plan.mode is not Mode.OUT:  # what its trigger covers stands, too: a doubt makes nothing smaller
+            stands += self._at_broker.covers(plan.key, side)
         if want > stands:  # nothing grows into what may be closed by now
             want = max(stands, want - max(0, self._at_broker.may_have_fired(plan, now_ns) - taken))
         beside = plan.mode is Mode.OUT and not self._at_broker.holds_up(plan, now_ns)

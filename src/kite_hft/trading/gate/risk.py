@@ -32,6 +32,7 @@ from kite_hft.trading.gate.guards import Guards
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import ENGINE_SEQ, Intent
 from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.slices import of_intent
 
 
 class Verdict(NamedTuple):
@@ -270,16 +271,17 @@ def judge_as(
 
 def target_of(intent: Intent, book: Book) -> Order | None:
     """The order that a modification or a cancel names; a strategy names its own. Of one in slices, which is
-    one order to its strategy, the first that still lives.
+    one order to its strategy, the first that still lives, also where the first of all never left.
     """
     if intent.kind not in (MODIFY, CANCEL):
         return None
     if intent.strategy_seq < ENGINE_SEQ <= intent.target_seq:
         return None  # of the engine's own: a strategy is told of it, and has others to change
     named = book.by_strategy(intent.strategy, intent.target_seq)
-    if named is None or named.status not in TERMINAL or intent.strategy_seq >= ENGINE_SEQ:
+    if intent.strategy_seq >= ENGINE_SEQ or (named is not None and named.status not in TERMINAL):
         return named
-    return next((order for order in book.family(named) if order.status not in TERMINAL), named)
+    members = of_intent(book, intent.strategy, intent.target_seq)
+    return next((order for order in members if order.status not in TERMINAL), members[0] if members else None)
 
 
 def cut_age_ns(intent: Intent, book: Book, now_ns: int) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from kite_hft.layout import Side
+from kite_hft.layout import OrderStatus, Side
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.positions import Cut, Position
 
@@ -72,3 +72,24 @@ def payload_of(cut: Cut) -> dict[str, Any]:
         "order_id": cut.order_id,
         "square_off": cut.square_off,
     }
+
+
+def as_order(cut: Cut) -> Order:
+    """The order that has made it, as far as rows for people and strategies' events ask."""
+    return Order(
+        order_no=0,
+        strategy=cut.strategy,
+        strategy_seq=0,
+        slot=cut.slot,
+        side=Side.SELL if cut.quantity < 0 else Side.BUY,
+        order_type=0,
+        product=cut.product,
+        validity=0,
+        flags=0,
+        quantity=abs(cut.quantity),
+        px=0,
+        trigger_px=0,
+        tag="",
+        status=OrderStatus.COMPLETE,
+        order_id=cut.order_id,
+    )

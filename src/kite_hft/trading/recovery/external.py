@@ -26,7 +26,7 @@ from kite_hft.trading.positions import UNKNOWN_ORDER, Cut, Fill, Position, divid
 from kite_hft.trading.records import name_of, position_event
 from kite_hft.trading.recovery.apart import Apart
 from kite_hft.trading.recovery.by_hand import ByHand
-from kite_hft.trading.recovery.cuts import closed, payload_of, too_many_of, undone
+from kite_hft.trading.recovery.cuts import as_order, closed, payload_of, too_many_of, undone
 from kite_hft.trading.recovery.explain import hidden, in_doubt
 from kite_hft.trading.recovery.worth import by_account, by_rows
 from kite_hft.trading.sending.desk import Desk
@@ -63,6 +63,7 @@ class Externals:
         self.stood: dict[Key, int] = {}  # what EXTERNAL held by the journal, before the first whole reads
         self._doubted: dict[Key, int] = {}  # an external quantity that one read has shown
         self._named: set[str] = set()
+        self.beside: dict[str, int] = {}  # order id -> so much has it closed of what EXTERNAL held before
 
     def restore(self, orders: set[str], fills: set[str]) -> None:
         """Order and trade ids that this run has counted already."""
@@ -104,7 +105,10 @@ class Externals:
             left = quantity - abs(self.apart.told_before(instrument.slot, sign * quantity))
             if left:
                 moved = (sign * left, sign * divide_half_even(value * left, quantity))
-                self._book.position_of(EXTERNAL, *key).apply(Fill(0, *moved))
+                position = self._book.position_of(EXTERNAL, *key)
+                if (others := min(left, -sign * position.quantity)) > 0:
+                    self.beside[row.order_id] = self.beside.get(row.order_id, 0) + others
+                position.apply(Fill(0, *moved))
                 self.settle(key, now_ns, row, *moved)
 
     def adopted_filled(self, order: Order, quantity: int, units: int, row: OrderReport, now_ns: int) -> None:
@@ -132,28 +136,40 @@ class Externals:
         are told anew, as its own. Its last report; None: this process has heard of no fill.
         """
         cuts, seen = undone(self._book, order_id), self.orders.get(order_id)
+        keys = {(cut.slot, cut.product) for cut in cuts}
         for cut in cuts:
             self._book.cut(cut)
-        moved = self._undo_fills(seen) if seen is not None and self._squared else None
-        if cuts or moved:
-            words: dict[str, Any] = {"cuts": [payload_of(cut) for cut in cuts]}
-            self._outbox.journal(Kind.EXTERNAL, words | ({"held": [self._held(moved)]} if moved else {}))
+            if not self._squared:  # the book does not know yet what EXTERNAL holds
+                key, back = (cut.slot, cut.product), Fill(0, cut.quantity, cut.units)
+                self._book.position_of(EXTERNAL, *key).apply(back)
+                self.stood[key] = self.stood.get(key, 0) - cut.quantity
+        if seen is not None and (moved := self._undo_fills(seen)) is not None:
+            keys.add(moved)
+        if keys:
+            held = [self._held(key, None if self._squared else self.stood.get(key, 0)) for key in keys]
+            words = {"cuts": [payload_of(cut) for cut in cuts], "held": held}
+            self._outbox.journal(Kind.EXTERNAL, words)
         for cut in cuts:
-            self._tell(payload_of(cut), now_ns)
+            self._tell(cut, now_ns)
         self.check_wanted = True
         return seen.row if seen is not None and seen.row.filled_quantity else None
 
     def _undo_fills(self, seen: _Seen) -> Key | None:
-        """EXTERNAL holds no more what an order has filled; what others have closed of that the next whole
-        read shows. The key of its position; None: nothing has moved.
+        """EXTERNAL holds no more what an order has filled, and again what that had closed of it; what others
+        have closed meanwhile the next whole read shows. The key of its position; None: nothing has moved.
         """
         row, instrument = seen.row, self._ports.instruments.by_token.get(seen.row.token)
         if instrument is None or row.product is None or not seen.filled:
             return None
         key, sign = (instrument.slot, int(row.product)), 1 if row.side == Side.BUY else -1
         position = self._book.position_of(EXTERNAL, *key)
-        left = max(0, min(seen.filled, sign * position.quantity))
-        position.apply(Fill(0, -sign * left, -sign * divide_half_even(seen.units * left, seen.filled)))
+        held = position.quantity if self._squared else self.stood.get(key, 0)
+        others = min(self.beside.pop(row.order_id, 0), seen.filled)
+        left = others + max(0, min(seen.filled - others, sign * held))
+        if self._squared:
+            position.apply(Fill(0, -sign * left, -sign * divide_half_even(seen.units * left, seen.filled)))
+        else:
+            self.stood[key] = held - sign * left
         self.apart.ours(key, row.order_id)
         self.orders[row.order_id] = _Seen(row)
         return key
@@ -221,7 +237,8 @@ class Externals:
             lines.append(self._set(key, beyond, report))
             moved = beyond - before
             units = self._worth(key, moved, report, rows)
-            self.settle(key, now_ns, self._squared_off(key, rows), moved, units)
+            cause = self._squared_off(key, rows) or self._only_one(key, moved)
+            self.settle(key, now_ns, cause, moved, units)
         if lines or not self._squared:
             self._outbox.journal(Kind.EXTERNAL, {"positions": lines})
         self._squared = self._book.account_known = self._squared or agreed
@@ -323,10 +340,13 @@ class Externals:
         left = closed(net, external.quantity, moved, whole=square_off)
         if cause is not None and self._squared:
             self.apart.closed(key, external.quantity, (moved, units), left, cause, now_ns)
+        told: dict[str, Any] = {"held": [self._held(key)]}
+        if by in self.beside:
+            told["beside"] = {by: self.beside[by]}
         if not left:
-            self._outbox.journal(Kind.EXTERNAL, {"held": [self._held(key)]})
+            self._outbox.journal(Kind.EXTERNAL, told)
             return
-        cuts: list[dict[str, Any]] = []
+        cuts: list[Cut] = []
         for position in sorted(ours, key=lambda p: (-abs(p.quantity), p.strategy)):
             if left and position.quantity * net > 0:
                 taken = min(left, abs(position.quantity))
@@ -335,13 +355,13 @@ class Externals:
                 cuts.append(self._cut(position, taken, worth, by, square_off, now_ns))
         too_many = [order for position in ours for order in too_many_of(self._book, position)]
         # One record: a process that dies before the cancels leave forgets no exit that would open something.
-        words = {"cuts": cuts, "cancels": [o.order_no for o in too_many], "held": [self._held(key)]}
-        self._outbox.journal(Kind.EXTERNAL, words)
+        words = {"cuts": [payload_of(cut) for cut in cuts], "cancels": [o.order_no for o in too_many]}
+        self._outbox.journal(Kind.EXTERNAL, words | told | {"held": [self._held(key)]})
         for cut in cuts:
             self._tell(cut, now_ns)
         instrument = self._ports.instruments[key[0]]
         who = f"order {cause.order_id}" if cause else "the broker's positions"
-        taken = sum(abs(cut["qty"]) for cut in cuts)
+        taken = sum(abs(cut.quantity) for cut in cuts)
         self._outbox.alert(
             "BROKER_ACTED",
             f"{who}: {taken} of our {abs(net)} {instrument.key} {name_of(Product, key[1])} are closed",
@@ -350,22 +370,20 @@ class Externals:
         for order in too_many:
             self._desk.cancel(order, None, now_ns)
 
-    def _held(self, key: Key) -> dict[str, int]:
-        """What EXTERNAL holds now, as it is journalled."""
-        token, quantity = self._ports.instruments[key[0]].token, self._book.standing(EXTERNAL, *key).quantity
-        return {"token": token, "product": key[1], "qty": quantity}
+    def _held(self, key: Key, stood: int | None = None) -> dict[str, int]:
+        """What EXTERNAL holds now, as it is journalled. stood: where the book does not know it yet."""
+        quantity = self._book.standing(EXTERNAL, *key).quantity if stood is None else stood
+        return {"token": self._ports.instruments[key[0]].token, "product": key[1], "qty": quantity}
 
-    def _cut(
-        self, position: Position, taken: int, worth: int, by: str, square_off: bool, now_ns: int
-    ) -> dict[str, Any]:
-        """Take so many from a position, `worth` so many units; returns what is journalled of it."""
+    def _cut(self, position: Position, taken: int, worth: int, by: str, square_off: bool, now_ns: int) -> Cut:
+        """Take so many from a position, `worth` so many units."""
         sign = -1 if position.quantity > 0 else 1
         units = sign * worth
         words = (position.strategy, position.slot, position.product, sign * taken, units)
         cut = Cut(*words, order_id=by, square_off=square_off)
         self._book.cut(cut)
         position.cut_ns = now_ns
-        return payload_of(cut)
+        return cut
 
     def _squared_off(self, key: Key, rows: Iterable[OrderReport]) -> OrderReport | None:
         """At a start: the broker's own order that has closed something of `key` while nobody looked."""
@@ -378,30 +396,21 @@ class Externals:
                 return row
         return None
 
+    def _only_one(self, key: Key, moved: int) -> OrderReport | None:
+        """At a start: the only order of others that can have moved `key` so far while nobody looked."""
+        token, side = self._ports.instruments[key[0]].token, Side.BUY if moved > 0 else Side.SELL
+        rows = [seen.row for seen in self.orders.values() if seen.filled and not self._squared]
+        here = [row for row in rows if (row.token, row.product, row.side) == (token, key[1], side)]
+        return here[0] if len(here) == 1 and here[0].filled_quantity >= abs(moved) else None
+
     def _by_broker(self, row: OrderReport) -> bool:
         """The broker made this order himself: it was placed by another user than ours are."""
         return bool(self.user and row.placed_by) and row.placed_by != self.user
 
-    def _tell(self, cut: dict[str, Any], now_ns: int) -> None:
+    def _tell(self, cut: Cut, now_ns: int) -> None:
         """A row of trades.csv, and the strategy's word of what is left."""
-        order = Order(
-            order_no=0,
-            strategy=cut["strategy"],
-            strategy_seq=0,
-            slot=cut["slot"],
-            side=Side.SELL if cut["qty"] < 0 else Side.BUY,
-            order_type=0,
-            product=cut["product"],
-            validity=0,
-            flags=0,
-            quantity=abs(cut["qty"]),
-            px=0,
-            trigger_px=0,
-            tag="",
-            status=OrderStatus.COMPLETE,
-            order_id=cut["order_id"],
-        )
-        self._outbox.write_trade(Change(order, OrderStatus.COMPLETE, order.quantity, abs(cut["units"])))
+        order = as_order(cut)
+        self._outbox.write_trade(Change(order, OrderStatus.COMPLETE, order.quantity, abs(cut.units)))
         left = self._book.position(order).quantity
         event = position_event(order.strategy, order.slot, order.product, left, now_ns)
         event["reason"] = Reason.BROKER

@@ -65,6 +65,7 @@ class Reconciler:
         self.doubts.accepted |= found.accepted
         self.externals.user, self._by_terms = found.user, set(found.by_terms)
         self.externals.strangers, self.externals.stood = set(found.strangers), dict(found.external)
+        self.externals.beside = dict(found.beside)
         unwanted = self._desk.unwanted
         unwanted.update(found.cancels)
         for data in found.waiting.values():

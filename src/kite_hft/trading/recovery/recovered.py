@@ -73,6 +73,7 @@ class Recovered:
     adopted: dict[str, int] = field(default_factory=dict)  # broker's id of an adopted order -> our number
     accepted: set[tuple[str, str]] = field(default_factory=set)  # by a person: differences, name and amount
     external: dict[tuple[int, int], int] = field(default_factory=dict)  # (slot, product) -> what others held
+    beside: dict[str, int] = field(default_factory=dict)  # what orders of others have closed of that
     runs: set[int] = field(default_factory=set)  # numbers of the runs whose records these are
     lost: list[Change] = field(default_factory=list)
     user: str = ""  # who places our orders, in the broker's words

@@ -310,6 +310,7 @@ def _external(data: dict[str, Any], book: Book, instruments: InstrumentTable, st
     state.external_orders.update(data.get("orders", ()))
     state.strangers.update(data.get("orders", ()))
     state.external_fills.update(data.get("fills", ()))
+    state.beside.update(data.get("beside", {}))
     for order_id, number in data.get("adopted", {}).items():
         state.adopted[order_id] = number
         state.last_order_no = max(state.last_order_no, number)

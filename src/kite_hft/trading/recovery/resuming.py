@@ -21,7 +21,7 @@ from kite_hft.trading.positions import multiplier_of, paise_of_units
 from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.recovery.reconcile import Reconciler
 from kite_hft.trading.recovery.recovered import Recovered
-from kite_hft.trading.recovery.waiting import taken_up, waiting_intent, waiting_payload
+from kite_hft.trading.recovery.waiting import cast_doubt, taken_up, waiting_intent, waiting_payload
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.evidence import merged
 from kite_hft.trading.sending.outbox import Outbox
@@ -80,9 +80,10 @@ def _record_rests(found: Recovered, ports: Ports, outbox: Outbox) -> None:
             found.engine_seq += 1
             words = {"strategy_seq": found.engine_seq, "target_seq": whole.strategy_seq, "qty": quantity}
             part = waiting_payload(whole._replace(**words), 0, data["reducing"])
+            if data.get("doubtful"):  # in the record too: this process may die before it refuses them
+                cast_doubt([part])
             outbox.journal(Kind.WAITING, part, (whole.strategy, found.engine_seq))
-            doubt = {"doubtful": True} if data.get("doubtful") else {}
-            found.waiting[whole.strategy, found.engine_seq] = part | doubt
+            found.waiting[whole.strategy, found.engine_seq] = part
     found.rests.clear()
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any
 
 import pytest
-from gtt_tools import Gtts, entry, overnight
+from gtt_tools import Gtts, Lagging, again, closing, entry, overnight, shown
 from orders_world import PX, Queue, World, error, filled
 
 from kite_hft.layout import IntentKind, OrderStatus, Product, Side
@@ -18,50 +17,6 @@ EXITS: dict[str, Any] = {
     "kind": IntentKind.EXITS, "flags": 2, "order_type": 0, "side": 0, "qty": 0, "validity": 0,
     "product": Product.CNC, "px": 0, "trigger_px": PX - 100,
 }  # fmt: skip
-
-
-class Lagging:
-    """Reads of the list show it as it was when this was made, until `ends`."""
-
-    def __init__(self, world: World, gtts: Gtts) -> None:
-        self.world, self.gtts, self.then = world, gtts, deepcopy(list(gtts.rows.values()))
-        self.lags = True
-        world.broker.on_read, world.broker.on_call = self.read, self.call
-
-    def read(self, request: HttpRequest) -> HttpResponse:
-        now, broker = self.world.broker.triggers, self.world.broker
-        broker.triggers = self.then if self.lags else now
-        answer = broker.read(request)
-        broker.triggers = now
-        return answer
-
-    def call(self, request: HttpRequest) -> Answer:
-        """One that has fired can be neither changed nor deleted."""
-        number = request.path.rsplit("/", 1)[1]
-        if number.isdigit() and self.gtts.rows.get(int(number), {}).get("status") == "triggered":
-            return error(400, "InputException", "the trigger is not active")
-        return self.gtts.call(request)
-
-    def ends(self) -> None:
-        self.lags = False
-
-
-def shown(world: World, order_id: str, quantity: int) -> None:
-    """The order book and an update show so much of an order filled."""
-    row = world.broker.rows[order_id]
-    row |= {"filled_quantity": quantity, "pending_quantity": row["quantity"] - quantity}
-    row |= {"average_price": row["price"], "status": "OPEN" if quantity < row["quantity"] else "COMPLETE"}
-    world.update(row)
-
-
-def closing() -> tuple[World, Gtts]:
-    """Ten are held, and a trigger of the strategy's own closes them."""
-    world = World().start()
-    gtts = Gtts(world)
-    world.send(1, product=Product.CNC)
-    filled(world, 10)
-    entry(world, 2, side=Side.SELL)
-    return world, gtts
 
 
 @pytest.mark.parametrize("quantity", [4, 10])
@@ -92,14 +47,6 @@ def test_fills_that_were_taken_for_a_strangers_are_not_counted_twice(whose: str,
     assert again.quantity(product=Product.CNC) == 0, again.alerts
     assert again.stage.book.by_id(order_id).status is OrderStatus.COMPLETE
     assert not any("positions" in text for text in again.alerts), again.alerts
-
-
-def again(world: World) -> World:
-    """Another process of the run."""
-    return World(
-        broker=world.broker, clock=world.clock, journal=world.journal, latest=world.latest,
-        history=list(world.journal.records), intents=Queue(), more={"restarted": True},
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("restarted", [False, True])
