@@ -98,7 +98,7 @@ def test_mutants_are_many_and_named_once() -> None:
 
 @pytest.mark.parametrize("name", SAMPLE)
 def test_a_planted_bug_is_found(name: str) -> None:
-    found = hunt(chosen(name)[0], LIMITS, most=80)
+    found = hunt(chosen(name)[0], LIMITS, most=160)
     assert found["seeds"], found
     clean = OrdersWorld(0, LIMITS)
     clean.run()
