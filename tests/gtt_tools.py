@@ -136,3 +136,14 @@ def again(world: World) -> World:
         broker=world.broker, clock=world.clock, journal=world.journal, latest=world.latest,
         history=list(world.journal.records), intents=Queue(), more={"restarted": True},
     )  # fmt: skip
+
+
+def fired(world: World, gtts: Gtts, quantity: int) -> tuple[str, Lagging]:
+    """The trigger's order has filled so much while the list does not tell of it."""
+    lag = Lagging(world, gtts)
+    order_id = gtts.fire(100)
+    world.update(world.broker.rows[order_id])
+    world.run(5.0)
+    shown(world, order_id, quantity)
+    world.run(1.0)
+    return order_id, lag

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from gtt_tools import Gtts, Lagging, again, closing, entry, overnight, shown
+from gtt_tools import Gtts, Lagging, again, closing, entry, fired, overnight, shown
 from orders_world import PX, Queue, World, error, filled
 
 from kite_hft.layout import IntentKind, OrderStatus, Product, Side
@@ -23,12 +23,7 @@ EXITS: dict[str, Any] = {
 @pytest.mark.parametrize("whose", ["exits", "own"])
 def test_fills_that_were_taken_for_a_strangers_are_not_counted_twice(whose: str, quantity: int) -> None:
     world, gtts = overnight() if whose == "exits" else closing()
-    lag = Lagging(world, gtts)
-    order_id = gtts.fire(100)
-    world.update(world.broker.rows[order_id])
-    world.run(5.0)
-    shown(world, order_id, quantity)
-    world.run(1.0)
+    order_id, lag = fired(world, gtts, quantity)
     assert world.quantity(product=Product.CNC) == 10 - quantity
     lag.ends()
     for _ in range(60):
@@ -61,12 +56,7 @@ def test_fills_that_were_taken_for_a_strangers_become_the_strategys_own(
         entry(world, 2)
     else:
         world, gtts = closing()
-    lag = Lagging(world, gtts)
-    order_id = gtts.fire(100)
-    world.update(world.broker.rows[order_id])
-    world.run(5.0)
-    shown(world, order_id, quantity)
-    world.run(1.0)
+    order_id, lag = fired(world, gtts, quantity)
     others = world.stage.book.standing(EXTERNAL, 0, Product.CNC).quantity
     assert (world.quantity(product=Product.CNC), others) == ((0, quantity) if opens else (10 - quantity, 0))
     if restarted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from gtt_tools import Gtts, Lagging, again, closing, entry, shown
+from gtt_tools import Gtts, Lagging, again, closing, entry, fired
 from orders_world import PX, World, error, filled
 
 from kite_hft.layout import IntentKind, Product, Side
@@ -26,17 +26,6 @@ def by_hand(world: World, quantity: int) -> None:
     world.broker.rows["9900"] = row
     world.update(row)
     world.run(5.0)
-
-
-def fired(world: World, gtts: Gtts, quantity: int) -> tuple[str, Lagging]:
-    """The trigger's order has filled so much while the list does not tell of it."""
-    lag = Lagging(world, gtts)
-    order_id = gtts.fire(100)
-    world.update(world.broker.rows[order_id])
-    world.run(5.0)
-    shown(world, order_id, quantity)
-    world.run(1.0)
-    return order_id, lag
 
 
 def after(world: World, lag: Lagging) -> World:
