@@ -7,6 +7,8 @@ from copy import deepcopy
 from gtt_tools import Gtts, entry
 from orders_world import World
 
+from kite_hft.layout import Product
+
 
 def two_alike(fired: bool, more: int = 0) -> tuple[World, Gtts]:
     """Two strategies ask for the same, neither is answered. more: as many lie there by hand."""
@@ -39,6 +41,14 @@ def test_also_when_both_have_fired_meanwhile() -> None:
     world, _gtts = two_alike(fired=True)
     orders = [world.stage.book.by_id(order_id) for order_id in ("77100", "77101")]
     assert {order.strategy for order in orders if order is not None} == {1, 2}
+
+
+def test_only_of_the_same_product_does_it_not_matter_which_is_whose() -> None:
+    world, _gtts = two_alike(fired=False, more=1)
+    first, second = world.stage.keeper.triggers.standing.values()
+    assert first.equals(second) and first.equals(first)
+    second.product = Product.MTF
+    assert not first.equals(second)
 
 
 def test_where_more_lie_there_a_person_has_to_look() -> None:

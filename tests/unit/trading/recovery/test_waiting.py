@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from orders_world import intent
+from orders_world import instruments, intent
 
 from kite_hft.layout import IntentKind
+from kite_hft.memory.journal import Kind, Record
+from kite_hft.trading.book import Book
 from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.records import encode_json
+from kite_hft.trading.recovery.replay import replay
 from kite_hft.trading.recovery.waiting import (
     answered,
     cast_doubt,
@@ -65,3 +69,12 @@ def test_which_changes_of_a_trigger_wait_no_more() -> None:
     assert answered(gtt(answered=[5]), waiting) == [(1, 5)]
     assert answered(gtt(ended="deleted"), waiting) == [(1, 5), (1, 6)]
     assert answered(gtt(ended="triggered", child="77"), waiting) == [(1, 5)], "the cancel is of its order now"
+
+
+def test_what_has_no_record_when_a_person_ends_the_run_is_not_wanted_any_more() -> None:
+    table = instruments()
+    first = waiting_payload(intent(5, qty=1800), 7, reducing=True, whole=4500)
+    begun = [Record(1, Kind.WAITING, 1, encode_json(first))]
+    assert replay(begun, Book(table), table, 0).rests[1, 5]["intent"]["qty"] == 2700
+    ended = [*begun, Record(2, Kind.END, 2, encode_json({"policy": "cancel"}))]
+    assert not replay(ended, Book(table), table, 0).rests
