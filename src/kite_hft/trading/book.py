@@ -68,6 +68,7 @@ class Order:
     unproven: Unproven | None = None  # its last modification, when the answer proves nothing
     asked: Terms | None = None  # what a modification asks for, until it is known how the order stands
     untaken: int = 0  # an order type that the broker refused to change it to
+    growth: int = 0  # by so much a modification that has not left yet raises `open_quantity`
     gone: bool = False  # a person has ended it, for no book showed it any more
 
     @property
@@ -224,11 +225,12 @@ class Book:
         return Change(order, before)
 
     def ask_terms(self, order: Order, quantity: int, terms: Terms | None = None) -> None:
-        """A modification to `quantity` is on its way: count the worst, of any before that is in doubt too."""
+        """A modification to `quantity`: the worst counts, of any in doubt too. No `terms`: it has left."""
         exposed, order.asked = order.open_quantity, terms
         order.quantity_min = min(order.quantity, order.quantity_min or order.quantity)
         order.quantity_max = max(order.quantity, order.quantity_max, quantity)
         order.modifications += 1
+        order.growth = 0 if terms is None else order.open_quantity - exposed
         self._expose(order, order.open_quantity - exposed)
 
     def set_terms(
@@ -249,7 +251,7 @@ class Book:
         order.quantity, order.px, order.trigger_px = max(quantity, order.filled), px, trigger_px
         most = 0 if shown else max(stood[0], order.quantity_max)
         order.quantity_max = most if most > order.quantity else 0
-        order.unproven, order.asked, order.changed_ns = None, None, now_ns
+        order.unproven, order.asked, order.growth, order.changed_ns = None, None, 0, now_ns
         self._expose(order, order.open_quantity - exposed)
         return Change(order, before, terms=changed)
 
@@ -410,9 +412,7 @@ class Book:
 
     def in_play(self) -> Mapping[int, tuple[int, int, int, int]]:
         """Slots with a position or a live order: (held, buys, sells, `worst_case`); good until the book
-        changes.
-
-        Only slots that something may have happened to since the last time are counted anew.
+        changes. Only slots that something may have happened to since the last time are counted anew.
         """
         return self.sums.now()
 

@@ -282,7 +282,8 @@ class Lasting:
         ]
         entries = any(o.opening or o.grown or (o.trigger and o.trigger.opening) for o in beside)
         since_ns = [self._heard_ns.get(o.tag, self._world.now_ns) for o in (placed, *beside) if _own(o)]
-        fired = any(self._world.now_ns - heard_ns < TRIMMED_NS for heard_ns in since_ns)
+        nameless = placed.no in self._ledger.told.ambiguous  # no answer has named it: nobody can shrink it
+        fired = any(nameless or self._world.now_ns - heard_ns < TRIMMED_NS for heard_ns in since_ns)
         if turned and not (entries or fired or self._unknown_trigger(placed.key)):
             self._checker.break_(f"order {placed.no} closed more than was held of {placed.key}: {after} now")
 

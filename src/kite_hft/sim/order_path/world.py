@@ -304,9 +304,11 @@ class OrdersWorld:
         stage = self.stage
         if stage is None or not stage.flattening or len(stage.desk.throttle) or stage.desk.cancelling:
             return False
-        placed = self.checker.ledger.placed.values()
-        lost = sum(order.order is None and not order.unsent for order in placed)  # they count, too
-        capped = len(self.exchange.orders) + lost >= self.limits.orders_per_day
+        ledger = self.checker.ledger
+        lost = sum(order.order is None and not order.unsent for order in ledger.placed.values())
+        # Those count, too, and after a death each that has a record: who starts cannot know that it stayed.
+        counted = max(len(self.exchange.orders) + lost, len(ledger.told.by_no))
+        capped = counted >= self.limits.orders_per_day
         return not stage.book.live_orders or (capped and not any(o.opening for o in stage.book.live()))
 
     def _group_stuck(self) -> bool:

@@ -109,11 +109,12 @@ def closed(book: Book, order: Order) -> str | None:
 
 def outrun(book: Book, order: Order) -> str | None:
     """Why an exit that waited would open something by now: others, which have left since, close the same. A
-    trigger at the broker has placed its order, or one lives that was thought absent.
+    trigger at the broker has placed its order, or one lives that was thought absent. What such an order would
+    grow to counts from when that call has left: it came later, and is judged again.
     """
     held, here = closable(book, order), (order.strategy, order.slot, order.product, order.side)
     ahead = sum(
-        other.open_quantity
+        max(0, other.open_quantity - other.growth)
         for other in book.live_orders.values()
         if (other.strategy, other.slot, other.product, other.side) == here
         and not other.opening

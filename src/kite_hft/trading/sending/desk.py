@@ -64,9 +64,8 @@ class Desk:
         look_up: Callable[[], None],
     ) -> None:  # fmt: skip
         self._ports, self._config, self.book, self._outbox = ports, config, book, outbox
-        self._states = states
+        self._states, self._submit, self.look_up = states, submit, look_up
         self.enter_intent = Entering(Order, book, ports.tags.prefix, EXTERNAL).enter
-        self._submit, self.look_up = submit, look_up
         self._verdict = partial(judged_again, book=book, regather=regather, limits=config.risk)
         self._entry_wait_ns = round(config.entry_wait_s * NS_PER_S)
         self.egress = Egress(ports, config.limits, outbox, self._entry_wait_ns, self._doubt)
@@ -75,8 +74,7 @@ class Desk:
         self.staging = Staging(ports.synced_seq, self.egress.budget)
         self._protection, self._fsync_first = config.risk.market_protection, config.fsync_before_send
         self._mono_ns, self._killed, self._rows = ports.clock.mono_ns, ports.killed, ports.instruments.rows
-        self.last_order_no = 0
-        self.cancelling: dict[int, Cancel] = {}
+        self.last_order_no, self.cancelling = 0, dict[int, Cancel]()
         self.modifying, self.unwanted = set[int](), set[int]()  # unwanted: to be cancelled, were they to live
         self.unjudged: set[int] = set()  # refused without a look at the order: too many calls, token, address
         self._entered: dict[int, Work] = {}  # in the book, not yet in the throttle: legs of groups
@@ -418,3 +416,5 @@ class Desk:
         self.throttle.last_ns = after_ns
         if work.kind is PLACE:
             self._outbox.tell(self.book.enter(work.order, Input.SUBMIT, now_ns), now_ns)
+        elif work.kind is MODIFY:
+            work.order.growth = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from orders_world import PX, intent
+from orders_world import PX, World, filled, intent
 
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side
 from kite_hft.trading.book import Order
@@ -166,3 +166,48 @@ def test_an_exit_stays_one_down_to_the_last_share_that_is_held() -> None:
             bench.stage.book.position_of(1, SHARE, Product.MIS).quantity = held * sign
             exit_ = live(bench, 1, side=side, opening=False)
             assert conduct.closed(bench.stage.book, exit_) == text
+
+
+def test_an_exit_that_waits_is_not_behind_a_growth_that_waits_behind_it() -> None:
+    """Its order has left at its old quantity; from when the change has left, the larger one counts."""
+    bench = Bench(**HELD)
+    waits = live(bench, 5, OrderStatus.NEW, quantity=4, **EXIT)
+    grows = live(bench, 4, quantity=6, **EXIT)
+    bench.stage.book.ask_terms(grows, 10, (10, PX, 0, OrderType.LIMIT))
+    assert grows.open_quantity == 10 and conduct.outrun(bench.stage.book, waits) is None
+    grows.growth = 0
+    assert conduct.outrun(bench.stage.book, waits) == "an exit of 4: 10 held, 10 under way before it"
+    bench.stage.book.set_terms(grows, 6, PX, 0, 0)
+    assert conduct.outrun(bench.stage.book, waits) is None
+    bench.stage.book.ask_terms(grows, 10)  # read from the journal: an earlier process let it out
+    assert conduct.outrun(bench.stage.book, waits) is not None
+
+
+def test_of_an_exit_and_the_growth_of_another_the_first_asked_for_leaves_first() -> None:
+    world = World().start()
+    world.send(1, qty=20)
+    filled(world, 20)
+    world.send(2, side=Side.SELL, qty=10, px=PX + 50)
+    for number in range(3, 8):
+        world.send(number, slot=1, qty=1)
+    for number in (3, 4):  # with the proof of the address ten calls in all: the window is full
+        world.send(number + 6, kind=IntentKind.CANCEL, target_seq=number, slot=1)
+    world.run(0.8)
+    world.quote()
+    world.wish(20, side=Side.SELL, qty=10, px=PX + 60)
+    world.step()
+    world.wish(21, kind=IntentKind.MODIFY, target_seq=2, side=0, qty=20, px=0)
+    world.step()
+    assert (len(world.stage.desk.throttle), world.order(2).open_quantity) == (2, 20)
+    world.run(3.0)
+    assert world.status(20) is OrderStatus.OPEN and world.order(2).growth == 0
+
+
+def test_a_growth_that_has_left_counts_before_its_answer() -> None:
+    world = World().start()
+    world.send(1, qty=20)
+    filled(world, 20)
+    world.send(2, side=Side.SELL, qty=10, px=PX + 50)
+    world.wish(3, kind=IntentKind.MODIFY, target_seq=2, side=0, qty=20, px=0)
+    world.step()
+    assert (world.order(2).open_quantity, world.order(2).growth) == (20, 0) and world.stage.desk.modifying
