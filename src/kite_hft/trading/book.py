@@ -70,6 +70,7 @@ class Order:
     untaken: int = 0  # an order type that the broker refused to change it to
     growth: int = 0  # by so much a modification that has not left yet raises `open_quantity`
     gone: bool = False  # a person has ended it, for no book showed it any more
+    inherited: bool = False  # of an earlier run: its journal may lack its end, and a change of this order
 
     @property
     def sign(self) -> int:
@@ -212,8 +213,7 @@ class Book:
         if order.order_id == order_id:
             return
         if order.order_id or order_id in self._by_id:
-            known = order.order_id or "unnamed"
-            raise BookError(f"order {order.order_no} ({known}) is named {order_id} as well")
+            raise BookError(f"order {order.order_no} ({order.order_id or '-'}) is named {order_id} as well")
         order.order_id = order_id
         self._by_id[order_id] = order
 

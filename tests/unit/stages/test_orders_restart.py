@@ -355,3 +355,28 @@ def test_a_number_of_the_engines_that_a_strategy_has_used_is_none_for_the_next_p
     assert closing.quantity == 10 and 2**62 <= closing.strategy_seq < 2**62 + 10
     again.send(2)
     assert again.reason(2) == "HALTED", "its own numbers go on"
+
+
+def test_after_a_power_cut_an_order_at_another_quantity_is_not_absent() -> None:
+    """The record of its change is lost, the broker has dropped its tag: only a person can tell."""
+    first = World().start()
+
+    def call(request: HttpRequest) -> TransportError:
+        first.broker.enter(request)
+        return TransportError("timed out", sent=True)
+
+    first.broker.on_call = call
+    first.send(1)
+    first.broker.on_call = None
+    row = first.row()
+    row |= {"tag": None, "tags": [], "quantity": 20, "pending_quantity": 20, "modified": True}
+    world = next_run(first)
+    world.quote()
+    world.start()
+    world.run(420.0)
+    assert world.status(1) is OrderStatus.AMBIGUOUS and "AMBIGUOUS_ORDER" in world.codes()
+    assert "EXTERNAL_ORDER" not in world.codes() and "ORDER_ABSENT" not in world.codes()
+    world.do("resolve", ask="q", name="1", how="present", order_id=row["order_id"], by="me")
+    world.run(10.0)
+    order = world.order(1)
+    assert order.status in WORKING and order.order_id == row["order_id"] and order.quantity == 20

@@ -236,6 +236,27 @@ def test_and_modified_with_all_slices_that_live_within_the_cap_of_each() -> None
     assert world.reason(3) == "MODIFICATION_CAP"
 
 
+def test_and_not_modified_while_one_is_on_its_way() -> None:
+    """It would stay at the old price, and its strategy would not know."""
+    world, calls = World(config=OrdersConfig(limits(), WIDE)).start(), list[str]()
+
+    def call(request: HttpRequest) -> Answer:
+        answer = world.broker.accept(request)
+        calls.append(request.path)
+        return answer if len(calls) != 3 else None  # the last one's answer is late
+
+    world.broker.on_call = call
+    world.send(1, slot=3, qty=4500, product=Product.NRML)
+    world.step(4)
+    change = {"kind": IntentKind.MODIFY, "slot": 3, "target_seq": 1, "qty": 0, "px": PX + 10}
+    world.send(2, **change)
+    assert world.reason(2) == "ORDER_NOT_OPEN" and not world.broker.calls("PUT")
+    world.update(world.row() | {"status": "OPEN"})
+    world.send(3, **change)
+    world.step(2)
+    assert [row["price"] for row in world.broker.rows.values()] == [100.1] * 3
+
+
 def test_a_waiting_cancel_is_seen_through_for_all_of_them_after_a_restart() -> None:
     world = sliced()
     first_filled(world)

@@ -96,7 +96,8 @@ class Lookup:
         for order in orders:
             found = [row for row in strays if alike(order, row, instruments)]
             # A clock that was stepped must not turn a row that came now into an older one's.
-            near = found or [row for row in strays if alike(order, row, instruments, timed=False)]
+            as_large = [row for row in strays if row.quantity == order.quantity]
+            near = found or [row for row in as_large if alike(order, row, instruments, timed=False)]
             past = asked_ns - order.status_ns >= self.horizon_ns
             it, doubt = self._judged(order, found, near, claims, user)
             if near:
@@ -170,7 +171,11 @@ def _of_unknown(row: OrderReport, user: str) -> bool:
 
 
 def as_asked(order: Order, row: OrderReport) -> bool:
-    """The row bears the type and the prices that `order` was sent with, as far as it would show them."""
+    """The row bears the type and the prices that `order` was sent with, as far as it would show them; and the
+    quantity, which one that a change may have met need not have.
+    """
+    if row.quantity != order.quantity:
+        return False
     if row.order_type is None:
         return True
     if row.order_type not in _SHOWN_AS[OrderType(order.order_type)]:
@@ -190,12 +195,11 @@ def by_terms_alone(order: Order, row: OrderReport) -> bool:
 
 
 def alike(order: Order, row: OrderReport, instruments: InstrumentTable, *, timed: bool = True) -> bool:
-    """The row may be `order`: same instrument, side, quantity, product, and entered since (`timed`)."""
-    if (row.token, row.side, row.quantity) != (
-        instruments[order.slot].token,
-        order.side,
-        order.quantity,
-    ) or row.product != order.product:
+    """The row may be `order`: same instrument, side, quantity, product, and entered since (`timed`). Where
+    the end of a journal may be lost (`Order.inherited`) the quantity may have been changed, too.
+    """
+    here = (row.token, row.side, row.product) == (instruments[order.slot].token, order.side, order.product)
+    if not here or (row.quantity != order.quantity and not order.inherited):
         return False
     if not timed:
         return True

@@ -61,6 +61,8 @@ def take_up(
     outbox.refusals.restore(found.refusals)
     if ports.restarted:
         _restore_counters(found, outbox)
+    for order in book.live():
+        order.inherited = ports.tags.order_no(order.tag) is None
     for change in found.lost:
         outbox.tell(change, now_ns)
     _complete_rows(ports.written, ports, book, outbox)

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from kite_hft._express import Express
-from kite_hft.layout import INTENT, IntentKind, OrderType, Reason
+from kite_hft.layout import INTENT, IntentKind, OrderStatus, OrderType, Reason
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.book import Order
 from kite_hft.trading.gate.checks import Context, Judged
@@ -33,6 +33,7 @@ from kite_hft.trading.slices import slices
 INTENTS_PER_STEP: Final = 64
 JUDGED: Final = "taken_to_judged"
 PLACE, MODIFY, CANCEL = int(IntentKind.PLACE), int(IntentKind.MODIFY), int(IntentKind.CANCEL)
+UNANSWERED: Final = (OrderStatus.NEW, OrderStatus.SENT)
 MARKET = int(OrderType.MARKET)
 PROBE: Final = int(IntentKind.PROBE)
 
@@ -227,6 +228,9 @@ class Intake:
         elif len(members) > 1 and intent.qty:
             text = "the quantity of an order in slices does not change: cancel it, and place another"
             self._outbox.refuse(intent, Reason.BAD_INTENT, text, now_ns)
+        elif any(order.status in UNANSWERED for order in members):  # they would stay at the old price
+            text = "slices of it are still on their way to the broker: ask again once they are there"
+            self._outbox.refuse(intent, Reason.ORDER_NOT_OPEN, text, now_ns)
         else:
             assert isinstance(context, Context)  # placements alone pass at once
             for order in members:

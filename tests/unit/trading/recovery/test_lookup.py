@@ -12,7 +12,7 @@ from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.trading.book import Book, Order
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.lifecycle import Input
-from kite_hft.trading.recovery.lookup import Finding, Lookup, as_asked, epoch_s
+from kite_hft.trading.recovery.lookup import Finding, Lookup, as_asked, could_be_ours, epoch_s
 
 TABLE = instruments()
 SENT_S = REAL0 // S
@@ -156,3 +156,19 @@ def test_before_the_days_first_word_of_ours_the_account_tells_who_placed_a_row()
     ambiguous(book, 1)
     assert lookup.read(book, TABLE, [mine], 1)[0].row is mine
     assert lookup.read(book, TABLE, [rms], 2, user="RMS")[0].row is rms
+
+
+def test_of_an_earlier_run_a_row_of_another_quantity_is_left_to_a_person() -> None:
+    """A power cut takes the last records: that of a change, too, which has left all the same."""
+    book, lookup = Book(TABLE), Lookup(180 * S)
+    order, larger = ambiguous(book, 1), replace(ROW, order_id="larger", quantity=20)
+    assert not could_be_ours(larger, book, TABLE)
+    order.inherited = True
+    assert could_be_ours(larger, book, TABLE)
+    assert lookup.read(book, TABLE, [larger], 1) == []
+    for at_s in (181, 182, 183):
+        assert "at other terms" in lookup.read(book, TABLE, [larger], at_s * S)[0].doubt
+    assert lookup.read(book, TABLE, [larger, ROW], 184 * S)[0].row is ROW
+    before = replace(larger, order_timestamp="2027-01-15 13:29:54")
+    assert lookup.read(book, TABLE, [before], 185 * S) == [], "entered before it was sent: another one"
+    assert lookup.read(book, TABLE, [before], 186 * S) == [Finding(order)]

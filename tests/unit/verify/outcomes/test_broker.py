@@ -38,6 +38,7 @@ def test_strangers_that_are_taken_for_ours_are_seen(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(lookup, "alike", lambda order, row, instruments, timed=True: (
         row.token == instruments[order.slot].token and row.side == order.side
     ))  # fmt: skip
+    monkeypatch.setattr(lookup, "as_asked", lambda order, row: True)
     assert any("was never at the exchange" in text for text in broker.Case(5001).run())
 
 
