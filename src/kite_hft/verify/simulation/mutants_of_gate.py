@@ -98,9 +98,9 @@ def _exits_are_halted_too(p: Patches) -> None:
 
 
 def _not_judged_again(p: Patches) -> None:
-    from kite_hft.trading.sending.desk import Desk
+    from kite_hft.trading.sending import desk
 
-    p.set(Desk, "_verdict", lambda self, work, now_ns: None)
+    p.set(desk, "judged_again", lambda work, now_ns, **_known: None)
 
 
 _ROOM: Final = (size.position_size, size.exposure, size.positions, size.working)
