@@ -89,7 +89,7 @@ def tag_of(prefix: str, order_no: object) -> str:
 
 
 cdef class Entering:
-    """For one book. order: the class of orders (trading/book.py), a dataclass with slots; prefix: of tags.
+    """For one book. order: the class of orders (trading/order.py), a dataclass with slots; prefix: of tags.
 
     Raises:
         TypeError: a class that is not made so, or has a field that no placement fills.

@@ -7,8 +7,8 @@ from typing import Any
 from orders_world import S, World, filled
 
 from kite_hft.layout import IntentKind, Side
-from kite_hft.trading.book import Order
 from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.order import Order
 
 
 def holding(quantity: int = 10, side: Side = Side.BUY, **more: Any) -> World:

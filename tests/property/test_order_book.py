@@ -11,9 +11,10 @@ from orders_world import instruments
 from reference import order_book as twin
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.lifecycle import LIVE, TERMINAL, Input
+from kite_hft.trading.order import Order
 from kite_hft.trading.pnl import CostBook, account
 
 STATUSES = st.sampled_from(

@@ -13,7 +13,7 @@ from orders_world import PX, instrument, instruments, intent
 
 from kite_hft._tally import Tally
 from kite_hft.layout import NO_SLOT, IntentKind, OrderStatus, OrderType, Product, Side, Validity
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import Conduct
 from kite_hft.trading.gate.checks import CUT_QUIET_NS, Context, RiskLimits
 from kite_hft.trading.gate.checks_market import unsure
@@ -22,6 +22,7 @@ from kite_hft.trading.gate.guards import Guards
 from kite_hft.trading.gate.risk import _APPLYING, bits, gather, is_reducing, judge
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Intent
+from kite_hft.trading.order import Order
 
 FINE = 5  # a slot that is not priced in paise: the table's
 SENSELESS = 6  # a slot with a freeze quantity that makes no sense

@@ -13,12 +13,13 @@ from orders_world import PX, instrument, instruments, intent
 from kite_hft._tally import Tally
 from kite_hft.clock import ManualClock
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import Conduct
 from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.gate.facts import ClockWatch, Facts, Holding, Traffic, View
 from kite_hft.trading.gate.risk import gather, is_reducing, judge
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.order import Order
 
 TABLE = instruments()
 LIMITS = RiskLimits()

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kite_hft.layout import NO_SLOT, Product, Side
-from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.costs import Schedule
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.positions import UNKNOWN_ORDER, Cut, Position, paise_of_units
 from kite_hft.trading.records import name_of
 

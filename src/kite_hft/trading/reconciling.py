@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kite_hft.layout import OrderStatus, Product
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport, PositionReport, TriggerReport
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.order import Order
 from kite_hft.trading.positions import fill_units
 from kite_hft.trading.records import name_of
 

@@ -21,10 +21,10 @@ from kite_hft.layout import (
     Reason,
     Side,
 )
-from kite_hft.trading.book import Change, Order
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import WORKING
+from kite_hft.trading.order import Change, Order
 from kite_hft.trading.positions import divide_half_even, paise_of_units
 from kite_hft.units import price_text, rupees_text
 

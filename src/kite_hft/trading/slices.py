@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kite_hft.layout import EventKind, OrderStatus, Reason
-from kite_hft.trading.book import Book, Change, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.lifecycle import LIVE, TERMINAL
+from kite_hft.trading.order import Change, Order
 from kite_hft.trading.records import KNOWN_GOOD, event_kinds, order_event
 
 _ONCE = {EventKind.SENT: OrderStatus.SENT, EventKind.AMBIGUOUS: OrderStatus.AMBIGUOUS}

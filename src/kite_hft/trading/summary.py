@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from kite_hft.layout import OrderStatus, Product
-from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.book import Book
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.order import EXTERNAL
 from kite_hft.trading.pnl import CostBook, Pnl, account, breakdown, parts
 from kite_hft.trading.positions import Position, divide_half_even, paise_of_units
 from kite_hft.trading.records import name_of

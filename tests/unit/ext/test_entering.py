@@ -12,8 +12,9 @@ from orders_world import PX, instruments, intent
 
 from kite_hft._entering import Entering, tag_of
 from kite_hft.layout import OrderType, Product, Side
-from kite_hft.trading.book import EXTERNAL, Book, BookError, Order
+from kite_hft.trading.book import Book, BookError
 from kite_hft.trading.intents import ENGINE_SEQ, Tags
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.sending.work import order_of
 
 TABLE = instruments()

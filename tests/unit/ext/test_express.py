@@ -17,9 +17,10 @@ from kite_hft.layout import IntentFlag, IntentKind, OrderStatus, OrderType, Side
 from kite_hft.memory.journal import Header, JournalError, Kind
 from kite_hft.memory.journal_writer import JournalWriter, OsFile
 from kite_hft.memory.segment import make_directory
-from kite_hft.trading.book import EXTERNAL, PROMISED, BookError
+from kite_hft.trading.book import BookError
 from kite_hft.trading.broker import RateWindow
 from kite_hft.trading.intents import ENGINE_SEQ, intents_of
+from kite_hft.trading.order import EXTERNAL, PROMISED
 from kite_hft.trading.ports import OrdersConfig
 
 

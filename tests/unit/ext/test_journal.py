@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kite_hft import _journal
 from kite_hft.memory.journal import LAG_MAX, MARK, Kind
-from kite_hft.trading.book import Order
+from kite_hft.trading.order import Order
 from kite_hft.trading.records import intent_payload, intent_words
 
 words32, words64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)

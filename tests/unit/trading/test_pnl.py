@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
 from kite_hft.settings import load_yaml
-from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.costs import ChargesError, Schedule, schedule_from_mapping
 from kite_hft.trading.instruments import Instrument, InstrumentTable
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.pnl import CostBook, account, breakdown, parts
 from kite_hft.trading.positions import Cut
 

@@ -9,9 +9,10 @@ import pytest
 from history_tools import INFY, SBIN
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport, PositionReport, TriggerLeg, TriggerReport
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.order import Order
 from kite_hft.trading.reconciling import (
     Reconciled,
     compare_charges,

@@ -8,10 +8,11 @@ import pytest
 from orders_world import PX, Answer, S, World, filled, instruments, limits
 
 from kite_hft.layout import EventKind, IntentKind, OrderStatus, OrderType, Product, Reason, Side
-from kite_hft.trading.book import Book, Change, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpRequest
 from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.intents import intents_of
+from kite_hft.trading.order import Change, Order
 from kite_hft.trading.ports import OrdersConfig
 from kite_hft.trading.slices import family_events, of_intent, slices
 
@@ -255,6 +256,21 @@ def test_and_not_modified_while_one_is_on_its_way() -> None:
     world.send(3, **change)
     world.step(2)
     assert [row["price"] for row in world.broker.rows.values()] == [100.1] * 3
+
+
+def test_and_not_while_one_waits_for_its_turn() -> None:
+    world = World(config=OrdersConfig(limits(), WIDE)).start()
+    for number in range(1, 7):
+        world.send(number, qty=1)
+    world.wish(7, slot=3, qty=4500, product=Product.NRML)  # its last slice finds the window full
+    world.step()
+    for row in list(world.broker.rows.values()):
+        world.update(row | {"status": "OPEN"})
+    slices = world.stage.book.family(world.order(7))
+    assert {order.status for order in slices} == {OrderStatus.OPEN, OrderStatus.NEW}
+    world.wish(8, kind=IntentKind.MODIFY, slot=3, target_seq=7, qty=0, px=PX + 10)
+    world.step()
+    assert world.reason(8) == "ORDER_NOT_OPEN" and not world.broker.calls("PUT")
 
 
 def test_a_waiting_cancel_is_seen_through_for_all_of_them_after_a_restart() -> None:

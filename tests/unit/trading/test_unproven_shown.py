@@ -10,8 +10,9 @@ from exits_tools import armed, exits, guard, holding
 from orders_world import PX, World, instruments, ok
 
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpRequest, HttpResponse, OrderReport
+from kite_hft.trading.order import Order
 from kite_hft.trading.recovery.replay import replay
 from kite_hft.trading.unproven import shows_less
 

@@ -17,9 +17,10 @@ from kite_hft.layout import TICK, OrderType, Product, Side
 from kite_hft.memory.follow import FollowingReader
 from kite_hft.sessions import ist_text
 from kite_hft.sim.in_process import UpdateTexts, make_broker
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.order import Order
 from kite_hft.trading.positions import divide_half_even, paise_of_units
 from kite_hft.trading.records import name_of
 

@@ -21,7 +21,7 @@ from kite_hft.net.sandboxed import SandboxTransport
 from kite_hft.net.unreachable import shown, why_unreachable
 from kite_hft.sessions import ist_text
 from kite_hft.settings import Settings
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import (
     AUTOMATIC_BAND,
     Broker,
@@ -31,6 +31,7 @@ from kite_hft.trading.broker import (
     TransportError,
 )
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.order import Order
 
 OVER_HTTP: Final = (HttpTransport, Hosts, SandboxTransport)
 """Transports that leave the process, with a token."""

@@ -18,10 +18,11 @@ from kite_hft.configuring.yaml_files import SettingsError, load_yaml
 from kite_hft.engine.runs.runs import NOTE, NoRun, RunNote, read_note, strategy_names
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.memory.journal import JournalError, Kind, Record, scan
-from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.costs import ChargesError, Schedule, schedule_from_mapping
 from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.instruments import InstrumentError, InstrumentTable, read_csv
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.pnl import CostBook, Pnl, parts
 from kite_hft.trading.positions import divide_half_even
 from kite_hft.trading.records import name_of

@@ -139,6 +139,7 @@ class Acts:
         world.now_ns += stall_ns
         world.clock.mono += stall_ns
         world.clock.real += stall_ns
+        world.way.hindered()
 
     def _standstill(self) -> None:
         """The process stops, its threads too; strategies, network and broker go on. Before half of them

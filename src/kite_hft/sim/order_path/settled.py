@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from kite_hft.layout import OrderStatus
 from kite_hft.sim.order_path.ledger import BUY, ENGINE_SEQ, Placed
-from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.lifecycle import TERMINAL as TERMINAL_STATES
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.recovery.replay import replay
 
 if TYPE_CHECKING:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 IN_TURN: Final = 3
 """So many other reads may leave first: some are on their way to be asked for when the connection stands."""
 SOON_NS: Final = 4 * NS_PER_S
+QUIET_NS: Final = 5 * NS_PER_S
+"""So long may nothing leave, although nothing hinders it; where books are read every 15 s it tells."""
 
 
 class UpdateWay:
@@ -30,6 +32,8 @@ class UpdateWay:
         self._down_until_ns = -1
         self._stands_ns = -1  # since when it stands without a read of the book after that; -1: one has left
         self._others = 0
+        self._quiet_ns = 0  # since when no call has left or come back
+        self._failed = False  # the last read has
 
     def links(self) -> tuple[UpdateLink, ...]:
         """As the stage is handed it; a sign of life comes all the time."""
@@ -62,15 +66,31 @@ class UpdateWay:
         self._world.network.at(until_ns, self._stand)
 
     def leaves(self, request: HttpRequest) -> None:
-        """A read leaves."""
+        """A call leaves."""
         world = self._world
-        if request.path == world.side.orders_path:
-            self._stands_ns = -1
+        active = world.stage is not None and world.stage.active
+        quiet_ns = world.now_ns - max(self._stands_ns, self._quiet_ns, world.still_until_ns)
+        self._quiet_ns = world.now_ns
         if self._stands_ns < 0 or request.method != "GET":
             return
-        if world.stage is None or not world.stage.active:
+        if active and not self._failed and quiet_ns > QUIET_NS:
+            world.checker.break_("order updates were missed, and nothing leaves for long")
+        if request.path == world.side.orders_path:
+            self._stands_ns = -1
+            return
+        if not active:
             self._stands_ns, self._others = world.now_ns, 0
             return
         self._others += world.now_ns >= self._stands_ns + SOON_NS
         if self._others > IN_TURN:
             world.checker.break_("order updates were missed, and other things are read before the order book")
+
+    def answered(self, request: HttpRequest, status: int) -> None:
+        """A call came back, or will not."""
+        self._quiet_ns = self._world.now_ns
+        if request.method == "GET":
+            self._failed = status != 200
+
+    def hindered(self) -> None:
+        """The process was held up until now."""
+        self._quiet_ns = self._world.now_ns

@@ -110,7 +110,7 @@ class OrdersWorld:
     def _wire(self) -> None:
         network, checker = self.network, self.checker
         network.on_submit, network.on_done = self._leaves, self._done
-        network.on_gone, network.on_answer = checker.gone, checker.answered
+        network.on_gone, network.on_answer = checker.gone, self._answered
         network.on_given_up = partial(given_up, checker)
         network.states, network.hears = self.states_of, self.way.hears
         network.on_unseen = lambda order: checker.stranger(order.slot, int(order.request.product))
@@ -142,6 +142,10 @@ class OrdersWorld:
         self.note(f"> {request.method} {request.path} {request.body.decode()}")
         self.checker.leaves(request)
         self.way.leaves(request)
+
+    def _answered(self, request: HttpRequest, status: int) -> None:
+        self.checker.answered(request, status)
+        self.way.answered(request, status)
 
     def _done(self, request: HttpRequest, response: HttpResponse) -> None:
         if request.method != "GET":

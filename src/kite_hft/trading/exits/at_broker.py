@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from kite_hft.layout import IntentKind, OrderType, Product, Reason, Side, Validity
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import TriggerReport
 from kite_hft.trading.exits.plan import Key, Mode, Plan
 from kite_hft.trading.exits.prices import Market, beyond
@@ -26,6 +26,7 @@ from kite_hft.trading.exits.trigger import MISSES, Leg, Trigger, closing_as, leg
 from kite_hft.trading.exits.triggers import Triggers
 from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.intents import Intent
+from kite_hft.trading.order import Order
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.sending.intake import Intake
 from kite_hft.trading.sending.outbox import Outbox

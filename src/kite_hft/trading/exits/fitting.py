@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from kite_hft.layout import OrderStatus, OrderType, Side
-from kite_hft.trading.book import Order
 from kite_hft.trading.exits.plan import Key, Mode, Plan, named
 from kite_hft.trading.exits.prices import Market, beyond, odd_lot, odd_text, sendable
 from kite_hft.trading.exits.stewards import STOOD_NS, Hands
 from kite_hft.trading.lifecycle import TERMINAL, WORKING
+from kite_hft.trading.order import Order
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S

@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.exits.closing import Closer, key_of, shorts_first
 from kite_hft.trading.exits.trigger import hold_up
 from kite_hft.trading.exits.triggers import Triggers
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.positions import Position
 from kite_hft.trading.recovery.adopting import closes_others

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kite_hft.trading.book import Order
 from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.intents import Intent
+from kite_hft.trading.order import Order
 
 Name = tuple[int, int]
 """(strategy, group)."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Reason, Side, Validity
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpResponse, OrderRequest
 from kite_hft.trading.exits.group import DIED, Group, Leg, Name, Stage, group_of
 from kite_hft.trading.exits.plan import Key
@@ -26,6 +26,7 @@ from kite_hft.trading.gate.checks import Judged
 from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.order import Order
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.sending.asides import Answer, Aside, Asides

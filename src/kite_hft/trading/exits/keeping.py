@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kite_hft.layout import IntentKind
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpRequest
 from kite_hft.trading.exits.at_broker import AtBroker
 from kite_hft.trading.exits.at_circuit import AtCircuit
@@ -23,6 +23,7 @@ from kite_hft.trading.exits.trigger import Trigger
 from kite_hft.trading.exits.triggers import Triggers
 from kite_hft.trading.exits.trimming import Trimming
 from kite_hft.trading.gate.judging import Gate
+from kite_hft.trading.order import Order
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.recovery.reader import BookReader
 from kite_hft.trading.recovery.reconcile import Reconciler

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from kite_hft.layout import OrderStatus, Side
-from kite_hft.trading.book import EXTERNAL, STOPS, Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.exits.plan import Key, named
 from kite_hft.trading.exits.stewards import NEVER_NS, Hands
 from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.order import EXTERNAL, STOPS, Order
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.recovery.adopting import protects_by_now
 from kite_hft.trading.sending.outbox import Outbox

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from kite_hft.layout import EventKind, IntentFlag, OrderStatus, Reason, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.exits.asking import Refusal, form_refusal, side_refusal
 from kite_hft.trading.exits.at_broker import AtBroker
 from kite_hft.trading.exits.fitting import Fitter
@@ -27,6 +27,7 @@ from kite_hft.trading.exits.tended import Tended
 from kite_hft.trading.exits.trigger import Trigger
 from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.intents import ENGINE_SEQ, Intent
+from kite_hft.trading.order import Order
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.records import position_event
 from kite_hft.trading.sending.intake import Intake

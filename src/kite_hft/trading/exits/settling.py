@@ -14,8 +14,9 @@ from typing import Final
 
 from kite_hft.layout import Product, Severity
 from kite_hft.sessions import ist_text
-from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.book import Book
 from kite_hft.trading.gate.facts import Settlement
+from kite_hft.trading.order import EXTERNAL
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.positions import Position
 from kite_hft.trading.sending.outbox import Outbox

@@ -20,7 +20,7 @@ from typing import Any, Final
 from kite_hft.layout import OrderType, Product
 from kite_hft.memory.journal import Kind
 from kite_hft.sessions import ist_text
-from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.exits.closing import Closer, shorts_first
 from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.exits.prices import Market
@@ -28,6 +28,7 @@ from kite_hft.trading.exits.trigger import hold_up
 from kite_hft.trading.exits.triggers import Triggers
 from kite_hft.trading.gate.facts import Closing
 from kite_hft.trading.lifecycle import LIVE, WORKING
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.positions import Position
 from kite_hft.trading.recovery.reader import BookReader

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from kite_hft.layout import IntentFlag, IntentKind, OrderStatus, Validity
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.gate.checks_conduct import closable
 from kite_hft.trading.intents import Intent
+from kite_hft.trading.order import Order
 from kite_hft.trading.positions import Position
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.intake import Intake

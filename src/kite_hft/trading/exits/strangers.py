@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from kite_hft.layout import Side
-from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.lifecycle import LIVE
+from kite_hft.trading.order import EXTERNAL
 
 
 def closing_by_others(

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from kite_hft.layout import OrderType
-from kite_hft.trading.book import Order
 from kite_hft.trading.exits.plan import Mode, Plan
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.order import Order
 from kite_hft.trading.records import encode_json
 from kite_hft.units import NS_PER_S
 

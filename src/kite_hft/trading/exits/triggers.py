@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from kite_hft.layout import EventKind, OrderStatus, OrderType, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import (
     Ambiguous,
     Confirmed,
@@ -30,6 +30,7 @@ from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.exits.promises import Promises
 from kite_hft.trading.exits.stewards import NEVER_NS
 from kite_hft.trading.exits.trigger import FAILED_MAX, Leg, Trigger, legs_of, request_of, row_like, trigger_of
+from kite_hft.trading.order import Order
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.records import position_event
 from kite_hft.trading.recovery.adopting import child_of

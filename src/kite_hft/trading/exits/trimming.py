@@ -13,13 +13,14 @@ from dataclasses import replace
 from typing import Final
 
 from kite_hft.layout import OrderStatus, Side
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.exits.stewards import NEVER_NS, Hands
 from kite_hft.trading.exits.triggers import Triggers
 from kite_hft.trading.gate.checks_conduct import closable
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.order import Order
 from kite_hft.trading.positions import DELIVERED
 from kite_hft.units import NS_PER_S
 

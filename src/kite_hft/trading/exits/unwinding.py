@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kite_hft.layout import OrderType, Side
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.exits.closing import Closer
 from kite_hft.trading.exits.group import Group, Leg, Name
 from kite_hft.trading.exits.plan import Key
@@ -24,6 +24,7 @@ from kite_hft.trading.exits.prices import Market, sendable
 from kite_hft.trading.exits.stewards import Hands
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.lifecycle import TERMINAL, WORKING
+from kite_hft.trading.order import Order
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.positions import Position
 from kite_hft.trading.sending.outbox import Outbox

@@ -22,12 +22,13 @@ from typing import Final
 from kite_hft._risk import Passed
 from kite_hft._tally import Tally
 from kite_hft.layout import IntentKind, OrderType, Side
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.gate.facts import Facts, View
 from kite_hft.trading.gate.guards import Guards
 from kite_hft.trading.gate.limits import RiskLimits as RiskLimits
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.intents import Intent
+from kite_hft.trading.order import Order
 from kite_hft.units import value_paise
 
 PAISE_SCALE: Final = 100

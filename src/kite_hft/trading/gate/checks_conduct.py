@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kite_hft.layout import IntentFlag, OrderStatus, Side
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import Conduct
 from kite_hft.trading.gate.checks import (
     AT_MARKET,
@@ -20,6 +20,7 @@ from kite_hft.trading.gate.checks import (
 )
 from kite_hft.trading.gate.facts import Traffic
 from kite_hft.trading.intents import Intent
+from kite_hft.trading.order import Order
 from kite_hft.trading.unproven import Terms
 
 _EXIT: Final = int(IntentFlag.EXIT)

@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.book import Book
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.order import EXTERNAL
 from kite_hft.trading.positions import Position, paise_of_units
 from kite_hft.units import NS_PER_S, rupees_text
 

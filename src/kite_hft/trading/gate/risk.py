@@ -20,7 +20,7 @@ from kite_hft import _risk
 from kite_hft._risk import Plain
 from kite_hft._tally import Tally
 from kite_hft.layout import IntentKind, Reason
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.gate import checks
 from kite_hft.trading.gate import checks_conduct as conduct
 from kite_hft.trading.gate import checks_form as form
@@ -32,6 +32,7 @@ from kite_hft.trading.gate.guards import Guards
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import ENGINE_SEQ, Intent
 from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.order import Order
 from kite_hft.trading.slices import of_intent
 
 

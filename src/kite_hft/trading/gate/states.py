@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from kite_hft.layout import OrderStatus
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import EXTERNAL, Change
 from kite_hft.trading.gate.holds import HALTED, REDUCING, Hold
+from kite_hft.trading.order import EXTERNAL, Change
 from kite_hft.trading.sending.outbox import Outbox
 
 _TAKEN = frozenset({OrderStatus.OPEN, OrderStatus.TRIGGER_PENDING, OrderStatus.COMPLETE})

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side, Validity
-from kite_hft.trading.book import EXTERNAL, STOPS, Book, Change, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.lifecycle import WORKING, Input
+from kite_hft.trading.order import EXTERNAL, STOPS, Change, Order
 from kite_hft.trading.positions import Position, fill_units
 
 SLICE_TAG: Final = "autoslice:"

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from kite_hft.layout import Side
-from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport, PositionReport
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.positions import divide_half_even
 from kite_hft.trading.recovery.explain import hidden
 from kite_hft.units import NS_PER_S

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 
-from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.order import EXTERNAL
 
 
 @dataclass(slots=True)

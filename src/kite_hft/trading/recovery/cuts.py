@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from kite_hft.layout import OrderStatus, Side
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
+from kite_hft.trading.order import Order
 from kite_hft.trading.positions import Cut, Position
 
 

@@ -19,9 +19,10 @@ from typing import Any, Final
 
 from kite_hft.layout import OrderStatus, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.lifecycle import TERMINAL, WORKING, Input
+from kite_hft.trading.order import Order
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.recovery.explain import Difference, as_gone
 from kite_hft.trading.recovery.lookup import READS, alike, tagged
@@ -260,12 +261,14 @@ def chosen(
     """The row that a person says is `order`, or why it cannot be.
 
     Without an id: the only row of the book that has its instrument, side, quantity and product and
-    belongs to nobody; its time is not looked at, since clocks differ.
+    belongs to nobody; its time is not looked at, since clocks differ. One of another quantity (after
+    a power cut, `lookup.alike`) has to be named.
     """
     fitting = [r for r in rows if alike(order, r, ports.instruments, timed=False) and not tagged(r)]
     free = [r for r in fitting if book.by_id(r.order_id) is None]
     if not order_id:
-        if len(free) == 1:
+        same = [r for r in free if r.quantity == order.quantity]
+        if len(same) == len(free) == 1:
             return free[0], ""
         names = ", ".join(r.order_id for r in free) or "none"
         return None, f"{len(free)} orders of the book could be it ({names}): name the one that is"

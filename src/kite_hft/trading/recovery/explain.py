@@ -13,10 +13,11 @@ from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from kite_hft.layout import OrderStatus, Side
-from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport, PositionReport
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.lifecycle import TERMINAL, WORKING
+from kite_hft.trading.order import EXTERNAL, Order
 
 _ENDED = TERMINAL - {OrderStatus.ABSENT}
 

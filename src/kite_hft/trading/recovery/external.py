@@ -18,9 +18,10 @@ from typing import Any
 
 from kite_hft.layout import OrderStatus, Product, Reason, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import EXTERNAL, Book, Change, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport, PositionReport, TradeReport
 from kite_hft.trading.instruments import Instrument
+from kite_hft.trading.order import EXTERNAL, Change, Order
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.positions import UNKNOWN_ORDER, Cut, Fill, Position, divide_half_even, fill_units
 from kite_hft.trading.records import name_of, position_event

@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from kite_hft.layout import OrderStatus, OrderType, Side
-from kite_hft.trading.book import AGREEING_READS, STOPS, Book, Order
+from kite_hft.trading.book import AGREEING_READS, Book
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.instruments import InstrumentTable
+from kite_hft.trading.order import STOPS, Order
 from kite_hft.units import IST_OFFSET_S, NS_PER_S
 
 HORIZON_S_MIN: Final = 180.0

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from kite_hft.memory.journal import Kind, Record
-from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.order import EXTERNAL
 
 _NUMBERED: Final = frozenset(
     {Kind.INTENT, Kind.REFUSED, Kind.WAITING, Kind.WITHDRAWN, Kind.CALL, Kind.PLAN, Kind.GTT}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from kite_hft.trading.book import Order
 from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.order import Order
 
 OPENING: Final = "opening"
 

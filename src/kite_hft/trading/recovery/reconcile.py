@@ -17,11 +17,12 @@ import msgspec
 
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import EXTERNAL, STOPS, Book, BookError, Order
+from kite_hft.trading.book import Book, BookError
 from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.lifecycle import TERMINAL, WORKING, Input
+from kite_hft.trading.order import EXTERNAL, STOPS, Order
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.recovery.adopting import adopt, parent_id, slice_payload, take_slice
 from kite_hft.trading.recovery.doubts import Doubts

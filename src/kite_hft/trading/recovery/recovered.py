@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from kite_hft.trading.book import Change
 from kite_hft.trading.day_so_far import DaySoFar
 from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.order import Change
 from kite_hft.trading.recovery.calls_made import CallsMade
 from kite_hft.trading.recovery.opened import Opened
 from kite_hft.trading.sending.conduct import ConductBook

@@ -15,13 +15,14 @@ import msgspec
 
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind, Record
-from kite_hft.trading.book import EXTERNAL, Book, BookError, Order
+from kite_hft.trading.book import Book, BookError
 from kite_hft.trading.broker import OrderReport, TradeReport
 from kite_hft.trading.day_so_far import read
 from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.lifecycle import WORKING, Input
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.positions import Cut
 from kite_hft.trading.recovery.adopting import child_of, take_slice, unwanted
 from kite_hft.trading.recovery.explain import as_gone

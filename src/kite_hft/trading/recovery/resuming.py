@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import EXTERNAL, Book, Change, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.day_so_far import packed
 from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.intents import Intent, as_exit
 from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.order import EXTERNAL, Change, Order
 from kite_hft.trading.ports import OrdersConfig, Ports, Written
 from kite_hft.trading.positions import multiplier_of, paise_of_units
 from kite_hft.trading.recovery.reader import BookReader

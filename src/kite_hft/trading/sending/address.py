@@ -28,7 +28,6 @@ from typing import Any, Final, NamedTuple
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side, Validity
 from kite_hft.memory.journal import Kind
 from kite_hft.sessions import ist_date, ist_midnight_ns
-from kite_hft.trading.book import EXTERNAL, Order
 from kite_hft.trading.broker import (
     NO_SUCH_ORDER,
     NOT_PERMITTED,
@@ -41,6 +40,7 @@ from kite_hft.trading.broker import (
     TransportError,
 )
 from kite_hft.trading.gate.states import States
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.sending.asides import Aside
 from kite_hft.trading.sending.desk import Desk

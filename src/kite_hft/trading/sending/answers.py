@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from kite_hft.layout import IntentKind, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import BookError, Order
+from kite_hft.trading.book import BookError
 from kite_hft.trading.broker import (
     NO_SUCH_ORDER,
     Ambiguous,
@@ -22,6 +22,7 @@ from kite_hft.trading.broker import (
 )
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.order import Order
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.recovery.replay import PLACE_INPUT
 from kite_hft.trading.sending.address import ABOUT_ADDRESS

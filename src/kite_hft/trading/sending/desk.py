@@ -2,10 +2,9 @@
 
     judged intent -> throttle -> (judged again when it waited) -> egress gate -> journal -> transport
 
-With fsync_before_send an order waits behind the journal for the disk (staging.py), and passes the gate
-when it leaves. A cancel is a wish: it leaves as soon as the order has a name at the broker, and again when
-a later book read shows that it was lost: twice does no harm. What answers prove: answers.py; which cancels
-go before the exits that wait: cancelling.py.
+With fsync_before_send an order waits behind the journal for the disk (staging.py), and passes the gate when
+it leaves. A cancel is a wish: it leaves as soon as the order has a name at the broker, and again when a later
+read shows that it was lost. What answers prove: answers.py; cancels before waiting exits: cancelling.py.
 """
 
 from __future__ import annotations
@@ -16,13 +15,14 @@ from functools import partial
 from kite_hft._entering import Entering
 from kite_hft.layout import IntentKind, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpRequest
 from kite_hft.trading.gate.checks import Context, Judged
 from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.gate.states import States
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import TERMINAL, WORKING, Input
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.records import intent_payload
 from kite_hft.trading.recovery.waiting import waiting_records

@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import Limits
 from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.order import EXTERNAL
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.sending.budget import NEVER_NS, Budget, ReadKind
 from kite_hft.trading.sending.evidence import ENTRY, PLACE, READ, URGENT, Left

@@ -18,10 +18,10 @@ import numpy as np
 from kite_hft._express import Express
 from kite_hft.layout import INTENT, IntentKind, OrderStatus, OrderType, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Order
 from kite_hft.trading.gate.checks import Context, Judged
 from kite_hft.trading.gate.risk import Verdict
 from kite_hft.trading.intents import ENGINE_SEQ, Intent, intents_of
+from kite_hft.trading.order import Order
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.recovery.recovered import Recovered
 from kite_hft.trading.recovery.waiting import waiting_payload

@@ -19,8 +19,9 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from kite_hft.layout import Reason
-from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.book import Book
 from kite_hft.trading.gate.states import States
+from kite_hft.trading.order import EXTERNAL
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.recovery.adopting import opens
 from kite_hft.trading.sending.desk import Desk

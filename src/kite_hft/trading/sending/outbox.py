@@ -15,10 +15,11 @@ from kite_hft._lanes import OutboxState
 from kite_hft.layout import COUNTERS, HISTOGRAMS, OrderStatus, Reason, Severity
 from kite_hft.memory.journal import JournalError, Kind
 from kite_hft.trading.alerts import Standing, alert, alert_of
-from kite_hft.trading.book import Book, Change, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.gate.holds import Hold
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import TERMINAL
+from kite_hft.trading.order import Change, Order
 from kite_hft.trading.pnl import CostBook
 from kite_hft.trading.ports import Ports, Records
 from kite_hft.trading.records import (

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from kite_hft.layout import Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.intents import ENGINE_SEQ, Intent
+from kite_hft.trading.order import Order
 from kite_hft.units import NS_PER_S
 
 PER_SECOND: Final = 500

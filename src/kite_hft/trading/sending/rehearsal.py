@@ -23,11 +23,12 @@ from kite_hft._entering import Entering
 from kite_hft._express import Express
 from kite_hft._lanes import OutboxState
 from kite_hft.memory.journal import Journal
-from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import Broker, HttpRequest, Limits, OrderRequest, RateWindow
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import Input
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.records import intent_payload
 from kite_hft.trading.sending import work as work_module
 from kite_hft.trading.sending.budget import NEVER_NS, Budget

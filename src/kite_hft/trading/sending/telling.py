@@ -14,9 +14,10 @@ from typing import Final
 import numpy as np
 
 from kite_hft.layout import NO_SLOT, ORDER_EVENT, EventKind, OrderStatus, Reason
-from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import LIVE
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.ports import Ports, Records
 from kite_hft.trading.records import position_event, snapshot_event
 from kite_hft.trading.recovery.recovered import Recovered

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from kite_hft.layout import IntentKind, Severity
-from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.book import Book
+from kite_hft.trading.order import EXTERNAL
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.trading.sending.work import Work

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kite_hft.layout import IntentKind, OrderType, Product, Reason, Side, Validity
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import (
     AUTOMATIC_BAND,
     Broker,
@@ -24,6 +24,7 @@ from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.gate.risk import Verdict, judge
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.intents import ENGINE_SEQ, Intent
+from kite_hft.trading.order import Order
 
 _new: Final = tuple.__new__
 PRICED: Final = (OrderType.LIMIT, OrderType.SL)

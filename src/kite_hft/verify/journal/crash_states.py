@@ -24,7 +24,8 @@ from kite_hft.layout import OrderStatus
 from kite_hft.memory.journal import HEADER_BYTES, JournalError, Kind, Record, Scan, scan
 from kite_hft.memory.journal_files import reopen_journal
 from kite_hft.memory.journal_writer import JournalWriter
-from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.book import Book
+from kite_hft.trading.order import EXTERNAL
 from kite_hft.trading.recovery.replay import replay
 from kite_hft.verify.journal.disk import Op, states, window_at
 from kite_hft.verify.journal.model import Model

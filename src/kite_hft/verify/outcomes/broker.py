@@ -29,8 +29,9 @@ from kite_hft.sim.brokers.kite import KITE_SIDE
 from kite_hft.sim.brokers.side import BrokerSide
 from kite_hft.sim.brokers.table import side_of
 from kite_hft.sim.exchange.orders import Refusal
-from kite_hft.trading.book import EXTERNAL, Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import HttpRequest
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.ports import OrdersConfig
 from kite_hft.trading.recovery.replay import replay
 from kite_hft.units import NS_PER_S

@@ -27,8 +27,8 @@ from kite_hft.memory.journal import Kind, Record
 from kite_hft.sim.brokers.kite import KITE_SIDE
 from kite_hft.sim.brokers.side import BrokerSide
 from kite_hft.sim.brokers.table import side_of
-from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import HttpRequest
+from kite_hft.trading.order import EXTERNAL
 from kite_hft.verify.brokers.choosing import add_broker, limits_of, words_of
 from kite_hft.verify.campaign import show_progress
 from kite_hft.verify.desk.bench import Bench, Desk, MemoryJournal

@@ -13,8 +13,9 @@ from kite_hft.layout import OrderStatus, Product, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.sim.exchange.orders import Order as SimOrder
 from kite_hft.sim.exchange.orders import Refusal
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.exits.trigger import Leg, request_of
+from kite_hft.trading.order import Order
 from kite_hft.trading.recovery.replay import replay
 from kite_hft.units import NS_PER_S
 from kite_hft.verify.desk.bench import Bench, MemoryJournal

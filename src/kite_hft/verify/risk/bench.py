@@ -23,7 +23,6 @@ from kite_hft.settings import load_yaml
 from kite_hft.sim.brokers.side import PLACE, Call
 from kite_hft.sim.brokers.table import side_of
 from kite_hft.stages.orders import Orders
-from kite_hft.trading.book import Order
 from kite_hft.trading.broker import Broker, Conduct, Funds, HttpRequest, Limits
 from kite_hft.trading.gate.diverging import DivergenceLimits, FeedPair
 from kite_hft.trading.gate.facts import DayRules, Facts, Holding, Traffic
@@ -32,6 +31,7 @@ from kite_hft.trading.gate.risk import judge
 from kite_hft.trading.instruments import Instrument, InstrumentTable
 from kite_hft.trading.intents import Intent, Tags, intents_of
 from kite_hft.trading.market_rules import market_rules
+from kite_hft.trading.order import Order
 from kite_hft.trading.ports import OrdersConfig, Ports
 from kite_hft.units import NS_PER_S
 from kite_hft.verify.brokers.choosing import limits_of

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from kite_hft.layout import OrderStatus
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.book import Book
+from kite_hft.trading.order import EXTERNAL
 from kite_hft.trading.recovery import lookup, replay, resuming
 from kite_hft.trading.recovery.external import Externals
 from kite_hft.trading.recovery.interruptions import Interruptions

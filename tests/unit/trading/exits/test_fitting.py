@@ -10,9 +10,9 @@ from orders_world import PX, World, error, filled, form, limits
 
 from kite_hft.brokers.kite.rest import KITE
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side
-from kite_hft.trading.book import Order
 from kite_hft.trading.broker import HttpRequest, HttpResponse
 from kite_hft.trading.gate.limits import RiskLimits
+from kite_hft.trading.order import Order
 from kite_hft.trading.ports import OrdersConfig
 
 

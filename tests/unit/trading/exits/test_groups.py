@@ -13,12 +13,13 @@ from orders_world import PX, Answer, S, World, error, filled, limits, ok
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Cut, Order
+from kite_hft.trading.book import Cut
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.exits.group import Group, Leg, Stage
 from kite_hft.trading.gate.checks import RiskLimits
 from kite_hft.trading.intents import ENGINE_SEQ
 from kite_hft.trading.lifecycle import LIVE
+from kite_hft.trading.order import Order
 from kite_hft.trading.ports import OrdersConfig
 
 

@@ -9,8 +9,8 @@ from exits_tools import armed, at, exits, holding
 from orders_world import PX, World, error, filled, limits
 
 from kite_hft.layout import OrderStatus, OrderType, Side
-from kite_hft.trading.book import Order
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.order import Order
 from kite_hft.trading.ports import OrdersConfig
 
 

@@ -9,8 +9,8 @@ from gtt_tools import Gtts, Lagging, again, closing, entry, fired, overnight, sh
 from orders_world import PX, Queue, World, error, filled
 
 from kite_hft.layout import IntentKind, OrderStatus, Product, Side
-from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.order import EXTERNAL
 
 Answer = HttpResponse | TransportError
 EXITS: dict[str, Any] = {

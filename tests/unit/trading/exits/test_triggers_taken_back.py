@@ -9,7 +9,7 @@ from gtt_tools import Gtts, Lagging, again, closing, entry, fired
 from orders_world import PX, World, error, filled
 
 from kite_hft.layout import IntentKind, Product, Side
-from kite_hft.trading.book import EXTERNAL
+from kite_hft.trading.order import EXTERNAL
 
 FUTURE: dict[str, Any] = {"slot": 3, "product": Product.NRML}
 

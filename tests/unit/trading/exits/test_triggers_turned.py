@@ -9,9 +9,10 @@ from gtt_tools import Gtts, overnight
 from orders_world import PX, World, error, filled, form
 
 from kite_hft.layout import IntentKind, Product, Side
-from kite_hft.trading.book import Cut, Order
+from kite_hft.trading.book import Cut
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.order import Order
 
 
 def taken(world: World, quantity: int) -> None:

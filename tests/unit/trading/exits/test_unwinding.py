@@ -9,9 +9,9 @@ from orders_world import PX, Answer, World, error, filled, form, ok
 
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Order
 from kite_hft.trading.broker import HttpRequest, HttpResponse
 from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.order import Order
 
 
 def broken(world: World, first: int = 1, quantity: int | None = None) -> World:

@@ -12,7 +12,6 @@ from orders_world import PX, instrument, intent
 from kite_hft.engine.orders.settings import NO_LIMITS
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Side
 from kite_hft.settings import RiskSection
-from kite_hft.trading.book import Order
 from kite_hft.trading.broker import Conduct
 from kite_hft.trading.gate import checks_form as form
 from kite_hft.trading.gate.checks import more, resulting, type_of, value_of
@@ -23,6 +22,7 @@ from kite_hft.trading.gate.facts import Traffic
 from kite_hft.trading.gate.limits import RiskLimits, legal_protection
 from kite_hft.trading.gate.risk import cut_age_ns, gather, is_reducing
 from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.order import Order
 from kite_hft.verify.risk.bench import Bench, each_kind
 
 SHARE = instrument(0)

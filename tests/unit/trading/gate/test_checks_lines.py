@@ -10,7 +10,6 @@ import pytest
 from orders_world import PX, intent
 
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side
-from kite_hft.trading.book import Order
 from kite_hft.trading.broker import Conduct
 from kite_hft.trading.gate import checks_conduct as conduct
 from kite_hft.trading.gate import checks_form as form
@@ -20,6 +19,7 @@ from kite_hft.trading.gate.facts import Traffic
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.gate.risk import is_reducing, plain_rows
 from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.order import Order
 from kite_hft.verify.risk.bench import CURRENCY, METAL, OPTION, OTHER, SHARE, Bench, each_kind
 
 BUY, SELL = Side.BUY, Side.SELL

@@ -8,9 +8,9 @@ import pytest
 from orders_world import PX, intent
 
 from kite_hft.layout import OrderStatus, OrderType, Side
-from kite_hft.trading.book import Order
 from kite_hft.trading.gate.checks_conduct import in_doubt, meets, self_trade
 from kite_hft.trading.gate.limits import RiskLimits
+from kite_hft.trading.order import Order
 from kite_hft.trading.unproven import Unproven
 from kite_hft.verify.risk.bench import Bench
 

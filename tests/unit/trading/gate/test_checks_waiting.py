@@ -8,12 +8,12 @@ import pytest
 from orders_world import PX, World, filled, intent
 
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Side
-from kite_hft.trading.book import Order
 from kite_hft.trading.gate import checks_conduct as conduct
 from kite_hft.trading.gate import checks_form as form
 from kite_hft.trading.gate import checks_size as size
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.order import Order
 from kite_hft.verify.risk.bench import OTHER, SHARE, Bench
 
 
@@ -179,6 +179,10 @@ def test_an_exit_that_waits_is_not_behind_a_growth_that_waits_behind_it() -> Non
     assert conduct.outrun(bench.stage.book, waits) == "an exit of 4: 10 held, 10 under way before it"
     bench.stage.book.set_terms(grows, 6, PX, 0, 0)
     assert conduct.outrun(bench.stage.book, waits) is None
+    bench.stage.book.ask_terms(grows, 10, (10, PX, 0, OrderType.LIMIT))
+    bench.stage.book.set_terms(grows, 10, PX, 0, 0)
+    assert grows.growth == 0 and conduct.outrun(bench.stage.book, waits) is not None
+    bench.stage.book.set_terms(grows, 6, PX, 0, 0)
     bench.stage.book.ask_terms(grows, 10)  # read from the journal: an earlier process let it out
     assert conduct.outrun(bench.stage.book, waits) is not None
 

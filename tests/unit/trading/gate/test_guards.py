@@ -11,9 +11,10 @@ from orders_world import PX, S, instruments
 
 from kite_hft._tally import VALUE_MAX, Tally
 from kite_hft.layout import Product, Side
-from kite_hft.trading.book import EXTERNAL, Book
+from kite_hft.trading.book import Book
 from kite_hft.trading.gate.guards import Guards
 from kite_hft.trading.gate.limits import RiskLimits
+from kite_hft.trading.order import EXTERNAL
 from kite_hft.trading.positions import Fill
 from kite_hft.verify.risk.bench import Bench, each_kind
 

@@ -12,13 +12,14 @@ from gate_tools import plain_of
 from orders_world import PX, S, instrument, instruments, intent
 
 from kite_hft.layout import NO_SLOT, IntentKind, OrderStatus, OrderType, Product, Reason, Side, Validity
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.gate import risk
 from kite_hft.trading.gate.checks import Context, RiskLimits
 from kite_hft.trading.gate.risk import CHECKS, Verdict, gather, judge
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import Intent
 from kite_hft.trading.lifecycle import Input
+from kite_hft.trading.order import Order
 from kite_hft.verify.risk.cases import CASES
 
 TABLE = instruments()
@@ -402,9 +403,8 @@ def test_an_exit_that_waited_does_not_grow_beyond_what_is_left(desk: Desk) -> No
 
 def test_every_reason_of_the_table_is_tried_here_or_in_the_matrix() -> None:
     source = Path(__file__).read_text()
-    tried = {case.reason for case in CASES} | {
-        name for name in Reason.__members__ if f"Reason.{name}" in source
-    }
+    here = {name for name in Reason.__members__ if f"Reason.{name}" in source}
+    tried = here | {case.reason for case in CASES}
     assert {row.reason.name for row in CHECKS} <= tried
     assert risk.is_reducing(intent(1, kind=CANCEL), Book(TABLE), None)
 

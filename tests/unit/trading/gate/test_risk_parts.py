@@ -10,12 +10,13 @@ import pytest
 from orders_world import PX, intent
 
 from kite_hft.layout import IntentKind, OrderStatus, OrderType, Product, Reason, Side
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.gate import risk
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.gate.risk import Verdict, is_reducing, judge, judge_as, plain_rows, target_of
 from kite_hft.trading.instruments import InstrumentTable
 from kite_hft.trading.intents import ENGINE_SEQ
+from kite_hft.trading.order import Order
 from kite_hft.verify.risk.bench import NO_FREEZE, OPTION, OTHER, SHARE, Bench, each_kind
 
 BUY, SELL = Side.BUY, Side.SELL

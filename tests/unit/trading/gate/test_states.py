@@ -9,9 +9,9 @@ import pytest
 
 from kite_hft.layout import OrderStatus
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.gate.holds import HALTED, REDUCING, Hold
 from kite_hft.trading.gate.states import States
+from kite_hft.trading.order import EXTERNAL
 
 S = 1_000_000_000
 

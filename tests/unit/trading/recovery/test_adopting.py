@@ -9,8 +9,8 @@ from orders_world import Queue, World, filled, ok
 from kite_hft.brokers.kite.rest import KITE
 from kite_hft.layout import OrderStatus, Product
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.intents import ENGINE_SEQ, Tags
+from kite_hft.trading.order import EXTERNAL
 from kite_hft.trading.recovery.adopting import adopt, opens
 
 OTHER_RUN = Tags("abc", 99)

@@ -8,9 +8,9 @@ import pytest
 from orders_world import PX, World, filled
 
 from kite_hft.layout import OrderStatus, Side
-from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.lifecycle import WORKING
+from kite_hft.trading.order import EXTERNAL
 
 FALSE = {"POSITION_MISMATCH", "BROKER_ACTED", "EXTERNAL_POSITION"}
 

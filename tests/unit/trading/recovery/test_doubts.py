@@ -11,6 +11,7 @@ from orders_world import PX, World, filled, lost
 from kite_hft.layout import IntentKind, OrderStatus, Severity, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.intents import Tags
 from kite_hft.trading.lifecycle import WORKING
 from kite_hft.trading.recovery.doubts import VANISHED_READS
 
@@ -209,6 +210,23 @@ def test_a_person_chooses_among_candidates() -> None:
     assert resolve(world, "1", "present", other) == ""
     assert (world.status(1), world.order(1).order_id) == (OrderStatus.OPEN, "other")
     assert mine in world.stage._reconciler.externals.orders
+
+
+@pytest.mark.parametrize("run", [7, 8])
+def test_only_after_a_power_cut_may_an_order_stand_at_another_quantity(run: int) -> None:
+    """In a later process of the same run (7) its journal is whole: no change of it has left."""
+    world = World().start()
+    lost(world, entered=True, then=lambda: world.row().update(tag=None, tags=[], quantity=20))
+    after = World(
+        broker=world.broker, clock=world.clock, history=list(world.journal.records), tags=Tags("abc", run),
+        more={"restarted": run == 7},
+    ).start()  # fmt: skip
+    (row,) = world.broker.rows
+    assert after.order(1).inherited == (run == 8)
+    assert (row in after.stage._reconciler.externals.orders) == (run == 7)
+    assert "name the one" in resolve(after, "1", "present") and after.status(1) is OrderStatus.AMBIGUOUS
+    named = resolve(after, "1", "present", row)
+    assert (named == "") == (run == 8) and (after.order(1).order_id == row) == (run == 8)
 
 
 def test_a_person_cannot_take_another_kind_of_order_for_ours() -> None:

@@ -11,9 +11,10 @@ from orders_world import PX, Queue, World, filled, instruments
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport, PositionReport
 from kite_hft.trading.lifecycle import Input
+from kite_hft.trading.order import Order
 from kite_hft.trading.recovery.explain import differences
 
 TABLE = instruments()

@@ -9,9 +9,9 @@ from orders_world import PX, World, filled
 
 from kite_hft.layout import OrderStatus, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import TransportError
 from kite_hft.trading.intents import Tags
+from kite_hft.trading.order import EXTERNAL
 
 
 def other(world: World, tag: str | None = None, **more: Any) -> dict[str, Any]:

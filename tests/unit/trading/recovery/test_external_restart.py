@@ -8,9 +8,9 @@ import pytest
 from orders_world import PX, World, filled, ok
 
 from kite_hft.layout import OrderStatus, Product, Side
-from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.intents import Tags
 from kite_hft.trading.lifecycle import WORKING
+from kite_hft.trading.order import EXTERNAL
 
 
 def by_hand(quantity: int) -> dict[str, Any]:

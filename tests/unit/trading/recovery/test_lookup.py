@@ -9,9 +9,10 @@ import pytest
 from orders_world import REAL0, S, instruments
 
 from kite_hft.layout import OrderStatus, OrderType, Product, Side
-from kite_hft.trading.book import Book, Order
+from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport
 from kite_hft.trading.lifecycle import Input
+from kite_hft.trading.order import Order
 from kite_hft.trading.recovery.lookup import Finding, Lookup, as_asked, could_be_ours, epoch_s
 
 TABLE = instruments()

@@ -14,9 +14,9 @@ from kite_hft.brokers.kite.rest import KITE
 from kite_hft.layout import IntentKind, Side
 from kite_hft.memory.journal import Kind
 from kite_hft.sessions import ist_date, ist_midnight_ns
-from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.lifecycle import WORKING
+from kite_hft.trading.order import EXTERNAL
 from kite_hft.trading.ports import OrdersConfig
 from kite_hft.trading.sending.evidence import Left
 

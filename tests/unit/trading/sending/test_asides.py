@@ -12,8 +12,8 @@ from orders_world import PX, RULES, S, World, filled
 from kite_hft.brokers.limits import limits_from_mapping
 from kite_hft.layout import IntentFlag, IntentKind, Product, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import HttpRequest, TransportError
+from kite_hft.trading.order import EXTERNAL
 from kite_hft.trading.ports import OrdersConfig
 from kite_hft.trading.sending.asides import WAITING_MAX, Aside, Asides
 from kite_hft.trading.sending.budget import ReadKind, span_ns_of

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from kite_hft.layout import IntentKind, OrderStatus, Reason
-from kite_hft.trading.book import EXTERNAL
 from kite_hft.trading.broker import Limits, RateWindow
+from kite_hft.trading.order import EXTERNAL
 from kite_hft.trading.sending.budget import ReadKind, span_ns_of
 from kite_hft.trading.sending.conduct import ConductBook
 from kite_hft.trading.sending.egress import Egress

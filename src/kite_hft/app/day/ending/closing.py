@@ -22,8 +22,8 @@ from kite_hft.engine.history.replacing import replace
 from kite_hft.engine.runs.ledger import Ledger, order_row, position_rows, read_ledger
 from kite_hft.engine.runs.runs import NoRun, read_note
 from kite_hft.layout import OrderType, Product, Side
-from kite_hft.trading.book import EXTERNAL, Order
 from kite_hft.trading.instruments import write_csv
+from kite_hft.trading.order import EXTERNAL, Order
 from kite_hft.trading.reconciling import (
     Reconciled,
     compare_charges,
