@@ -113,8 +113,10 @@ WIRE_INLINE void upstox_put_greeks(aux_out_t *out, const upstox_message_t *m, ui
         record->values[3] = upstox_finite(m->greeks.vega);
         record->values[4] = upstox_finite(m->greeks.rho);
     }
-    record->values[5] = upstox_finite(m->iv);
-    record->values[6] = upstox_finite(m->oi);
+    if (m->iv != 0)
+        record->values[5] = upstox_finite(m->iv);
+    if (m->oi != 0)
+        record->values[6] = upstox_finite(m->oi);
 }
 
 WIRE_INLINE void upstox_put_deep(aux_out_t *out, const upstox_message_t *m, uint32_t slot, int64_t recv_ns)

@@ -105,6 +105,12 @@ WIRE_INLINE int upstox_is_full(const upstox_decoder_t *d, int n, int capacity)
     return n >= capacity || (d->aux.records && d->aux.room - d->aux.n < UPSTOX_AUX_MAX);
 }
 
+/* Whether a frame has to wait until AUX records were taken away: what it says of the markets comes at once. */
+WIRE_INLINE int upstox_is_short(const upstox_decoder_t *d)
+{
+    return d->aux.records && d->aux.room - d->aux.n < UPSTOX_AUX_ROOM_MIN;
+}
+
 /* A tick is copied to `out` one entry later than it is made: a copy by 16 bytes right behind the
  * narrower stores would wait for them. */
 WIRE_INLINE int upstox_decode_as(
@@ -113,8 +119,11 @@ WIRE_INLINE int upstox_decode_as(
 {
     const khft_tick_t *made = NULL;
     int n = 0;
-    if (*cursor == 0)
+    if (*cursor == 0) {
+        if (upstox_is_short(d))
+            return 0;
         upstox_begin(d, frame, size, recv_ns);
+    }
     *cursor = size;
     for (; d->next < d->n_entries; d->next++) {
         const upstox_entry_t *const entry = &d->entries[d->next];
@@ -153,7 +162,7 @@ WIRE_TARGET static int upstox_decode_gather(
 
 /* Decodes from *cursor on (0: a new frame), at most `capacity` (>= 1) ticks into `out`; returns
  * how many. The frame is finished when *cursor == size. Pauses also where the AUX records get
- * short of room (of UPSTOX_AUX_ROOM_MIN at least): the caller empties them. Entries of `out` from
+ * short of room (of UPSTOX_AUX_ROOM_MIN at least), before the frame too: the caller empties them. Entries of `out` from
  * the returned number on hold nothing of meaning. Reads frame[0, size) only, never raises. */
 static int upstox_decode(
     upstox_decoder_t *d, const uint8_t *frame, size_t size, int64_t recv_ns,

@@ -23,22 +23,25 @@ cdef enum:
 cdef class FrameListener(WSListener):
     """One connection's listener.
 
-    connected(transport), disconnected(transport), ponged(): Python callables. Register it with
-    `enable_auto_pong=False`: pings are answered here.
+    connected(transport), disconnected(transport), ponged(), pinged(): Python callables. Register it
+    with `enable_auto_pong=False`: pings are answered here.
     """
 
     cdef FrameSink sink
-    cdef object connected, disconnected, ponged
+    cdef object connected, disconnected, ponged, pinged
     cdef bytearray parts  # of a message that comes in several frames, or None
     cdef bint parts_binary
     cdef int64_t recv_ns
     cdef bint mid_read
 
-    def __init__(self, sink: FrameSink, connected: object, disconnected: object, ponged: object):
+    def __init__(
+        self, sink: FrameSink, connected: object, disconnected: object, ponged: object, pinged: object
+    ):
         self.sink = sink
         self.connected = connected
         self.disconnected = disconnected
         self.ponged = ponged
+        self.pinged = pinged
         self.parts = None
         self.mid_read = False
 
@@ -66,6 +69,7 @@ cdef class FrameListener(WSListener):
             self.ponged()
         elif frame.msg_type == WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
+            self.pinged()
         elif frame.msg_type == WSMsgType.CLOSE:
             # No code in the frame: none may be sent back as such (RFC 6455, 7.4.1).
             code = frame.get_close_code()

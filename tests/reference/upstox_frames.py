@@ -242,7 +242,8 @@ def entry_aux(feed: dict[str, Any]) -> list[tuple[int, int, list[float]]]:
     iv = body.get("iv", 0.0)
     if any(greeks) or iv:
         told = [finite(value) for value in greeks] if any(greeks) else [NONE] * 5
-        records.append((GREEKS_AUX, 0, [*told, finite(iv), finite(body.get("oi", 0.0))]))
+        more = [finite(value) if value else NONE for value in (iv, body.get("oi", 0.0))]
+        records.append((GREEKS_AUX, 0, [*told, *more]))
     deep = (levels_of(body) or [])[5:30]
     for part in range(0, len(deep), 3):
         values = []

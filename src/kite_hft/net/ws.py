@@ -63,6 +63,8 @@ class Subscriber(Protocol):
 
     def ponged(self, now_ns: int) -> None: ...
 
+    def pinged(self, now_ns: int) -> None: ...
+
     def count(self, name: str, n: int = 1) -> None: ...
 
 
@@ -191,10 +193,11 @@ class FeedLink:
         return meaning.act
 
     def _expired(self) -> bool:
-        """Whether the token has died by the clock; told once."""
+        """Whether the token has died by the clock; told once of each one."""
         if not 0 < self.expires_ns <= self.clock.real_ns():
             return False
-        if not self._told_dead:
+        if self._renewed or not self._told_dead:
+            self._renewed = False  # what came last is what has died: there is nothing to try
             self._tell_dead("the access token has expired: log in again")
         return True
 
@@ -232,7 +235,8 @@ class FeedLink:
         try:
             self._at = url = await self.address() if self.address is not None else self.url
             transport = await self._upgrade(
-                url, lambda: FrameListener(self.sink, on_connected, on_disconnected, self._on_pong)
+                url,
+                lambda: FrameListener(self.sink, on_connected, on_disconnected, self._on_pong, self._on_ping),
             )
         except BaseException:
             given_up = True
@@ -279,6 +283,9 @@ class FeedLink:
     def _on_pong(self) -> None:
         self.feed.ponged(self.clock.mono_ns())
 
+    def _on_ping(self) -> None:
+        self.feed.pinged(self.clock.mono_ns())
+
     async def _serve(self, transport: picows.WSTransport) -> Act:
         """Until the connection ends, falls silent or is told to stop."""
         self._transport, self._gave_up = transport, False
@@ -305,10 +312,9 @@ class FeedLink:
         while self.feed.is_connected and not self.stopping and not transport.close_handshake:
             await self._pause(WATCH_S)
             now_ns = self.clock.mono_ns()
-            if self._told_dead and self._renewed:  # there is a new token: the old connection goes
-                self._gave_up = True
+            if not self._expired() and self._told_dead and self._renewed:
+                self._gave_up = True  # there is a new token: the old connection goes
                 return
-            self._expired()
             if self.feed.is_silent(now_ns):
                 self.log(f"{self.feed.name}: no frame for too long: the connection is taken for dead")
                 self.feed.count("watchdog_trips")

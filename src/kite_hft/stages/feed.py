@@ -132,8 +132,12 @@ class Feed:
         return self.sink.last_frame_at_ns > self.connected_at_ns
 
     def ponged(self, now_ns: int) -> None:
-        """The peer answered a ping. Of a broker without heartbeats that is the sign of life."""
+        """The peer answered a ping."""
         self.sink.count("pongs")
+        self.pinged(now_ns)
+
+    def pinged(self, now_ns: int) -> None:
+        """The peer itself pings, or answered us. Of a broker without heartbeats that is the sign of life."""
         if not self.words.heartbeats:
             self.alive_ns = now_ns
             self.sink.gauge("last_frame_ns", max(now_ns, self.sink.last_frame_at_ns))

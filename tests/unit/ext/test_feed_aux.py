@@ -11,6 +11,7 @@ import pytest
 from upstox_tools import make_decoder
 
 from kite_hft import _counters, _feed, _kite_decode, _ring, layout
+from kite_hft._upstox_decode import SEGMENTS
 from kite_hft.layout import COUNTERS, HISTOGRAMS, AuxKind, SegmentKind, TickFlag
 from kite_hft.memory.counters import named
 from kite_hft.memory.segment import Segment, attach, create, make_directory
@@ -119,6 +120,40 @@ def test_more_records_than_are_staged_at_once(memory: Memory) -> None:
     counts = memory.counts()
     assert (counts["aux_published"], counts["published"], counts["decoded"]) == (5000, 500, 500)
     assert counts["checksum_decoded"] == counts["checksum_published"]
+
+
+def markets() -> bytes:
+    """A market_info of all segments in the three phases: more records than one message makes."""
+    entries: list[Field] = []
+    for segment in SEGMENTS:
+        status = [(1, 2, segment.encode()), (2, 0, 2)]
+        told = [(1, 2, segment.encode()), (2, 2, [(1, 2, b"CAS_M_STOP"), (2, 0, 5)])]
+        entries += [(1, 2, status), (2, 2, told), (3, 2, told)]
+    return packed([(1, 0, 2), (4, 2, entries)])
+
+
+def test_what_a_frame_says_of_the_markets_finds_room_behind_others_of_its_read(memory: Memory) -> None:
+    """1,020 of 1,024 records are staged when a frame comes that makes 33 at once."""
+    keys = [f"NSE_FO|{i}" for i in range(102)]
+    tokens = (np.arange(102, dtype=np.uint32) * 256 + 1).astype(np.uint32)
+    latest = memory.made("latest-102", SegmentKind.LATEST_TABLE, 102)
+    decoder, beyond = make_decoder(keys), np.zeros(2048, layout.AUX)
+    sink = _feed.FeedSink(
+        decoder, tokens, memory.ring, latest, memory.counters, None, timed=False, aux=memory.aux
+    )
+    decoder.aux_out(beyond[:1024])
+    sink.feed_bytes(frame(*keys, levels=30, iv=0.1), 7, False)
+    sink.feed_bytes(markets(), 8, False)
+    sink.feed_bytes(frame(keys[0], iv=0.2), 9)
+    assert not beyond[1024:]["recv_ns"].any()
+    kinds = memory.records()["kind"]
+    assert len(kinds) == 1020 + 3 * len(SEGMENTS) + 1 == memory.counts()["aux_published"]
+    assert (kinds[1020:-1] == AuxKind.MARKET).all() and len(memory.ticks()) == 103
+    for _ in range(64):  # markets alone, all in one read
+        sink.feed_bytes(markets(), 10, False)
+    sink.feed_bytes(b"", 11)
+    assert not beyond[1024:]["recv_ns"].any() and len(memory.records()) == 64 * 3 * len(SEGMENTS)
+    assert memory.counts()["malformed_message"] == 0
 
 
 def test_where_nobody_asked_nothing_counts_as_dropped(memory: Memory) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -290,3 +290,91 @@ def test_a_new_token_replaces_a_connection_whose_token_has_ended(tmp_path: Path)
 
     asyncio.run(scenario())
     assert b"fresh" in server.paths[1]
+
+
+Scenario = Callable[[FeedUnderTest, str], Awaitable[None]]
+
+
+def renewed(server: Desk, folder: Path, scenario: Scenario) -> FeedUnderTest:
+    """A feed that is handed tokens; one that goes round and round fails, and does not hang."""
+
+    async def play_it() -> FeedUnderTest:
+        async with serving(server) as url:
+            feed = FeedUnderTest(folder, url, words=WORDS)
+
+            def log(line: str) -> None:
+                feed.log.append(line)
+                assert len(feed.log) < 50
+
+            feed.link.log = log
+            task = asyncio.create_task(feed.link.run())
+            await asyncio.wait_for(scenario(feed, url), 10)
+            feed.link.stop()
+            await task
+            return feed
+
+    return asyncio.run(play_it())
+
+
+async def until(over: Callable[[], bool]) -> None:
+    while not over():
+        await asyncio.sleep(0.01)
+
+
+def test_a_token_renewed_in_time_that_ends_later_drops_nothing_and_is_waited_for(tmp_path: Path) -> None:
+    server = Desk()
+
+    async def scenario(feed: FeedUnderTest, url: str) -> None:
+        await until(lambda: feed.feed.is_connected)
+        feed.link.renew(url, expires_ns=feed.link.clock.real_ns() + 200_000_000)
+        await until(lambda: bool(feed.dead_tokens))
+        await asyncio.sleep(0.4)
+        assert feed.feed.is_connected and server.upgrades == 1
+        server.transports[0].disconnect()
+        await asyncio.sleep(0.3)
+        assert server.upgrades == 1 and len(feed.dead_tokens) == 1
+        feed.link.renew(url.replace("secret", "fresh"))
+        await until(lambda: feed.feed.is_connected)
+
+    feed = renewed(server, tmp_path, scenario)
+    assert b"fresh" in server.paths[1] and sum("waits for a new" in line for line in feed.log) == 1
+
+
+def test_a_token_that_has_ended_already_is_told_and_changes_nothing(tmp_path: Path) -> None:
+    """Whether the connection stands, or a token is waited for."""
+    server = Desk()
+
+    async def scenario(feed: FeedUnderTest, url: str) -> None:
+        await until(lambda: feed.feed.is_connected)
+        feed.link.renew(url, expires_ns=1)
+        await asyncio.sleep(0.4)
+        assert feed.feed.is_connected and server.upgrades == len(feed.dead_tokens) == 1
+        server.transports[0].disconnect()
+        await until(lambda: not feed.feed.is_connected)
+        feed.link.renew(url, expires_ns=2)
+        await asyncio.sleep(0.3)
+        assert server.upgrades == 1 and len(feed.dead_tokens) == 2
+        feed.link.renew(url.replace("secret", "fresh"))
+        await until(lambda: feed.feed.is_connected)
+
+    renewed(server, tmp_path, scenario)
+    assert b"fresh" in server.paths[1]
+
+
+def test_pings_of_the_server_are_signs_of_life(tmp_path: Path) -> None:
+    server = Desk()
+    server.answers_pings = False
+
+    async def scenario(feed: FeedUnderTest, _url: str) -> None:
+        await until(lambda: feed.feed.is_connected)
+        for _ in range(12):
+            server.transports[0].send_ping()
+            await asyncio.sleep(0.1)
+        assert server.upgrades == 1 and feed.counts()["watchdog_trips"] == 0
+        await until(lambda: server.upgrades == 2)
+
+    async def quick(feed: FeedUnderTest, url: str) -> None:
+        feed.feed.silence_ns = 500_000_000
+        await scenario(feed, url)
+
+    assert renewed(server, tmp_path, quick).counts()["pongs"] == 0

@@ -97,7 +97,14 @@ class MasterRow(msgspec.Struct, gc=False):
     qty_multiplier: float | None = None
 
 
+class _Placed(msgspec.Struct, gc=False):
+    """Whatever an object is, its segment says whether it counts."""
+
+    segment: str
+
+
 _DECODER: Final = msgspec.json.Decoder(list[MasterRow])
+LEFT_OUT: Final = msgspec.json.encode(MasterRow("", "", "", "", ""))
 
 
 def read_master(
@@ -143,9 +150,31 @@ def parse_master(
     return _select(InstrumentTable(tuple(made)), wanted, rows, where)
 
 
+def _rows(data: bytes) -> list[MasterRow]:
+    """All rows. Those of segments that are left out may look as they like: empty ones stand for them then.
+
+    Raises:
+        msgspec.MsgspecError: no list of objects, or a row of a segment that counts is none of ours.
+    """
+    try:
+        return _DECODER.decode(data)
+    except msgspec.ValidationError:
+        rows = msgspec.json.decode(data, type=list[msgspec.Raw])
+        filled = [LEFT_OUT if _is_left_out(row) else bytes(row) for row in rows]
+        return _DECODER.decode(b"[%b]" % b",".join(filled))
+
+
+def _is_left_out(row: msgspec.Raw) -> bool:
+    """By its segment. What names none is not left out unseen."""
+    try:
+        return msgspec.json.decode(row, type=_Placed).segment not in PLACES
+    except msgspec.ValidationError:
+        return False
+
+
 def decode(data: bytes, where: str) -> list[MasterRow]:
     try:
-        rows = _DECODER.decode(data)
+        rows = _rows(data)
     except msgspec.ValidationError as error:
         at = re.search(r" - at `\$(?:\[(\d+)\](?:\.(\w+))?)?`", str(error))
         place = f", row {int(at[1]) + 1}" if at and at[1] else ""
@@ -158,7 +187,7 @@ def decode(data: bytes, where: str) -> list[MasterRow]:
     if len({row.instrument_key for row in rows}) != len(rows):
         seen: dict[str, int] = {}
         for at_row, row in enumerate(rows, 1):
-            if (first := seen.setdefault(row.instrument_key, at_row)) != at_row:
+            if row.segment in PLACES and (first := seen.setdefault(row.instrument_key, at_row)) != at_row:
                 raise InstrumentError(
                     f"{where}, row {at_row}, instrument_key: {row.instrument_key} stands in row {first} too"
                 )

@@ -20,9 +20,14 @@ def until_text(end_ns: int) -> str:
 
 
 def until_ns(values: Mapping[str, str], name: str) -> int | None:
-    """When the token `name` ends, epoch ns; None: it is not said. A time without offset is IST."""
+    """When the token `name` ends, epoch ns; None: it is not said."""
+    return until_of(values.get(name + SUFFIX, ""))
+
+
+def until_of(text: str) -> int | None:
+    """The epoch ns of such a text; None: it is no time. A time without offset is IST."""
     try:
-        until = dt.datetime.fromisoformat(values.get(name + SUFFIX, ""))
+        until = dt.datetime.fromisoformat(text)
     except ValueError:
         return None
     return round((until if until.tzinfo else until.replace(tzinfo=IST)).timestamp()) * NS_PER_S

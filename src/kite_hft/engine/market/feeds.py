@@ -204,12 +204,14 @@ def modes_at_start(
     return {int(tokens[s]): OFF if mode == OFF else mode_of(words.name, mode) for s, mode in asked.items()}
 
 
-def market_hours(settings: Settings, instruments: InstrumentTable, clock: Clock) -> Callable[[], bool]:
-    """Whether any of the run's markets is open now, by the calendar."""
+def market_hours(
+    settings: Settings, instruments: InstrumentTable, slots: Sequence[int], clock: Clock
+) -> Callable[[], bool]:
+    """Whether a market of one of these instruments is open now, by the calendar: others may trade longer."""
     sessions = sessions_now(settings, instruments, clock.real_ns())
     if sessions is None:
         return lambda: True
-    opens, closes = int(sessions[0].min()), int(sessions[1].max())
+    opens, closes = min(sessions[0][slots], default=0), max(sessions[1][slots], default=0)
     return lambda: opens <= clock.real_ns() < closes
 
 
@@ -242,7 +244,7 @@ def make_feed(
         segments.heartbeat,
         round(settings.datafeed.silence_s * 1e9),
         0 if words.heartbeats else round(settings.datafeed.quiet_s * 1e9),
-        market_hours(settings, instruments, clock),
+        market_hours(settings, instruments, slots, clock),
         log=answers.log,
         name=f"feed-{number}",
     )

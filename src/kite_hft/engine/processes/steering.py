@@ -26,11 +26,12 @@ from typing import Any, Final
 from kite_hft.configuring.models.broker import mode_of
 from kite_hft.engine.alerts.alerting import Alerting
 from kite_hft.engine.alerts.upkeep import Upkeep
+from kite_hft.engine.keys.ends import told_by_token, until_of
 from kite_hft.engine.plan.launch import Run
 from kite_hft.engine.plan.plan import PlanError
 from kite_hft.engine.plan.rooms import refuse_excess, slot_modes
 from kite_hft.engine.processes.control import ControlError
-from kite_hft.engine.processes.family import ENDED, Family
+from kite_hft.engine.processes.family import ENDED, Family, Member
 from kite_hft.settings import SettingsError
 
 POLICIES: Final = ("keep", "cancel", "flatten")
@@ -106,7 +107,7 @@ class Steering:
             raise ControlError(f"no instruments of this run: {unknown[:10]}; see its instruments.csv")
         subscribes = request["do"] == "subscribe"
         modes = self._room([slot_of[token] for token in tokens], mode if subscribes else "")
-        told = {}
+        parts: list[tuple[Member, Request]] = []
         for connection in self.run.plan.connections:
             carried = set(connection.slots)
             mine = [token for token in tokens if slot_of[token] in carried]
@@ -114,15 +115,20 @@ class Steering:
                 m for m in self.family.members.values()
                 if "feed" in m.plan.stages and m.plan.connection == connection.number
             )  # fmt: skip
-            if not mine:
-                continue
             message: Request = {"do": request["do"], "tokens": mine}
             if subscribes:
                 message["mode"] = mode_of(connection.broker, mode)
-            if member.state == ENDED or not member.child.tell(message):
-                raise ControlError(f"{member.plan.name} is not running")
-            told[member.plan.name] = len(mine)
-        self._modes = modes
+            if mine:
+                parts.append((member, message))
+        if ended := [member.plan.name for member, _ in parts if member.state == ENDED]:
+            raise ControlError(f"nothing was changed: {', '.join(ended)} is not running")
+        self._modes = modes  # what is told in part counts as told: it must not be too much
+        told: dict[str, int] = {}
+        for member, message in parts:
+            if not member.child.tell(message):
+                done = f"; told were {', '.join(told)}" if told else ""
+                raise ControlError(f"{member.plan.name} is not running{done}")
+            told[member.plan.name] = len(message["tokens"])
         return {"told": told}
 
     def _room(self, slots: list[int], mode: str) -> dict[int, str]:
@@ -150,6 +156,9 @@ class Steering:
         token = str(request["access_token"])
         if not token or not token.isprintable() or " " in token:
             raise ControlError("that is no access token")
+        until = told_by_token(token)
+        if (end_ns := until_of(until)) is not None and end_ns <= self.run.clock.real_ns():
+            raise ControlError(f"that token ended at {until}: log in again (kite-hft login)")
         session = self.run.session
         broker = str(request.get("broker") or session.brokers[0])
         if broker not in session.brokers:

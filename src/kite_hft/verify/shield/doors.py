@@ -55,6 +55,9 @@ class Nobody:
     def ponged(self, now_ns: int) -> None:
         return None
 
+    def pinged(self, now_ns: int) -> None:
+        return None
+
     def count(self, name: str, n: int = 1) -> None:
         return None
 

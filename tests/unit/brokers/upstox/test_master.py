@@ -168,6 +168,19 @@ def test_what_is_no_instrument_here_is_left_out() -> None:
     assert [row.key for row in parse_master(packed(fund, SHARE))] == ["NSE:RELIANCE"]
 
 
+def test_rows_of_other_segments_may_look_as_they_like() -> None:
+    """The broker adds to its file without a word; what is not traded here keeps no run from its day."""
+    odd = {
+        "segment": "GLOBAL_INDEX",
+        "instrument_key": "NSE_EQ|INE002A01018",
+        "tick_size": "x",
+    }
+    rows = packed(odd, SHARE, {"segment": "OTHER"}, odd, CALL)
+    assert list(parse_master(rows)) == list(parse_master(packed(SHARE, CALL)))
+    with pytest.raises(InstrumentError, match="file, row 3, tick_size: Expected `float"):
+        parse_master(packed(odd, SHARE, odd | {"segment": "NSE_EQ", "exchange_token": "1"}), "file")
+
+
 def test_two_segments_of_indices_that_count_from_one_both() -> None:
     rows = [
         other(INDEX, segment=f"{e}_INDEX", instrument_key=f"{e}_INDEX|X", exchange_token="1")

@@ -49,6 +49,10 @@ def same(*rows: dict[str, Any]) -> None:
     assert parse_columns(gzip.compress(data)).table().rows == parse_master(data).rows
 
 
+def test_rows_of_other_segments_may_look_as_they_like() -> None:
+    same({"segment": "GLOBAL_INDEX", "tick_size": "x"}, SHARE, {"segment": "OTHER"}, CALL)
+
+
 def test_rows_as_the_slow_reader_makes_them() -> None:
     same(SHARE, CALL, INDEX, FUND, GOLD)
     same({**SHARE, "instrument_type": "BE", "trading_symbol": "ODD"})

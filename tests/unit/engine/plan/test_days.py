@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kite_hft.clock import ManualClock
+from kite_hft.engine.market.feeds import market_hours
 from kite_hft.engine.plan.days import open_for, session_arrays, sessions_now, trading_day
 from kite_hft.sessions import CalendarError, ist_text
 from kite_hft.settings import Settings, TradingSection
@@ -62,3 +63,11 @@ def test_hours_bind_only_the_market_of_today() -> None:
     replayed = settings(date=dt.date(2025, 12, 15))  # a simulator's market
     assert sessions_now(replayed, TABLE, NOW_NS) is None
     assert open_for(replayed, TABLE, clock)(0) == ALWAYS_NS
+
+
+def test_a_connection_is_expected_to_bring_data_in_the_hours_of_its_own_instruments() -> None:
+    clock = ManualClock(0, NOW_NS)
+    clock.real = NOW_NS // 86_400_000_000_000 * 86_400_000_000_000 + (10 * 60 + 5) * 60 * 10**9  # 15:35 IST
+    assert ist_text(clock.real) == "2026-11-20 15:35:00"
+    hours = [market_hours(settings(), TABLE, slots, clock)() for slots in ([0], [1], [0, 1], [])]
+    assert hours == [False, True, True, False]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,11 +14,13 @@ import pytest
 from kite_hft.engine.plan.plan import make_plan
 from kite_hft.engine.plan.session import Access, Session
 from kite_hft.engine.processes.control import ControlError
+from kite_hft.engine.processes.family import ENDED
 from kite_hft.engine.processes.steering import Steering
 from kite_hft.settings import Settings
 from kite_hft.sim.market.universe import default_instruments
 
 INSTRUMENTS, _ = default_instruments(4, 1)
+NOW_NS = 1_795_150_800 * 10**9
 TOKENS = [int(token) for token in INSTRUMENTS.tokens()]
 
 
@@ -54,7 +58,7 @@ class Bench:
         family = SimpleNamespace(members=members, tell=self._tell, revive=lambda now_ns, stage: [])
         self.run = SimpleNamespace(
             settings=settings, session=Session(settings.mode, accesses[settings.broker], data), plan=plan,
-            instruments=INSTRUMENTS, clock=SimpleNamespace(mono_ns=lambda: 1),
+            instruments=INSTRUMENTS, clock=SimpleNamespace(mono_ns=lambda: 1, real_ns=lambda: NOW_NS),
         )  # fmt: skip
         self.alerting = SimpleNamespace(secrets=())
         self.steering = Steering(self.run, family, self.alerting, None)  # type: ignore[arg-type]
@@ -74,6 +78,33 @@ def test_a_token_of_the_one_broker_goes_to_orders_and_feeds() -> None:
     assert told["orders"]["access_token"] == "new"
     assert told["updates"]["feed"] == told["feed"]["feed"] == bench.run.session.orders.feed_config()
     assert told["feed"]["feed"]["access_token"] == "new" and "new" in bench.alerting.secrets
+
+
+def until(end_s: int) -> str:
+    """A JSON web token that ends then."""
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": end_s}).encode()).decode().rstrip("=")
+    return f"head.{claims}.signature"
+
+
+def test_a_token_that_has_ended_reaches_nobody() -> None:
+    bench = Bench(broker="upstox")
+    with pytest.raises(ControlError, match=r"that token ended at 2026-11-20T1\d:.*log in again"):
+        bench.ask(do="token", access_token=until(NOW_NS // 10**9))
+    assert not bench.told and bench.run.session.orders.access_token == "old"
+    bench.ask(do="token", access_token=until(NOW_NS // 10**9 + 1))
+    assert [stage for stage, _ in bench.told] == ["orders", "updates", "feed"]
+
+
+def test_a_change_is_told_to_every_connection_or_to_none() -> None:
+    bench = Bench(data_broker="both")
+    second = bench.steering.family.members["feed-1"]
+    second.state = ENDED
+    with pytest.raises(ControlError, match="nothing was changed: feed-1 is not running"):
+        bench.ask(do="subscribe", tokens=TOKENS[:1], mode="ltp")
+    assert not bench.told
+    second.state, second.child.tell = "running", lambda message: False
+    with pytest.raises(ControlError, match="feed-1 is not running; told were feed-0"):
+        bench.ask(do="subscribe", tokens=TOKENS[:1], mode="ltp")
 
 
 def test_another_login_leaves_a_run_alone() -> None:
