@@ -11,6 +11,8 @@ import math
 
 from kite_hft import BaseStrategy
 
+OVER = {2, 7, 8, 9, 11}  # OrderStatus REFUSED, COMPLETE, CANCELLED, REJECTED, ABSENT
+
 
 class Pairs(BaseStrategy):
     """value: rupees in each leg. enter, leave: distance from the mean, in standard deviations. memory:
@@ -70,5 +72,5 @@ class Pairs(BaseStrategy):
         self.waiting = {answer.order_id for answer in answers if answer}
 
     def on_order(self, event):
-        if int(event["kind"]) in (1, 6, 7, 8):  # REFUSED, COMPLETE, CANCELLED, REJECTED
+        if int(event["status"]) in OVER:
             self.waiting.discard(int(event["strategy_seq"]))

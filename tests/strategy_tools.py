@@ -128,3 +128,9 @@ def refused(intent: np.void, position: int) -> list[np.ndarray]:
 def unanswered(intent: np.void, position: int) -> list[np.ndarray]:
     """It rests at the exchange."""
     return [event(intent, EventKind.ACCEPTED, OrderStatus.OPEN, position)]
+
+
+def ended_meanwhile(intent: np.void, position: int) -> list[np.ndarray]:
+    """It rests, the order process dies, and the next one tells what has become of it."""
+    later = event(intent, EventKind.SNAPSHOT, OrderStatus.CANCELLED, position)
+    return [*unanswered(intent, position), later]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from engine_tools import kite_hft, own
 from face_tools import environment
-from strategy_tools import Market, refused, unanswered
+from strategy_tools import Market, ended_meanwhile, refused, unanswered
 
 from kite_hft.strategies.registry import class_in_file
 
@@ -76,6 +76,18 @@ def test_both_forms_of_the_template_wish_for_the_same(tmp_path: Path) -> None:
         made.append([(at, i["kind"], i["qty"], i["px"], i["trigger_px"])
                      for at, i in zip(market.ticks, market.intents, strict=True)])  # fmt: skip
     assert made[0] == made[1] and len(made[0]) >= 2
+
+
+@pytest.mark.parametrize(("form", "name"), [("A", "trend_a.py"), ("B", "trend_b.py")])
+def test_the_template_goes_on_after_an_end_that_it_hears_of_late(
+    tmp_path: Path, form: str, name: str
+) -> None:
+    (tmp_path / name).write_text(blocks(ROOT / "STRATEGY_TEMPLATE.md")[name])
+    params = {"fast": 5, "slow": 20, "edge": 1e-5, "quantity": 7, "stop": 0.01, "target": 0.02, "entries": 3}
+    strategy = class_in_file(tmp_path / name, "", form)(**params)
+    market = Market(strategy, cache_dir=tmp_path, answers={1: ended_meanwhile})
+    market.run((500 + np.arange(60)).tolist())
+    assert [wish for _, wish, _ in market.made()] == ["BUY", "EXITS"] * 2
 
 
 @pytest.mark.parametrize(

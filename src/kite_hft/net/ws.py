@@ -225,6 +225,7 @@ class FeedLink:
                 connection.disconnect(graceful=False)
                 return
             opened.append(connection)
+            self._transport = connection  # what is sent from now on is no part of what is subscribed here
             for message in self.feed.connected(self.clock.mono_ns()):
                 connection.send(self._frame_type, message)
 
@@ -239,7 +240,7 @@ class FeedLink:
                 lambda: FrameListener(self.sink, on_connected, on_disconnected, self._on_pong, self._on_ping),
             )
         except BaseException:
-            given_up = True
+            given_up, self._transport = True, None
             if opened:  # it came up in the very moment in which its time was over
                 opened[0].disconnect(graceful=False)
                 self.feed.disconnected()

@@ -202,15 +202,23 @@ class Compute:
     # ---- a restart -----------------------------------------------------------------------------
 
     def save(self, slots: Slots) -> dict[str, Any]:
-        """All that computing goes on from, between two steps; arrays are those of `slots`."""
+        """All that computing goes on from, between two steps; arrays are those of `slots`. A strategy that
+        cannot tell its state is halted: it could not go on.
+        """
+        hosts: dict[str, dict[str, Any]] = {}
+        for host in list(self._hosts):
+            self._guarded(host, partial(self._save, host, slots, hosts))
         return {
             "kernels": self._kernels.snapshot(slots),
             "totals": self._kernels.totals,
             "time_ns": self._kernels.last_ns,
             "halted": self.halted,
             "twins": self._twins.save(slots) if self._twins is not None else b"",
-            "hosts": {str(host.number): {"name": host.name, **host.save(slots)} for host in self._hosts},
+            "hosts": hosts,
         }
+
+    def _save(self, host: Host, slots: Slots, saved: dict[str, dict[str, Any]]) -> None:
+        saved[str(host.number)] = {"name": host.name, **host.save(slots)}
 
     def restore(self, saved: Mapping[str, Any], slots: Slots) -> list[Host]:
         """Go on from what `save` gave, after `start`; returns the hosts that start afresh.

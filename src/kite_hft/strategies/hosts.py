@@ -193,6 +193,8 @@ class PythonHost:
 
     def save(self, slots: Slots) -> Saved:
         own = self.strategy.save()
+        if not isinstance(own, bytes | None):
+            raise TypeError(f"save() gave {type(own).__name__}: bytes are kept, or None")
         saved = {
             "next_seq": self.outbox.next_seq,
             "positions": self.positions[slots],

@@ -23,6 +23,7 @@ from kite_hft._kernels import Kernels
 from kite_hft._step import TickStep
 from kite_hft.clock import Clock, SystemClock
 from kite_hft.configuring.models.market import StrategySection
+from kite_hft.engine.market.bar_file import BarFile
 from kite_hft.engine.market.console import classic_voice
 from kite_hft.engine.market.hours import slot_facts, wants_facts
 from kite_hft.engine.market.past import past_of
@@ -43,7 +44,6 @@ from kite_hft.strategies.classic import Voice
 from kite_hft.strategies.compiled import CompiledStrategy
 from kite_hft.strategies.history import History
 from kite_hft.strategies.hosts import Batch, CompiledHost, Host, PythonHost, Slots, new_batch
-from kite_hft.strategies.intents import Records
 from kite_hft.strategies.slots import SlotFacts
 from kite_hft.trading.instruments import InstrumentTable
 
@@ -68,29 +68,6 @@ def run_compute(config: dict[str, Any], answers: Answers) -> int:
         if worker is not None:
             worker.close(answers)
         segments.close()
-
-
-class BarFile:
-    """Closed bars as they come, one BAR record after another.
-
-    length: bytes to keep of a file that is there already; None: all.
-    """
-
-    def __init__(self, path: Path, length: int | None = None) -> None:
-        self._file = path.open("ab", buffering=1 << 20)
-        if length is not None:
-            self._file.truncate(length)
-
-    def write(self, closed: Records) -> None:
-        self._file.write(closed.tobytes())
-
-    def length(self) -> int:
-        """Bytes so far, all of them handed to the kernel."""
-        self._file.flush()
-        return self._file.tell()
-
-    def close(self) -> None:
-        self._file.close()
 
 
 @dataclass(slots=True)
@@ -246,7 +223,8 @@ def make_worker(
     }
     length = earlier.bars_length if earlier is not None else None
     path = Path(config["folder"]) / f"bars-{me}.bin"
-    bars = BarFile(path, length) if settings.datafeed.store_bars else None
+    failed = partial(_not_written, answers)
+    bars = BarFile(path, failed, length) if settings.datafeed.store_bars else None
     events = segments.share(f"events-{me}", SegmentKind.EVENT_QUEUE)
     intents = segments.own(f"intents-{me}", SegmentKind.INTENT_QUEUE)
     inputs = _inputs.InputLog(segments.own(f"inputs-{me}", SegmentKind.INPUT_RING).view)
@@ -292,6 +270,10 @@ def make_worker(
         counts.add(COUNTER["restarts"])
     worker.keep(clock.mono_ns())
     return worker
+
+
+def _not_written(answers: Answers, name: str, why: str) -> None:
+    answers.alert("FILE_FAILED", name, f"{name} is not written any more: {why}", Severity.WARNING)
 
 
 def slots_of(config: dict[str, Any]) -> Slots:

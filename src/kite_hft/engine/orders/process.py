@@ -58,7 +58,7 @@ from kite_hft.engine.orders.transports import (
     order_broker,
 )
 from kite_hft.engine.orders.unwritten import Kills
-from kite_hft.engine.orders.update_links import hearing_ports
+from kite_hft.engine.orders.update_links import heard, hearing_ports
 from kite_hft.engine.orders.waiting import Waiting
 from kite_hft.engine.orders.warmth import warmth_of
 from kite_hft.engine.plan.days import open_for
@@ -123,7 +123,7 @@ def run_orders(config: dict[str, Any], answers: Answers) -> int:
             answers.log(f"orders: the journal was torn: {journal.set_aside}")
         ports = _ports(
             config, settings, instruments, broker, segments, clock, held, transport, intents,
-            [*texts, *extra_texts], answers, kills, journal, tell,
+            [*heard(config, settings.broker, texts), *extra_texts], answers, kills, journal, tell,
         )  # fmt: skip
         stage = Orders(
             ports,

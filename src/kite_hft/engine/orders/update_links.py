@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
 from kite_hft import _counters
 from kite_hft.engine.orders.transports import SANDBOX
 from kite_hft.engine.processes.segments import Segments
 from kite_hft.layout import SegmentKind
 from kite_hft.memory.counters import COUNTER_INDEX
-from kite_hft.trading.ports import UpdateLink
+from kite_hft.trading.ports import Source, UpdateLink
 
 _AT: Final = COUNTER_INDEX["feed"]
 _READ: Final = tuple(_AT[name] for name in ("connects", "disconnects", "texts_dropped", "last_frame_ns"))
@@ -36,6 +39,29 @@ def bringing_updates(config: Mapping[str, Any], broker: str) -> list[int]:
     carrying = {connection["number"]: connection["broker"] for connection in config["connections"]}
     apart = [number for number in config["texts"] if number not in carrying]
     return apart or [number for number, whose in carrying.items() if whose == broker]
+
+
+class Unheard:
+    """Order updates of another account: Kite tells of all its user's orders on each socket, also where only
+    prices are wanted of it. They are taken, so that the queue never fills, and not looked at.
+    """
+
+    def __init__(self, queue: Source) -> None:
+        self._queue = queue
+
+    def drain(self, out: npt.NDArray[np.void]) -> int:
+        """Nothing, whatever was there."""
+        self._queue.drain(out)
+        return 0
+
+
+def heard(config: Mapping[str, Any], broker: str, queues: Sequence[Source]) -> list[Source]:
+    """The texts of all connections (`config["texts"]`), as the order stage may read them."""
+    ours = set(bringing_updates(config, broker))
+    return [
+        queue if number in ours else Unheard(queue)
+        for number, queue in zip(config["texts"], queues, strict=True)
+    ]
 
 
 def update_links(numbers: Sequence[int], segments: Segments) -> Callable[[], Sequence[UpdateLink]]:

@@ -16,6 +16,8 @@ from kite_hft.memory.counters import named
 from kite_hft.memory.snapshots import half_path
 
 WRITTEN = """
+import json
+
 from kite_hft.strategies.base import BaseStrategy
 
 class Forgetful(BaseStrategy):
@@ -40,6 +42,16 @@ class Half(Forgetful):
     def restore(self, saved):
         if saved == b"bad":
             raise ValueError("not mine")
+
+
+class Unsaved(Forgetful):
+    def save(self):
+        return b"" if self.ticks < 20 else json.dumps(self)
+
+
+class Wordy(Forgetful):
+    def save(self):
+        return None if self.ticks < 20 else "no bytes"
 """
 
 
@@ -140,6 +152,27 @@ def test_a_strategy_that_cannot_be_restored_is_halted_alone(folder: Path) -> Non
     world.born()
     assert [host.name for host in world.worker.compute._hosts] == ["kalman_simple"], "for good"
     assert counters(world)["strategies_halted"] == 1
+    world.end()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("Unsaved", "not JSON serializable"), ("Wordy", "save() gave str")]
+)
+def test_a_strategy_that_cannot_tell_its_state_is_halted_alone(folder: Path, name: str, why: str) -> None:
+    """It would keep its worker from every later start, and with the worker the prices."""
+    sections = [{"name": f"{folder}/written.py:{name}"}, FORMS[0]]
+    world = WorkerWorld(folder, batch=10, strategies=sections, slots=SLOTS)
+    world.feed.publish(market(3, 60))
+    world.run()
+    for _ in range(2):
+        assert [host.name for host in world.worker.compute._hosts] == ["kalman_simple"]
+        assert counters(world)["strategies_halted"] == 1 and counters(world)["computed"] == 60
+        world.die()
+        world.born()
+    assert why in " ".join(world.said.lines)
+    world.feed.publish(market(4, 10))
+    world.run()
+    assert counters(world)["computed"] == 70
     world.end()
 
 

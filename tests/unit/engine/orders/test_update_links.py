@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import segments as tools
 
 from kite_hft import _counters
-from kite_hft.engine.orders.update_links import bringing_updates, update_links
+from kite_hft.engine.orders.update_links import bringing_updates, heard, update_links
 from kite_hft.engine.processes.segments import Segments
-from kite_hft.layout import COUNTERS, HISTOGRAMS, SegmentKind
+from kite_hft.layout import COUNTERS, HISTOGRAMS, TEXT, SegmentKind
 from kite_hft.memory import segment
 from kite_hft.memory.counters import COUNTER_INDEX
 from kite_hft.trading.ports import UpdateLink
@@ -37,6 +38,34 @@ def config(*carrying: str, texts: int, mode: str = "live") -> dict[str, Any]:
 )
 def test_which_connections_bring_updates(told: dict[str, Any], broker: str, wanted: list[int]) -> None:
     assert bringing_updates(told, broker) == wanted
+
+
+class Texts:
+    """A queue with three texts."""
+
+    def __init__(self) -> None:
+        self.left = 3
+
+    def drain(self, out: np.ndarray) -> int:
+        taken, self.left = min(self.left, len(out)), max(0, self.left - len(out))
+        return taken
+
+
+@pytest.mark.parametrize(
+    ("told", "broker", "wanted"),
+    [
+        (config("kite", "kite", texts=2), "kite", [3, 3]),
+        (config("kite", texts=1, mode="paper"), "kite", [0]),  # the account's own orders are none of paper's
+        (config("kite", "upstox", texts=3), "upstox", [0, 0, 3]),
+    ],
+)
+def test_updates_of_another_account_are_taken_and_not_looked_at(
+    told: dict[str, Any], broker: str, wanted: list[int]
+) -> None:
+    queues, out = [Texts() for _ in told["texts"]], np.zeros(8, TEXT)
+    sources = heard(told, broker, queues)
+    assert [source.drain(out) for source in sources] == wanted
+    assert all(queue.left == 0 for queue in queues)
 
 
 def test_what_they_have_counted(tmp_path: Path) -> None:
