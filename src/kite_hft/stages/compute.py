@@ -38,7 +38,6 @@ from kite_hft.stages.compute_ports import (
     TickReader,
     refuse,
 )
-from kite_hft.stages.compute_ports import QueueContractError as QueueContractError
 from kite_hft.strategies.hosts import Batch, Host, PythonHost, Slots
 
 Records = npt.NDArray[np.void]

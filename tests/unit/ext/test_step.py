@@ -28,7 +28,8 @@ from kite_hft.layout import (
     SegmentKind,
 )
 from kite_hft.memory import segment
-from kite_hft.stages.compute import HISTOGRAM, Compute, QueueContractError
+from kite_hft.stages.compute import HISTOGRAM, Compute
+from kite_hft.stages.compute_ports import QueueContractError
 from kite_hft.strategies.base import BaseStrategy
 from kite_hft.strategies.hosts import CompiledHost, PythonHost, new_batch
 from kite_hft.strategies.kalman_simple import KalmanSimple, KalmanSimpleCompiled

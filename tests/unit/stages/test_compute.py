@@ -26,7 +26,8 @@ from kite_hft.layout import (
     TickKind,
 )
 from kite_hft.memory import segment
-from kite_hft.stages.compute import COUNTER, HISTOGRAM, Compute, QueueContractError
+from kite_hft.stages.compute import COUNTER, HISTOGRAM, Compute
+from kite_hft.stages.compute_ports import QueueContractError
 from kite_hft.strategies.base import BaseStrategy
 from kite_hft.strategies.hosts import PythonHost, new_batch
 from kite_hft.strategies.kalman_simple import KalmanSimple

@@ -223,8 +223,7 @@ def make_worker(
     }
     length = earlier.bars_length if earlier is not None else None
     path = Path(config["folder"]) / f"bars-{me}.bin"
-    failed = partial(_not_written, answers)
-    bars = BarFile(path, failed, length) if settings.datafeed.store_bars else None
+    bars = BarFile(path, partial(_not_written, answers), length) if settings.datafeed.store_bars else None
     events = segments.share(f"events-{me}", SegmentKind.EVENT_QUEUE)
     intents = segments.own(f"intents-{me}", SegmentKind.INTENT_QUEUE)
     inputs = _inputs.InputLog(segments.own(f"inputs-{me}", SegmentKind.INPUT_RING).view)
