@@ -22,7 +22,6 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from kite_hft._intents import stamp
 from kite_hft._kernels import SNAPSHOT, Kernels
@@ -38,9 +37,8 @@ from kite_hft.stages.compute_ports import (
     TickReader,
     refuse,
 )
-from kite_hft.strategies.hosts import Batch, Host, PythonHost, Slots
-
-Records = npt.NDArray[np.void]
+from kite_hft.strategies.hosts import Batch, Host, PythonHost, Slots, put_saved
+from kite_hft.strategies.intents import Records
 
 COUNTER: Final = {name: index for index, name in enumerate(COUNTERS["compute"])}
 HISTOGRAM: Final = {name: index for index, name in enumerate(HISTOGRAMS["compute"])}
@@ -201,12 +199,10 @@ class Compute:
     # ---- a restart -----------------------------------------------------------------------------
 
     def save(self, slots: Slots) -> dict[str, Any]:
-        """All that computing goes on from, between two steps; arrays are those of `slots`. A strategy that
-        cannot tell its state is halted: it could not go on.
-        """
+        """All that computing goes on from, between two steps; arrays are those of `slots`."""
         hosts: dict[str, dict[str, Any]] = {}
-        for host in list(self._hosts):
-            self._guarded(host, partial(self._save, host, slots, hosts))
+        for host in list(self._hosts):  # one that cannot tell its state is halted
+            self._guarded(host, partial(put_saved, host, slots, hosts))
         return {
             "kernels": self._kernels.snapshot(slots),
             "totals": self._kernels.totals,
@@ -215,9 +211,6 @@ class Compute:
             "twins": self._twins.save(slots) if self._twins is not None else b"",
             "hosts": hosts,
         }
-
-    def _save(self, host: Host, slots: Slots, saved: dict[str, dict[str, Any]]) -> None:
-        saved[str(host.number)] = {"name": host.name, **host.save(slots)}
 
     def restore(self, saved: Mapping[str, Any], slots: Slots) -> list[Host]:
         """Go on from what `save` gave, after `start`; returns the hosts that start afresh.

@@ -120,6 +120,11 @@ def subscription(n_slots: int, slots: Sequence[int] | None) -> npt.NDArray[np.ui
     return mask
 
 
+def put_saved(host: Host, slots: Slots, into: dict[str, dict[str, Any]]) -> None:
+    """Put what a host goes on from under its number."""
+    into[str(host.number)] = {"name": host.name, **host.save(slots)}
+
+
 class PythonHost:
     """Runs a BaseStrategy (form A). It is the strategy's desk (base.Desk)."""
 
