@@ -31,6 +31,8 @@ HORIZON_S_MIN: Final = 180.0
 READS: Final = AGREEING_READS
 CLOCK_SLACK_S: Final = 5
 """How far the broker's clock may lag behind ours when it stamps an order."""
+ANSWERED_S: Final = 10
+"""Nobody waits longer for the answer that names an order."""
 _BROKER_TAGS: Final = ("mktp", "autoslice")
 _SHOWN_AS: Final = {
     OrderType.MARKET: (OrderType.MARKET, OrderType.LIMIT),
@@ -197,15 +199,20 @@ def by_terms_alone(order: Order, row: OrderReport) -> bool:
 
 def alike(order: Order, row: OrderReport, instruments: InstrumentTable, *, timed: bool = True) -> bool:
     """The row may be `order`: same instrument, side, quantity, product, and entered since (`timed`). Where
-    the end of a journal may be lost (`Order.inherited`) the quantity may have been changed, too.
+    the end of a journal may be lost (`Order.inherited`) the quantity may have been changed, too: by its
+    engine, to which the broker had answered before. So it was entered when the order was sent.
     """
     here = (row.token, row.side, row.product) == (instruments[order.slot].token, order.side, order.product)
-    if not here or (row.quantity != order.quantity and not order.inherited):
+    other = row.quantity != order.quantity
+    if not here or (other and not order.inherited):
         return False
-    if not timed:
+    if not (timed or other):
         return True
     entered_s = epoch_s(row.order_timestamp)
-    return entered_s is None or entered_s >= order.sent_real_ns // NS_PER_S - CLOCK_SLACK_S
+    if entered_s is None:
+        return True
+    later_s = entered_s - order.sent_real_ns // NS_PER_S
+    return later_s >= -CLOCK_SLACK_S and (not other or later_s <= ANSWERED_S + CLOCK_SLACK_S)
 
 
 def epoch_s(text: str) -> int | None:

@@ -151,8 +151,9 @@ class Case:
 
     def _doubts_ended(self, desk: Desk) -> None:
         """An order of ours beside a stranger's twin, or whose row has lost its tag, is for a person, who says
-        which row it is. Until then neither counts: what they filled is nobody's. People are asked when it
-        could have been found absent, not before.
+        which row it is, or that none is (a stranger's of another quantity, after a power cut). Until then
+        neither counts: what they filled is nobody's. People are asked when it could have been found absent,
+        not before.
         """
         book = desk.stage.book
         if any(order.status is OrderStatus.AMBIGUOUS for order in book.live()):
@@ -163,16 +164,17 @@ class Case:
             if order.status is not OrderStatus.AMBIGUOUS or f"{order.order_no} doubt" not in told:
                 continue
             terms = (order.slot, order.side, order.product, order.quantity)
-            for row in self.bench.exchange.orders.values():
-                ask = row.request
-                shown = (row.slot, ask.side, ask.product, row.now.quantity)
-                if row.tag is None and terms == shown and book.by_id(row.order_id) is None:
-                    words = {"name": str(order.order_no), "how": "present", "order_id": row.order_id}
-                    asked += 1
-                    about = {"do": "resolve", "ask": f"doubt {asked}", "by": "campaign"}
-                    desk.stage.control(about | words, self.bench.clock.mono)
-                    desk.run(6.0)
-                    break
+            alike = [
+                row.order_id
+                for row in self.bench.exchange.orders.values()
+                if row.tag is None and book.by_id(row.order_id) is None
+                if terms == (row.slot, row.request.side, row.request.product, row.now.quantity)
+            ]
+            asked += 1
+            word = {"do": "resolve", "ask": f"doubt {asked}", "by": "campaign", "name": str(order.order_no)}
+            word |= {"how": "present", "order_id": alike[0]} if alike else {"how": "absent"}
+            desk.stage.control(word, self.bench.clock.mono)
+            desk.run(6.0)
 
     def _positions(self, desk: Desk) -> None:
         ours: Counter[tuple[int, int]] = Counter()

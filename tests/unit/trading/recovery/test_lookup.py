@@ -170,6 +170,9 @@ def test_of_an_earlier_run_a_row_of_another_quantity_is_left_to_a_person() -> No
     for at_s in (181, 182, 183):
         assert "at other terms" in lookup.read(book, TABLE, [larger], at_s * S)[0].doubt
     assert lookup.read(book, TABLE, [larger, ROW], 184 * S)[0].row is ROW
+    for stamp, ours in (("2027-01-15 13:30:15", True), ("2027-01-15 13:30:16", False)):
+        later = replace(larger, order_timestamp=stamp)  # nobody waits so long for an answer
+        assert could_be_ours(later, book, TABLE) is ours
     before = replace(larger, order_timestamp="2027-01-15 13:29:54")
     assert lookup.read(book, TABLE, [before], 185 * S) == [], "entered before it was sent: another one"
     assert lookup.read(book, TABLE, [before], 186 * S) == [Finding(order)]
