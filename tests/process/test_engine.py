@@ -74,8 +74,10 @@ def family(engine: subprocess.Popen[str]) -> dict[str, psutil.Process]:
     """Child processes by what they are: of the engine by name, others (sim, watchdog) by module."""
     found = {}
     for child in psutil.Process(engine.pid).children(recursive=True):
-        words = child.cmdline()
-        found[words[3] if "kite_hft.engine.processes.child" in words else words[2].rpartition(".")[2]] = child
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end just now: then its words are gone, too
+            if words := child.cmdline()[2:]:
+                ours = "kite_hft.engine.processes.child" in words
+                found[words[1] if ours else words[0].rpartition(".")[2]] = child
     return found
 
 
