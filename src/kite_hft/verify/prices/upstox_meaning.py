@@ -236,7 +236,13 @@ def aux_of(feed: Any) -> list[tuple[int, int, list[float]]]:
         greeks = [getattr(body.optionGreeks, name) for name in ("delta", "theta", "gamma", "vega", "rho")]
         if any(greeks) or body.iv:
             values = greeks if any(greeks) else [math.nan] * 5
-            records.append((int(AuxKind.GREEKS), 0, [told(v) for v in (*values, body.iv, body.oi)]))
+            records.append(
+                (
+                    int(AuxKind.GREEKS),
+                    0,
+                    [told(v) for v in (*values, body.iv or math.nan, body.oi or math.nan)],
+                )
+            )
     deep = [
         [float(level.bidQ), told(level.bidP), float(level.askQ), told(level.askP)]
         for level in (parts.levels or [])[LEVELS:LEVELS_MAX]

@@ -46,7 +46,8 @@ DOORS = {
     "engine/keys/vault.py _locked": "a secret",
     "engine/keys/vault.py _replace": "a secret",
     # Ends of files: room that was set apart, and a torn tail, of which a copy is kept
-    "engine/market/workers.py __init__": "a snapshot of a worker",
+    "engine/market/bar_file.py __init__": "a snapshot of a worker",
+    "engine/market/bar_file.py _telling": "what a full disk has taken half of",
     "engine/orders/files.py open_run_journal": "the note that a journal failed, once it was taken up",
     "engine/orders/files.py open_csv": "a row that a crash tore: it is written again from the journal",
     "memory/journal_files.py reopen_journal": "a torn tail: a copy of it is kept beside",
