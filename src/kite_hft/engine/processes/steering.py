@@ -122,13 +122,15 @@ class Steering:
                 parts.append((member, message))
         if ended := [member.plan.name for member, _ in parts if member.state == ENDED]:
             raise ControlError(f"nothing was changed: {', '.join(ended)} is not running")
-        self._modes = modes  # what is told in part counts as told: it must not be too much
+        if subscribes:  # told in part it counts as a whole: what streams must never be too much
+            self._modes = modes
         told: dict[str, int] = {}
         for member, message in parts:
             if not member.child.tell(message):
                 done = f"; told were {', '.join(told)}" if told else ""
                 raise ControlError(f"{member.plan.name} is not running{done}")
             told[member.plan.name] = len(message["tokens"])
+        self._modes = modes
         return {"told": told}
 
     def _room(self, slots: list[int], mode: str) -> dict[int, str]:

@@ -104,7 +104,12 @@ def test_a_change_is_told_to_every_connection_or_to_none() -> None:
     assert not bench.told
     second.state, second.child.tell = "running", lambda message: False
     with pytest.raises(ControlError, match="feed-1 is not running; told were feed-0"):
+        bench.ask(do="unsubscribe", tokens=TOKENS[:1])
+    assert bench.steering._modes is None, "it may stream yet"
+    with pytest.raises(ControlError, match="feed-1 is not running; told were feed-0"):
         bench.ask(do="subscribe", tokens=TOKENS[:1], mode="ltp")
+    assert bench.steering._modes is not None
+    assert bench.steering._modes[0] == "ltpc", "nor may it be too much"
 
 
 def test_another_login_leaves_a_run_alone() -> None:
