@@ -18,7 +18,9 @@ from feed_tools import TOKENS, FeedUnderTest, ScriptedServer, ServerListener, se
 from kite_hft.brokers.kite.wire import KITE_WORDS
 from kite_hft.brokers.upstox.wire import CLOSES, HANDSHAKES
 from kite_hft.net.authorize import AddressRefused
+from kite_hft.net.ws import FeedLink
 from kite_hft.net.ws_codes import Act
+from kite_hft.stages.feed import Feed
 
 WORDS = replace(
     KITE_WORDS, name="upstox", binary=True, heartbeats=False, redirects=3,
@@ -378,3 +380,23 @@ def test_pings_of_the_server_are_signs_of_life(tmp_path: Path) -> None:
         await scenario(feed, url)
 
     assert renewed(server, tmp_path, quick).counts()["pongs"] == 0
+
+
+def test_what_is_asked_for_while_the_connection_is_made_reaches_the_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its subscription is sent then, and what comes right behind that is no part of it."""
+    server, links, made = Desk(), list[FeedLink](), Feed.connected
+
+    def connected(feed: Feed, now_ns: int) -> list[bytes]:
+        asyncio.get_running_loop().call_soon(links[0].send, [b"meanwhile"])
+        return list(made(feed, now_ns))
+
+    async def scenario() -> None:
+        async with serving(server) as url:
+            feed = FeedUnderTest(tmp_path, url, words=WORDS)
+            links.append(feed.link)
+            await feed.run(lambda: b"binary meanwhile" in server.heard)
+
+    monkeypatch.setattr(Feed, "connected", connected)
+    asyncio.run(scenario())
