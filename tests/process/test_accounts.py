@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,3 +134,35 @@ def test_paper_orders_never_reach_the_broker(tmp_path: Path, server: dict[str, s
     with urllib.request.urlopen(server["api"] + "/_sim/stats", timeout=5) as answer:
         stats = json.load(answer)
     assert stats["exchange"]["orders"] == 0 and stats["ticks"] > 1000
+
+
+def test_orders_of_the_account_are_none_of_paper_tradings(tmp_path: Path, server: dict[str, str]) -> None:
+    """The socket of prices tells of all orders of its user: what he sells by hand meanwhile, too."""
+    done, sold = threading.Event(), list[int]()
+
+    def sell() -> None:
+        keys = [row.key.split(":") for row in default_instruments(20, 7)[0].rows if row.kind == "EQ"]
+        header = {"Authorization": f"token {server['api_key']}:{server['access_token']}"}
+        while not done.wait(0.8):
+            exchange, symbol = keys[len(sold) % len(keys)]
+            terms = {"exchange": exchange, "tradingsymbol": symbol, "transaction_type": "SELL", "quantity": 1}
+            terms |= {"product": "MIS", "order_type": "MARKET", "validity": "DAY", "market_protection": -1}
+            body = urllib.parse.urlencode(terms).encode()
+            call = urllib.request.Request(server["api"] + "/orders/regular", body, header)
+            with (
+                contextlib.suppress(urllib.error.HTTPError),
+                urllib.request.urlopen(call, timeout=5) as answer,
+            ):
+                sold.append(answer.status)
+
+    by_hand = threading.Thread(target=sell)
+    by_hand.start()
+    try:
+        folder = run_engine(tmp_path, server, "paper", 12)
+    finally:
+        done.set()
+        by_hand.join()
+    report = json.loads((folder / "report.json").read_text())
+    codes = {json.loads(line)["code"] for line in (folder / "alerts.jsonl").read_text().splitlines()}
+    assert len(sold) >= 8 and report["orders"]["filled"] > 0
+    assert not codes & {"EXTERNAL_ORDER", "BROKER_ACTED", "POSITION_MISMATCH", "UPDATE_UNREADABLE"}, codes
