@@ -28,9 +28,9 @@ _COUNTS: Final = (
 _SECONDS: Final = ("cooldown_after_429_s", "cooldown_urgent_gap_s", "read_wait_s")
 _MORE_WINDOWS: Final = ("all_windows", "other_windows", "quote_windows", "historical_windows")
 _CONDUCT: Final = ("per_contract", "per_strategy")
+_FACTS: Final = ("loopback_only", "triggers_are_orders")
 _KNOWN: Final = {
-    *_REQUIRED, *_COUNTS, *_SECONDS, *_MORE_WINDOWS, *_CONDUCT, "extras", "loopback_only", "address_proof",
-    "polling",
+    *_REQUIRED, *_COUNTS, *_SECONDS, *_MORE_WINDOWS, *_CONDUCT, *_FACTS, "extras", "address_proof", "polling",
 }  # fmt: skip
 _WINDOW_KEYS: Final = {"calls", "window_s", "reserved", "reads", "source"}
 _PROOF_KEYS: Final = frozenset(ProofTimes.__dataclass_fields__) - {"at_s"}
@@ -71,9 +71,7 @@ def limits_from_mapping(mapping: Mapping[str, Any]) -> Limits:
         optional["address_proof"] = _proof_times(mapping["address_proof"])
     if "polling" in mapping:
         optional["polling"] = _polling(mapping["polling"])
-    loopback_only = mapping.get("loopback_only", False)
-    if not isinstance(loopback_only, bool):
-        raise LimitsError(f"loopback_only {loopback_only!r} is neither true nor false")
+    optional |= {key: _fact(mapping, key) for key in _FACTS if key in mapping}
     return Limits(
         name=str(mapping["name"]),
         valid_from=str(mapping["valid_from"]),
@@ -81,7 +79,6 @@ def limits_from_mapping(mapping: Mapping[str, Any]) -> Limits:
         orders_per_day=_count(mapping, "orders_per_day"),
         entry_share_of_day=share,
         modifications_per_order=_count(mapping, "modifications_per_order"),
-        loopback_only=loopback_only,
         extras={str(key): _number(extras, key) for key in extras},
         **optional,
     )
@@ -154,6 +151,13 @@ def _polling(row: Any) -> PollShare:
         raise
     except ValueError as error:
         raise LimitsError(f"polling: {error}") from None
+
+
+def _fact(mapping: Mapping[str, Any], key: str) -> bool:
+    value = mapping[key]
+    if not isinstance(value, bool):
+        raise LimitsError(f"{key} {value!r} is neither true nor false")
+    return value
 
 
 def _count(mapping: Mapping[str, Any], key: str) -> int:

@@ -67,7 +67,7 @@ class Orders:
         self._market, ports = market_reads(ports, config)
         self._ports, self._config = ports, config
         self.book = Book(ports.instruments)
-        self._market.sold = self.book.sold
+        self._market.sold, self._market.selling = self.book.sold, self.book.selling
         self.costs = CostBook(self.book, ports.instruments, config.charges)
         self.outbox = Outbox(ports, self.book, self.costs)
         self.states = States(self.outbox, config.reject_storm)

@@ -323,6 +323,15 @@ class Book:
         net = {slot: sum(p.quantity for p in self.in_slot(slot, product)) for slot in self._slots}
         return {slot: -quantity for slot, quantity in net.items() if quantity < 0}
 
+    def selling(self, product: int) -> dict[int, int]:
+        """By slot: how much orders of the strategies that lie at the broker have still to sell."""
+        found: dict[int, int] = {}
+        for order in self.live_orders.values():
+            ours = order.strategy != EXTERNAL and order.side != BUY and order.product == product
+            if ours and order.status in WORKING:
+                found[order.slot] = found.get(order.slot, 0) + order.pending
+        return found
+
     def worst_case(self, slot: int, side: int = 0, quantity: int = 0, product: int = 0) -> int:
         """Largest absolute account position in `slot`, were all live orders of one side to fill, each product
         for itself. `quantity` more on `side` in `product` is counted in.

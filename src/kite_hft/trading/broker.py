@@ -166,7 +166,9 @@ class PositionReport:
 
 
 class HoldingReport(NamedTuple):
-    """Shares in the account. settled, t1: as carried in over night; used: sold of them today."""
+    """Shares in the account. settled, t1: as carried in over night; used: sold of them today, and what sales
+    at work have still to sell (Broker.used_with_open).
+    """
 
     key: str  # EXCHANGE:SYMBOL
     settled: int
@@ -287,7 +289,8 @@ class Limits:
     order_windows, other_windows, quote_windows, historical_windows: by kind of call. all_windows: every
     call counts in them. orders_per_day: placements. read_wait_s: a read is kept waiting so long at most
     while order calls take every place. address_proof: None: the broker is never asked. polling: of a feed
-    that asks for prices by HTTP; None: there can be none.
+    that asks for prices by HTTP; None: there can be none. triggers_are_orders: placing, changing and deleting
+    a trigger are order calls; else they count among the other calls.
     """
 
     name: str
@@ -310,6 +313,7 @@ class Limits:
     connections: int = 3
     address_proof: ProofTimes | None = None
     polling: PollShare | None = None
+    triggers_are_orders: bool = False
     loopback_only: bool = False  # no broker's limits: for load tests against this machine
     extras: dict[str, float] = field(default_factory=dict)
 
@@ -333,7 +337,8 @@ class Broker:
     for orders, where it has one. protection_percent: (least, most) that MARKET and SL-M orders may ask for.
     catch_all: business refusals (an order type that is not taken) come under a code that proves nothing.
     no_order: the id of an order that cannot exist; "": nothing tells whether the address is taken.
-    register_at: where a person registers the address of this machine.
+    register_at: where a person registers the address of this machine. used_with_open: of holdings he counts
+    as used also what sales at work have still to sell.
     """
 
     name: str
@@ -369,5 +374,6 @@ class Broker:
     order_paths: tuple[str, ...] = ()
     protection_percent: tuple[float, float] = (0.0, 100.0)
     catch_all: bool = False
+    used_with_open: bool = False
     no_order: str = ""
     register_at: str = ""

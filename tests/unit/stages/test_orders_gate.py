@@ -19,7 +19,7 @@ def test_the_egress_counter_halts_what_a_broken_throttle_lets_through(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The second, independent count: at most 10 calls in 1.25 s whatever the throttle says."""
-    monkeypatch.setattr(throttle.Throttle, "_free_at", lambda self, now_ns, urgent: now_ns)
+    monkeypatch.setattr(throttle.Throttle, "free_at", lambda self, now_ns, urgent: now_ns)
     world = World().start()
     for seq in range(1, 21):
         world.wish(seq, qty=1)

@@ -73,6 +73,7 @@ def parse_holdings(names: Names, body: bytes) -> list[HoldingReport]:
 
     The broker's quantity is the total: what is not yet delivered (T1) is taken off. How many of them may
     leave the account today he does not tell: none, so that a sale needs a standing authorisation (DDPI).
+    cnc_used_quantity is "blocked towards open or completed order" (SDK 2.30.0): sales at work count in it.
 
     Raises:
         AnswerError: a row without its numbers.

@@ -93,8 +93,6 @@ ORDER: Final[Mapping[str, Proof]] = {
     "UDAPI1003": Proof(NO_SUCH_ORDER),
     "UDAPI1010": Proof(NO_SUCH_ORDER),
     "UDAPI1023": Proof(NO_SUCH_ORDER),
-    "UDAPI10000": Proof(NO_SUCH_ORDER),
-    "UDAPI100060": Proof(NO_SUCH_ORDER),
     "UDAPI100010": Proof(NO_SUCH_ORDER),
     "UDAPI100040": Proof(NO_SUCH_ORDER),
     "UDAPI100041": Proof(NO_SUCH_ORDER),
@@ -104,7 +102,8 @@ ORDER: Final[Mapping[str, Proof]] = {
     "UDAPI1160": Proof(fix=_PROTECTION),
     "UDAPI1161": Proof(fix=_MCX),
 }
-"""Of place, modify and cancel. The NO_SUCH_ORDER ones say that the named order is missing, or has ended."""
+"""Of place, modify and cancel. The NO_SUCH_ORDER ones say that the named order is missing, or has ended.
+Those of a path that is not there (UDAPI10000, UDAPI100060) prove nothing: a wrong host answers so, too."""
 
 TRIGGER: Final[Mapping[str, Proof]] = {
     **GATEWAY,

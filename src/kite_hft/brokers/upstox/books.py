@@ -194,7 +194,7 @@ def _position(row: Mapping[str, Any], named: Named) -> PositionReport:
         token=named.token,
         product=product_of(row.get("product"), named.exchange),
         quantity=quantity,
-        average_price=average(row, "average_price", named.scale, quantity),
+        average_price=_held_at(row, named.scale, quantity),
         buy_quantity=bought + _units(row, "overnight_buy_quantity", lot),
         sell_quantity=sold + _units(row, "overnight_sell_quantity", lot),
         buy_value=float(row.get("buy_value") or 0),
@@ -204,6 +204,13 @@ def _position(row: Mapping[str, Any], named: Named) -> PositionReport:
             whole(whole(row.get("overnight_quantity") or 0) * lot), quantity, bought - sold
         ),
     )
+
+
+def _held_at(row: Mapping[str, Any], scale: int, quantity: int) -> float:
+    """Of what was traded today the broker may leave the average out: then it is that of its side."""
+    side = "buy_price" if quantity > 0 else "sell_price"
+    unsaid = quantity and not row.get("average_price")
+    return average(row, side if unsaid else "average_price", scale, quantity)
 
 
 def _carried(shown: int, quantity: int, today: int) -> int:

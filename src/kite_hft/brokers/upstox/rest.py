@@ -61,4 +61,5 @@ def upstox(instruments: InstrumentTable, sandbox: bool = False, algo_name: str =
         no_order="100000000000000",  # ids begin with the date, and no month is 00
         register_at="Upstox, My Apps (static IP; one change a week, and it ends all tokens)",
         catch_all=True,
+        used_with_open=True,
     )

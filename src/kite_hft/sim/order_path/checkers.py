@@ -195,6 +195,8 @@ class Checker:
             self._place_leaves(call)
         elif call.kind == wire.TRIGGER:
             self.lasting.trigger_leaves(request, call)
+            if self.world.limits.triggers_are_orders:
+                self._count(opening=False)
         else:
             placed = self.ledger.by_id.get(call.order_id)
             opening = False

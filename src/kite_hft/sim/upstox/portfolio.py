@@ -116,7 +116,7 @@ def holding_row(exchange: Exchange, account: Account, holding: Holding) -> dict[
     sold = max(0, -account.net(row.slot, Product.CNC))
     return {
         "isin": isin_of(row),
-        "cnc_used_quantity": sold,
+        "cnc_used_quantity": sold + exchange.chain.open_sells(row.slot, Product.CNC),
         "collateral_type": "WC",
         "company_name": row.name or row.symbol,
         "haircut": 0.0,

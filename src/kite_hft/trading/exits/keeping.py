@@ -60,7 +60,8 @@ class Keeper:
         self._hands = hands
         self._own_stops = OwnStops(ports, config, book, outbox, hands)
         self._desk = desk
-        self.asides = Asides(desk.egress, submit)
+        orders = config.limits.triggers_are_orders
+        self.asides = Asides(desk.egress, desk.throttle, submit, triggers_are_orders=orders)
         self.triggers = Triggers(
             ports,
             book,

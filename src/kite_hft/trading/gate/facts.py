@@ -62,8 +62,8 @@ OPEN_VIEW: Final = View()
 class Holding(NamedTuple):
     """Shares of one instrument in the account, in units of quantity.
 
-    settled, t1: before the day's sales. used: sold of them today, by whomever, as the broker last said. ours:
-    what the strategies had sold of them when he said it.
+    settled, t1: before the day's sales. used: sold of them today, by whomever, as the broker last said,
+    without what our orders had still to sell. ours: what the strategies had sold of them when he said it.
     authorised: how many may leave the account today (by DDPI all of them, by CDSL TPIN those that were
     authorised).
     """

@@ -47,6 +47,7 @@ class MarketReads:
         self.bands: dict[int, tuple[int, int, int]] = {}  # slot -> (low, high, when)
         self._holdings: dict[int, Holding] | None = None
         self.sold: Callable[[int], Mapping[int, int]] = lambda product: {}  # Book.sold of the stage's book
+        self.selling: Callable[[int], Mapping[int, int]] = lambda product: {}  # and Book.selling
 
     # What the gate asks
 
@@ -85,7 +86,9 @@ class MarketReads:
         ):
             self._holdings_ns = now_ns + self._period_ns
             sold = self.sold(Product.CNC)  # what is sold from now on may lack in the answer
-            return self._ask(HOLDINGS, self._broker.holdings(), partial(self._held, sold), egress, submit)
+            open_then = self.selling(Product.CNC) if self._broker.used_with_open else {}
+            answered = partial(self._held, sold, open_then)
+            return self._ask(HOLDINGS, self._broker.holdings(), answered, egress, submit)
         return 0
 
     def next_ns(self, now_ns: int, egress: Egress) -> int | None:
@@ -149,7 +152,14 @@ class MarketReads:
         wait_ns = RETRY_NS << min(self._unknown[at] - 1, 8)
         self._due_ns[at] = min(self._due_ns[at], now_ns + wait_ns)
 
-    def _held(self, sold: Mapping[int, int], answer: HttpResponse | TransportError, now_ns: int) -> None:
+    def _held(
+        self,
+        sold: Mapping[int, int],
+        open_then: Mapping[int, int],
+        answer: HttpResponse | TransportError,
+        now_ns: int,
+    ) -> None:
+        """sold, open_then: by slot, as it stood when he was asked. What is open the gate counts by itself."""
         self._in_flight.discard(HOLDINGS)
         try:
             rows = self._broker.parse_holdings(_body(answer))
@@ -157,13 +167,25 @@ class MarketReads:
             self._holdings_ns = now_ns + RETRY_NS
             return
         found: dict[int, Holding] = {}
+        open_by_now = self._open_by_now(sold, open_then)
         for row in rows:
             instrument = self._instruments.by_key.get(row.key)
             if instrument is not None:
                 authorised = row.settled + row.t1 if self._ddpi else row.authorised
-                ours = min(row.used, sold.get(instrument.slot, 0))
-                found[instrument.slot] = Holding(row.settled, row.t1, row.used, authorised, ours)
+                used = row.used - min(row.used, open_by_now.get(instrument.slot, 0))
+                ours = min(used, sold.get(instrument.slot, 0))
+                found[instrument.slot] = Holding(row.settled, row.t1, used, authorised, ours)
         self._holdings = found
+
+    def _open_by_now(self, sold: Mapping[int, int], open_then: Mapping[int, int]) -> dict[int, int]:
+        """What was open when he was asked, but for what has been cancelled since: that may lack in what he
+        tells, and would hide as much that a person has sold.
+        """
+        sold_now, open_now = self.sold(Product.CNC), self.selling(Product.CNC)
+        return {
+            slot: min(n, open_now.get(slot, 0) + max(0, sold_now.get(slot, 0) - sold.get(slot, 0)))
+            for slot, n in open_then.items()
+        }
 
 
 def market_reads(ports: Ports, config: OrdersConfig) -> tuple[MarketReads, Ports]:

@@ -30,7 +30,7 @@ from kite_hft.trading.recovery.lookup import by_terms_alone
 from kite_hft.trading.recovery.opened import by_change, by_order, by_trigger
 from kite_hft.trading.recovery.recovered import Name, Recovered
 from kite_hft.trading.recovery.waiting import answered, cast_doubt, count_slice
-from kite_hft.trading.sending.evidence import Journalled
+from kite_hft.trading.sending.evidence import READ, URGENT, Journalled
 from kite_hft.trading.unproven import SHOWN_NS, Unproven, by_the_call
 
 
@@ -169,7 +169,9 @@ def _withdrawn(data: dict[str, Any], book: Book, instruments: InstrumentTable, s
 def _call(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: Recovered) -> None:
     number, about = data["no"], (data["call"], data.get("about", data["no"]))
     if "about" in data:
-        return state.made.left(Journalled(data["time_ns"], False, data["about"], beside=True), about)
+        part = data.get("part", READ)
+        made = Journalled(data["time_ns"], part == URGENT, data["about"], beside=part == READ)
+        return state.made.left(made, about)
     order_id = data.get("order_id") or (
         book.orders[number].order_id if number in book.orders else state.id_of_adopted(number)
     )

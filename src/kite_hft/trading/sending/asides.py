@@ -1,10 +1,11 @@
 """Layer 2, orders process, cold: calls beside orders: triggers at the broker, what a group would cost.
 
-They wait in two lanes and cross the same border as all calls. Urgent is what takes risk away or protects:
+They wait in lanes and cross the same border as all calls. Urgent is what takes risk away or protects:
 the deletion of a trigger, a change that makes it smaller, the trigger that is the stop of a plan. It is paid
 as a cancel is, and stands in one line with cancels and exits: what came first leaves first. The others are
-paid out of the reads' part of the broker's windows. Each is sent at most once; its one answer goes to whoever
-asked, as what it proves.
+paid out of the reads' part of the broker's windows. Where triggers are order calls to the broker
+(Limits.triggers_are_orders) all of theirs are paid as order calls are: by entries' places what is not urgent.
+Each is sent at most once; its one answer goes to whoever asked, as what it proves.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.sending.budget import NEVER_NS, ReadKind
-from kite_hft.trading.sending.egress import Egress
+from kite_hft.trading.sending.egress import TRIGGER, Egress
+from kite_hft.trading.sending.evidence import ENTRY, READ, URGENT
 from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.trading.sending.throttle import Throttle
+from kite_hft.trading.sending.work import Work
 from kite_hft.units import NS_PER_S
 
 WAITING_MAX: Final = 64
@@ -26,6 +30,7 @@ LOOK_NS: Final = 5_000_000
 """So often is looked whether the disk has what calls wait for."""
 AGAIN_NS: Final = NS_PER_S
 """Between two tries of an exit that found no connection: each takes a place in the broker's windows."""
+TOO_MANY: Final = 429
 HANG_NS: Final = NS_PER_S
 """So long does a call wait for a disk that hangs where orders do not (fsync_before_send)."""
 
@@ -52,71 +57,120 @@ class Aside:
     again_ns: int = 0  # not before then
 
 
-class Asides:
-    """Two bounded queues of calls, oldest first: the urgent ones, and the others."""
+class Pay(NamedTuple):
+    """How the calls of a lane are paid: as order calls are, or as reads."""
 
-    def __init__(self, egress: Egress, submit: Callable[[Aside, HttpRequest], None]) -> None:
-        self._egress, self._submit = egress, submit
-        self._lanes: dict[ReadKind, deque[Aside]] = {ReadKind.RELIEF: deque(), ReadKind.OTHER: deque()}
+    as_order: bool
+    urgent: bool
+
+    @property
+    def kind(self) -> ReadKind:
+        return ReadKind.RELIEF if self.urgent else ReadKind.OTHER
+
+    @property
+    def part(self) -> str:
+        """For evidence and journal."""
+        if not self.as_order:
+            return READ
+        return URGENT if self.urgent else ENTRY
+
+
+class Asides:
+    """Bounded queues of calls, oldest first: the urgent ones, and the others, by how they are paid.
+
+    triggers_are_orders: those about triggers are order calls to the broker.
+    """
+
+    def __init__(
+        self,
+        egress: Egress,
+        throttle: Throttle[Work],
+        submit: Callable[[Aside, HttpRequest], None],
+        *,
+        triggers_are_orders: bool,
+    ) -> None:
+        self._egress, self._throttle, self._submit = egress, throttle, submit
+        self._triggers_are_orders = triggers_are_orders
+        self._lanes: dict[Pay, deque[Aside]] = {
+            Pay(as_order, urgent): deque() for urgent in (True, False) for as_order in (True, False)
+        }
 
     def __len__(self) -> int:
         return sum(map(len, self._lanes.values()))
 
     def full(self, *, urgent: bool) -> bool:
         """No other call of the kind is taken."""
-        return len(self._lanes[_kind(urgent)]) >= WAITING_MAX
+        return sum(len(lane) for pay, lane in self._lanes.items() if pay.urgent is urgent) >= WAITING_MAX
 
     def offer(self, aside: Aside, now_ns: int) -> bool:
         """Queue a call; False: too many wait."""
         if self.full(urgent=aside.urgent):
             return False
         aside.offered_ns = now_ns
-        self._lanes[_kind(aside.urgent)].append(aside)
+        self._lanes[self._pay(aside)].append(aside)
         return True
+
+    def _pay(self, aside: Aside) -> Pay:
+        return Pay(self._triggers_are_orders and aside.name == TRIGGER, aside.urgent)
+
+    def _free_ns(self, pay: Pay, now_ns: int) -> int:
+        """From when on the next of a lane may leave."""
+        if pay.as_order:
+            return self._throttle.free_at(now_ns, pay.urgent)
+        return self._egress.budget.read_free_ns(pay.kind, now_ns)
 
     def send(self, now_ns: int) -> int:
         """Let out what may leave now; returns how many calls that was."""
         sent = self.send_urgent(now_ns)
-        while self._lanes[ReadKind.OTHER] and (done := self._send_next(ReadKind.OTHER, now_ns)) is not None:
-            sent += done
+        for pay, lane in self._lanes.items():
+            while not pay.urgent and lane and (done := self._send_next(pay, now_ns)) is not None:
+                sent += done
         return sent
 
     def send_urgent(self, now_ns: int, before_ns: int = NEVER_NS) -> int:
         """The same of urgent ones that were offered before `before_ns`, when the first cancel or exit that
         waits was.
         """
-        sent, lane = 0, self._lanes[ReadKind.RELIEF]
-        while lane and lane[0].offered_ns < before_ns:
-            if (done := self._send_next(ReadKind.RELIEF, now_ns)) is None:
-                break
-            sent += done
+        sent = 0
+        for pay, lane in self._lanes.items():
+            while pay.urgent and lane and lane[0].offered_ns < before_ns:
+                if (done := self._send_next(pay, now_ns)) is None:
+                    break
+                sent += done
         return sent
 
-    def _send_next(self, kind: ReadKind, now_ns: int) -> int | None:
+    def _send_next(self, pay: Pay, now_ns: int) -> int | None:
         """1: the next of a lane has left; 0: it is given up; None: none may leave now."""
-        budget, lane = self._egress.budget, self._lanes[kind]
-        aside = _next(lane, now_ns) if budget.read_free_ns(kind, now_ns) <= now_ns else None
+        lane = self._lanes[pay]
+        aside = _next(lane, now_ns) if self._free_ns(pay, now_ns) <= now_ns else None
         if aside is None:
             return None
         lane.remove(aside)
-        about = self._egress.aside_leaves(aside.name)
+        about = self._egress.aside_leaves(aside.name, pay.part)
         if not aside.leaves():  # asked behind the record: a disk may hold that up
             self._egress.aside_unsent(aside.name, about)
             if aside.waits_as:
                 self._egress.waits_no_more(aside.waits_as)
             return 0
-        if self._egress.read_refused(now_ns):
+        refused = self._egress.order_refused if pay.as_order else self._egress.read_refused
+        if refused(now_ns):
             self._egress.aside_unsent(aside.name, about)
             if aside.waits_as:
                 self._egress.waits_no_more(aside.waits_as)
             aside.answered(TransportError("the egress count is full", sent=False), now_ns)
             return 0
-        budget.read_left(now_ns, kind)
+        if pay.as_order:
+            self._throttle.leaves(now_ns)
+        else:
+            self._egress.budget.read_left(now_ns, pay.kind)
         aside.again_ns = now_ns + AGAIN_NS
         aside.answered = self._answered(aside, about, aside.answered)
         aside.tried(now_ns)
         self._submit(aside, aside.request)
-        self._egress.read_left(aside.name, about)
+        if pay.as_order:
+            self._throttle.last_ns = self._egress.trigger_left(aside.name, about, pay.part)
+        else:
+            self._egress.read_left(aside.name, about)
         return 1
 
     def _answered(
@@ -126,9 +180,12 @@ class Asides:
             unsent = isinstance(result, TransportError) and not result.sent
             if unsent:
                 self._egress.aside_unsent(aside.name, about)
+            elif isinstance(result, HttpResponse) and result.status == TOO_MANY and self._pay(aside).as_order:
+                self._throttle.cool_down(now_ns)
+                self._egress.aside_limited(aside.name, about, now_ns)
             if unsent and aside.waits_as:
                 aside.answered = answered
-                self._lanes[_kind(aside.urgent)].appendleft(aside)
+                self._lanes[self._pay(aside)].appendleft(aside)
                 self._egress.still_waits(aside.waits_as, aside.offered_ns, now_ns)
                 return
             if aside.waits_as:
@@ -139,16 +196,12 @@ class Asides:
 
     def next_ns(self, now_ns: int) -> int | None:
         """When the next one may leave; None: none waits."""
-        budget, times = self._egress.budget, []
-        for kind, lane in self._lanes.items():
+        times = []
+        for pay, lane in self._lanes.items():
             if lane:
                 at_ns = now_ns if _next(lane, now_ns) is not None else now_ns + LOOK_NS
-                times.append(max(at_ns, budget.read_free_ns(kind, now_ns)))
+                times.append(max(at_ns, self._free_ns(pay, now_ns)))
         return min(times, default=None)
-
-
-def _kind(urgent: bool) -> ReadKind:
-    return ReadKind.RELIEF if urgent else ReadKind.OTHER
 
 
 def _next(lane: Iterable[Aside], now_ns: int) -> Aside | None:

@@ -7,7 +7,8 @@ them: an urgent call never waits while fewer than `reserved` of its kind have le
 get at most `reads` of it, and only what the others leave: the throttle is asked first. A read that
 order calls have kept waiting for `read_wait_s` holds the next place of the shared windows, so that
 look-ups go on in a storm. Relief is a call beside orders that takes risk away or protects (the deletion of
-a trigger at the broker): it has an urgent call's places, and counts with the broker among the reads.
+a trigger at the broker): it has an urgent call's places, and counts with the broker among the reads. Where
+triggers are order calls to him theirs are paid as such (asides.py), and are no reads of either kind.
 
 A window keeps rings of the times at which the places of its newest calls are free again: the oldest
 entry of a full ring is the answer, and nothing is ever searched or thrown out. Spans are longer than

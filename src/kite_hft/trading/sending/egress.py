@@ -15,7 +15,7 @@ broker's that has begun meanwhile they leave singly.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind
@@ -40,8 +40,9 @@ _WORDS = {
 
 
 class _Held(NamedTuple):
-    """A call that waits in the transport since `since_ns`: an order call (`work`), or one of the kind of a
-    read. It stands in the windows where its row says, or nowhere any more.
+    """A call that waits in the transport since `since_ns`: an order call (`work`), one of the kind of a read,
+    or with neither a trigger's where that is an order call. It stands in the windows where its row says, or
+    nowhere any more.
     """
 
     row: Left
@@ -56,6 +57,11 @@ class _Held(NamedTuple):
         address (a cancel of no order) does not.
         """
         return self.work is not None and self.row.part == URGENT and self.work.order.order_no > 0
+
+    @property
+    def of_trigger(self) -> bool:
+        """About a trigger, and paid as an order call is."""
+        return self.work is None and self.kind is None
 
     @property
     def urgent(self) -> bool:
@@ -147,25 +153,50 @@ class Egress:
         for told in outbox.conduct.warnings(order.slot, order.strategy, *levels):
             outbox.alert("CONDUCT", told.text, told.key)
 
+    def order_refused(self, now_ns: int) -> str:
+        """Why a trigger's call must not leave that is an order call; it is counted if it may."""
+        if text := self.gate.refuses(now_ns):
+            self._outbox.halt(f"egress: a trigger's call: {text}")
+        return text
+
     def read_refused(self, now_ns: int) -> str:
         """Why a read must not leave: the budget is wrong, and nothing more may be opened."""
         if text := self.gate.refuses_read(now_ns):
             self._outbox.halt(f"egress: a read: {text}")
         return text
 
-    def aside_leaves(self, name: str) -> str:
-        """A call beside orders leaves next: its record, by which a later process knows it; returns what the
-        record and its row are named.
+    def aside_leaves(self, name: str, part: str = READ) -> str:
+        """A call beside orders leaves next: its record, by which a later process knows it, and what paid for
+        it; returns what the record and its row are named.
         """
         about = f"{self._ports.tags.run}.{self._outbox.journal_seq + 1}"
         words = {"call": name, "about": about, "no": 0, "strategy": EXTERNAL, "seq": 0}
-        self._outbox.journal(Kind.CALL, words)
+        self._outbox.journal(Kind.CALL, words if part == READ else words | {"part": part})
         return about
 
     def aside_unsent(self, name: str, about: str) -> None:
         """It is proven that it never left."""
-        words = {"call": name, "about": about, "no": 0, "strategy": EXTERNAL, "outcome": "unsent"}
-        self._outbox.journal(Kind.ANSWER, words)
+        self._aside_ended(name, about, {"outcome": "unsent"})
+
+    def aside_limited(self, name: str, about: str, now_ns: int) -> None:
+        """The broker answered that it was one order call too many; a later process waits as well."""
+        limited = {"outcome": "refused", "http": 429, "boot": self._ports.boot, "mono_ns": now_ns}
+        self._aside_ended(name, about, limited)
+        self._outbox.alert("RATE_LIMITED", "a trigger's call was refused: too many requests")
+
+    def _aside_ended(self, name: str, about: str, words: dict[str, Any]) -> None:
+        named = {"call": name, "about": about, "no": 0, "strategy": EXTERNAL}
+        self._outbox.journal(Kind.ANSWER, named | words)
+
+    def trigger_left(self, name: str, about: str, part: str) -> int:
+        """A trigger's call that is an order call was handed over; returns when."""
+        clock = self._ports.clock
+        after_ns = clock.mono_ns()
+        self.budget.written(after_ns)
+        self.gate.written(after_ns)
+        self._handed_over(Left(after_ns, clock.real_ns(), name, part, about), None)
+        self._outbox.count("calls_today")
+        return after_ns
 
     def read_left(self, name: str, about: str = "") -> None:
         """A read was handed over, or (about: what its record is named) a call beside orders."""
@@ -234,6 +265,8 @@ class Egress:
         before it.
         """
         held, now_ns = self._held.get(request_id), self._ports.clock.mono_ns()
+        if held is not None and held.of_trigger and held.urgent and self.cooling(now_ns):
+            return bool(self.stops(request_id)) or self.passes(True, now_ns)
         if held is None or not held.never_dropped:
             return True
         stands = self._stands(held, now_ns)
@@ -257,9 +290,11 @@ class Egress:
         return True
 
     def _place_of_another(self, request_id: int, held: _Held, now_ns: int) -> bool:
-        """That of what opens, which is given up then; else of the newest exit or cancel behind it."""
+        """That of what opens, which is given up then; else of a trigger's call, or of the newest exit or
+        cancel behind it.
+        """
         newest = reversed([each for each in self._held.items() if each[1].kind is None])
-        for number, other in sorted(newest, key=lambda each: each[1].never_dropped):
+        for number, other in sorted(newest, key=lambda each: (each[1].never_dropped, each[1].urgent)):
             behind = not other.never_dropped or other.since_ns > held.since_ns
             if behind and self._stands(other, now_ns):
                 self._held[number] = other._replace(stands=False)
@@ -284,6 +319,8 @@ class Egress:
                 return f"killed: {killed}"
             if self._outbox.halted:
                 return self._outbox.halted
+            if held.of_trigger and self.cooling(now_ns):
+                return "the broker's cool-down has begun meanwhile"
         work = held.work
         return self._too_late(work, held.opens, now_ns) if work is not None and work.context else ""
 
@@ -329,7 +366,7 @@ class Egress:
             self.budget.read_moved(kind, row.mono_ns, None)
             self.gate.moved(row.mono_ns, None, read=True)
             return
-        if at_ns is None and held.needless:
+        if at_ns is None and (held.needless or held.of_trigger):
             if held.stands:
                 self.budget.moved(row.mono_ns, None)
                 self.gate.moved(row.mono_ns, None)

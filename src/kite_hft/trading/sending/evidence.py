@@ -38,7 +38,7 @@ class Left(NamedTuple):
 class Journalled(NamedTuple):
     """A call as the journal has it, written before it left; `name` as in Left. until_ns: when it had left,
     if it ever did, by the records behind it (CLOCK_REALTIME); 0: none tells. unsent: it was proven later that
-    it never left the machine. beside: no order call: it is paid for as a read.
+    it never left the machine. beside: it is paid for as a read, and its row is one.
     """
 
     real_ns: int

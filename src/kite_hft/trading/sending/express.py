@@ -50,7 +50,7 @@ _REPLACED: Final[dict[Any, tuple[str, ...]]] = {
     ),
     Entering: ("enter",),
     Book: ("add",),
-    Throttle: ("offer", "expired", "take", "_free_at"),
+    Throttle: ("offer", "expired", "take", "free_at"),
     Budget: ("left",),
     EgressGate: ("refuses", "_too_many"),
     Outbox: ("journal", "heed_journal"),

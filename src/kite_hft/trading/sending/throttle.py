@@ -165,15 +165,15 @@ class Throttle(ThrottleState, Generic[T]):
 
     def quiet(self, now_ns: int) -> bool:
         """No call waits, and an entry might leave."""
-        return not (self._urgent or self._entries) and self._free_at(now_ns, False) <= now_ns
+        return not (self._urgent or self._entries) and self.free_at(now_ns, False) <= now_ns
 
     def pop(self, now_ns: int) -> Waiting[T] | None:
         """The same, not counted yet: what is dropped after all keeps no place from a cancel behind it."""
-        if self._urgent and self._free_at(now_ns, True) <= now_ns:
+        if self._urgent and self.free_at(now_ns, True) <= now_ns:
             waiting = self._urgent.popleft()
             if self._first:
                 self._first -= 1
-        elif self._entries and self._free_at(now_ns, False) <= now_ns:
+        elif self._entries and self.free_at(now_ns, False) <= now_ns:
             waiting = self._entries.popleft()
         else:
             return None
@@ -233,14 +233,15 @@ class Throttle(ThrottleState, Generic[T]):
         """When something happens here next, or a deadline is to be looked at; None: empty."""
         at = _NEVER_NS
         if self._urgent:
-            at = self._free_at(now_ns, True)
+            at = self.free_at(now_ns, True)
         if self._entries:
-            at = min(at, self._free_at(now_ns, False), self.deadline_ns)
+            at = min(at, self.free_at(now_ns, False), self.deadline_ns)
         elif not self._urgent:
             return None
         return max(now_ns, at)
 
-    def _free_at(self, now_ns: int, urgent: bool) -> int:
+    def free_at(self, now_ns: int, urgent: bool) -> int:
+        """From when on an order call may leave, were none before it."""
         budget = self.budget
         at = budget.urgent_free_ns if urgent else budget.entry_free_ns
         if now_ns >= budget.hold_ns:

@@ -33,7 +33,7 @@ EQUIVALENT: Final[dict[str, dict[str, str]]] = {
         "EgressGate._too_many: return \"\": None": _FALSE,
         "Throttle.offer: if not urgent and deadline_ns < self.deadline_ns:: Lt to LtE": _SAME,
         **_each(
-            "Throttle._free_at: if at < self._cool_until_ns and now_ns < self._cool_until_ns:",
+            "Throttle.free_at: if at < self._cool_until_ns and now_ns < self._cool_until_ns:",
             "Lt to LtE, Lt to LtE (2)",
             "where both are equal, the windows and the cool-down end together",
         ),

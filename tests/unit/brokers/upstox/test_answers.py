@@ -29,6 +29,7 @@ from kite_hft.trading.broker import (
     HttpResponse,
     Refused,
 )
+from kite_hft.trading.sending.address import meaning
 
 CLOUDFLARE = b"<!DOCTYPE html><html><title>Access denied</title>error code: 1010</html>"
 LIMITED = b"<html>You are being rate limited. Error 1015</html>"
@@ -82,6 +83,8 @@ def test_its_code_counts_under_another_status_too() -> None:
         (problem(408, ("UDAPI1052", "Quantity zero")), "HTTP 408"),
         (problem(400, ("UDAPI100500", "Something went wrong")), "HTTP 400 UDAPI100500"),
         (problem(400, ("UDAPI100057", "market is closed")), "UDAPI100057"),
+        (problem(404, ("UDAPI100060", "Resource not Found.")), "HTTP 404 UDAPI100060"),
+        (problem(405, ("UDAPI10000", "This request is not supported")), "HTTP 405 UDAPI10000"),
         (problem(400, ("UDAPI1052", "Order request timed out")), "timed out"),
         (problem(401, ("UDAPI9999", "Request timed out")), "timed out"),
         (problem(400, ("UDAPI1052", "Please check your order book")), "your order book"),
@@ -140,6 +143,21 @@ def test_refusals_say_cause_and_fix(code: str, status: int, word: str, fix: str)
     assert isinstance(found, Refused)
     assert (found.error_type, found.http_status) == (word, status)
     assert found.message.startswith(f"{code}: it") and fix in found.message
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "word"),
+    [
+        (404, "UDAPI100010", "allowed"),
+        (404, "UDAPI100060", "unknown"),  # no such path: nobody has looked at the address
+        (405, "UDAPI10000", "unknown"),
+        (403, "UDAPI1154", "address"),
+        (401, "UDAPI100050", "token"),
+    ],
+)
+def test_what_the_cancel_of_an_impossible_order_proves(status: int, code: str, word: str) -> None:
+    text = "No static IP has been configured" if word == "address" else "it"
+    assert meaning(parse_outcome(problem(status, (code, text)))).word == word
 
 
 def test_either_spelling_of_a_code_will_do() -> None:

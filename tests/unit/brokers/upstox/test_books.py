@@ -194,6 +194,17 @@ def test_positions() -> None:
     assert position(average_price=None, quantity=0, day_sell_quantity=75).quantity == 0
 
 
+@pytest.mark.parametrize("unsaid", [None, 0, 0.0])
+def test_a_position_of_today_has_the_price_of_its_side_where_no_average_is_told(unsaid: float | None) -> None:
+    """The broker's own sample row: average_price null, buy_price 0.8."""
+    words = {"average_price": unsaid, "buy_price": 0.8, "sell_price": 1.25}
+    assert position(**words).average_price == 0.8
+    assert position(**words, quantity=-75).average_price == 1.25
+    assert position(**words, quantity=0).average_price == 0, "nothing is held at any price"
+    assert position(**words | {"average_price": 219.3}).average_price == 219.3
+    assert position(average_price=unsaid, buy_price=None).average_price == 0
+
+
 @pytest.mark.parametrize(
     ("shown", "quantity", "bought", "sold", "carried"),
     [

@@ -206,6 +206,26 @@ def test_what_an_answer_to_an_order_does(response: HttpResponse, status: OrderSt
     assert len(scripted.calls("POST")) == 1
 
 
+@pytest.mark.parametrize(
+    "response",
+    [problem(404, ("UDAPI100060", "Resource not Found.")), problem(405, ("UDAPI10000", "not supported"))],
+)
+def test_a_cancel_and_a_change_whose_path_is_not_there_are_settled_by_the_book(response: Answer) -> None:
+    """Nothing is proven of the order: the cancel goes out again, the book tells its terms."""
+    world, scripted = begin()
+    world.send(1)
+    scripted.on_call = lambda request: response
+    world.send(2, kind=IntentKind.MODIFY, target_seq=1, px=PX - 50, qty=0, order_type=0)
+    assert "AMBIGUOUS_ORDER" in world.codes() and "REJECTED" not in world.kinds(2)
+    world.run(200.0, step_s=1.0)  # past the absence horizon
+    assert world.order(1).px == PX and not world.order(1).unproven, "the book shows it as it was"
+    world.send(3, kind=IntentKind.CANCEL, target_seq=1)
+    assert world.status(1) is OrderStatus.OPEN and "CANCEL_FAILED" in world.codes()
+    scripted.on_call = None
+    world.run(10.0)
+    assert world.status(1) is OrderStatus.CANCELLED and len(scripted.calls("DELETE")) == 2
+
+
 def test_the_static_address_alert_says_what_to_do() -> None:
     world, scripted = begin()
     scripted.on_call = lambda request: problem(403, ("UDAPI1154", "does not match origin IP 203.0.113.7"))

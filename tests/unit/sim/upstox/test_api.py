@@ -325,6 +325,25 @@ def test_holdings_count_all_shares_also_those_on_their_way() -> None:
     assert (held.settled, held.t1) == (40, 10)
 
 
+def test_holdings_count_open_sales_as_used() -> None:
+    bench = Bench()
+    row = KEYED[0]
+    bench.exchange.account.holdings[row.slot] = Holding(row, 40, 0, 9_000, None)
+    used = "cnc_used_quantity"
+    placed = bench.place(transaction_type="SELL", product="D", quantity=30, price=110.0)
+    bench.pass_time()
+    (shown,) = bench.data("GET", "/v2/portfolio/long-term-holdings")
+    assert shown[used] == 30
+    bench.place(transaction_type="SELL", product="D", quantity=5, price=100.0)
+    bench.pass_time()
+    (shown,) = bench.data("GET", "/v2/portfolio/long-term-holdings")
+    assert shown[used] == 35, "sold, and open"
+    bench.data("DELETE", f"/v3/order/cancel?order_id={placed}")
+    bench.pass_time()
+    (shown,) = bench.data("GET", "/v2/portfolio/long-term-holdings")
+    assert shown[used] == 5
+
+
 @pytest.mark.parametrize(
     ("key", "protection", "answer"),
     [(EQUITY, None, 200), (EQUITY, -1, 200), (EQUITY, 25, 200), (EQUITY, 26, "UDAPI1176"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from orders_world import PX, S, World, filled, limits, ok
 
 from kite_hft.brokers.kite import market
 from kite_hft.brokers.kite.answers import AnswerError
-from kite_hft.layout import Product, Side
-from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.brokers.kite.rest import KITE
+from kite_hft.layout import IntentKind, Product, Side
+from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, TransportError
 from kite_hft.trading.gate.facts import Holding
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.lifecycle import WORKING
@@ -24,13 +26,14 @@ BANDS = {f"NSE:SHARE{slot}": {"lower_circuit_limit": 90.0, "upper_circuit_limit"
 class Reading:
     """A world whose broker answers quotes and holdings, too."""
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, adapter: Broker = KITE, **config: Any) -> None:
         self.bands: Any = dict(BANDS)
         self.holdings: Any = []
         self.fails: dict[str, Any] = {}
         self.asked: list[str] = []
         words: dict[str, Any] = {"market_read_s": 60.0} | config
-        self.world = World(config=OrdersConfig(limits(), RiskLimits(max_order_value=1e6), **words))
+        config_ = OrdersConfig(limits(), RiskLimits(max_order_value=1e6), **words)
+        self.world = World(config=config_, adapter=adapter)
         self.world.broker.on_read = self._read
 
     def _read(self, request: HttpRequest) -> HttpResponse | TransportError:
@@ -183,6 +186,101 @@ def test_what_we_sell_while_the_holdings_are_read_comes_on_top_of_what_they_tell
     assert world.stage.gate.facts.holding(0) == Holding(100, 0, 60, 100, 0)  # type: ignore[misc]
     world.send(2, side=Side.SELL, product=Product.CNC, qty=11)
     assert world.reason(2) == "NO_HOLDINGS"
+
+
+# A broker who counts what open sales have still to sell as used
+
+
+def shares(quantity: int, used: int) -> list[dict[str, Any]]:
+    words = {"opening_quantity": quantity, "realised_quantity": quantity, "authorised_quantity": quantity}
+    return [row("SHARE0", **words, used_quantity=used)]
+
+
+def blocked(quantity: int, sell: int, *, with_open: bool = True) -> Reading:
+    """So many are held, a sale of some of them rests, and the holdings were read since."""
+    reading = Reading(replace(KITE, used_with_open=with_open))
+    reading.holdings = shares(quantity, 0)
+    world = reading.start().world
+    world.send(1, side=Side.SELL, product=Product.CNC, qty=sell)
+    world.run(2.0)
+    assert world.status(1) in WORKING
+    reading.holdings = shares(quantity, sell)
+    read_again(reading)
+    return reading
+
+
+def read_again(reading: Reading) -> None:
+    reading.world.stage._market.wanted()
+    reading.world.run(1.0)
+
+
+def sale(reading: Reading, seq: int, qty: int) -> bool:
+    """It is sent; else it was refused for what is held."""
+    reading.world.send(seq, side=Side.SELL, product=Product.CNC, qty=qty)
+    sent = reading.world.stage.book.by_strategy(1, seq) is not None
+    assert sent or reading.world.reason(seq) == "NO_HOLDINGS"
+    return sent
+
+
+def test_a_resting_sale_is_not_counted_twice_where_the_broker_counts_it_too() -> None:
+    reading = blocked(40, 40)
+    world = reading.world
+    world.send(2, kind=IntentKind.MODIFY, target_seq=1, px=PX + 20, qty=0, order_type=0)
+    assert world.order(1).px == PX + 20
+    assert not sale(reading, 3, 1)
+    assert world.stage.gate.facts.holding(0) == Holding(40, 0, 0, 40)  # type: ignore[misc]
+
+
+def test_what_is_left_beside_a_resting_sale_may_be_sold() -> None:
+    reading = blocked(100, 40)
+    assert not sale(reading, 2, 61) and sale(reading, 3, 60)
+
+
+def test_what_others_have_open_or_sold_stays_used() -> None:
+    reading = blocked(100, 40)
+    reading.holdings = shares(100, 55)
+    read_again(reading)
+    assert not sale(reading, 2, 46) and sale(reading, 3, 45)
+
+
+def test_a_resting_sale_that_fills_stays_counted_once() -> None:
+    reading = blocked(100, 40)
+    filled(reading.world, 40)
+    assert not sale(reading, 2, 61)
+    read_again(reading)
+    assert not sale(reading, 3, 61) and sale(reading, 4, 60)
+
+
+@pytest.mark.parametrize(
+    ("used", "cancelled", "free"),
+    [
+        (40, False, 60),  # he tells of 15 sold and 25 open
+        (90, False, 10),  # and of 50 that a person has sold
+        (65, True, 35),  # of 25 that were cancelled he tells no more: he may still, and that is not known
+    ],
+)
+def test_what_fills_or_ends_between_asking_and_answer_stays_right(
+    used: int, cancelled: bool, free: int
+) -> None:
+    reading = blocked(100, 40)
+    world, reads = reading.world, reading.world.stage._market
+    asked: list[Any] = []
+    reads.wanted()
+    reads._in_flight.clear()
+    reads.send(world.clock.mono, world.stage.desk.egress, lambda aside, request: asked.append(aside))
+    filled(world, 15)
+    if cancelled:
+        world.send(7, kind=IntentKind.CANCEL, target_seq=1)
+        world.update(world.row() | {"status": "CANCELLED", "pending_quantity": 0, "cancelled_quantity": 25})
+        assert world.status(1) not in WORKING
+    (aside,) = [aside for aside in asked if aside.name == "HOLDINGS"]
+    aside.answered(ok(shares(100, used)), world.clock.mono)
+    assert not sale(reading, 8, free + 1) and sale(reading, 9, free)
+
+
+def test_a_broker_who_counts_sales_alone_is_believed_as_he_is() -> None:
+    reading = blocked(100, 40, with_open=False)  # 40 that a person has sold
+    assert not sale(reading, 2, 21) and sale(reading, 3, 20)
 
 
 def test_a_ddpi_authorises_all_that_is_settled() -> None:
