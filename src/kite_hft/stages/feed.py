@@ -17,6 +17,8 @@ from kite_hft.trading.feed_words import FeedWords, WireError
 HEARTBEAT_NS: Final = 100_000_000
 OFF: Final = "off"
 """The mode of an instrument that is known but not subscribed."""
+UPDATES: Final = frozenset({"order", "gtt_order"})
+"""Kinds of text frames that ORDERS takes: nothing is to be told of them."""
 
 
 class Sink(Protocol):
@@ -113,14 +115,14 @@ class Feed:
         return self.words.unsubscribe(ours) if ours else []
 
     def on_text(self, text: bytes) -> None:
-        """A text frame that is no order update: an error or a notice of the broker."""
+        """A text frame that is no update for ORDERS: an error or a notice of the broker."""
         try:
             kind, data = self.words.parse_text(text)
         except WireError:
             return  # ORDERS gets every text frame, and counts what it cannot read
         if kind == "error":
             self.sink.count("text_errors")
-        if kind != "order":
+        if kind not in UPDATES:
             self.log(f"{self.name}: the broker says ({kind}): {data}")
 
     def count(self, name: str, n: int = 1) -> None:

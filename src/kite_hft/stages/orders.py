@@ -96,6 +96,7 @@ class Orders:
             ports, config, self.book, self.outbox, self.desk, self.intake, self.reader, self._reconciler,
             self._calls.submit, self.gate,
         )  # fmt: skip
+        self._texts.on_trigger = self.keeper.triggers.told
         self.intake.express = self.express = express_of(self, ports, config, self._calls)
         drop_entries = self.keeper.triggers.drop_entries
         self._killing = Killing(ports, self.book, self.states, self.desk, drop_entries, self.keeper)

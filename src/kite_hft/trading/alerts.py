@@ -99,7 +99,9 @@ CODES: Final[dict[str, Code]] = {
         CRITICAL, "The broker's books and the journal differ: nothing is sent until it is explained."
     ),
     "TRIGGER_ADOPTED": _once(
-        WARNING, "A trigger at the broker was taken for one whose record is lost: compare the broker's list."
+        WARNING,
+        "A trigger at the broker was taken for one whose record is lost, or an order for that of one "
+        "that was thought absent: compare the broker's list.",
     ),
     "ORDER_ADOPTED": _once(INFO, "A working order of an earlier run was taken over as external."),
     "RUN_CONTINUED": _once(

@@ -338,7 +338,8 @@ class Broker:
     catch_all: business refusals (an order type that is not taken) come under a code that proves nothing.
     no_order: the id of an order that cannot exist; "": nothing tells whether the address is taken.
     register_at: where a person registers the address of this machine. used_with_open: of holdings he counts
-    as used also what sales at work have still to sell.
+    as used also what sales at work have still to sell. parse_trigger_update: of a text that is no order
+    update: what it tells of a trigger; None: nothing.
     """
 
     name: str
@@ -377,3 +378,4 @@ class Broker:
     used_with_open: bool = False
     no_order: str = ""
     register_at: str = ""
+    parse_trigger_update: Callable[[bytes], TriggerReport | None] = lambda body: None

@@ -34,8 +34,8 @@ def market(url: str, access_token: str) -> Parts:
 
 
 def portfolio(url: str, access_token: str) -> Parts:
-    """The order updates."""
-    return _door(url, PORTFOLIO_PATH, f"?{updates_query(('order',))}", access_token)
+    """The updates of orders, and of triggers: their list does not show those that have fired."""
+    return _door(url, PORTFOLIO_PATH, f"?{updates_query(('order', 'gtt_order'))}", access_token)
 
 
 def _door(url: str, path: str, query: str, access_token: str) -> Parts:

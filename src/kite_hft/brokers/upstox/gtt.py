@@ -4,12 +4,13 @@ A GTT begins with an ENTRY. One ENTRY alone (SINGLE) of the closing side does fo
 a stop and a target for it in one GTT are impossible, because TARGET and STOPLOSS exist beside an ENTRY only
 (Broker.trigger_legs_max = 1: the engine keeps stop and target itself). It fires as a LIMIT order *at* its
 trigger price (Broker.trigger_limit_apart = False). It carries no tag: the order that it has placed is known
-by `order_id` of its rule. Source: official GTT pages, SDK 2.30.0.
+by `order_id` of its rule. The list leaves out what has fired: the portfolio socket tells of that, and where
+that text is lost the order's terms (trading/exits/claims.py). Source: official GTT pages, SDK 2.30.0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from kite_hft.brokers.upstox.answers import data_of
 from kite_hft.brokers.upstox.calls import JSON
 from kite_hft.brokers.upstox.keys import Names, key_of, lot_of, product_of, product_word, wire_quantity
-from kite_hft.brokers.values import COUNT_MAX, AnswerError, count, price, rows_of, text
+from kite_hft.brokers.values import COUNT_MAX, AnswerError, count, envelope_of, price, rows_of, text
 from kite_hft.layout import Side
 from kite_hft.trading.broker import HttpRequest, TriggerLeg, TriggerReport, TriggerRequest
 from kite_hft.units import price_text
@@ -93,14 +94,34 @@ def parse_triggers(names: Names, body: bytes) -> list[TriggerReport]:
     Raises:
         AnswerError: not a whole list, or a row of ours that cannot be read.
     """
+    return _reports(names, rows_of(data_of(body)))
+
+
+def _reports(names: Names, rows: Iterable[Mapping[str, Any]]) -> list[TriggerReport]:
     found = []
-    for row in rows_of(data_of(body)):
+    for row in rows:
         try:
             found.append(_report(names, row))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             if names.instrument(str(row.get("instrument_token"))) is not None:
                 raise AnswerError(f"trigger row: {type(error).__name__}: {error}") from error
     return found
+
+
+def parse_update(names: Names, body: bytes) -> TriggerReport | None:
+    """A text of the portfolio socket. None: not about a trigger, about one in a foreign instrument that
+    cannot be read, or about one that has fired and does not name its order yet.
+
+    Raises:
+        AnswerError: unreadable, and of ours.
+    """
+    row = envelope_of(body)
+    if row.get("update_type") != "gtt_order":
+        return None
+    for found in _reports(names, [row]):
+        fired = (rule for rule in rows_of(row["rules"]) if text(rule, "status").upper() == _COMPLETED)
+        return None if any(not rule.get("order_id") for rule in fired) else found
+    return None
 
 
 def _report(names: Names, row: Mapping[str, Any]) -> TriggerReport:

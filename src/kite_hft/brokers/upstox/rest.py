@@ -47,6 +47,7 @@ def upstox(instruments: InstrumentTable, sandbox: bool = False, algo_name: str =
         triggers=gtt.triggers,
         parse_trigger_outcome=parse_trigger_outcome,
         parse_triggers=partial(gtt.parse_triggers, names),
+        parse_trigger_update=partial(gtt.parse_update, names),
         quotes=partial(market.quotes, names),
         parse_bands=partial(market.parse_bands, names),
         holdings=account.holdings,

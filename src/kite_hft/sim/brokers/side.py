@@ -59,7 +59,7 @@ class Call(NamedTuple):
 
 
 class Update(NamedTuple):
-    """One order update as it leaves the broker."""
+    """One update as it leaves the broker. order_id: ""; it tells of a trigger."""
 
     order_id: str
     tag: str

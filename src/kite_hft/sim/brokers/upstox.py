@@ -148,12 +148,9 @@ def _trigger(method: str, body: dict[str, Any], table: InstrumentTable) -> Call:
 
 
 def updates(api: UpstoxApi) -> list[Update]:
-    """Order updates as the portfolio stream's text frames."""
-    return [
-        Update(row["order_id"], row["tag"] or "", encode(row))
-        for row in api.updates.drain()
-        if row["update_type"] == "order"
-    ]
+    """What the portfolio stream tells of orders and of triggers, as its text frames."""
+    rows = (row for row in api.updates.drain() if row["update_type"] in ("order", "gtt_order"))
+    return [Update(row.get("order_id", ""), row.get("tag") or "", encode(row)) for row in rows]
 
 
 def _order_row(order: Order) -> Mapping[str, Any]:

@@ -217,7 +217,8 @@ class Told:
             self.children[data["child"]] = data
             self.child_tags[data["no"]] = child_tag(data["child"])
         if "child" in data or data.get("ended"):
-            self.triggers.pop(name, None)
+            if not data.get("late"):  # else it had ended before
+                self.triggers.pop(name, None)
             self.trigger_ends.append(data)
         else:
             self.triggers[name] = data

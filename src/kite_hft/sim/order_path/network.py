@@ -383,7 +383,7 @@ class Network:
         delay_ns = self._delay()
         kind, copies = self.faults.strikes(UPDATE_FAULTS), self.faults.times(COPIES)
         if kind or copies:
-            states = list(self.states(row.order_id, row.tag))
+            states = list(self.states(row.order_id or TRIGGER, row.tag))
             for one in (*([kind] if kind else []), *[COPIES] * copies):
                 self.faults.struck(one, states)
         for _ in range(copies):

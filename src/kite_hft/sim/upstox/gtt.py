@@ -81,11 +81,12 @@ class GttDesk:
         return success({"gtt_order_ids": [gtt_id]}, self._orders.latency_ms)
 
     def _list(self, call: Call) -> list[dict[str, Any]]:
-        wanted = call.given("gtt_order_id")
-        rows = [gtt_row(gtt) for gtt in self.book.all.values() if wanted in ("", gtt.gtt_id)]
-        if wanted and not rows:
+        """The one that is asked for, whatever has become of it, or all that wait."""
+        if not (wanted := call.given("gtt_order_id")):
+            return [gtt_row(gtt) for gtt in self.book.all.values() if gtt.live]
+        if wanted not in self.book.all:
             raise refusal("UDAPI1129", "No such GTT order.", 404)
-        return rows
+        return [gtt_row(self.book.all[wanted])]
 
 
 def gtt_row(gtt: Gtt) -> dict[str, Any]:

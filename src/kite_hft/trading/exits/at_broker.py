@@ -210,7 +210,8 @@ class AtBroker:
         trigger = self._triggers.standing.get((plan.strategy, plan.seq))
         legs = self._legs(plan, quantity)
         if trigger is None:
-            if not legs or now_ns < self._asked_ns.get((plan.strategy, plan.seq), 0):
+            asked_ns = self._asked_ns.get((plan.strategy, plan.seq), 0)
+            if not legs or now_ns < asked_ns or self._triggers.cooling(now_ns):
                 return 0
             self._asked_ns[plan.strategy, plan.seq] = now_ns + RETRY_NS
             trigger = Trigger(plan.strategy, plan.seq, plan.slot, plan.product, legs, for_exits=True)
@@ -250,7 +251,7 @@ class AtBroker:
             return False
         row = next(row for row in found if row.trigger_id == same[0])
         trigger.trigger_id, trigger.legs = row.trigger_id, legs_of(row)
-        trigger.wanted = trigger.legs
+        trigger.wanted, trigger.tried_ns = trigger.legs, 0
         if not self._outbox.journal(Kind.GTT, trigger.payload() | {"id": row.trigger_id, "do": ""}):
             return False
         self._triggers.standing[trigger.name] = trigger
@@ -273,23 +274,25 @@ class AtBroker:
 
     def holds_up(self, plan: Plan, now_ns: int) -> bool:
         """The closing of its position waits until its triggers are gone: for seconds, as any closing does. A
-        person is told of what does not go, and is closed beside.
+        person is told of what does not go, and is closed beside; but not while an order is there that such a
+        trigger may have placed, for that closes the same.
         """
         standing = self._triggers.standing.values()
         here = [t for t in standing if t.for_exits and t.key == plan.key and not t.lost]
-        if any(trigger.holds_up(plan.out_ns, now_ns) for trigger in here):
+        if any(trigger.claimed or trigger.holds_up(plan.out_ns, now_ns) for trigger in here):
             return True
         for trigger in here:
             self._triggers.closed_beside(trigger)
         return False
 
     def may_have_fired(self, plan: Plan, now_ns: int) -> int:
-        """What the strategy's own triggers may have closed just now: changes of them came to nothing, and the
-        list has not told yet.
+        """What the strategy's own triggers may have closed just now: changes of them came to nothing, or an
+        order is there that one may have placed, and the list has not told yet.
         """
         standing = self._triggers.standing.values()
         here = (t for t in standing if t.key == plan.key and not t.for_exits and t.legs[0].side == plan.side)
-        return sum(t.quantity for t in here if t.trigger_id and t.unsure and t.told_soon(now_ns))
+        soon = (t for t in here if t.claimed or (t.trigger_id and t.unsure and t.told_soon(now_ns)))
+        return sum(trigger.quantity for trigger in soon)
 
     def sought(self, plan: Plan) -> bool:
         """Its trigger was sent, and is not to be seen: until that is clear orders protect."""

@@ -1,29 +1,37 @@
 """Layer 2, orders process, cold: orders without a name that a trigger of ours may have placed.
 
 Triggers bear no tag. Until the broker's list has been read, an order with the terms of one that stands is
-nobody's, a stranger's least of all.
+nobody's, a stranger's least of all. A broker may leave out of his list what has fired: that a trigger which
+is not shown any more has fired is told by an order at its price.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from kite_hft.layout import OrderType
 from kite_hft.trading.book import Book
-from kite_hft.trading.broker import OrderReport
+from kite_hft.trading.broker import OrderReport, TriggerLeg, TriggerReport
 from kite_hft.trading.exits.stewards import NEVER_NS
-from kite_hft.trading.exits.trigger import Name, Trigger
+from kite_hft.trading.exits.trigger import MISSES, Name, Trigger
 from kite_hft.trading.ports import Ports
+from kite_hft.trading.recovery.lookup import could_be_ours
 from kite_hft.trading.sending.outbox import Outbox
 
 
 class Claims:
-    """Of the triggers in `standing`, which is looked at and never changed."""
+    """Of the triggers in `standing`, of which `claimed` alone is changed."""
 
-    def __init__(self, ports: Ports, book: Book, outbox: Outbox, standing: Mapping[Name, Trigger]) -> None:
+    def __init__(
+        self, ports: Ports, book: Book, outbox: Outbox, standing: Mapping[Name, Trigger], horizon_ns: int
+    ) -> None:
         self._ports, self._book, self._outbox, self._standing = ports, book, outbox, standing
+        self._horizon_ns = horizon_ns
         self.open: dict[str, int] = {}  # orders that one of ours may have placed -> since when
+        self._rows: dict[str, OrderReport] = {}  # of those: what was heard last
         self._strangers: set[str] = set()  # of those: it has not
         self.over: set[str] = set()  # ids of triggers of ours that have ended: no answer to a later placing
+        self.absent: dict[Name, Trigger] = {}  # thought absent lately: an update may have been late
 
     def claims(self, report: OrderReport) -> bool:
         """The list is to be read before this order is taken for anybody's."""
@@ -31,19 +39,66 @@ class Claims:
             return False
         now_ns = self._ports.clock.mono_ns()
         since_ns = self.open.get(report.order_id, now_ns)
-        for trigger in self._standing.values():
-            if trigger.not_yet(since_ns):
-                continue
-            token = self._ports.instruments[trigger.slot].token
-            if (
-                report.token == token
-                and report.product == trigger.product
-                and any((leg.side, leg.quantity) == (report.side, report.quantity) for leg in trigger.legs)
-            ):
-                self.open.setdefault(report.order_id, now_ns)
-                self._outbox.stirred += 1
-                return True
-        return False
+        here = any(not t.not_yet(since_ns) and self._like(t, report) for t in self._standing.values())
+        if not (here or any(self._late(t, since_ns) and self._fits(t, report) for t in self.absent.values())):
+            return False
+        self._rows[report.order_id] = report
+        self.open.setdefault(report.order_id, now_ns)
+        self._mark()
+        self._outbox.stirred += 1
+        return True
+
+    def _like(self, trigger: Trigger, report: OrderReport) -> bool:
+        same = (self._ports.instruments[trigger.slot].token, trigger.product)
+        terms = [(leg.side, leg.quantity) for leg in trigger.terms]
+        return (report.token, report.product) == same and (report.side, report.quantity) in terms
+
+    def _fits(self, trigger: Trigger, report: OrderReport) -> bool:
+        """It is what the trigger would place: a LIMIT order, at its price."""
+        terms = [(leg.side, leg.quantity, leg.px) for leg in trigger.terms]
+        exact = (report.side, report.quantity, report.px) in terms
+        return exact and report.order_type in (None, OrderType.LIMIT) and self._like(trigger, report)
+
+    def _late(self, trigger: Trigger, since_ns: int) -> bool:
+        return since_ns - trigger.ended_ns < self._horizon_ns
+
+    def fitting(self, trigger: Trigger) -> list[str]:
+        """Orders that are nobody's, and that are what this trigger would place."""
+        return [
+            order_id
+            for order_id, since_ns in self.open.items()
+            if since_ns >= trigger.tried_ns and self._book.by_id(order_id) is None
+            if (row := self._rows.get(order_id)) is not None and self._fits(trigger, row)
+        ]
+
+    def rivals(self, orders: Sequence[str], asked_ns: int) -> list[Trigger]:
+        """Which triggers may have placed some of these orders, as the list, asked for at `asked_ns`, does not
+        show them; one that was thought absent only where no other may.
+        """
+        untold = [t for t in self._standing.values() if t.misses or t.untold(asked_ns)]
+        found = [trigger for trigger in untold if set(self.fitting(trigger)) & set(orders)]
+        return found or [t for t in self.absent.values() if set(self.fitting(t)) & set(orders)]
+
+    def doubted(self, orders: Sequence[str]) -> bool:
+        """An order of ours that was not answered may be one of these."""
+        rows = (self._rows[order_id] for order_id in orders)
+        return any(could_be_ours(row, self._book, self._ports.instruments) for row in rows)
+
+    def heard(self, order_id: str) -> OrderReport | None:
+        """What was heard of an order while it was nobody's."""
+        return self._rows.get(order_id)
+
+    def row_of(self, trigger: Trigger, order_id: str) -> TriggerReport:
+        """What a list that shows fired triggers would say of this one."""
+        row = self._rows[order_id]
+        px = next((leg.trigger_px for leg in trigger.terms if leg.px == row.px), row.px)
+        leg = TriggerLeg(px, row.side, row.product, row.quantity, row.px, order_id)
+        return TriggerReport(trigger.trigger_id, "fired", False, row.token, (leg,))
+
+    def thought_absent(self, trigger: Trigger, now_ns: int) -> None:
+        """No list shows it, and no order is there: an update of that may be late. Nobody wants it then."""
+        trigger.ended_ns, trigger.wanted = now_ns, None
+        self.absent[trigger.name] = trigger
 
     def keep(self, order_id: str) -> None:
         """One of ours has placed it, and the journal does not take that: it is no stranger's, until a process
@@ -51,12 +106,24 @@ class Claims:
         """
         self.open[order_id] = NEVER_NS
 
-    def listed(self, asked_ns: int) -> None:
+    def listed(self, asked_ns: int, now_ns: int) -> None:
         """A whole read of the list, asked for at `asked_ns`, was taken in."""
+        self.absent = {name: t for name, t in self.absent.items() if self._late(t, now_ns)}
         untold = [trigger for trigger in self._standing.values() if trigger.untold(asked_ns)]
         for order_id, since_ns in list(self.open.items()):
             known = self._book.by_id(order_id) is not None
-            if known or (since_ns < asked_ns and all(trigger.not_yet(since_ns) for trigger in untold)):
+            told = since_ns < asked_ns and all(trigger.not_yet(since_ns) for trigger in untold)
+            if known or (told and not any(order_id in self.fitting(t) for t in self._missing())):
                 del self.open[order_id]
+                self._rows.pop(order_id, None)
                 if not known:
                     self._strangers.add(order_id)
+        self._mark()
+
+    def _missing(self) -> Iterator[Trigger]:
+        yield from (trigger for trigger in self._standing.values() if trigger.misses >= MISSES)
+        yield from self.absent.values()
+
+    def _mark(self) -> None:
+        for trigger in self._standing.values():
+            trigger.claimed = bool(self.fitting(trigger))

@@ -110,6 +110,7 @@ class Keeper:
         """What the journal says an earlier process looked after."""
         self.plans.restore(found.plans.values(), now_ns)
         self.triggers.restore(list(found.triggers.values()))
+        self.triggers.restore_absent(list(found.triggers_absent.values()))
         self.triggers.claims.over |= found.triggers_over
         self.groups.restore(found.groups.values(), now_ns)
         self.plans.clear_up(now_ns)

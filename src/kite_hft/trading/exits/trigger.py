@@ -51,7 +51,8 @@ class Trigger:
     it is to be deleted; the same as legs: nothing is to be done. busy: a call of it is under way. again_ns:
     before that a change that was refused is not asked for once more. promised: what of it counts in the
     book as a working order does. closing: when it was taken it would only have closed what was held, with
-    all that waited beside it.
+    all that waited beside it. claimed: an order is there that it may have placed, and the list has not told.
+    ended_ns: it was thought absent then.
     """
 
     strategy: int
@@ -77,6 +78,8 @@ class Trigger:
     sent: tuple[Leg, ...] = ()  # the terms of that call
     opened_px: int = 0  # the last price of when the gate counted it as an opening; 0: it did not
     tried_ns: int = NEVER_NS  # when its placing began to leave: all tries before that are proven unsent
+    claimed: bool = False
+    ended_ns: int = 0
 
     @property
     def name(self) -> Name:
@@ -85,14 +88,15 @@ class Trigger:
     @property
     def lost(self) -> bool:
         """It was sent, and whole reads of the list do not show it: it may still be on its way."""
-        return self.unsure and not self.trigger_id and self.misses >= MISSES
+        return self.unsure and not self.trigger_id and self.misses >= MISSES and not self.claimed
 
     @property
     def unseen(self) -> bool:
         """The broker has named it, and whole reads of the list do not show it, nor did one before: that may
         lag behind the answer.
         """
-        return self.trigger_id != "" and not self.seen_ns and self.misses >= MISSES
+        named = self.trigger_id != "" and not self.seen_ns
+        return named and self.misses >= MISSES and not self.claimed
 
     def missed(self, asked_ns: int, horizon_ns: int) -> None:
         """A read of the list, asked for at `asked_ns`, does not show it: what left `horizon_ns` before that
@@ -126,7 +130,8 @@ class Trigger:
         """The closing of its position, begun at `since_ns`, waits for it. A deletion that was refused as the
         trigger had fired, or not answered, is explained by the list alone.
         """
-        untold = not self.lost and (self.unsure or (self.busy and self.seen_ns < since_ns))
+        doubt = self.unsure or self.claimed or (self.busy and self.seen_ns < since_ns)
+        untold = not self.lost and doubt
         return now_ns - since_ns < (TOLD_NS if untold else GOES_NS)
 
     def told_soon(self, now_ns: int) -> bool:
@@ -173,10 +178,14 @@ class Trigger:
         return self.strategy, self.slot, self.product
 
     @property
+    def terms(self) -> tuple[Leg, ...]:
+        """What it may place: one of these. A change without an answer may have been made."""
+        return self.legs + self.sent if self.busy or self.unsure else self.legs
+
+    @property
     def quantity(self) -> int:
-        """What it may place at most: of two legs one fires. A change without an answer may have been made."""
-        legs = self.legs + self.sent if self.busy or self.unsure else self.legs
-        return max(leg.quantity for leg in legs)
+        """What it may place at most."""
+        return max(leg.quantity for leg in self.terms)
 
     def closes(self, position: Position, beside: int = 0) -> int:
         """How much of it would close something, were it to fire now; the rest would open. beside: so much do
@@ -238,6 +247,12 @@ class Trigger:
         """What a person is told when the list does not say which one it is."""
         text = f"trigger {self.seq} of strategy {self.strategy} stays unknown: {', '.join(found)} could be it"
         return f"{text}; delete what is not wanted at the broker, and it is taken for absent"
+
+    def placed_one_of(self, orders: Sequence[str]) -> str:
+        """What a person is told when it has fired, and it cannot be told which order it has placed."""
+        number, found = self.trigger_id or self.seq, ", ".join(orders)
+        text = f"trigger {number} of strategy {self.strategy} is not in the list any more, and {found}"
+        return f"{text} could be its order; see in the broker's app whose that is"
 
     def like(self, row: TriggerReport) -> bool:
         """Whether a row of the broker's list has its terms."""

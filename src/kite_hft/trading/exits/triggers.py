@@ -1,75 +1,28 @@
-"""Layer 2, orders process, cold: triggers that lie at the broker (GTT), asked for by strategies and plans.
+"""Layer 2, orders process, cold: what has become of the triggers at the broker (GTT).
 
-Each is sent once, when its record is on the disk: it bears no tag, and after a power cut nothing else would
-tell that it is ours (of a plan: at_broker.py). One whose answer proves nothing is looked for in the broker's
-list, never sent again. Until that was read an order that one of ours may have placed is nobody's.
+Its list tells, and where the broker has them its pushes; he may leave out of the list what has fired. Until
+the list was read an order that one of ours may have placed is nobody's (claims.py). One that the list does
+not show any more has fired where such an order has its terms, and is absent where there is none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, Final
 
-from kite_hft.layout import EventKind, OrderStatus, OrderType, Reason
+from kite_hft.layout import EventKind, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.book import Book
-from kite_hft.trading.broker import (
-    Ambiguous,
-    Confirmed,
-    HttpResponse,
-    OrderReport,
-    Outcome,
-    Refused,
-    TriggerReport,
-    TriggerRequest,
-)
-from kite_hft.trading.exits.claims import Claims
-from kite_hft.trading.exits.plan import Key
-from kite_hft.trading.exits.promises import Promises
-from kite_hft.trading.exits.stewards import NEVER_NS
-from kite_hft.trading.exits.trigger import FAILED_MAX, Leg, Trigger, legs_of, request_of, row_like, trigger_of
-from kite_hft.trading.order import Order
-from kite_hft.trading.ports import Ports
-from kite_hft.trading.records import position_event
+from kite_hft.trading.broker import TriggerReport
+from kite_hft.trading.exits.trigger import MISSES, Trigger, legs_of, row_like, trigger_of
+from kite_hft.trading.exits.trigger_calls import TriggerCalls
 from kite_hft.trading.recovery.adopting import child_of
-from kite_hft.trading.sending.asides import Answer, Aside, Asides, on_disk
-from kite_hft.trading.sending.desk import Desk
-from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S
 
-Refusal = tuple[Reason, str]
 READ_NS: Final = 2 * NS_PER_S
 
 
-class Triggers(Promises):
-    """The steward of triggers. `read_list()` asks for a read of the broker's list."""
-
-    def __init__(
-        self,
-        ports: Ports,
-        book: Book,
-        outbox: Outbox,
-        desk: Desk,
-        asides: Asides,
-        next_seq: Callable[[], int],
-        read_list: Callable[[], None],
-        horizon_ns: int,
-        fsync_first: bool,
-    ) -> None:
-        super().__init__(book)
-        self._ports, self._outbox, self._desk = ports, outbox, desk
-        self._asides, self._next_seq, self._read_list = asides, next_seq, read_list
-        self._horizon_ns = horizon_ns  # what was sent longer ago has arrived, or never will
-        self._on_disk = partial(on_disk, ports, outbox, hangs=fsync_first)
-        self.claims = Claims(ports, book, outbox, self.standing)
-        self._read_ns = -NEVER_NS  # when the list may be asked for again
-        self.fired: Callable[[Trigger, Order, int], None] = lambda trigger, order, now_ns: None
-        self.passed: Callable[[str, int], OrderReport | None] = lambda order_id, now_ns: None
-        self.recognised: Callable[[Order, OrderReport, int], None] = lambda order, row, now_ns: None
-        self.turned_down: Callable[[Trigger, str, int], None] = lambda trigger, why, now_ns: None
-        self.judge_again: Callable[[Trigger, Leg, int], Refusal | None] = lambda trigger, leg, now_ns: None
+class Triggers(TriggerCalls):
+    """The steward of triggers."""
 
     def restore(self, records: Sequence[dict[str, Any]]) -> None:
         """Triggers of an earlier process, from their GTT records; the list says how they stand."""
@@ -79,11 +32,20 @@ class Triggers(Promises):
             self.standing[trigger.name] = trigger
             self._promise(trigger, trigger.quantity)
 
+    def restore_absent(self, records: Sequence[dict[str, Any]]) -> None:
+        """Those that it has thought absent: an update of the order that one has placed may still come."""
+        ahead_ns = self._ports.clock.real_ns() - self._ports.clock.mono_ns()
+        for data in records:
+            trigger = trigger_of(data)
+            trigger.misses = MISSES
+            self.claims.thought_absent(trigger, data["time_ns"] - ahead_ns)
+
     @property
     def alive(self) -> bool:
         """Something is to be learned from the broker's list."""
         standing = self.standing.values()
-        return bool(self.claims.open) or any(t.unsure or t.misses or t.dying or t.owed for t in standing)
+        told = bool(self.claims.open or self._ended)
+        return told or any(t.unsure or t.misses or t.dying or t.owed for t in standing)
 
     def act(self, now_ns: int) -> int:
         """Ask for the list, again and again while it is needed."""
@@ -95,201 +57,30 @@ class Triggers(Promises):
     def next_ns(self, now_ns: int) -> int:
         return self._read_ns
 
-    # Asking the broker
+    # The broker's list, and his pushes
 
-    def place(self, trigger: Trigger, now_ns: int) -> str:
-        """Send a new trigger; returns why it cannot be, "" when it is on its way."""
-        if (request := self._request(trigger, trigger.legs)) is None:
-            return "no price has been seen: a trigger needs to know from which side it is reached"
-        trigger.wanted = trigger.sent = trigger.legs
-        urgent = trigger.for_exits or trigger.closing
-        if self._asides.full(urgent=urgent):
-            return "too many calls wait"
-        if not self._journal(trigger, do="place"):
-            return self._outbox.halted
-        call, answered = self._ports.broker.trigger_place(request), self._answered(trigger, "place")
-        there = self._on_disk() if trigger.for_exits else self._on_disk(hangs=True)
-        leaves, ready = self._may_leave(trigger, "place"), lambda: trigger.wanted is None or there()
-        aside = Aside("GTT", call, answered, leaves, ready, urgent, trigger.waits_as, trigger.tried)
-        self._asides.offer(aside, now_ns)
-        self.standing[trigger.name] = trigger
-        self._promise(trigger, trigger.quantity)
-        trigger.busy = True
-        return ""
-
-    def _may_leave(self, trigger: Trigger, what: str) -> Callable[[], bool]:
-        """Asked just before a placing or a change leaves: it may have waited."""
-        asked_ns = self._ports.clock.mono_ns()
-
-        def leaves() -> bool:
-            now_ns = self._ports.clock.mono_ns()
-            refused = self._too_late(trigger, asked_ns, now_ns)
-            if refused is None:
-                return True
-            if what == "place":
-                self._end(trigger, refused[0].name.lower(), *refused, now_ns)
-                return False
-            trigger.busy = False
-            if trigger.wanted is not None:
-                trigger.wanted = trigger.legs
-            self._answer(trigger, *refused, now_ns)
-            self._go_on(trigger, now_ns)
-            return False
-
-        return leaves
-
-    def _too_late(self, trigger: Trigger, asked_ns: int, now_ns: int) -> Refusal | None:
-        """Why what was judged before does not leave any more. What the engine asks for itself protects."""
-        if self._outbox.journal_failed:
-            return Reason.JOURNAL_FAILED, self._outbox.journal_failed
-        unwanted = trigger.wanted is None and not trigger.trigger_id  # before it has left
-        if not unwanted and (trigger.for_exits or (trigger.trigger_id and not trigger.replies)):
-            return None
-        if self.opens(trigger) and (killed := self._ports.killed()):
-            return Reason.KILLED, f"killed: {killed}"
-        if unwanted:
-            return Reason.NONE, ""
-        if trigger.wanted and (asked_ns < now_ns or self._outbox.halted):
-            return self.judge_again(trigger, trigger.sent[0], now_ns)
-        return None
-
-    def _answer(self, trigger: Trigger, reason: Reason, text: str, now_ns: int) -> None:
-        """Changes that its strategy has asked for come to nothing."""
-        for intent in trigger.replies:
-            self._outbox.refuse(intent, reason, text, now_ns)
-        trigger.replies.clear()
-
-    def want(
-        self, trigger: Trigger, legs: tuple[Leg, ...] | None, now_ns: int, *, anew: bool = False
-    ) -> None:
-        """Change a trigger to `legs`, or delete it (None), as soon as no other call of it is under way, and
-        the pause after one that came to nothing is over: none for what is asked for `anew`, nor to delete it.
+    def told(self, row: TriggerReport, now_ns: int) -> None:
+        """A push tells of a trigger: of one that has ended, for good. What waits the list tells, for a push
+        does not say of when it is. While a call of it is under way, or its name is not known, it is kept.
         """
-        if anew or (legs is None and trigger.wanted is not None):
-            trigger.again_ns = 0
-        trigger.wanted = legs
-        self._go_on(trigger, now_ns)
-
-    def drop_entries(self, now_ns: int) -> None:
-        """Delete what would open something; what closes stays, as far as it does, of several on one position
-        what was to close it first, then the oldest. Safe to repeat.
-        """
-        taken: dict[tuple[Key, int], int] = {}
-        for trigger in sorted(self.standing.values(), key=lambda trigger: not trigger.closing):
-            if trigger.for_exits or trigger.wanted is None:
-                continue
-            name = trigger.key, trigger.legs[0].side
-            closes = trigger.closes(self._book.standing(*trigger.key), taken.get(name, 0))
-            taken[name] = taken.get(name, 0) + closes
-            if not closes:
-                self.want(trigger, None, now_ns)
-            elif closes < trigger.quantity and trigger.wanted == trigger.legs:
-                self.want(trigger, (replace(trigger.legs[0], quantity=closes),), now_ns)
-
-    def drop_all(self, now_ns: int, key: Key | None = None) -> None:
-        """Delete every trigger (of one position): it is being closed. Safe to repeat."""
-        for trigger in list(self.standing.values()):
-            if key in (None, trigger.key) and trigger.wanted is not None:
-                self.want(trigger, None, now_ns)
-
-    def give_up(self, since_ns: int, now_ns: int, key: Key | None = None) -> None:
-        """What could not be deleted holds nothing up any more; a person has to look."""
-        for trigger in self.standing.values():
-            if key in (None, trigger.key) and not trigger.holds_up(since_ns, now_ns):
-                self.closed_beside(trigger)
-
-    def closed_beside(self, trigger: Trigger) -> None:
-        """Its position is closed, though it may lie at the broker."""
-        self._warn(trigger, trigger.not_deleted(self._ports.instruments[trigger.slot].key))
-
-    def _warn(self, trigger: Trigger, text: str) -> None:
-        self._outbox.alert("TRIGGER_UNKNOWN", text, str(trigger.name))
-
-    def _go_on(self, trigger: Trigger, now_ns: int) -> None:
-        if self.standing.get(trigger.name) is not trigger or trigger.busy or trigger.unsure:
+        if row.active or not self._meant(row.trigger_id):
             return
-        if trigger.wanted == trigger.legs or not trigger.trigger_id or now_ns < trigger.again_ns:
-            if trigger.failures and not trigger.owed:  # what came to nothing is not wanted any more
-                trigger.failures = trigger.again_ns = 0
-                self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
+        trigger = next((t for t in self.standing.values() if t.trigger_id == row.trigger_id), None)
+        if trigger is None or trigger.busy:
+            self._ended[row.trigger_id] = row
             return
-        broker, what, leaves = self._ports.broker, "delete", lambda: True
-        call = broker.trigger_delete(trigger.trigger_id)
-        if trigger.wanted is not None:
-            if (request := self._request(trigger, trigger.wanted)) is None:
-                return
-            call, what = broker.trigger_modify(trigger.trigger_id, request), "modify"
-            leaves = self._may_leave(trigger, what)
-        sent, urgent = trigger.wanted or (), trigger.relieves(trigger.wanted)
-        if self._asides.full(urgent=urgent):
-            return
-        if self._journal(trigger, do=what, sent=[leg.words for leg in sent]) or what == "delete":
-            aside = Aside("GTT", call, self._answered(trigger, what), leaves, urgent=urgent)
-            aside.on_disk = self._on_disk() if what == "modify" else aside.on_disk  # no deletion waits
-            trigger.busy = self._asides.offer(aside, now_ns)
-            trigger.sent, trigger.asked = sent, len(trigger.replies)
+        self._shown(trigger, row, now_ns, now_ns)
+        self._desk.look_up()  # what its order has done meanwhile
 
-    def _request(self, trigger: Trigger, legs: tuple[Leg, ...]) -> TriggerRequest | None:
-        instrument = self._ports.instruments[trigger.slot]
-        last = self._ports.latest.last_px(trigger.slot)
-        return request_of(instrument, trigger.product, legs, last) if last > 0 else None
+    def _meant(self, trigger_id: str) -> bool:
+        """One that stands has this name, or none yet."""
+        return any(trigger.trigger_id in ("", trigger_id) for trigger in self.standing.values())
 
-    # Answers
-
-    def _answered(self, trigger: Trigger, what: str) -> Callable[[Answer, int], None]:
-        def take(result: Answer, now_ns: int) -> None:
-            outcome: Outcome | None = None  # None: no byte of it left
-            if isinstance(result, HttpResponse):
-                outcome = self._ports.broker.parse_trigger_outcome(result)
-            elif result.sent:
-                outcome = Ambiguous(f"no answer: {result.reason}")
-            trigger.busy, trigger.changed_ns = False, now_ns
-            self._take(trigger, what, outcome, now_ns)
-            self._go_on(trigger, now_ns)
-
-        return take
-
-    def _take(self, trigger: Trigger, what: str, outcome: Outcome | None, now_ns: int) -> None:
-        if isinstance(outcome, Confirmed):
-            self._confirmed(trigger, what, outcome.order_id, now_ns)
-        elif isinstance(outcome, Ambiguous):
-            trigger.unsure = True
-            text = f"trigger {trigger.seq} of strategy {trigger.strategy}: its {what}: {outcome.why}"
-            self._warn(trigger, text)
-            self._outbox.stirred += 1
-        elif what == "place":
-            reason = Reason.BROKER if outcome else Reason.NOT_CONNECTED
-            text = outcome.message if isinstance(outcome, Refused) else "it did not leave"
-            self._end(trigger, "refused", reason, text, now_ns)
-            if trigger.for_exits:
-                self.turned_down(trigger, text, now_ns)
-        else:
-            if trigger.replies and trigger.wanted is not None:
-                trigger.wanted = trigger.legs
-            trigger.put_off(now_ns)
-            if trigger.owed and trigger.failures >= FAILED_MAX:
-                self._warn(trigger, trigger.not_changed(self._ports.instruments[trigger.slot].key, outcome))
-            self._answer(trigger, Reason.BROKER, f"trigger not changed: {outcome}", now_ns)
-            self._outbox.stirred += 1
-
-    def _confirmed(self, trigger: Trigger, what: str, trigger_id: str, now_ns: int) -> None:
-        if what == "delete":
-            self._end(trigger, "deleted", Reason.NONE, "", now_ns)
-            return
-        if what == "modify":
-            trigger.legs = trigger.sent  # what is wanted may be something else again
-            self._promise(trigger, trigger.quantity)
-        trigger.trigger_id, trigger.failures, trigger.again_ns = trigger_id, 0, 0
-        self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
-        self._journal(trigger, id=trigger_id, do="", answered=trigger.through())
-        kind = EventKind.ACCEPTED if what == "place" else EventKind.UPDATED
-        self._tell(trigger, kind, OrderStatus.TRIGGER_PENDING, Reason.NONE, now_ns)
-
-    # The broker's list
-
-    def fold(self, rows: Sequence[TriggerReport], asked_ns: int, now_ns: int) -> None:
+    def fold(self, listed: Sequence[TriggerReport], asked_ns: int, now_ns: int) -> None:
         """One whole read of the list, asked for at `asked_ns`."""
-        by_id = {row.trigger_id: row for row in rows}
+        self._ended = {name: row for name, row in self._ended.items() if self._meant(name)}
+        by_id = {row.trigger_id: row for row in listed} | self._ended
+        rows = list(by_id.values())
         known = self.claims.over | {trigger.trigger_id for trigger in self.standing.values()}
         for trigger in reversed(list(self.standing.values())):  # of equal ones the older should be long there
             if trigger.busy or asked_ns < trigger.changed_ns:
@@ -298,22 +89,26 @@ class Triggers(Promises):
             equals = sum(trigger.equals(t) and asked_ns >= t.changed_ns for t in self.standing.values())
             row = by_id.get(trigger.trigger_id) if named else row_like(trigger, token, rows, known, equals)
             if row is None:
-                self._missed(trigger, [] if named else trigger.alike(token, rows, known), asked_ns, now_ns)
+                self._missed(trigger, [] if named else trigger.alike(token, rows, known), asked_ns)
                 continue
-            trigger.shown()
             known.add(row.trigger_id)
-            if trigger.unsure or not trigger.trigger_id:
-                self._found(trigger, row, now_ns)
-            elif trigger.altered(row, asked_ns, self._horizon_ns):
-                if trigger.wanted == trigger.legs and not trigger.for_exits:  # else it gets its terms back
-                    trigger.wanted = legs_of(row)
-                self._found(trigger, row, now_ns, EventKind.UPDATED)
-            if row.active:
-                trigger.seen_ns = asked_ns
-                self._go_on(trigger, now_ns)
-            else:
-                self._over(trigger, row, now_ns)
-        self.claims.listed(asked_ns)
+            self._shown(trigger, row, asked_ns, now_ns)
+        self._settle(asked_ns, now_ns)
+        self.claims.listed(asked_ns, now_ns)
+
+    def _shown(self, trigger: Trigger, row: TriggerReport, asked_ns: int, now_ns: int) -> None:
+        trigger.shown()
+        if trigger.unsure or not trigger.trigger_id:
+            self._found(trigger, row, now_ns)
+        elif trigger.altered(row, asked_ns, self._horizon_ns):
+            if trigger.wanted == trigger.legs and not trigger.for_exits:  # else it gets its terms back
+                trigger.wanted = legs_of(row)
+            self._found(trigger, row, now_ns, EventKind.UPDATED)
+        if row.active:
+            trigger.seen_ns = asked_ns
+            self._go_on(trigger, now_ns)
+        else:
+            self._over(trigger, row, now_ns)
 
     def _found(
         self, trigger: Trigger, row: TriggerReport, now_ns: int, kind: EventKind = EventKind.ACCEPTED
@@ -328,14 +123,43 @@ class Triggers(Promises):
         if row.active:
             self._tell(trigger, kind, OrderStatus.TRIGGER_PENDING, Reason.NONE, now_ns)
 
-    def _missed(self, trigger: Trigger, found: Sequence[str], asked_ns: int, now_ns: int) -> None:
+    def _missed(self, trigger: Trigger, found: Sequence[str], asked_ns: int) -> None:
         trigger.missed(asked_ns, self._horizon_ns)
         if found:
             trigger.shown()
             self._warn(trigger, trigger.could_be(found))
-        if trigger.gone:
-            self._end(trigger, "absent", Reason.ABSENT, "it is not in the broker's list", now_ns)
         self._outbox.stirred += 1
+
+    def _settle(self, asked_ns: int, now_ns: int) -> None:
+        """What is said of triggers that the list, asked for at `asked_ns`, does not show: those with an order
+        that has their terms have fired, the others are absent.
+        """
+        for trigger in [*self.standing.values(), *self.claims.absent.values()]:
+            stands = self.standing.get(trigger.name) is trigger
+            if trigger.misses < MISSES or (stands and (trigger.busy or asked_ns < trigger.changed_ns)):
+                continue
+            found = self.claims.fitting(trigger)
+            rivals = self.claims.rivals(found, asked_ns)
+            if len(found) == len(rivals) and trigger in rivals and not self.claims.doubted(found):
+                self._fired_unseen(trigger, found[0], now_ns)
+            elif not stands:
+                continue
+            elif found and all(rival.misses >= MISSES for rival in rivals):
+                trigger.unsure = True
+                self._warn(trigger, trigger.placed_one_of(found))
+            elif trigger.gone and not found:
+                self._end(trigger, "absent", Reason.ABSENT, "it is not in the broker's list", now_ns)
+                self.claims.thought_absent(trigger, now_ns)
+
+    def _fired_unseen(self, trigger: Trigger, order_id: str, now_ns: int) -> None:
+        """No list tells so, but an order is there that only this one can have placed."""
+        if trigger.ended_ns:
+            key = self._ports.instruments[trigger.slot].key
+            text = f"order {order_id} in {key} is taken for that of trigger {trigger.seq}, thought absent"
+            self._outbox.alert("TRIGGER_ADOPTED", text, order_id)
+        self._over(trigger, self.claims.row_of(trigger, order_id), now_ns)
+        if self._book.by_id(order_id) is not None:
+            self.claims.absent.pop(trigger.name, None)
 
     def _over(self, trigger: Trigger, row: TriggerReport, now_ns: int) -> None:
         """It waits no more: it has placed its order, failed to, or was ended."""
@@ -351,21 +175,25 @@ class Triggers(Promises):
             return
         if self._book.by_id(placed.order_id) is None:
             self._promise(trigger, 0)
-            heard = self.passed(placed.order_id, now_ns)
+            heard = self.passed(placed.order_id, now_ns) or self.claims.heard(placed.order_id)
             data = trigger.fired(placed, self._book.standing(*trigger.key)) | {
                 "no": self._desk.take_no(),
                 "order_seq": self._next_seq() if trigger.for_exits else trigger.seq,
                 "ended": row.status,
             }
+            if trigger.ended_ns:
+                data["late"] = True
             if not self._outbox.journal(Kind.GTT, data):
-                trigger.unsure = True  # the list tells of it again
+                trigger.unsure = True  # it is told again
+                if row.trigger_id:
+                    self._ended[row.trigger_id] = row
                 self.claims.keep(placed.order_id)
                 return
             order = child_of(data, self._ports.clock.real_ns())
             self._book.add(order)
             self._book.name(order, placed.order_id)
             order.status_ns = now_ns
-            self.standing.pop(trigger.name, None)
+            self._forget(trigger)
             self._outbox.stirred += 1
             self._tell(trigger, EventKind.UPDATED, OrderStatus.OPEN, Reason.NONE, now_ns)
             self.fired(trigger, order, now_ns)
@@ -375,37 +203,3 @@ class Triggers(Promises):
             if order.open_quantity and not trigger.for_exits and (trigger.wanted is None or too_much):
                 self._desk.cancel(order, None, now_ns)  # it is not wanted any more, or would open something
         self._forget(trigger)
-
-    def _forget(self, trigger: Trigger) -> None:
-        self.standing.pop(trigger.name, None)
-        self.claims.over.add(trigger.trigger_id)
-        self._promise(trigger, 0)
-        self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
-
-    # What is told
-
-    def _end(self, trigger: Trigger, why: str, reason: Reason, text: str, now_ns: int) -> None:
-        self._forget(trigger)
-        self._journal(trigger, ended=why, text=text)
-        kind, status = EventKind.CANCELLED, OrderStatus.CANCELLED
-        if reason is not Reason.NONE:
-            kind, status = EventKind.REJECTED, OrderStatus.REJECTED
-            self._outbox.refused[reason.name] += 1
-        self._tell(trigger, kind, status, reason, now_ns)
-        self._outbox.stirred += 1
-
-    def _journal(self, trigger: Trigger, **more: Any) -> bool:
-        name = None if trigger.for_exits else trigger.name
-        return self._outbox.journal(Kind.GTT, trigger.payload() | more, name)
-
-    def _tell(
-        self, trigger: Trigger, kind: EventKind, status: OrderStatus, reason: Reason, now_ns: int
-    ) -> None:
-        if trigger.for_exits:
-            return  # its plan tells of it
-        event = position_event(*trigger.key, self._book.standing(*trigger.key).quantity, now_ns)
-        row, leg = event[0], trigger.legs[0]
-        row["kind"], row["status"], row["strategy_seq"] = kind, status, trigger.seq
-        row["reason"], row["side"], row["px"], row["qty"] = reason, leg.side, leg.px, leg.quantity
-        row["order_type"] = OrderType.LIMIT
-        self._outbox.push(trigger.strategy, event)

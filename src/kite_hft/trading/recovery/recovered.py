@@ -39,6 +39,7 @@ class Recovered:
     plans: dict[Key, dict[str, Any]] = field(default_factory=dict)  # exits that stand, as last journalled
     groups: dict[Name, dict[str, Any]] = field(default_factory=dict)  # groups begun and not ended
     triggers: dict[Name, dict[str, Any]] = field(default_factory=dict)  # GTTs that may live at the broker
+    triggers_absent: dict[Name, dict[str, Any]] = field(default_factory=dict)  # thought so
     triggers_over: set[str] = field(default_factory=set)  # ids of those that have ended
     last_order_no: int = 0
     placed: int = 0

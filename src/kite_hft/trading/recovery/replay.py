@@ -361,8 +361,13 @@ def _gtt(data: dict[str, Any], book: Book, instruments: InstrumentTable, state: 
             state.engine_seq = max(state.engine_seq, order.strategy_seq)
         if unwanted(state.triggers.get(name, {}) | data, book.standing(name[0], order.slot, order.product)):
             state.cancels.add(order.order_no)
-    if data.get("ended"):
-        state.triggers_over.add(state.triggers.pop(name, {}).get("id", ""))
+    if data.get("late"):
+        state.triggers_absent.pop(name, None)  # another one may bear its name by now
+    elif data.get("ended"):
+        whole = state.triggers.pop(name, {}) | data
+        state.triggers_over.add(whole.get("id", ""))
+        if data["ended"] == "absent":
+            state.triggers_absent[name] = whole
     else:
         state.triggers[name] = state.triggers.get(name, {}) | data
 

@@ -180,7 +180,7 @@ class Asides:
             unsent = isinstance(result, TransportError) and not result.sent
             if unsent:
                 self._egress.aside_unsent(aside.name, about)
-            elif isinstance(result, HttpResponse) and result.status == TOO_MANY and self._pay(aside).as_order:
+            elif isinstance(result, HttpResponse) and result.status == TOO_MANY and aside.name == TRIGGER:
                 self._throttle.cool_down(now_ns)
                 self._egress.aside_limited(aside.name, about, now_ns)
             if unsent and aside.waits_as:

@@ -255,7 +255,14 @@ def _legs(**fields: Any) -> Callable[[TriggerRequest], Any]:
 
 def _listed(change: Callable[[TriggerReport], TriggerReport]) -> Change:
     def make(right: Broker) -> Changed:
-        return {"parse_triggers": lambda body: [change(row) for row in right.parse_triggers(body)]}
+        def pushed(body: bytes) -> TriggerReport | None:
+            row = right.parse_trigger_update(body)
+            return change(row) if row is not None else None
+
+        return {
+            "parse_triggers": lambda body: [change(row) for row in right.parse_triggers(body)],
+            "parse_trigger_update": pushed,
+        }
 
     return make
 

@@ -34,7 +34,8 @@ def test_a_feed_is_authorised_or_redirected_by_the_scheme_of_its_address() -> No
 
 def test_order_updates_come_by_the_portfolio_socket() -> None:
     door = updates_door("upstox", "https://api.upstox.com", "key", "token")
-    assert door.url == "https://api.upstox.com/v2/feed/portfolio-stream-feed/authorize?update_types=order"
+    path = "/v2/feed/portfolio-stream-feed/authorize?update_types=order%2Cgtt_order"
+    assert door.url == f"https://api.upstox.com{path}"
     assert updates_words("upstox", EMPTY).subscription([1], "full") == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -186,6 +187,28 @@ def test_new_terms_are_all_of_them_until_the_entry_has_fired() -> None:
     gtt = bench.add(MULTIPLE, *rules)
     bench.book.modify(gtt.gtt_id, MULTIPLE, 5, [Rule(ENTRY, ABOVE, 10_500), Rule(TARGET, IMMEDIATE, 11_500)])
     assert {rule.strategy: rule.trigger_px for rule in gtt.rules} == {ENTRY: 10_500, TARGET: 11_500}
+
+
+def test_the_list_shows_what_waits_and_a_push_tells_what_has_fired() -> None:
+    bench = Bench()
+    fires, stays = (
+        bench.add(SINGLE, Rule(ENTRY, ABOVE, 10_200)),
+        bench.add(SINGLE, Rule(ENTRY, ABOVE, 10_900)),
+    )
+    head = {"authorization": "Bearer t"}
+
+    def listed(*query: tuple[str, str]) -> list[str]:
+        answer = bench.api.handle("GET", "/v3/order/gtt", list(query), head, b"", bench.now)
+        return [row["gtt_order_id"] for row in json.loads(answer.body)["data"]]
+
+    assert listed() == [fires.gtt_id, stays.gtt_id]
+    bench.api.updates.drain()
+    bench.price(10_300)
+    assert listed() == [stays.gtt_id] and listed(("gtt_order_id", fires.gtt_id)) == [fires.gtt_id]
+    (told,) = [row for row in bench.api.updates.drain() if row["update_type"] == "gtt_order"]
+    rule = told["rules"][0]
+    assert told["gtt_order_id"] == fires.gtt_id and rule["status"] == "COMPLETED"
+    assert rule["order_id"] in bench.exchange.orders
 
 
 @pytest.mark.parametrize(

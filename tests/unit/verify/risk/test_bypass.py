@@ -129,7 +129,7 @@ C 3 9 127.0.0.1 900
 S 3 9 GET /v3/feed/market-data-feed/authorize HTTP/1.1
 S 3 9 GET /market-data-feeder/v3/upstox-developer-api/feeds?code=a HTTP/1.1
 C 4 9 127.0.0.1 900
-S 4 9 GET /v2/feed/portfolio-stream-feed/authorize?update_types=order HTTP/1.1
+S 4 9 GET /v2/feed/portfolio-stream-feed/authorize?update_types=order%2Cgtt_order HTTP/1.1
 """
 
 
