@@ -132,6 +132,8 @@ class Alerting:
             told = self._open.pop(known)
             self._standing.acknowledge(told)
             self._write("acknowledged", told, known, {"by": by} if by else {})
+            for sink in self.sinks:
+                sink.seen(known)
             self.on_acknowledged(told, known, by)
         return len(seen)
 

@@ -24,11 +24,15 @@ class Sink:
         self.tally = Tally()
         self.rows: list[Row] = []
         self.waiting: list[Row] = []
+        self.seen_by_a_person: list[int] = []
         self.closed = False
 
     def put(self, row: Row) -> None:
         self.rows.append(row)
         self.waiting.append(row)
+
+    def seen(self, number: int) -> None:
+        self.seen_by_a_person.append(number)
 
     def poll(self) -> list[Outcome]:
         if self.failure is None:
@@ -172,6 +176,7 @@ def test_acknowledged_is_quiet_until_it_grows_worse_or_comes_back(tmp_path: Path
     assert desk.alerting.acknowledge(code="NAKED_POSITION", by="asha") == 1
     assert desk.alerting.acknowledge(code="NAKED_POSITION") == 0
     assert seen == [("NAKED_POSITION", 1, "asha")] and desk.lines()[-1]["by"] == "asha"
+    assert sink.seen_by_a_person == [1]
     desk.wait(600)
     desk.alerting.take(naked)
     assert len(sink.rows) == 2 and desk.alerting.standing()

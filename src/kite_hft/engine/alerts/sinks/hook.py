@@ -59,6 +59,9 @@ class HookSink:
         self._waiting.put(row, self._clock.mono_ns())
         self._start_waiting()
 
+    def seen(self, number: int) -> None:
+        self._waiting.seen(number)
+
     def poll(self) -> list[Outcome]:
         now_ns = self._clock.mono_ns()
         self._killed = [process for process in self._killed if process.poll() is None]

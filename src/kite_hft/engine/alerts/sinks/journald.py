@@ -38,6 +38,9 @@ class JournaldSink:
         took_s = (self._clock.mono_ns() - since_ns) / NS_PER_S
         self._ended.append(Outcome(self.name, row, failure, took_s))
 
+    def seen(self, number: int) -> None:
+        pass  # nothing waits
+
     def poll(self) -> list[Outcome]:
         ended, self._ended = self._ended, []
         return ended

@@ -46,7 +46,7 @@ class Posting:
         self._waiting = Waiting(self.tally)
         self._ended: deque[Outcome] = deque()
         self._changed = threading.Condition()
-        self._under_way: tuple[Row, int] | None = None
+        self._under_way: tuple[Entry, int] | None = None
         self._resume_ns = 0  # no call before
         self._failing = self._closed = self._stuck_told = False
         self._thread: threading.Thread | None = None
@@ -56,6 +56,12 @@ class Posting:
             self._waiting.put(row, self._clock.mono_ns())
             self._start_thread()
             self._changed.notify()
+
+    def seen(self, number: int) -> None:
+        with self._changed:
+            self._waiting.seen(number)
+            if self._under_way is not None and self._under_way[0].reminds_of(number):
+                self._under_way[0].unwanted = True
 
     def poll(self) -> list[Outcome]:
         with self._changed:
@@ -69,7 +75,7 @@ class Posting:
             elif not self._stuck_told and self._clock.mono_ns() - under_way[1] > STUCK_S * NS_PER_S:
                 self._stuck_told = True
                 text = f"nothing came of a call for {STUCK_S:g} s; does its name resolve?"
-                found.append(Outcome(self.name, under_way[0], text, STUCK_S))
+                found.append(Outcome(self.name, under_way[0].row, text, STUCK_S))
         return found
 
     def busy(self) -> bool:
@@ -115,7 +121,7 @@ class Posting:
                 now_ns = self._clock.mono_ns()
                 entry = self._waiting.take(now_ns) if now_ns >= self._resume_ns else None
                 if entry is not None:
-                    self._under_way = (entry.row, now_ns)
+                    self._under_way = (entry, now_ns)
                     return entry
                 wait_ns = max(self._resume_ns, self._waiting.next_ns()) - now_ns
                 self._changed.wait(wait_ns / NS_PER_S if self._waiting else None)
@@ -126,6 +132,7 @@ class Posting:
         now_ns = self._clock.mono_ns()
         self._resume_ns = max(self._resume_ns, now_ns + round(pause_s * NS_PER_S))
         entry.tries += bool(failure)
+        passing = passing and not entry.unwanted
         if failure and passing and not self._failing and entry.tries < ATTEMPTS:
             entry.not_before_ns = now_ns + round(FIRST_PAUSE_S * 2 ** (entry.tries - 1) * NS_PER_S)
             return self._waiting.back(entry)

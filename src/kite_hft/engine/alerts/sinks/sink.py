@@ -52,6 +52,10 @@ class Sink(Protocol):
         """Take a row to deliver."""
         ...
 
+    def seen(self, number: int) -> None:
+        """A person has seen this alert: nobody is to be reminded of it by what still waits here."""
+        ...
+
     def poll(self) -> list[Outcome]:
         """Go on with what is under way; what has ended since."""
         ...

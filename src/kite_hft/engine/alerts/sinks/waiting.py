@@ -17,14 +17,18 @@ from kite_hft.engine.alerts.sinks.sink import WAITING_MAX, Row, Tally
 @dataclass(slots=True, eq=False)
 class Entry:
     """A row that waits. since_ns, not_before_ns: CLOCK_MONOTONIC; tries: attempts that failed; told: that it
-    fails is known."""
+    fails is known; unwanted: no other attempt is made."""
 
     row: Row
     since_ns: int
     not_before_ns: int = 0
     tries: int = 0
     told: bool = False
+    unwanted: bool = False
     place: int = 0
+
+    def reminds_of(self, number: int) -> bool:
+        return bool(self.row["event"] == "reminder" and self.row["number"] == number)
 
 
 @dataclass(slots=True)
@@ -61,6 +65,11 @@ class Waiting:
         later = (at for at, known in enumerate(self._entries) if known.place > entry.place)
         self._entries.insert(next(later, len(self._entries)), entry)
         self._bound()
+
+    def seen(self, number: int) -> None:
+        """A person has seen this alert: its reminders wait no more."""
+        kept = [entry for entry in self._entries if not entry.reminds_of(number)]
+        self._entries = deque(kept)
 
     def next_ns(self) -> int:
         """When it is somebody's turn; 0: now, or nothing waits."""

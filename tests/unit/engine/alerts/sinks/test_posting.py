@@ -14,7 +14,7 @@ import pytest
 from kite_hft.clock import ManualClock, SystemClock
 from kite_hft.engine.alerts.sinks import posting
 from kite_hft.engine.alerts.sinks.posting import RETRY_AFTER_MAX_S, STUCK_S, Posting, retry_after_s
-from kite_hft.engine.alerts.sinks.sink import KEPT_S, WAITING_MAX, Outcome
+from kite_hft.engine.alerts.sinks.sink import KEPT_S, WAITING_MAX, Outcome, Row
 from kite_hft.net.post import Answer, PostError
 from kite_hft.verify.alerts.receivers import BOT, CHAT, HOOK_PATH, receivers
 
@@ -120,6 +120,28 @@ def test_an_alert_is_given_up_when_its_time_is_over(monkeypatch: pytest.MonkeyPa
     clock.advance(round(KEPT_S * 1e9))
     assert [o.failure for o in outcomes(sink)] == ["HTTP 500"] and not sink.busy()
     assert sink.tally.fields() == {"delivered": 0, "failed": 1, "dropped": 0}
+    sink.close()
+
+
+def test_a_reminder_that_fails_is_not_tried_again_once_a_person_has_seen_its_alert() -> None:
+    asked, go_on, calls = threading.Event(), threading.Event(), list[Row]()
+
+    def deliver(row: Row) -> Answer:
+        calls.append(row)
+        asked.set()
+        assert go_on.wait(20)
+        return Answer(500, b"")
+
+    sink = Posting("webhook", deliver, SystemClock())
+    for again in (1, 2):
+        sink.put(ROW | {"event": "reminder", "again": again})
+    assert asked.wait(20)
+    sink.seen(4)
+    assert sink.busy()
+    sink.seen(3)
+    go_on.set()
+    assert [outcome.failure for outcome in outcomes(sink)] == ["HTTP 500"]
+    assert not sink.busy() and [row["again"] for row in calls] == [1]
     sink.close()
 
 

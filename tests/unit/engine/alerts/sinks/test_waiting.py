@@ -61,3 +61,16 @@ def test_what_is_tried_again_later_keeps_its_place_and_holds_up_only_its_own_ale
     assert numbers(waiting, 5) == [1, 1] and waiting.next_ns() == 0
     waiting.back(first)
     assert waiting.clear() == 1 and len(waiting) == 0
+
+
+def test_what_a_person_has_seen_nobody_is_reminded_of() -> None:
+    waiting = Waiting(Tally())
+    for number in (1, 2):
+        for event in ("raised", "reminder", "reminder", "cleared"):
+            waiting.put(row(number, "CRITICAL", event), 0)
+    waiting.seen(2)
+    left = [waiting.take(0) for _ in range(len(waiting))]
+    events = [(entry.row["number"], entry.row["event"]) for entry in left if entry is not None]
+    assert events == [
+        (1, "raised"), (1, "reminder"), (1, "reminder"), (1, "cleared"), (2, "raised"), (2, "cleared"),
+    ]  # fmt: skip
