@@ -218,7 +218,8 @@ class Watch:
         if "orders" in member.plan.stages:
             self.run.view.say("without its order process the run ends; what rests at the broker stays there")
             return EXIT_FAILED
-        self.owed.halt(down)
+        if member.plan.stages != ("recorder",):  # nothing trades by its file
+            self.owed.halt(down)
         return None
 
     def _end_with(self, member: Member, why: str) -> int:

@@ -134,6 +134,12 @@ def test_a_process_that_stays_down_takes_nothing_with_it(loop: Loop) -> None:
     assert loop.states()["FILE_FAILED"] == "standing"
 
 
+def test_without_its_recorder_an_engine_trades_on_and_says_so(loop: Loop) -> None:
+    loop.down = "recorder hung more than 5 times in 600 s"
+    loop.replace("recorder")
+    assert loop.states()["CRASH_LOOP"] == "standing" and not loop.told
+
+
 def test_the_halt_of_a_process_that_stays_down_is_told_again_until_orders_has_it(loop: Loop) -> None:
     loop.down = "compute died more than 5 times in 600 s"
     loop.replace("compute")
