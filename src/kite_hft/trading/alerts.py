@@ -204,7 +204,7 @@ CODES: Final[dict[str, Code]] = {
     "PROCESS_HUNG": _once(WARNING, "A process gave no sign of life and was killed and started again."),
     "CRASH_LOOP": Code(
         CRITICAL,
-        "A process stays down: HALTED, but without a recorder; read why, and its .crash file, then start anew.",
+        "A process stays down: HALTED (not for a recorder); read why, and its .crash file, then start anew.",
     ),
     "JOURNAL_FAILED": Code(CRITICAL, "The order journal cannot be written: HALTED; make room on the disk."),
     "FILE_FAILED": Code(WARNING, "A file of the run folder is not written any more: make room on the disk."),
