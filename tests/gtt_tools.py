@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from orders_world import PX, Queue, World, error, filled, form, ok
 
+from kite_hft.brokers.kite.rest import KITE
 from kite_hft.layout import IntentKind, Product, Side
-from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.order import EXTERNAL
 
 Answer = HttpResponse | TransportError
+LEAVES_OUT = replace(KITE, lists_fired=False)
+"""A broker whose list does not show what has fired."""
 
 
 class Gtts:
@@ -75,8 +80,8 @@ def entry(world: World, seq: int = 1, **more: Any) -> None:
     world.run(0.3)
 
 
-def overnight() -> tuple[World, Gtts]:
-    world = World().start()
+def overnight(adapter: Broker = KITE) -> tuple[World, Gtts]:
+    world = World(adapter=adapter).start()
     gtts = Gtts(world)
     world.send(1, product=Product.CNC)
     filled(world, 10)
@@ -120,9 +125,9 @@ def shown(world: World, order_id: str, quantity: int) -> None:
     world.update(row)
 
 
-def closing() -> tuple[World, Gtts]:
+def closing(adapter: Broker = KITE) -> tuple[World, Gtts]:
     """Ten are held, and a trigger of the strategy's own closes them."""
-    world = World().start()
+    world = World(adapter=adapter).start()
     gtts = Gtts(world)
     world.send(1, product=Product.CNC)
     filled(world, 10)
@@ -134,7 +139,7 @@ def again(world: World) -> World:
     """Another process of the run."""
     return World(
         broker=world.broker, clock=world.clock, journal=world.journal, latest=world.latest,
-        history=list(world.journal.records), intents=Queue(), more={"restarted": True},
+        history=list(world.journal.records), intents=Queue(), adapter=world.adapter, more={"restarted": True},
     )  # fmt: skip
 
 
@@ -147,3 +152,57 @@ def fired(world: World, gtts: Gtts, quantity: int) -> tuple[str, Lagging]:
     shown(world, order_id, quantity)
     world.run(1.0)
     return order_id, lag
+
+
+class Unlisted:
+    """The list shows what waits alone, and what has fired takes no call."""
+
+    def __init__(self, world: World, gtts: Gtts) -> None:
+        self.gtts, self.broker = gtts, world.broker
+        world.broker.on_read, world.broker.on_call = self.read, self.call
+
+    def read(self, request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith("/gtt/triggers"):
+            return self.broker.read(request)
+        return ok([row for row in self.gtts.rows.values() if row["status"] == "active"])
+
+    def call(self, request: HttpRequest) -> Answer:
+        number = request.path.rsplit("/", 1)[1]
+        if number.isdigit() and self.gtts.rows.get(int(number), {}).get("status") == "triggered":
+            return error(400, "InputException", "the trigger is not active")
+        return self.gtts.call(request)
+
+
+def stop() -> tuple[World, Gtts]:
+    """Ten are held, and their stop lies at the broker; the list has shown it."""
+    world, gtts = overnight(LEAVES_OUT)
+    Unlisted(world, gtts)
+    world.stage.reader.want_triggers()
+    world.run(3.0)
+    return world, gtts
+
+
+def bid() -> tuple[World, Gtts]:
+    """A trigger waits that buys ten; the list has shown it."""
+    world = World(adapter=LEAVES_OUT).start()
+    gtts = Gtts(world)
+    Unlisted(world, gtts)
+    entry(world, 2)
+    world.stage.reader.want_triggers()
+    world.run(3.0)
+    return world, gtts
+
+
+def fell(world: World, seconds: float) -> None:
+    """The price is below the stop for so long."""
+    for _ in range(round(seconds / 0.05)):
+        world.quote(PX - 150)
+        world.run(0.05, fresh=False)
+
+
+def sells(world: World) -> int:
+    return sum(row["transaction_type"] == "SELL" for row in world.broker.rows.values())
+
+
+def others(world: World) -> int:
+    return world.stage.book.standing(EXTERNAL, 0, Product.CNC).quantity

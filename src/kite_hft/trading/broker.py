@@ -339,7 +339,8 @@ class Broker:
     no_order: the id of an order that cannot exist; "": nothing tells whether the address is taken.
     register_at: where a person registers the address of this machine. used_with_open: of holdings he counts
     as used also what sales at work have still to sell. parse_trigger_update: of a text that is no order
-    update: what it tells of a trigger; None: nothing.
+    update: what it tells of a trigger; None: nothing. lists_fired: the list of triggers shows those that
+    have fired, too.
     """
 
     name: str
@@ -379,3 +380,4 @@ class Broker:
     no_order: str = ""
     register_at: str = ""
     parse_trigger_update: Callable[[bytes], TriggerReport | None] = lambda body: None
+    lists_fired: bool = True

@@ -63,4 +63,5 @@ def upstox(instruments: InstrumentTable, sandbox: bool = False, algo_name: str =
         register_at="Upstox, My Apps (static IP; one change a week, and it ends all tokens)",
         catch_all=True,
         used_with_open=True,
+        lists_fired=False,
     )

@@ -210,8 +210,7 @@ class AtBroker:
         trigger = self._triggers.standing.get((plan.strategy, plan.seq))
         legs = self._legs(plan, quantity)
         if trigger is None:
-            asked_ns = self._asked_ns.get((plan.strategy, plan.seq), 0)
-            if not legs or now_ns < asked_ns or self._triggers.cooling(now_ns):
+            if not legs or now_ns < self._asked_ns.get((plan.strategy, plan.seq), 0):
                 return 0
             self._asked_ns[plan.strategy, plan.seq] = now_ns + RETRY_NS
             trigger = Trigger(plan.strategy, plan.seq, plan.slot, plan.product, legs, for_exits=True)

@@ -7,16 +7,22 @@ is not shown any more has fired is told by an order at its price.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from kite_hft.layout import OrderType
+from kite_hft.layout import OrderStatus, OrderType
 from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport, TriggerLeg, TriggerReport
 from kite_hft.trading.exits.stewards import NEVER_NS
-from kite_hft.trading.exits.trigger import MISSES, Name, Trigger
+from kite_hft.trading.exits.trigger import Name, Trigger
+from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.recovery.lookup import could_be_ours
 from kite_hft.trading.sending.outbox import Outbox
+from kite_hft.units import NS_PER_S
+
+LAG_NS: Final = 4 * NS_PER_S
+"""So long may a list that was asked for lag behind what has fired: longer than from one read to the next."""
 
 
 class Claims:
@@ -27,6 +33,7 @@ class Claims:
     ) -> None:
         self._ports, self._book, self._outbox, self._standing = ports, book, outbox, standing
         self._horizon_ns = horizon_ns
+        self._by_terms = not ports.broker.lists_fired
         self.open: dict[str, int] = {}  # orders that one of ours may have placed -> since when
         self._rows: dict[str, OrderReport] = {}  # of those: what was heard last
         self._strangers: set[str] = set()  # of those: it has not
@@ -40,7 +47,8 @@ class Claims:
         now_ns = self._ports.clock.mono_ns()
         since_ns = self.open.get(report.order_id, now_ns)
         here = any(not t.not_yet(since_ns) and self._like(t, report) for t in self._standing.values())
-        if not (here or any(self._late(t, since_ns) and self._fits(t, report) for t in self.absent.values())):
+        late = (t for t in self.absent.values() if self._late(t, since_ns))
+        if not here and not any(self._fits(t, report) for t in late):
             return False
         self._rows[report.order_id] = report
         self.open.setdefault(report.order_id, now_ns)
@@ -63,23 +71,57 @@ class Claims:
         return since_ns - trigger.ended_ns < self._horizon_ns
 
     def fitting(self, trigger: Trigger) -> list[str]:
-        """Orders that are nobody's, and that are what this trigger would place."""
-        return [
-            order_id
-            for order_id, since_ns in self.open.items()
-            if since_ns >= trigger.tried_ns and self._book.by_id(order_id) is None
-            if (row := self._rows.get(order_id)) is not None and self._fits(trigger, row)
-        ]
-
-    def rivals(self, orders: Sequence[str], asked_ns: int) -> list[Trigger]:
-        """Which triggers may have placed some of these orders, as the list, asked for at `asked_ns`, does not
-        show them; one that was thought absent only where no other may.
+        """Orders that are nobody's, and that are what this trigger would place, where the broker's list does
+        not show what has fired.
         """
-        untold = [t for t in self._standing.values() if t.misses or t.untold(asked_ns)]
-        found = [trigger for trigger in untold if set(self.fitting(trigger)) & set(orders)]
+        return [order_id for order_id in self.open if self._by_terms and self._could_have(trigger, order_id)]
+
+    def _could_have(self, trigger: Trigger, order_id: str) -> bool:
+        row = self._rows.get(order_id)
+        if row is None or self._book.by_id(order_id) is not None:
+            return False
+        return self.open[order_id] >= trigger.tried_ns and self._fits(trigger, row)
+
+    def own(self, trigger: Trigger) -> str:
+        """The order that only this trigger can have placed; "": there is none, or that cannot be told."""
+        found = self.fitting(trigger)
+        rivals = self.rivals(found)
+        if trigger not in rivals or self._doubted(found):
+            return ""
+        fits = [set(self.fitting(rival)) for rival in rivals]
+        all_of_them = set[str]().union(*fits)
+        only = [order_id for order_id in found if sum(order_id in fit for fit in fits) == 1]
+        if len(only) == 1 and len(all_of_them) == len(rivals):
+            return only[0]
+        alike = all(rival.key == trigger.key and rival.terms == trigger.terms for rival in rivals)
+        all_filled = all(self._rows[order_id].status is OrderStatus.COMPLETE for order_id in found)
+        if alike and (len(found) == len(rivals) or (len(found) > len(rivals) and all_filled)):
+            return found[0]  # any is as good: it is the same position, and the same in it
+        return ""
+
+    def rivals(self, orders: Sequence[str]) -> list[Trigger]:
+        """Which triggers may have placed some of these orders, as far as the list has told; one that was
+        thought absent only where no other may.
+        """
+        found = [
+            trigger
+            for trigger in self._standing.values()
+            if any(
+                order_id in orders and self._untold(trigger, order_id) for order_id in self.fitting(trigger)
+            )
+        ]
         return found or [t for t in self.absent.values() if set(self.fitting(t)) & set(orders)]
 
-    def doubted(self, orders: Sequence[str]) -> bool:
+    def _untold(self, trigger: Trigger, order_id: str) -> bool:
+        """The list has not shown for long enough that it still waits: it may lag behind."""
+        return bool(trigger.misses) or trigger.seen_ns < self.open[order_id] + LAG_NS
+
+    def matter(self, orders: Sequence[str]) -> bool:
+        """One of these is alive, or has fills."""
+        rows = [self._rows[order_id] for order_id in orders]
+        return any(row.status not in TERMINAL or row.filled_quantity for row in rows)
+
+    def _doubted(self, orders: Sequence[str]) -> bool:
         """An order of ours that was not answered may be one of these."""
         rows = (self._rows[order_id] for order_id in orders)
         return any(could_be_ours(row, self._book, self._ports.instruments) for row in rows)
@@ -96,9 +138,12 @@ class Claims:
         return TriggerReport(trigger.trigger_id, "fired", False, row.token, (leg,))
 
     def thought_absent(self, trigger: Trigger, now_ns: int) -> None:
-        """No list shows it, and no order is there: an update of that may be late. Nobody wants it then."""
-        trigger.ended_ns, trigger.wanted = now_ns, None
-        self.absent[trigger.name] = trigger
+        """No list shows it, and no order is there: an update of that may be late. Nobody wants it then. What
+        the broker has never named is not remembered: no read up to the horizon has shown that it arrived.
+        """
+        if self._by_terms and trigger.trigger_id:
+            trigger.ended_ns, trigger.wanted = now_ns, None
+            self.absent[trigger.name] = trigger
 
     def keep(self, order_id: str) -> None:
         """One of ours has placed it, and the journal does not take that: it is no stranger's, until a process
@@ -113,17 +158,18 @@ class Claims:
         for order_id, since_ns in list(self.open.items()):
             known = self._book.by_id(order_id) is not None
             told = since_ns < asked_ns and all(trigger.not_yet(since_ns) for trigger in untold)
-            if known or (told and not any(order_id in self.fitting(t) for t in self._missing())):
+            if known or (told and not self._waited_for(order_id)):
                 del self.open[order_id]
                 self._rows.pop(order_id, None)
                 if not known:
                     self._strangers.add(order_id)
         self._mark()
 
-    def _missing(self) -> Iterator[Trigger]:
-        yield from (trigger for trigger in self._standing.values() if trigger.misses >= MISSES)
-        yield from self.absent.values()
+    def _waited_for(self, order_id: str) -> bool:
+        """What the list has still to tell may make it somebody's."""
+        untold = (trigger for trigger in self._standing.values() if self._untold(trigger, order_id))
+        return any(order_id in self.fitting(trigger) for trigger in (*untold, *self.absent.values()))
 
     def _mark(self) -> None:
         for trigger in self._standing.values():
-            trigger.claimed = bool(self.fitting(trigger))
+            trigger.claimed = self.matter(self.fitting(trigger))

@@ -33,7 +33,7 @@ from kite_hft.trading.exits.trigger import FAILED_MAX, Leg, Trigger, request_of
 from kite_hft.trading.order import Order
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.records import position_event
-from kite_hft.trading.sending.asides import TOO_MANY, Answer, Aside, Asides, on_disk
+from kite_hft.trading.sending.asides import Answer, Aside, Asides, on_disk
 from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
 
@@ -235,8 +235,7 @@ class TriggerCalls(Promises):
             reason = Reason.BROKER if outcome else Reason.NOT_CONNECTED
             text = outcome.message if isinstance(outcome, Refused) else "it did not leave"
             self._end(trigger, "refused", reason, text, now_ns)
-            limited = isinstance(outcome, Refused) and outcome.http_status == TOO_MANY
-            if trigger.for_exits and not limited:  # else it is asked for again after the cool-down
+            if trigger.for_exits:
                 self.turned_down(trigger, text, now_ns)
         else:
             if trigger.replies and trigger.wanted is not None:
@@ -247,11 +246,11 @@ class TriggerCalls(Promises):
             self._answer(trigger, Reason.BROKER, f"trigger not changed: {outcome}", now_ns)
             self._outbox.stirred += 1
 
-    def cooling(self, now_ns: int) -> bool:
-        """The broker has had too many calls just now: what can wait does."""
-        return self._desk.throttle.cooling(now_ns)
-
     def _confirmed(self, trigger: Trigger, what: str, trigger_id: str, now_ns: int) -> None:
+        if what == "delete" and trigger.trigger_id in self._ended:  # a push says that it had fired by then
+            trigger.unsure = True
+            self._outbox.stirred += 1
+            return
         if what == "delete":
             self._end(trigger, "deleted", Reason.NONE, "", now_ns)
             return

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from kite_hft.layout import EventKind, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.broker import TriggerReport
+from kite_hft.trading.broker import TriggerLeg, TriggerReport
 from kite_hft.trading.exits.trigger import MISSES, Trigger, legs_of, row_like, trigger_of
 from kite_hft.trading.exits.trigger_calls import TriggerCalls
 from kite_hft.trading.recovery.adopting import child_of
@@ -63,6 +63,9 @@ class Triggers(TriggerCalls):
         """A push tells of a trigger: of one that has ended, for good. What waits the list tells, for a push
         does not say of when it is. While a call of it is under way, or its name is not known, it is kept.
         """
+        late = next((t for t in self.claims.absent.values() if t.trigger_id == row.trigger_id), None)
+        if late is not None and (leg := _placed(row)) is not None:
+            return self._was_late(late, row, leg.order_id, now_ns)
         if row.active or not self._meant(row.trigger_id):
             return
         trigger = next((t for t in self.standing.values() if t.trigger_id == row.trigger_id), None)
@@ -139,31 +142,38 @@ class Triggers(TriggerCalls):
             if trigger.misses < MISSES or (stands and (trigger.busy or asked_ns < trigger.changed_ns)):
                 continue
             found = self.claims.fitting(trigger)
-            rivals = self.claims.rivals(found, asked_ns)
-            if len(found) == len(rivals) and trigger in rivals and not self.claims.doubted(found):
-                self._fired_unseen(trigger, found[0], now_ns)
+            if order_id := self.claims.own(trigger):
+                self._fired_unseen(trigger, order_id, now_ns)
             elif not stands:
                 continue
-            elif found and all(rival.misses >= MISSES for rival in rivals):
-                trigger.unsure = True
-                self._warn(trigger, trigger.placed_one_of(found))
-            elif trigger.gone and not found:
+            elif self.claims.matter(found):
+                if all(rival.misses >= MISSES for rival in self.claims.rivals(found)):
+                    trigger.unsure = True
+                    self._warn(trigger, trigger.placed_one_of(found))
+            elif trigger.gone:
                 self._end(trigger, "absent", Reason.ABSENT, "it is not in the broker's list", now_ns)
                 self.claims.thought_absent(trigger, now_ns)
 
     def _fired_unseen(self, trigger: Trigger, order_id: str, now_ns: int) -> None:
         """No list tells so, but an order is there that only this one can have placed."""
+        row = self.claims.row_of(trigger, order_id)
         if trigger.ended_ns:
-            key = self._ports.instruments[trigger.slot].key
-            text = f"order {order_id} in {key} is taken for that of trigger {trigger.seq}, thought absent"
-            self._outbox.alert("TRIGGER_ADOPTED", text, order_id)
-        self._over(trigger, self.claims.row_of(trigger, order_id), now_ns)
-        if self._book.by_id(order_id) is not None:
-            self.claims.absent.pop(trigger.name, None)
+            self._was_late(trigger, row, order_id, now_ns)
+        else:
+            self._over(trigger, row, now_ns)
+
+    def _was_late(self, trigger: Trigger, row: TriggerReport, order_id: str, now_ns: int) -> None:
+        """What was thought absent had fired."""
+        key = self._ports.instruments[trigger.slot].key
+        text = f"order {order_id} in {key} is taken for that of trigger {trigger.seq}, thought absent"
+        self._outbox.alert("TRIGGER_ADOPTED", text, order_id)
+        self._over(trigger, row, now_ns)
+        if self._book.by_id(order_id) is not None and self.claims.absent.get(trigger.name) is trigger:
+            del self.claims.absent[trigger.name]
 
     def _over(self, trigger: Trigger, row: TriggerReport, now_ns: int) -> None:
         """It waits no more: it has placed its order, failed to, or was ended."""
-        placed = next((leg for leg in row.legs if leg.order_id and not leg.failed), None)
+        placed = _placed(row)
         failed = next((leg for leg in row.legs if leg.failed), None)
         if placed is None:
             text = failed.failed if failed else row.status
@@ -203,3 +213,8 @@ class Triggers(TriggerCalls):
             if order.open_quantity and not trigger.for_exits and (trigger.wanted is None or too_much):
                 self._desk.cancel(order, None, now_ns)  # it is not wanted any more, or would open something
         self._forget(trigger)
+
+
+def _placed(row: TriggerReport) -> TriggerLeg | None:
+    """The leg that has placed an order."""
+    return next((leg for leg in row.legs if leg.order_id and not leg.failed), None)

@@ -190,12 +190,12 @@ def slice_of(data: Mapping[str, Any], real_ns: int) -> Order:
 
 def unwanted(gtt: Mapping[str, Any], held: Position) -> bool:
     """What a strategy's trigger has placed, by its GTT records in one, is to be cancelled: the trigger was to
-    be deleted, or to close more than is held by now.
+    be deleted, or thought absent, or to close more than is held by now.
     """
     if gtt["for_exits"]:
         return False  # its plan looks after it
     room = held.quantity if gtt["side"] == Side.SELL else -held.quantity
-    deleted = gtt.get("do") == "delete" or bool(gtt.get("unwanted"))
+    deleted = gtt.get("do") == "delete" or bool(gtt.get("unwanted")) or bool(gtt.get("late"))
     return deleted or (bool(gtt.get("closing")) and room < gtt["qty"] - gtt.get("filled", 0))
 
 

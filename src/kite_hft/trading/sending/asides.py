@@ -30,7 +30,6 @@ LOOK_NS: Final = 5_000_000
 """So often is looked whether the disk has what calls wait for."""
 AGAIN_NS: Final = NS_PER_S
 """Between two tries of an exit that found no connection: each takes a place in the broker's windows."""
-TOO_MANY: Final = 429
 HANG_NS: Final = NS_PER_S
 """So long does a call wait for a disk that hangs where orders do not (fsync_before_send)."""
 
@@ -180,9 +179,10 @@ class Asides:
             unsent = isinstance(result, TransportError) and not result.sent
             if unsent:
                 self._egress.aside_unsent(aside.name, about)
-            elif isinstance(result, HttpResponse) and result.status == TOO_MANY and aside.name == TRIGGER:
+            elif isinstance(result, HttpResponse) and self._egress.aside_limited(
+                aside.name, about, result, now_ns
+            ):
                 self._throttle.cool_down(now_ns)
-                self._egress.aside_limited(aside.name, about, now_ns)
             if unsent and aside.waits_as:
                 aside.answered = answered
                 self._lanes[self._pay(aside)].appendleft(aside)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from kite_hft.layout import IntentKind, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.broker import Limits
+from kite_hft.trading.broker import HttpResponse, Limits, Refused
 from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.order import EXTERNAL
 from kite_hft.trading.ports import Ports
@@ -31,6 +31,7 @@ from kite_hft.trading.sending.work import Work
 from kite_hft.units import NS_PER_S
 
 TRIGGER = "GTT"
+TOO_MANY = 429  # HTTP status
 """Name of calls about triggers at the broker in the evidence."""
 _WORDS = {
     IntentKind.PLACE: "exit",
@@ -178,11 +179,15 @@ class Egress:
         """It is proven that it never left."""
         self._aside_ended(name, about, {"outcome": "unsent"})
 
-    def aside_limited(self, name: str, about: str, now_ns: int) -> None:
-        """The broker answered that it was one order call too many; a later process waits as well."""
-        limited = {"outcome": "refused", "http": 429, "boot": self._ports.boot, "mono_ns": now_ns}
+    def aside_limited(self, name: str, about: str, answer: HttpResponse, now_ns: int) -> bool:
+        """Whether the broker answered that a trigger's call was one too many: a later process waits, too."""
+        outcome = self._ports.broker.parse_trigger_outcome(answer) if name == TRIGGER else None
+        if not isinstance(outcome, Refused) or outcome.http_status != TOO_MANY:
+            return False
+        limited = {"outcome": "refused", "http": TOO_MANY, "boot": self._ports.boot, "mono_ns": now_ns}
         self._aside_ended(name, about, limited)
         self._outbox.alert("RATE_LIMITED", "a trigger's call was refused: too many requests")
+        return True
 
     def _aside_ended(self, name: str, about: str, words: dict[str, Any]) -> None:
         named = {"call": name, "about": about, "no": 0, "strategy": EXTERNAL}

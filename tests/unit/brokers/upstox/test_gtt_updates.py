@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from orders_world import PX, World
-from upstox_rows import SAMPLES
+from upstox_rows import SAMPLES, answer, problem
 from upstox_world import KEYS, TABLE, ScriptedUpstox, begin, exits, held
 
 from kite_hft.brokers.kite.rest import KITE
@@ -175,3 +175,54 @@ def test_without_the_push_its_terms_tell(side: Side) -> None:
     world.run(10.0)
     assert world.quantity(product=Product.CNC) == (20 if side is Side.BUY else 0), world.alerts
     assert world.stage.book.standing(EXTERNAL, 0, Product.CNC).quantity == 0
+
+
+def test_a_push_that_came_before_its_deletion_was_confirmed_is_believed() -> None:
+    world, scripted = begin()
+    world.send(1, **ENTRY)
+    world.run(3.0)
+    order_id = fire(scripted, filled=4)
+    late = scripted.rows.pop(order_id)
+    scripted.on_call = lambda request: answer({"gtt_order_ids": ["GTT-C0"]})
+    world.wish(2, kind=IntentKind.CANCEL, target_seq=1)
+    world.step()
+    answers, scripted.ready = scripted.ready, []
+    push(world, rule={"order_id": order_id, "transaction_type": "BUY"})
+    scripted.ready, scripted.on_call = answers, None
+    scripted.rows[order_id] = late
+    world.run(10.0)
+    assert world.quantity(product=Product.CNC) == 4, world.alerts
+    assert world.stage.book.standing(EXTERNAL, 0, Product.CNC).quantity == 0
+
+
+def test_a_push_about_one_that_was_thought_absent_names_its_order() -> None:
+    world, scripted = begin()
+    world.send(1, **ENTRY)
+    world.stage.reader.want_triggers()
+    world.run(3.0)
+    order_id = fire(scripted, filled=4)
+    late = scripted.rows.pop(order_id)
+    late |= {"price": 98.95}  # a person has changed it
+    world.stage.reader.want_triggers()
+    world.run(20.0)
+    assert world.reason(1) == "ABSENT"
+    scripted.rows[order_id] = late
+    push(world, rule={"order_id": order_id, "transaction_type": "BUY"})
+    world.run(20.0)
+    assert world.quantity(product=Product.CNC) == 4, world.alerts
+    assert world.stage.book.standing(EXTERNAL, 0, Product.CNC).quantity == 0
+    assert "TRIGGER_ADOPTED" in world.codes()
+
+
+@pytest.mark.parametrize("status", [429, 400, 403])
+def test_too_many_calls_are_known_by_their_code(status: int) -> None:
+    world, scripted = held()
+    scripted.on_call = lambda request: (
+        problem(status, ("UDAPI10005", "Too Many Request Sent"))
+        if request.path.startswith("/v3/order/gtt")
+        else scripted.accept(request)
+    )
+    exits(world, trigger_px=PX - 100)
+    world.run(5.0)
+    assert "RATE_LIMITED" in world.codes() and world.stage.desk.throttle.cooling(world.clock.mono)
+    assert sum(row["transaction_type"] == "SELL" for row in scripted.rows.values()) == 1, "its stop"

@@ -2,71 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
-from gtt_tools import Gtts, again, closing, entry, overnight, shown
-from orders_world import PX, World, error, ok
+from gtt_tools import LEAVES_OUT, Gtts, Unlisted, again, bid, closing, entry, fell, others, sells, shown, stop
+from orders_world import World
 
 from kite_hft.layout import IntentKind, OrderStatus, Product
-from kite_hft.trading.broker import HttpRequest, HttpResponse, TransportError
-from kite_hft.trading.order import EXTERNAL
-
-Answer = HttpResponse | TransportError
-
-
-class Unlisted:
-    """The list shows what waits alone, and what has fired takes no call."""
-
-    def __init__(self, world: World, gtts: Gtts) -> None:
-        self.gtts, self.broker = gtts, world.broker
-        world.broker.on_read, world.broker.on_call = self.read, self.call
-
-    def read(self, request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith("/gtt/triggers"):
-            return self.broker.read(request)
-        return ok([row for row in self.gtts.rows.values() if row["status"] == "active"])
-
-    def call(self, request: HttpRequest) -> Answer:
-        number = request.path.rsplit("/", 1)[1]
-        if number.isdigit() and self.gtts.rows.get(int(number), {}).get("status") == "triggered":
-            return error(400, "InputException", "the trigger is not active")
-        return self.gtts.call(request)
-
-
-def stop() -> tuple[World, Gtts]:
-    """Ten are held, and their stop lies at the broker; the list has shown it."""
-    world, gtts = overnight()
-    Unlisted(world, gtts)
-    world.stage.reader.want_triggers()
-    world.run(3.0)
-    return world, gtts
-
-
-def bid() -> tuple[World, Gtts]:
-    """A trigger waits that buys ten; the list has shown it."""
-    world = World().start()
-    gtts = Gtts(world)
-    Unlisted(world, gtts)
-    entry(world, 2)
-    world.stage.reader.want_triggers()
-    world.run(3.0)
-    return world, gtts
-
-
-def fell(world: World, seconds: float) -> None:
-    """The price is below the stop for so long."""
-    for _ in range(round(seconds / 0.05)):
-        world.quote(PX - 150)
-        world.run(0.05, fresh=False)
-
-
-def sells(world: World) -> int:
-    return sum(row["transaction_type"] == "SELL" for row in world.broker.rows.values())
-
-
-def others(world: World) -> int:
-    return world.stage.book.standing(EXTERNAL, 0, Product.CNC).quantity
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -110,7 +53,7 @@ def test_one_whose_order_was_cancelled_has_fired_too() -> None:
 
 @pytest.mark.parametrize("whose", ["exits", "own", "opening"])
 def test_a_restart_between_the_firing_and_the_list(whose: str) -> None:
-    world, gtts = {"exits": stop, "own": closing, "opening": bid}[whose]()
+    world, gtts = {"exits": stop, "own": partial(closing, LEAVES_OUT), "opening": bid}[whose]()
     Unlisted(world, gtts)
     order_id = gtts.fire(100)
     shown(world, order_id, 10)
@@ -252,7 +195,7 @@ def test_a_call_that_came_too_late_for_it(kind: IntentKind) -> None:
 
 
 def test_one_that_no_list_has_ever_shown_and_whose_placing_was_not_answered() -> None:
-    world = World().start()
+    world = World(adapter=LEAVES_OUT).start()
     gtts = Gtts(world)
     Unlisted(world, gtts)
     gtts.lost = True
@@ -265,7 +208,7 @@ def test_one_that_no_list_has_ever_shown_and_whose_placing_was_not_answered() ->
 
 
 def test_an_older_order_of_the_same_terms_is_not_its_own() -> None:
-    world = World().start()
+    world = World(adapter=LEAVES_OUT).start()
     gtts = Gtts(world)
     Unlisted(world, gtts)
     entry(world, 2)
