@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -156,6 +157,26 @@ def test_restarts_leave_nothing_behind(tmp_path: Path, env: dict[str, str]) -> N
     assert max(rss) - rss[0] < 4 << 20, sizes
     # Old generations go after a while: no more of them stand than so many deaths make in that time.
     assert max(files) < 100, sizes
+    said = engine.end()
+    assert engine.process.returncode == 0, said
+
+
+def test_what_is_started_again_goes_by_the_rules_of_the_morning(tmp_path: Path, env: dict[str, str]) -> None:
+    """Somebody has begun to write tomorrow's into the same files."""
+    config = configured(tmp_path, own("EDITS"), "{restarts_max: 9}")
+    text, files = config.read_text(), list[Path]()
+    for name in ("rules", "market", "charges", "calendar"):
+        there = re.search(rf"^  {name}: (.+)$", text, re.MULTILINE)
+        assert there is not None, text
+        files.append(tmp_path / Path(there[1]).name)
+        files[-1].write_text(Path(there[1]).read_text())
+        text = text.replace(there[1], str(files[-1]))
+    config.write_text(text)
+    engine = Engine(config, env)
+    for path in files:
+        path.write_text("half a word: [")
+    for name in ("orders", "compute-0", "feed-0"):
+        engine.strike(name, signal.SIGKILL)
     said = engine.end()
     assert engine.process.returncode == 0, said
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from kite_hft.clock import Clock, SystemClock
+from kite_hft.configuring.models.broker import rules_of
 from kite_hft.configuring.showing import shown
 from kite_hft.engine.alerts.sinks.trials import NoSink, require_sink
 from kite_hft.engine.confirming import (
@@ -134,7 +135,9 @@ def run_engine(
     title = f"kite_hft {settings.mode} {settings.broker}-{settings.account}"
     trading = settings.trading
     files = list(loaded.files) if loaded else [config]
-    copies = [*files, trading.rules, trading.charges, trading.market, trading.calendar]
+    beside = {rules_of(name, settings.broker, trading.rules) for name in settings.data_brokers}
+    limits = sorted(path for path in beside - {trading.rules} if path.exists())  # for prices alone
+    copies = [*files, trading.rules, trading.charges, trading.market, trading.calendar, *limits]
     home = make_directory(SHM, f"kite_hft-{os.getuid()}")
     root = writable(state_dir(os.environ))
     with signals() as runs, contextlib.ExitStack() as held:

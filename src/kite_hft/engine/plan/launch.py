@@ -268,7 +268,7 @@ def prepare_config(run: Run, kind: str) -> dict[str, Any]:
     """What a child learns before it becomes a process: no secret."""
     return {
         "kind": kind,
-        "settings": public_settings(run.settings),
+        "settings": settings_of_run(run),
         "instruments": str(run.folder.path / "instruments.csv"),
         "state": str(run.folder.path.parent.parent),
         "private": keeps_secrets(run.settings),
@@ -294,6 +294,16 @@ def public_settings(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude=hidden)
 
 
+def settings_of_run(run: Run) -> dict[str, Any]:
+    """The same with the run's own copies of the dated files: a process that is started again at noon goes by
+    the rules of the morning, whatever somebody has written into them since.
+    """
+    found, trading = public_settings(run.settings), run.settings.trading
+    dated = {name: getattr(trading, name).name for name in ("rules", "charges", "market", "calendar")}
+    found["trading"] |= {name: str(run.folder.path / file) for name, file in dated.items()}
+    return found
+
+
 def child_config(run: Run, process: ProcessPlan, restarts: int = 0) -> dict[str, Any]:
     """What one child gets to know. Only feed and orders learn the session's secrets.
 
@@ -303,7 +313,7 @@ def child_config(run: Run, process: ProcessPlan, restarts: int = 0) -> dict[str,
     config: dict[str, Any] = {
         "name": process.name,
         "stages": stages,
-        "settings": public_settings(run.settings),
+        "settings": settings_of_run(run),
         "segments": {segment: str(path) for segment, path in run.paths.items()},
         "shm": str(run.shm),
         "instruments": str(run.folder.path / "instruments.csv"),
