@@ -133,11 +133,8 @@ def run_engine(
     clock = SystemClock()
     check_live(settings, clock.real_ns())
     title = f"kite_hft {settings.mode} {settings.broker}-{settings.account}"
-    trading = settings.trading
     files = list(loaded.files) if loaded else [config]
-    beside = {rules_of(name, settings.broker, trading.rules) for name in settings.data_brokers}
-    limits = sorted(path for path in beside - {trading.rules} if path.exists())  # for prices alone
-    copies = [*files, trading.rules, trading.charges, trading.market, trading.calendar, *limits]
+    copies = [*files, *dated_files(settings)]
     home = make_directory(SHM, f"kite_hft-{os.getuid()}")
     root = writable(state_dir(os.environ))
     with signals() as runs, contextlib.ExitStack() as held:
@@ -182,6 +179,14 @@ def run_engine(
     with contextlib.suppress(OSError):  # the terminal is gone; the report is written
         console.print(summary(result, str(folder.path)))
     return code if copied(report, result, folder.path, console) else code or EXIT_NOT_READY
+
+
+def dated_files(settings: Settings) -> list[Path]:
+    """The dated files of a run, last the limits of a broker that prices alone come from."""
+    trading = settings.trading
+    beside = {rules_of(name, settings.broker, trading.rules) for name in settings.data_brokers}
+    limits = sorted(path for path in beside - {trading.rules} if path.exists())
+    return [trading.rules, trading.charges, trading.market, trading.calendar, *limits]
 
 
 def heed_kills(account: Path, clock: Clock, held: contextlib.ExitStack) -> list[Latched]:

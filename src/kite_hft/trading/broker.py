@@ -238,6 +238,11 @@ class TriggerReport:
     token: int
     legs: tuple[TriggerLeg, ...]
 
+    @property
+    def placed(self) -> TriggerLeg | None:
+        """The leg that has placed its order."""
+        return next((leg for leg in self.legs if leg.order_id and not leg.failed), None)
+
 
 @dataclass(frozen=True, slots=True)
 class RateWindow:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from kite_hft.layout import OrderStatus, OrderType
+from kite_hft.layout import OrderType
 from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport, TriggerLeg, TriggerReport
 from kite_hft.trading.exits.stewards import NEVER_NS
 from kite_hft.trading.exits.trigger import Name, Trigger
 from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import Ports
-from kite_hft.trading.recovery.lookup import could_be_ours
+from kite_hft.trading.recovery.lookup import CLOCK_SLACK_S, could_be_ours, epoch_s
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S
 
@@ -39,6 +39,7 @@ class Claims:
         self._strangers: set[str] = set()  # of those: it has not
         self.over: set[str] = set()  # ids of triggers of ours that have ended: no answer to a later placing
         self.absent: dict[Name, Trigger] = {}  # thought absent lately: an update may have been late
+        self.told: dict[str, TriggerReport] = {}  # by id: what pushes have told, and is still to be taken in
 
     def claims(self, report: OrderReport) -> bool:
         """The list is to be read before this order is taken for anybody's."""
@@ -65,22 +66,39 @@ class Claims:
         """It is what the trigger would place: a LIMIT order, at its price."""
         terms = [(leg.side, leg.quantity, leg.px) for leg in trigger.terms]
         exact = (report.side, report.quantity, report.px) in terms
-        return exact and report.order_type in (None, OrderType.LIMIT) and self._like(trigger, report)
+        limit = report.order_type in (None, OrderType.LIMIT)
+        return exact and limit and self._like(trigger, report) and self._in_time(trigger, report)
+
+    def _in_time(self, trigger: Trigger, report: OrderReport) -> bool:
+        """It was entered before a list that had shown the trigger did not show it any more, as far as the
+        broker says when.
+        """
+        entered_s = epoch_s(report.order_timestamp)
+        if not (trigger.seen_ns and trigger.missed_ns and entered_s):
+            return True
+        ahead_ns = self._ports.clock.real_ns() - self._ports.clock.mono_ns()
+        return entered_s <= (trigger.missed_ns + ahead_ns) / NS_PER_S + CLOCK_SLACK_S
 
     def _late(self, trigger: Trigger, since_ns: int) -> bool:
         return since_ns - trigger.ended_ns < self._horizon_ns
 
     def fitting(self, trigger: Trigger) -> list[str]:
         """Orders that are nobody's, and that are what this trigger would place, where the broker's list does
-        not show what has fired.
+        not show what has fired; one that has ended without a fill only where there is no other.
         """
-        return [order_id for order_id in self.open if self._by_terms and self._could_have(trigger, order_id)]
+        found = [name for name in self.open if self._by_terms and self._could_have(trigger, name)]
+        return [name for name in found if self.matter([name])] or found
 
     def _could_have(self, trigger: Trigger, order_id: str) -> bool:
         row = self._rows.get(order_id)
-        if row is None or self._book.by_id(order_id) is not None:
+        if row is None or self._book.by_id(order_id) is not None or self._of_another(trigger, order_id):
             return False
         return self.open[order_id] >= trigger.tried_ns and self._fits(trigger, row)
+
+    def _of_another(self, trigger: Trigger, order_id: str) -> bool:
+        """A push names the order as that of another trigger."""
+        told = (row for row in self.told.values() if row.trigger_id != trigger.trigger_id)
+        return any(leg.order_id == order_id for row in told for leg in row.legs)
 
     def own(self, trigger: Trigger) -> str:
         """The order that only this trigger can have placed; "": there is none, or that cannot be told."""
@@ -93,10 +111,14 @@ class Claims:
         only = [order_id for order_id in found if sum(order_id in fit for fit in fits) == 1]
         if len(only) == 1 and len(all_of_them) == len(rivals):
             return only[0]
-        alike = all(rival.key == trigger.key and rival.terms == trigger.terms for rival in rivals)
-        all_filled = all(self._rows[order_id].status is OrderStatus.COMPLETE for order_id in found)
-        if alike and (len(found) == len(rivals) or (len(found) > len(rivals) and all_filled)):
-            return found[0]  # any is as good: it is the same position, and the same in it
+        equal = all(set(rival.terms) == set(trigger.terms) for rival in rivals)
+        alike = equal and all(rival.key == trigger.key for rival in rivals)
+        rows = [self._rows[order_id] for order_id in found]
+        ended = (
+            all(row.status in TERMINAL for row in rows) and len({row.filled_quantity for row in rows}) == 1
+        )
+        if (equal and len(found) == len(rivals)) or (alike and (len(found) < len(rivals) or ended)):
+            return found[0]  # any is as good
         return ""
 
     def rivals(self, orders: Sequence[str]) -> list[Trigger]:
@@ -114,7 +136,7 @@ class Claims:
 
     def _untold(self, trigger: Trigger, order_id: str) -> bool:
         """The list has not shown for long enough that it still waits: it may lag behind."""
-        return bool(trigger.misses) or trigger.seen_ns < self.open[order_id] + LAG_NS
+        return bool(trigger.misses) or trigger.waits_ns < self.open[order_id] + LAG_NS
 
     def matter(self, orders: Sequence[str]) -> bool:
         """One of these is alive, or has fills."""
@@ -142,7 +164,8 @@ class Claims:
         the broker has never named is not remembered: no read up to the horizon has shown that it arrived.
         """
         if self._by_terms and trigger.trigger_id:
-            trigger.ended_ns, trigger.wanted = now_ns, None
+            trigger.missed_ns = trigger.missed_ns if trigger.seen_ns else now_ns
+            trigger.ended_ns, trigger.seen_ns, trigger.wanted = now_ns, trigger.seen_ns or now_ns, None
             self.absent[trigger.name] = trigger
 
     def keep(self, order_id: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from kite_hft.layout import EventKind, OrderStatus, OrderType, Reason
 from kite_hft.memory.journal import Kind
@@ -22,14 +22,13 @@ from kite_hft.trading.broker import (
     OrderReport,
     Outcome,
     Refused,
-    TriggerReport,
     TriggerRequest,
 )
 from kite_hft.trading.exits.claims import Claims
 from kite_hft.trading.exits.plan import Key
 from kite_hft.trading.exits.promises import Promises
 from kite_hft.trading.exits.stewards import NEVER_NS
-from kite_hft.trading.exits.trigger import FAILED_MAX, Leg, Trigger, request_of
+from kite_hft.trading.exits.trigger import FAILED_MAX, Leg, Name, Trigger, request_of
 from kite_hft.trading.order import Order
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.records import position_event
@@ -38,6 +37,8 @@ from kite_hft.trading.sending.desk import Desk
 from kite_hft.trading.sending.outbox import Outbox
 
 Refusal = tuple[Reason, str]
+ORDER: Final = " order"
+"""Behind the name of a trigger: the alert is about the order that it may have placed."""
 
 
 class TriggerCalls(Promises):
@@ -61,8 +62,9 @@ class TriggerCalls(Promises):
         self._horizon_ns = horizon_ns  # what was sent longer ago has arrived, or never will
         self._on_disk = partial(on_disk, ports, outbox, hangs=fsync_first)
         self.claims = Claims(ports, book, outbox, self.standing, horizon_ns)
-        self._ended: dict[str, TriggerReport] = {}  # what pushes have told, and is still to be taken in
-        self._read_ns = -NEVER_NS  # when the list may be asked for again
+        self._read_ns = -NEVER_NS  # when the list was last asked for
+        self._pause_ns = 0
+        self._unknown: tuple[set[Name], set[str]] | None = None  # triggers, orders: for a person to tell
         self.fired: Callable[[Trigger, Order, int], None] = lambda trigger, order, now_ns: None
         self.passed: Callable[[str, int], OrderReport | None] = lambda order_id, now_ns: None
         self.recognised: Callable[[Order, OrderReport, int], None] = lambda order, row, now_ns: None
@@ -176,8 +178,8 @@ class TriggerCalls(Promises):
         """Its position is closed, though it may lie at the broker."""
         self._warn(trigger, trigger.not_deleted(self._ports.instruments[trigger.slot].key))
 
-    def _warn(self, trigger: Trigger, text: str) -> None:
-        self._outbox.alert("TRIGGER_UNKNOWN", text, str(trigger.name))
+    def _warn(self, trigger: Trigger, text: str, more: str = "") -> None:
+        self._outbox.alert("TRIGGER_UNKNOWN", text, f"{trigger.name}{more}")
 
     def _go_on(self, trigger: Trigger, now_ns: int) -> None:
         if self.standing.get(trigger.name) is not trigger or trigger.busy or trigger.unsure:
@@ -247,7 +249,8 @@ class TriggerCalls(Promises):
             self._outbox.stirred += 1
 
     def _confirmed(self, trigger: Trigger, what: str, trigger_id: str, now_ns: int) -> None:
-        if what == "delete" and trigger.trigger_id in self._ended:  # a push says that it had fired by then
+        told = self.claims.told.get(trigger.trigger_id) if what == "delete" else None
+        if told is not None and told.placed is not None:  # a push says that it had fired by then
             trigger.unsure = True
             self._outbox.stirred += 1
             return
@@ -266,11 +269,12 @@ class TriggerCalls(Promises):
     # What is told
 
     def _forget(self, trigger: Trigger) -> None:
-        if self.standing.get(trigger.name) is trigger:  # not another one that has its name by now
-            del self.standing[trigger.name]
+        if self.standing.get(trigger.name, trigger) is trigger:  # not another one that has its name by now
+            self.standing.pop(trigger.name, None)
+            for more in ("", ORDER):
+                self._outbox.clear("TRIGGER_UNKNOWN", f"{trigger.name}{more}")
         self.claims.over.add(trigger.trigger_id)
         self._promise(trigger, 0)
-        self._outbox.clear("TRIGGER_UNKNOWN", str(trigger.name))
 
     def _end(self, trigger: Trigger, why: str, reason: Reason, text: str, now_ns: int) -> None:
         self._forget(trigger)

@@ -12,13 +12,15 @@ from typing import Any, Final
 
 from kite_hft.layout import EventKind, OrderStatus, Reason
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.broker import TriggerLeg, TriggerReport
-from kite_hft.trading.exits.trigger import MISSES, Trigger, legs_of, row_like, trigger_of
-from kite_hft.trading.exits.trigger_calls import TriggerCalls
+from kite_hft.trading.broker import TriggerReport
+from kite_hft.trading.exits.trigger import MISSES, Name, Trigger, legs_of, row_like, trigger_of
+from kite_hft.trading.exits.trigger_calls import ORDER, TriggerCalls
 from kite_hft.trading.recovery.adopting import child_of
 from kite_hft.units import NS_PER_S
 
 READ_NS: Final = 2 * NS_PER_S
+READ_MAX_NS: Final = 32 * NS_PER_S
+"""While a person has to tell, and nothing changes: other reads share the broker's windows."""
 
 
 class Triggers(TriggerCalls):
@@ -44,18 +46,20 @@ class Triggers(TriggerCalls):
     def alive(self) -> bool:
         """Something is to be learned from the broker's list."""
         standing = self.standing.values()
-        told = bool(self.claims.open or self._ended)
+        told = bool(self.claims.open or self.claims.told)
         return told or any(t.unsure or t.misses or t.dying or t.owed for t in standing)
 
     def act(self, now_ns: int) -> int:
         """Ask for the list, again and again while it is needed."""
-        if now_ns >= self._read_ns:
-            self._read_ns = now_ns + READ_NS
+        if now_ns >= self.next_ns(now_ns):
+            self._read_ns = now_ns
             self._read_list()
         return 0
 
     def next_ns(self, now_ns: int) -> int:
-        return self._read_ns
+        doubted = {t.name for t in self.standing.values() if t.unsure or t.misses or t.dying or t.owed}
+        calm = self._unknown and self._unknown == (doubted, set(self.claims.open))
+        return self._read_ns + (self._pause_ns if calm else READ_NS)
 
     # The broker's list, and his pushes
 
@@ -64,13 +68,13 @@ class Triggers(TriggerCalls):
         does not say of when it is. While a call of it is under way, or its name is not known, it is kept.
         """
         late = next((t for t in self.claims.absent.values() if t.trigger_id == row.trigger_id), None)
-        if late is not None and (leg := _placed(row)) is not None:
+        if late is not None and (leg := row.placed) is not None:
             return self._was_late(late, row, leg.order_id, now_ns)
         if row.active or not self._meant(row.trigger_id):
             return
         trigger = next((t for t in self.standing.values() if t.trigger_id == row.trigger_id), None)
         if trigger is None or trigger.busy:
-            self._ended[row.trigger_id] = row
+            self.claims.told[row.trigger_id] = row
             return
         self._shown(trigger, row, now_ns, now_ns)
         self._desk.look_up()  # what its order has done meanwhile
@@ -81,8 +85,8 @@ class Triggers(TriggerCalls):
 
     def fold(self, listed: Sequence[TriggerReport], asked_ns: int, now_ns: int) -> None:
         """One whole read of the list, asked for at `asked_ns`."""
-        self._ended = {name: row for name, row in self._ended.items() if self._meant(name)}
-        by_id = {row.trigger_id: row for row in listed} | self._ended
+        self.claims.told = {name: row for name, row in self.claims.told.items() if self._meant(name)}
+        by_id = {row.trigger_id: row for row in listed} | self.claims.told
         rows = list(by_id.values())
         known = self.claims.over | {trigger.trigger_id for trigger in self.standing.values()}
         for trigger in reversed(list(self.standing.values())):  # of equal ones the older should be long there
@@ -92,7 +96,8 @@ class Triggers(TriggerCalls):
             equals = sum(trigger.equals(t) and asked_ns >= t.changed_ns for t in self.standing.values())
             row = by_id.get(trigger.trigger_id) if named else row_like(trigger, token, rows, known, equals)
             if row is None:
-                self._missed(trigger, [] if named else trigger.alike(token, rows, known), asked_ns)
+                could = [] if named else trigger.alike(token, rows, known)
+                self._missed(trigger, could, asked_ns, now_ns)
                 continue
             known.add(row.trigger_id)
             self._shown(trigger, row, asked_ns, now_ns)
@@ -108,7 +113,7 @@ class Triggers(TriggerCalls):
                 trigger.wanted = legs_of(row)
             self._found(trigger, row, now_ns, EventKind.UPDATED)
         if row.active:
-            trigger.seen_ns = asked_ns
+            trigger.seen_ns = trigger.waits_ns = asked_ns
             self._go_on(trigger, now_ns)
         else:
             self._over(trigger, row, now_ns)
@@ -126,10 +131,11 @@ class Triggers(TriggerCalls):
         if row.active:
             self._tell(trigger, kind, OrderStatus.TRIGGER_PENDING, Reason.NONE, now_ns)
 
-    def _missed(self, trigger: Trigger, found: Sequence[str], asked_ns: int) -> None:
-        trigger.missed(asked_ns, self._horizon_ns)
+    def _missed(self, trigger: Trigger, found: Sequence[str], asked_ns: int, now_ns: int) -> None:
+        trigger.missed(asked_ns, self._horizon_ns, now_ns)
         if found:
             trigger.shown()
+            trigger.waits_ns = asked_ns
             self._warn(trigger, trigger.could_be(found))
         self._outbox.stirred += 1
 
@@ -137,6 +143,7 @@ class Triggers(TriggerCalls):
         """What is said of triggers that the list, asked for at `asked_ns`, does not show: those with an order
         that has their terms have fired, the others are absent.
         """
+        unknown = set[Name]()
         for trigger in [*self.standing.values(), *self.claims.absent.values()]:
             stands = self.standing.get(trigger.name) is trigger
             if trigger.misses < MISSES or (stands and (trigger.busy or asked_ns < trigger.changed_ns)):
@@ -149,10 +156,14 @@ class Triggers(TriggerCalls):
             elif self.claims.matter(found):
                 if all(rival.misses >= MISSES for rival in self.claims.rivals(found)):
                     trigger.unsure = True
-                    self._warn(trigger, trigger.placed_one_of(found))
+                    self._warn(trigger, trigger.placed_one_of(found), ORDER)
+                    unknown.add(trigger.name)
             elif trigger.gone:
                 self._end(trigger, "absent", Reason.ABSENT, "it is not in the broker's list", now_ns)
                 self.claims.thought_absent(trigger, now_ns)
+        known = (unknown, set(self.claims.open)) if unknown else None
+        self._pause_ns = min(2 * self._pause_ns, READ_MAX_NS) if known == self._unknown else READ_NS
+        self._unknown = known
 
     def _fired_unseen(self, trigger: Trigger, order_id: str, now_ns: int) -> None:
         """No list tells so, but an order is there that only this one can have placed."""
@@ -173,7 +184,7 @@ class Triggers(TriggerCalls):
 
     def _over(self, trigger: Trigger, row: TriggerReport, now_ns: int) -> None:
         """It waits no more: it has placed its order, failed to, or was ended."""
-        placed = _placed(row)
+        placed = row.placed
         failed = next((leg for leg in row.legs if leg.failed), None)
         if placed is None:
             text = failed.failed if failed else row.status
@@ -196,7 +207,7 @@ class Triggers(TriggerCalls):
             if not self._outbox.journal(Kind.GTT, data):
                 trigger.unsure = True  # it is told again
                 if row.trigger_id:
-                    self._ended[row.trigger_id] = row
+                    self.claims.told[row.trigger_id] = row
                 self.claims.keep(placed.order_id)
                 return
             order = child_of(data, self._ports.clock.real_ns())
@@ -213,8 +224,3 @@ class Triggers(TriggerCalls):
             if order.open_quantity and not trigger.for_exits and (trigger.wanted is None or too_much):
                 self._desk.cancel(order, None, now_ns)  # it is not wanted any more, or would open something
         self._forget(trigger)
-
-
-def _placed(row: TriggerReport) -> TriggerLeg | None:
-    """The leg that has placed an order."""
-    return next((leg for leg in row.legs if leg.order_id and not leg.failed), None)

@@ -31,8 +31,8 @@ from kite_hft.trading.sending.work import Work
 from kite_hft.units import NS_PER_S
 
 TRIGGER = "GTT"
-TOO_MANY = 429  # HTTP status
 """Name of calls about triggers at the broker in the evidence."""
+TOO_MANY = 429  # HTTP status
 _WORDS = {
     IntentKind.PLACE: "exit",
     IntentKind.MODIFY: "the change of order",

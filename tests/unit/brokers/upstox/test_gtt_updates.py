@@ -226,3 +226,21 @@ def test_too_many_calls_are_known_by_their_code(status: int) -> None:
     world.run(5.0)
     assert "RATE_LIMITED" in world.codes() and world.stage.desk.throttle.cooling(world.clock.mono)
     assert sum(row["transaction_type"] == "SELL" for row in scripted.rows.values()) == 1, "its stop"
+
+
+def test_a_push_about_our_own_deletion_is_no_firing() -> None:
+    """It comes before the answer, as pushes may: the trigger is gone, and nothing has failed."""
+    world, scripted = held()
+    exits(world, trigger_px=PX - 100)
+    world.run(3.0)
+    words = {"order_type": 0, "side": 0, "qty": 0, "px": 0, "validity": 0, "product": Product.CNC}
+    world.wish(3, kind=IntentKind.EXITS, trigger_px=0, **words)
+    while not scripted.calls("DELETE"):
+        world.step()
+    answers, scripted.ready = scripted.ready, []
+    push(world, rule={"status": "CANCELLED", "order_id": None})
+    scripted.ready = answers
+    world.step()
+    assert not world.stage.keeper.triggers.standing
+    world.run(5.0)
+    assert not {"TRIGGER_FAILED", "TRIGGER_UNKNOWN"} & set(world.codes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -22,9 +23,17 @@ from gtt_tools import (
 from orders_world import PX, World, error, filled
 
 from kite_hft.brokers.kite.rest import KITE
-from kite_hft.layout import IntentKind, OrderStatus, Product
+from kite_hft.layout import IntentKind, OrderStatus, Product, Side
 from kite_hft.memory.journal import Kind
-from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, TransportError
+from kite_hft.sessions import ist_text
+from kite_hft.trading.broker import (
+    Broker,
+    HttpRequest,
+    HttpResponse,
+    TransportError,
+    TriggerLeg,
+    TriggerReport,
+)
 from kite_hft.trading.order import EXTERNAL
 
 Answer = HttpResponse | TransportError
@@ -42,23 +51,24 @@ def never_arrives(world: World, gtts: Gtts) -> None:
     world.broker.on_call = call
 
 
-def by_hand(world: World) -> None:
+def by_hand(world: World, **more: Any) -> dict[str, Any]:
     """A person enters an order with the terms of the trigger."""
-    row = world.broker.rows["by hand"] = {
-        "order_id": "by hand", "status": "OPEN", "exchange": "NSE", "tag": None, "tags": [],
+    row = world.broker.rows["byhand"] = {
+        "order_id": "byhand", "status": "OPEN", "exchange": "NSE", "tag": None, "tags": [],
         "tradingsymbol": "SHARE0", "transaction_type": "BUY", "instrument_token": 1000 * 256 + 1,
         "quantity": 10, "order_type": "LIMIT", "product": "CNC", "filled_quantity": 0, "pending_quantity": 10,
         "average_price": 0, "price": (PX - 95) / 100, "trigger_price": 0,
-        "order_timestamp": "2027-01-15 13:30:00",
+        "order_timestamp": ist_text(world.clock.real_ns()), **more,
     }  # fmt: skip
     world.update(row)
+    return row
 
 
 def is_a_strangers(world: World) -> bool:
     world.run(20.0)
-    order = world.stage.book.by_id("by hand")
+    order = world.stage.book.by_id("byhand")
     ours = order is not None and order.strategy != EXTERNAL
-    lives = world.broker.rows["by hand"]["status"] == "OPEN"
+    lives = world.broker.rows["byhand"]["status"] == "OPEN"
     return lives and not ours and "EXTERNAL_ORDER" in world.codes()
 
 
@@ -140,7 +150,7 @@ def test_an_order_that_was_rejected_holds_no_closing_up() -> None:
 def test_two_that_fit_and_are_cancelled_without_a_fill_hold_nothing_up(restarted: bool) -> None:
     world, gtts = stop()
     order_id = gtts.fire(100)
-    twin = world.broker.rows["by hand"] = world.broker.rows[order_id] | {"order_id": "by hand"}
+    twin = world.broker.rows["byhand"] = world.broker.rows[order_id] | {"order_id": "byhand"}
     world.update(world.broker.rows[order_id])
     world.update(twin)
     world.run(20.0)
@@ -159,12 +169,12 @@ def test_two_that_fit_and_are_cancelled_without_a_fill_hold_nothing_up(restarted
 def test_of_two_that_have_filled_either_is_as_good() -> None:
     world, gtts = stop()
     order_id = gtts.fire(100)
-    world.broker.rows["by hand"] = world.broker.rows[order_id] | {"order_id": "by hand"}
-    for name in (order_id, "by hand"):
+    world.broker.rows["byhand"] = world.broker.rows[order_id] | {"order_id": "byhand"}
+    for name in (order_id, "byhand"):
         world.update(world.broker.rows[name])
     fell(world, 10.0)
     assert "TRIGGER_UNKNOWN" in world.codes()
-    for name in (order_id, "by hand"):
+    for name in (order_id, "byhand"):
         shown(world, name, 10)
     fell(world, 20.0)
     assert sells(world) == 2 and not world.stage.keeper.triggers.standing
@@ -226,3 +236,83 @@ def test_exits_keep_their_stop_in_a_cool_down() -> None:
     assert any(row["status"] not in ("CANCELLED", "COMPLETE") for row in orders) or any(
         row["status"] == "active" for row in gtts.rows.values()
     )
+
+
+def test_a_person_who_does_himself_what_has_gone_is_left_alone_where_terms_tell() -> None:
+    """His order was entered after the list had left the trigger out: that has not placed it."""
+    world, gtts = bid()
+    gtts.rows[100]["status"] = "deleted"
+    world.stage.reader.want_triggers()
+    world.run(100.0)
+    assert world.reason(2) == "ABSENT"
+    by_hand(world)
+    assert is_a_strangers(world)
+
+
+@pytest.mark.parametrize("own", ["COMPLETE", "OPEN", "REJECTED"])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_twin_without_a_fill_releases_the_position(own: str, restarted: bool) -> None:
+    world, gtts = stop()
+    order_id = gtts.fire(100)
+    world.broker.rows["byhand"] = world.broker.rows[order_id] | {"order_id": "byhand"}
+    for name in (order_id, "byhand"):
+        world.update(world.broker.rows[name])
+    fell(world, 12.0)
+    assert "TRIGGER_UNKNOWN" in world.codes()
+    over, left = ("byhand", order_id) if own != "REJECTED" else (order_id, "byhand")
+    world.broker.rows[over] |= OVER
+    world.update(world.broker.rows[over])
+    if own == "COMPLETE":
+        shown(world, order_id, 10)
+    if restarted:
+        fell(world, 5.0)
+        world = again(world).start()
+        gtts.world = world
+        Unlisted(world, gtts)
+    fell(world, 60.0)
+    assert not world.stage.keeper.triggers.claims.open and not world.stage.keeper.triggers.standing
+    order = world.stage.book.by_id(left)
+    assert order is not None and order.strategy == 1, world.alerts
+
+
+def test_one_that_no_list_has_shown_blocks_no_exits_for_a_persons_order() -> None:
+    """Its placing was not answered, and two that may be it wait."""
+    world = World(adapter=LEAVES_OUT).start()
+    gtts = Gtts(world)
+    Unlisted(world, gtts)
+    world.send(1, product=Product.CNC)
+    filled(world, 10)
+    words = {"kind": IntentKind.EXITS, "flags": 2, "order_type": 0, "side": 0, "qty": 0, "validity": 0}
+    gtts.lost = True
+    world.send(2, product=Product.CNC, trigger_px=PX - 100, px=0, **words)
+    world.run(0.5)
+    gtts.lost = False
+    gtts.rows[101] = deepcopy(gtts.rows[100]) | {"id": 101}
+    world.run(10.0)
+    price = gtts.rows[100]["orders"][0]["price"]
+    row = by_hand(world, transaction_type="SELL", price=price)
+    world.run(30.0)
+    row |= OVER | {"filled_quantity": 4, "cancelled_quantity": 6, "average_price": price}
+    world.update(row)
+    fell(world, 60.0)
+    assert sells(world) > 1 and not world.stage.keeper.triggers.claims.open, world.alerts
+
+
+def test_an_order_that_a_push_has_named_is_not_given_to_another_one() -> None:
+    """The deletion of the first hangs while both fire, and of the second the push is lost."""
+    world, gtts = bid()
+    entry(world, 3)
+    world.stage.reader.want_triggers()
+    world.run(3.0)
+    first, second = gtts.fire(100), gtts.fire(101)
+    triggers = world.stage.keeper.triggers
+    triggers.standing[1, 2].busy = True
+    for order_id in (first, second):
+        world.update(world.broker.rows[order_id])
+    leg = TriggerLeg(PX - 100, Side.BUY, Product.CNC, 10, PX - 95, first)
+    triggers.told(TriggerReport("100", "COMPLETED", False, 1000 * 256 + 1, (leg,)), world.clock.mono)
+    world.run(8.0)
+    triggers.standing[1, 2].busy = False
+    world.run(20.0)
+    found = {name: world.stage.book.by_id(name) for name in (first, second)}
+    assert {name: order and order.strategy_seq for name, order in found.items()} == {first: 2, second: 3}
