@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -14,11 +15,22 @@ from kite_hft.engine.alerts.files import read_alerts
 from kite_hft.verify.alerts.bench import bench
 
 
+def watchdog_of(engine: int) -> psutil.Process:
+    """It is started beside the rest: wait until it is there."""
+    deadline = time.monotonic() + 20
+    while True:
+        for process in psutil.Process(engine).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "kite_hft.engine.watchdog.process" in process.cmdline():
+                    return process
+        assert time.monotonic() < deadline, "there is no watchdog"
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("readable", [True, False])
 def test_orders_tells_when_nobody_else_is_left(tmp_path: Path, readable: bool) -> None:
     with bench(tmp_path) as on:
-        family = psutil.Process(on.engine.pid).children()
-        watchdog = next(p for p in family if "kite_hft.engine.watchdog.process" in p.cmdline())
+        watchdog = watchdog_of(on.engine.pid)
         orders = psutil.Process(on.pid_of("orders"))
         if not readable:  # the disk of the run folder fails
             file = on.run_folder() / "alerts.jsonl"

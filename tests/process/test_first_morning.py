@@ -135,6 +135,7 @@ def placements(api: str) -> list[str]:
     return [row["path"] for row in rows if row["method"] == "POST" and row["path"].startswith(placing)]
 
 
+@pytest.mark.usefixtures("open_for_entries")
 @pytest.mark.parametrize(("broker", "until_ist"), [("kite", "06:00:00"), ("upstox", "03:30:00")])
 def test_the_first_morning(shell: Shell, broker: str, until_ist: str) -> None:
     ports, account = [str(free_port()) for _ in range(3)], own(f"REHEARSAL{broker.upper()}")

@@ -111,6 +111,7 @@ def test_without_the_account_nothing_trades(
     assert orders_at(broker) == []
 
 
+@pytest.mark.usefixtures("open_for_entries")
 @pytest.mark.parametrize("typed", [f"{ACCOUNT}\n", None], ids=["typed", "option"])
 def test_with_it_the_order_reaches_the_broker(tmp_path: Path, broker: Running, typed: str | None) -> None:
     before = len(orders_at(broker))
