@@ -17,7 +17,7 @@ from kite_hft.trading.exits.stewards import NEVER_NS
 from kite_hft.trading.exits.trigger import Name, Trigger
 from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import Ports
-from kite_hft.trading.recovery.lookup import CLOCK_SLACK_S, could_be_ours, epoch_s
+from kite_hft.trading.recovery.lookup import could_be_ours
 from kite_hft.trading.sending.outbox import Outbox
 from kite_hft.units import NS_PER_S
 
@@ -66,18 +66,7 @@ class Claims:
         """It is what the trigger would place: a LIMIT order, at its price."""
         terms = [(leg.side, leg.quantity, leg.px) for leg in trigger.terms]
         exact = (report.side, report.quantity, report.px) in terms
-        limit = report.order_type in (None, OrderType.LIMIT)
-        return exact and limit and self._like(trigger, report) and self._in_time(trigger, report)
-
-    def _in_time(self, trigger: Trigger, report: OrderReport) -> bool:
-        """It was entered before a list that had shown the trigger did not show it any more, as far as the
-        broker says when.
-        """
-        entered_s = epoch_s(report.order_timestamp)
-        if not (trigger.seen_ns and trigger.missed_ns and entered_s):
-            return True
-        ahead_ns = self._ports.clock.real_ns() - self._ports.clock.mono_ns()
-        return entered_s <= (trigger.missed_ns + ahead_ns) / NS_PER_S + CLOCK_SLACK_S
+        return exact and report.order_type in (None, OrderType.LIMIT) and self._like(trigger, report)
 
     def _late(self, trigger: Trigger, since_ns: int) -> bool:
         return since_ns - trigger.ended_ns < self._horizon_ns
@@ -164,8 +153,7 @@ class Claims:
         the broker has never named is not remembered: no read up to the horizon has shown that it arrived.
         """
         if self._by_terms and trigger.trigger_id:
-            trigger.missed_ns = trigger.missed_ns if trigger.seen_ns else now_ns
-            trigger.ended_ns, trigger.seen_ns, trigger.wanted = now_ns, trigger.seen_ns or now_ns, None
+            trigger.ended_ns, trigger.wanted = now_ns, None
             self.absent[trigger.name] = trigger
 
     def keep(self, order_id: str) -> None:

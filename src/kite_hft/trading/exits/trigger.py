@@ -81,7 +81,6 @@ class Trigger:
     claimed: bool = False
     ended_ns: int = 0
     waits_ns: int = 0  # when the last read was asked for that shows it, or what may be it, as waiting
-    missed_ns: int = 0  # when a read first came that did not, behind one that did
 
     @property
     def name(self) -> Name:
@@ -100,11 +99,10 @@ class Trigger:
         named = self.trigger_id != "" and not self.seen_ns
         return named and self.misses >= MISSES and not self.claimed
 
-    def missed(self, asked_ns: int, horizon_ns: int, now_ns: int) -> None:
+    def missed(self, asked_ns: int, horizon_ns: int) -> None:
         """A read of the list, asked for at `asked_ns`, does not show it: what left `horizon_ns` before that
         had come by then.
         """
-        self.missed_ns = self.missed_ns if self.misses else now_ns
         self.misses += 1
         self.late_misses += asked_ns - self.changed_ns >= horizon_ns
 

@@ -97,7 +97,7 @@ class Triggers(TriggerCalls):
             row = by_id.get(trigger.trigger_id) if named else row_like(trigger, token, rows, known, equals)
             if row is None:
                 could = [] if named else trigger.alike(token, rows, known)
-                self._missed(trigger, could, asked_ns, now_ns)
+                self._missed(trigger, could, asked_ns)
                 continue
             known.add(row.trigger_id)
             self._shown(trigger, row, asked_ns, now_ns)
@@ -131,8 +131,8 @@ class Triggers(TriggerCalls):
         if row.active:
             self._tell(trigger, kind, OrderStatus.TRIGGER_PENDING, Reason.NONE, now_ns)
 
-    def _missed(self, trigger: Trigger, found: Sequence[str], asked_ns: int, now_ns: int) -> None:
-        trigger.missed(asked_ns, self._horizon_ns, now_ns)
+    def _missed(self, trigger: Trigger, found: Sequence[str], asked_ns: int) -> None:
+        trigger.missed(asked_ns, self._horizon_ns)
         if found:
             trigger.shown()
             trigger.waits_ns = asked_ns

@@ -49,19 +49,19 @@ def test_two_reads_past_the_horizon_prove_that_it_never_came() -> None:
     horizon_ns = 180_000_000_000
     made = trigger(trigger_id="", unsure=True, changed_ns=SINCE)
     for after_s, gone in ((5, False), (179, False), (181, False), (183, True)):
-        made.missed(SINCE + after_s * 1_000_000_000, horizon_ns, SINCE)
+        made.missed(SINCE + after_s * 1_000_000_000, horizon_ns)
         assert made.gone is gone
     made.shown()
-    made.missed(SINCE + 200_000_000_000, horizon_ns, SINCE)
+    made.missed(SINCE + 200_000_000_000, horizon_ns)
     assert not made.gone
     seen = trigger(changed_ns=SINCE, seen_ns=SINCE)
-    seen.missed(SINCE + 1, horizon_ns, SINCE)
+    seen.missed(SINCE + 1, horizon_ns)
     assert not seen.gone
-    seen.missed(SINCE + 2, horizon_ns, SINCE)
+    seen.missed(SINCE + 2, horizon_ns)
     assert seen.gone
     named = trigger(changed_ns=SINCE)
     for after_s, gone in ((1, False), (2, False), (181, False), (183, True)):
-        named.missed(SINCE + after_s * 1_000_000_000, horizon_ns, SINCE)
+        named.missed(SINCE + after_s * 1_000_000_000, horizon_ns)
         assert named.gone is gone
     assert named.unseen and not seen.unseen
 

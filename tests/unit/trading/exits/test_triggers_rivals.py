@@ -238,17 +238,6 @@ def test_exits_keep_their_stop_in_a_cool_down() -> None:
     )
 
 
-def test_a_person_who_does_himself_what_has_gone_is_left_alone_where_terms_tell() -> None:
-    """His order was entered after the list had left the trigger out: that has not placed it."""
-    world, gtts = bid()
-    gtts.rows[100]["status"] = "deleted"
-    world.stage.reader.want_triggers()
-    world.run(100.0)
-    assert world.reason(2) == "ABSENT"
-    by_hand(world)
-    assert is_a_strangers(world)
-
-
 @pytest.mark.parametrize("own", ["COMPLETE", "OPEN", "REJECTED"])
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_twin_without_a_fill_releases_the_position(own: str, restarted: bool) -> None:
