@@ -148,11 +148,13 @@ def _orders(checker: Checker, wish: Wish) -> int:
 
 def _exposure(checker: Checker, placed: Placed, total: int) -> None:
     """The worst case of every other instrument, product by product, comes on top of `total` paise. Exits that
-    were asked for later and have left while this order waited count with what they have closed.
+    were asked for later and have left while this order waited count with what they have closed, and so do
+    orders that triggers have placed meanwhile, once the engine has heard of them.
     """
     world = checker.world
     orders = [order for order in checker.ledger.mine()
-              if order.no < placed.no or 0 < order.left_ns < world.now_ns]  # fmt: skip
+              if order.no < placed.no or 0 < order.left_ns < world.now_ns or (order.trigger and order.known)
+             ]  # fmt: skip
     for slot, product in {(order.slot, order.product) for order in orders}:
         if slot == placed.slot:
             continue
