@@ -298,9 +298,9 @@ def settings_of_run(run: Run) -> dict[str, Any]:
     """The same with the run's own copies of the dated files: a process that is started again at noon goes by
     the rules of the morning, whatever somebody has written into them since.
     """
-    found, trading = public_settings(run.settings), run.settings.trading
-    dated = {name: getattr(trading, name).name for name in ("rules", "charges", "market", "calendar")}
-    found["trading"] |= {name: str(run.folder.path / file) for name, file in dated.items()}
+    found, trading, copies = public_settings(run.settings), run.settings.trading, run.folder.copies
+    for name in ("rules", "charges", "market", "calendar"):
+        found["trading"][name] = str(copies[getattr(trading, name)])
     return found
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
 import re
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -42,7 +43,7 @@ class AccountLocked(Exception):
 class RunFolder:
     """Where a run writes. `account_tag` stands for the account and `name` for the run in the name
     of its shared memory; `install` (three characters) and `number` (below 36^4, another one for
-    each run of a day) go into order tags."""
+    each run of a day) go into order tags. `copies`: of which file each copy in it is."""
 
     path: Path
     account_tag: str
@@ -53,6 +54,7 @@ class RunFolder:
     number: int
     config_hash: int
     rules_hash: int
+    copies: Mapping[Path, Path] = field(default_factory=dict)
     login: tuple[Path, int] | None = None  # the second lock, and its descriptor
 
     def release(self) -> None:
@@ -181,9 +183,11 @@ def open_run(
         if known_as:
             os.close(known_as[1])
         raise FileExistsError(f"{ATTEMPTS} runs of {broker}-{account} started in this second; try again")
-    digest, rules = hashlib.sha256(), hashlib.sha256()
+    digest, rules, copied = hashlib.sha256(), hashlib.sha256(), dict[Path, Path]()
     for number, source in enumerate(copies):
-        copy_without_secrets(source, path / source.name)
+        if source not in copied:
+            copied[source] = path / _free_name(source, {target.name for target in copied.values()})
+            copy_without_secrets(source, copied[source])
         digest.update(source.read_bytes())
         if number >= configs:
             rules.update(source.read_bytes())
@@ -194,7 +198,15 @@ def open_run(
     config_hash = int.from_bytes(digest.digest()[:8], "little")
     rules_hash = int.from_bytes(rules.digest()[:8], "little")
     install = install_id(root)
-    return RunFolder(path, tag, lock, name, lock_fd, install, number, config_hash, rules_hash, known_as)
+    return RunFolder(
+        path, tag, lock, name, lock_fd, install, number, config_hash, rules_hash, copied, known_as
+    )  # fmt: skip
+
+
+def _free_name(source: Path, taken: Collection[str]) -> str:
+    """The file's own name; with a number where another folder's file of the same name was copied before."""
+    names = (f"{source.stem}-{number}{source.suffix}" for number in itertools.count(2))
+    return next(name for name in itertools.chain([source.name], names) if name not in taken)
 
 
 def copy_without_secrets(source: Path, target: Path) -> None:

@@ -43,6 +43,18 @@ def test_two_runs_in_one_second_get_two_folders(tmp_path: Path, home: Path) -> N
     assert first.path.stat().st_mode & 0o777 == 0o700
 
 
+def test_files_of_one_name_are_all_copied(tmp_path: Path, home: Path) -> None:
+    files = [tmp_path / place / "mine.yaml" for place in ("configs", "rules", "rules/old")]
+    for path in files:
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{path.parent.name}: 1\n")
+    run = open_run(tmp_path, home, "kite", "DEMO", AT, [*files, files[0]])
+    run.release()
+    names = {source: target.name for source, target in run.copies.items()}
+    assert names == dict(zip(files, ("mine.yaml", "mine-2.yaml", "mine-3.yaml"), strict=True))
+    assert all(target.read_text() == source.read_text() for source, target in run.copies.items())
+
+
 def test_an_overlay_and_variables_make_another_configuration_and_no_other_rules(
     tmp_path: Path, home: Path
 ) -> None:
