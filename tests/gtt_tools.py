@@ -193,6 +193,17 @@ def bid() -> tuple[World, Gtts]:
     return world, gtts
 
 
+def fired_late() -> tuple[World, Gtts, str, dict[str, Any]]:
+    """A trigger that buys ten has fired, and nothing of its order is heard until it is thought absent."""
+    world, gtts = bid()
+    order_id = gtts.fire(100)
+    late = world.broker.rows.pop(order_id)
+    world.stage.reader.want_triggers()
+    world.run(10.0)
+    assert world.reason(2) == "ABSENT"
+    return world, gtts, order_id, late
+
+
 def fell(world: World, seconds: float) -> None:
     """The price is below the stop for so long."""
     for _ in range(round(seconds / 0.05)):

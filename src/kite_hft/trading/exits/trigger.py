@@ -175,6 +175,11 @@ class Trigger:
         return self.wanted is None and not self.busy
 
     @property
+    def wants_list(self) -> bool:
+        """The list is to be asked for it, again and again."""
+        return self.unsure or self.misses > 0 or self.dying or self.owed
+
+    @property
     def key(self) -> tuple[int, int, int]:
         return self.strategy, self.slot, self.product
 

@@ -45,9 +45,8 @@ class Triggers(TriggerCalls):
     @property
     def alive(self) -> bool:
         """Something is to be learned from the broker's list."""
-        standing = self.standing.values()
         told = bool(self.claims.open or self.claims.told)
-        return told or any(t.unsure or t.misses or t.dying or t.owed for t in standing)
+        return told or any(trigger.wants_list for trigger in self.standing.values())
 
     def act(self, now_ns: int) -> int:
         """Ask for the list, again and again while it is needed."""
@@ -57,7 +56,7 @@ class Triggers(TriggerCalls):
         return 0
 
     def next_ns(self, now_ns: int) -> int:
-        doubted = {t.name for t in self.standing.values() if t.unsure or t.misses or t.dying or t.owed}
+        doubted = {trigger.name for trigger in self.standing.values() if trigger.wants_list}
         calm = self._unknown and self._unknown == (doubted, set(self.claims.open))
         return self._read_ns + (self._pause_ns if calm else READ_NS)
 

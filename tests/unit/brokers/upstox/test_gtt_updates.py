@@ -89,6 +89,15 @@ def fire(scripted: ScriptedUpstox, name: str = "GTT-C0", filled: int = 0) -> str
     return order_id
 
 
+def entered() -> tuple[World, ScriptedUpstox, str, dict[str, Any]]:
+    """A trigger has placed its order, four of it have filled, and no book shows it yet."""
+    world, scripted = begin()
+    world.send(1, **ENTRY)
+    world.run(3.0)
+    order_id = fire(scripted, filled=4)
+    return world, scripted, order_id, scripted.rows.pop(order_id)
+
+
 def test_the_order_of_a_trigger_is_known_by_the_push() -> None:
     world, scripted = held()
     exits(world, trigger_px=PX - 100)
@@ -103,11 +112,7 @@ def test_the_order_of_a_trigger_is_known_by_the_push() -> None:
 
 
 def test_a_push_during_a_call_is_not_lost() -> None:
-    world, scripted = begin()
-    world.send(1, **ENTRY)
-    world.run(3.0)
-    order_id = fire(scripted, filled=4)
-    late = scripted.rows.pop(order_id)
+    world, scripted, order_id, late = entered()
     scripted.on_call = lambda request: TransportError("timed out", sent=True)
     world.wish(2, kind=IntentKind.CANCEL, target_seq=1)
     world.step()
@@ -178,11 +183,7 @@ def test_without_the_push_its_terms_tell(side: Side) -> None:
 
 
 def test_a_push_that_came_before_its_deletion_was_confirmed_is_believed() -> None:
-    world, scripted = begin()
-    world.send(1, **ENTRY)
-    world.run(3.0)
-    order_id = fire(scripted, filled=4)
-    late = scripted.rows.pop(order_id)
+    world, scripted, order_id, late = entered()
     scripted.on_call = lambda request: answer({"gtt_order_ids": ["GTT-C0"]})
     world.wish(2, kind=IntentKind.CANCEL, target_seq=1)
     world.step()

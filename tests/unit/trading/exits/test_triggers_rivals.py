@@ -14,6 +14,7 @@ from gtt_tools import (
     bid,
     entry,
     fell,
+    fired_late,
     others,
     overnight,
     sells,
@@ -64,6 +65,18 @@ def by_hand(world: World, **more: Any) -> dict[str, Any]:
     return row
 
 
+def twins() -> tuple[World, Gtts, str]:
+    """A stop has fired beside a person's order of the same terms, and nobody knows which is which."""
+    world, gtts = stop()
+    order_id = gtts.fire(100)
+    world.broker.rows["byhand"] = world.broker.rows[order_id] | {"order_id": "byhand"}
+    for name in (order_id, "byhand"):
+        world.update(world.broker.rows[name])
+    fell(world, 12.0)
+    assert "TRIGGER_UNKNOWN" in world.codes()
+    return world, gtts, order_id
+
+
 def is_a_strangers(world: World) -> bool:
     world.run(20.0)
     order = world.stage.book.by_id("byhand")
@@ -108,12 +121,7 @@ def test_a_person_who_does_himself_what_has_gone_is_left_alone_where_the_list_te
 
 
 def test_what_had_fired_after_all_is_cancelled_by_a_later_process_too() -> None:
-    world, gtts = bid()
-    order_id = gtts.fire(100)
-    late = world.broker.rows.pop(order_id)
-    world.stage.reader.want_triggers()
-    world.run(10.0)
-    assert world.reason(2) == "ABSENT"
+    world, _gtts, order_id, late = fired_late()
     world.broker.rows[order_id] = late
     shown(world, order_id, 4)
     world.run(10.0)
@@ -148,16 +156,10 @@ def test_an_order_that_was_rejected_holds_no_closing_up() -> None:
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_two_that_fit_and_are_cancelled_without_a_fill_hold_nothing_up(restarted: bool) -> None:
-    world, gtts = stop()
-    order_id = gtts.fire(100)
-    twin = world.broker.rows["byhand"] = world.broker.rows[order_id] | {"order_id": "byhand"}
-    world.update(world.broker.rows[order_id])
-    world.update(twin)
-    world.run(20.0)
-    assert "TRIGGER_UNKNOWN" in world.codes()
-    for row in (twin, world.broker.rows[order_id]):
-        row |= OVER
-        world.update(row)
+    world, gtts, order_id = twins()
+    for name in (order_id, "byhand"):
+        world.broker.rows[name] |= OVER
+        world.update(world.broker.rows[name])
     if restarted:
         world = again(world).start()
         gtts.world = world
@@ -167,13 +169,7 @@ def test_two_that_fit_and_are_cancelled_without_a_fill_hold_nothing_up(restarted
 
 
 def test_of_two_that_have_filled_either_is_as_good() -> None:
-    world, gtts = stop()
-    order_id = gtts.fire(100)
-    world.broker.rows["byhand"] = world.broker.rows[order_id] | {"order_id": "byhand"}
-    for name in (order_id, "byhand"):
-        world.update(world.broker.rows[name])
-    fell(world, 10.0)
-    assert "TRIGGER_UNKNOWN" in world.codes()
+    world, _gtts, order_id = twins()
     for name in (order_id, "byhand"):
         shown(world, name, 10)
     fell(world, 20.0)
@@ -241,13 +237,7 @@ def test_exits_keep_their_stop_in_a_cool_down() -> None:
 @pytest.mark.parametrize("own", ["COMPLETE", "OPEN", "REJECTED"])
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_twin_without_a_fill_releases_the_position(own: str, restarted: bool) -> None:
-    world, gtts = stop()
-    order_id = gtts.fire(100)
-    world.broker.rows["byhand"] = world.broker.rows[order_id] | {"order_id": "byhand"}
-    for name in (order_id, "byhand"):
-        world.update(world.broker.rows[name])
-    fell(world, 12.0)
-    assert "TRIGGER_UNKNOWN" in world.codes()
+    world, gtts, order_id = twins()
     over, left = ("byhand", order_id) if own != "REJECTED" else (order_id, "byhand")
     world.broker.rows[over] |= OVER
     world.update(world.broker.rows[over])

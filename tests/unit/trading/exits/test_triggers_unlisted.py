@@ -6,7 +6,21 @@ from functools import partial
 from typing import Any
 
 import pytest
-from gtt_tools import LEAVES_OUT, Gtts, Unlisted, again, bid, closing, entry, fell, others, sells, shown, stop
+from gtt_tools import (
+    LEAVES_OUT,
+    Gtts,
+    Unlisted,
+    again,
+    bid,
+    closing,
+    entry,
+    fell,
+    fired_late,
+    others,
+    sells,
+    shown,
+    stop,
+)
 from orders_world import World
 
 from kite_hft.layout import IntentKind, OrderStatus, Product
@@ -121,12 +135,7 @@ def test_of_two_equal_ones_that_are_gone_each_gets_one_order(strategy: int) -> N
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_the_order_of_one_that_was_thought_absent_is_no_strangers(restarted: bool) -> None:
-    world, gtts = bid()
-    order_id = gtts.fire(100)
-    late = world.broker.rows.pop(order_id)
-    world.stage.reader.want_triggers()
-    world.run(10.0)
-    assert world.reason(2) == "ABSENT"
+    world, _gtts, order_id, late = fired_late()
     if restarted:
         world = again(world).start()
     world.broker.rows[order_id] = late
@@ -140,11 +149,8 @@ def test_the_order_of_one_that_was_thought_absent_is_no_strangers(restarted: boo
 
 
 def test_past_the_horizon_such_an_order_is_somebody_elses() -> None:
-    world, gtts = bid()
-    order_id = gtts.fire(100)
-    late = world.broker.rows.pop(order_id)
-    world.stage.reader.want_triggers()
-    world.run(200.0, 0.5)
+    world, _gtts, order_id, late = fired_late()
+    world.run(190.0, 0.5)
     world.broker.rows[order_id] = late
     shown(world, order_id, 10)
     world.run(5.0)
