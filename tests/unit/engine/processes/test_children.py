@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kite_hft.engine.command import dated_files
 from kite_hft.engine.plan import launch
 from kite_hft.engine.plan.plan import make_plan
 from kite_hft.engine.plan.session import Access, Session, SessionError, open_session
@@ -37,7 +38,10 @@ def run_of(mode: str, packing: str, cores: int) -> Any:
     access = Access("kite", "wss://feed.example", "https://api.example", KEY, TOKEN)
     session = Session(mode, access, (access,))
     plan = make_plan(settings, 5, [], cores, 3000, 3)
-    folder = SimpleNamespace(path=Path("/run/x/y/z"), config_hash=1, rules_hash=3, install="abc", number=2)
+    copies = {source: Path("/run/x/y/z") / source.name for source in dated_files(settings)}
+    folder = SimpleNamespace(
+        path=Path("/run/x/y/z"), config_hash=1, rules_hash=3, install="abc", number=2, copies=copies
+    )
     return SimpleNamespace(
         settings=settings, session=session, plan=plan, folder=folder, paths={}, shm=Path("/shm"),
         next_seqs={},
@@ -66,6 +70,15 @@ def test_only_who_needs_the_token_gets_it(mode: str, cores: int, knowing: set[st
     for kind in ("plain", "worker", "feed", "orders", "recorder"):  # a spare waits for long: it knows nothing
         text = json.dumps(launch.prepare_config(run, kind))
         assert not [word for word in (TOKEN, quoted, KEY, "example") if word in text]
+
+
+def test_children_read_the_dated_files_out_of_the_run_folder() -> None:
+    run = run_of("sim", "auto", 8)
+    for process in run.plan.processes:
+        told = launch.child_config(run, process)["settings"]["trading"]
+        assert {str(Path(told[name]).parent) for name in ("rules", "charges", "market", "calendar")} == {
+            "/run/x/y/z"
+        }
 
 
 def test_children_of_a_start_load_only_what_they_will_be() -> None:

@@ -17,6 +17,7 @@ import pytest
 from held_tools import held_process
 
 from kite_hft.clock import ManualClock
+from kite_hft.engine.command import dated_files
 from kite_hft.engine.plan.plan import make_plan
 from kite_hft.engine.processes import children, family
 from kite_hft.engine.processes.children import Child
@@ -39,7 +40,8 @@ def found(tmp_path: Path) -> Iterator[tuple[Family, Member, list[str]]]:
     plan = make_plan(settings, 5, [], 8, 3000, 3)
     run: Any = SimpleNamespace(
         settings=settings, plan=plan, clock=ManualClock(1, 1), paths={}, wake_fds={}, shm=tmp_path,
-        folder=SimpleNamespace(path=tmp_path / "a/b/c", config_hash=1, install="abc", number=2),
+        folder=SimpleNamespace(path=tmp_path / "a/b/c", config_hash=1, install="abc", number=2,
+                               copies={source: source for source in dated_files(settings)}),
         next_seqs={},
     )  # fmt: skip
     said: list[str] = []
