@@ -69,6 +69,20 @@ def test_no_answer_about_margin_is_no() -> None:
     assert not posts(world) and world.reason(1) == "MARGIN"
 
 
+def test_one_question_about_margin_too_many_holds_no_orders_up() -> None:
+    world = group_world()
+    world.broker.on_call = lambda request: (
+        error(429, "NetworkException", "Too many requests")
+        if request.path.startswith("/margins")
+        else world.broker.accept(request)
+    )
+    legs(world)
+    world.run(0.3)
+    assert world.reason(1) == "MARGIN" and "RATE_LIMITED" not in world.codes()
+    world.send(5)
+    assert world.status(5) is OrderStatus.PENDING
+
+
 def test_one_refused_leg_refuses_all() -> None:
     world = group_world()
     legs(world, qty=76)  # no multiple of the future's lot

@@ -134,8 +134,9 @@ def test_what_had_fired_after_all_is_cancelled_by_a_later_process_too() -> None:
     assert other.status(2) is OrderStatus.CANCELLED and other.broker.rows[order_id]["status"] == "CANCELLED"
 
 
-def test_an_order_that_was_rejected_holds_no_closing_up() -> None:
-    world, gtts = overnight()
+@pytest.mark.parametrize("adapter", [KITE, LEAVES_OUT])
+def test_an_order_that_was_rejected_holds_no_closing_up(adapter: Broker) -> None:
+    world, gtts = overnight(adapter)
     world.run(3.0)
     order_id = gtts.fire(100)
     row, read = world.broker.rows[order_id], world.broker.read
