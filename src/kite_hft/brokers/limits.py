@@ -28,7 +28,7 @@ _COUNTS: Final = (
 _SECONDS: Final = ("cooldown_after_429_s", "cooldown_urgent_gap_s", "read_wait_s")
 _MORE_WINDOWS: Final = ("all_windows", "other_windows", "quote_windows", "historical_windows")
 _CONDUCT: Final = ("per_contract", "per_strategy")
-_FACTS: Final = ("loopback_only", "triggers_are_orders")
+_FACTS: Final = ("loopback_only", "triggers_are_orders", "quotes_are_reads")
 _KNOWN: Final = {
     *_REQUIRED, *_COUNTS, *_SECONDS, *_MORE_WINDOWS, *_CONDUCT, *_FACTS, "extras", "address_proof", "polling",
 }  # fmt: skip

@@ -17,6 +17,9 @@ from kite_hft.trading.feed_words import FeedWords, WireError
 HEARTBEAT_NS: Final = 100_000_000
 OFF: Final = "off"
 """The mode of an instrument that is known but not subscribed."""
+STEADY: Final = 10
+PATIENCE_MAX: Final = 16
+"""Times quiet_ns."""
 UPDATES: Final = frozenset({"order", "gtt_order"})
 """Kinds of text frames that ORDERS takes: nothing is to be told of them."""
 
@@ -46,8 +49,10 @@ class Feed:
     slots: token -> slot. heartbeat: called with now_ns every 100 ms (the sign of life of the segments).
     silence_ns: no frame of any kind for so long means that the peer is gone. quiet_ns: no data for so
     long, though something is subscribed and the market is open, means the same even if the peer answers
-    pings; 0: that is not judged (a broker with heartbeats of its own). is_open: whether data may be
-    expected now. on_connected: told of each connection. log: one line for people.
+    pings. After each time it is twice as long, until a connection has brought data all the time for STEADY
+    times quiet_ns: some instruments hardly trade. 0: that is not judged (a broker with heartbeats of its
+    own). is_open: whether data may be expected now. on_connected: told of each connection. log: one line
+    for people.
     """
 
     sink: Sink
@@ -65,6 +70,9 @@ class Feed:
     is_connected: bool = field(default=False, init=False)
     next_heartbeat_ns: int = field(default=0, init=False)
     alive_ns: int = field(default=0, init=False)
+    _patience: int = field(default=1, init=False)  # times quiet_ns
+    _longest_ns: int = field(default=0, init=False)  # without data, on this connection
+    _was_quiet: bool = field(default=False, init=False)  # as this connection was given up
 
     def start(self, now_ns: int = 0) -> None:
         """Write the modes of all instruments where others read them."""
@@ -75,7 +83,9 @@ class Feed:
     def connected(self, now_ns: int) -> Sequence[bytes]:
         """A connection is up: no instrument is fresh; returns what must be sent on it."""
         self.is_connected = True
-        self.connected_at_ns = now_ns
+        if self._was_quiet:
+            self._patience = min(2 * self._patience, PATIENCE_MAX)
+        self.connected_at_ns, self._longest_ns, self._was_quiet = now_ns, 0, False
         self.sink.connected()
         self.on_connected()
         return [
@@ -130,8 +140,9 @@ class Feed:
         self.sink.count(name, n)
 
     def has_delivered(self) -> bool:
-        """Whether this connection brought a frame."""
-        return self.sink.last_frame_at_ns > self.connected_at_ns
+        """Whether this connection brought a frame; where nothing is subscribed, a sign of life."""
+        alive_ns = 0 if self._subscribed else self.alive_ns
+        return max(alive_ns, self.sink.last_frame_at_ns) > self.connected_at_ns
 
     def ponged(self, now_ns: int) -> None:
         """The peer answered a ping."""
@@ -150,13 +161,24 @@ class Feed:
         newest = max(self.connected_at_ns, self.sink.last_frame_at_ns)
         if not self.is_connected:
             return False
-        return now_ns - max(newest, self.alive_ns) > self.silence_ns or self._is_quiet(now_ns - newest)
+        return now_ns - max(newest, self.alive_ns) > self.silence_ns or self._is_quiet(
+            now_ns - newest, now_ns
+        )
 
-    def _is_quiet(self, quiet_ns: int) -> bool:
+    @property
+    def _subscribed(self) -> bool:
+        return any(mode != OFF for mode in self.modes.values())
+
+    def _is_quiet(self, quiet_ns: int, now_ns: int) -> bool:
         """Pings are answered, and nothing else comes although it should."""
-        if not self.quiet_ns or quiet_ns <= self.quiet_ns:
+        if not self.quiet_ns:
             return False
-        return any(mode != OFF for mode in self.modes.values()) and self.is_open()
+        self._longest_ns = max(self._longest_ns, quiet_ns)
+        if now_ns - self.connected_at_ns >= STEADY * self.quiet_ns >= STEADY * self._longest_ns:
+            self._patience = 1
+        too_long = quiet_ns > self._patience * self.quiet_ns
+        self._was_quiet = too_long and self._subscribed and self.is_open()
+        return self._was_quiet
 
     def step(self, now_ns: int) -> int:
         if now_ns < self.next_heartbeat_ns:

@@ -67,7 +67,6 @@ class Orders:
         self._market, ports = market_reads(ports, config)
         self._ports, self._config = ports, config
         self.book = Book(ports.instruments)
-        self._market.sold, self._market.selling = self.book.sold, self.book.selling
         self.costs = CostBook(self.book, ports.instruments, config.charges)
         self.outbox = Outbox(ports, self.book, self.costs)
         self.states = States(self.outbox, config.reject_storm)
@@ -86,6 +85,7 @@ class Orders:
         self.reader = BookReader(
             ports, config, self.book, self.outbox, self._reconciler, self._calls.submit, self.desk.egress
         )
+        self._market.beside(self.book, self.reader.polls.pace)
         self._texts = Texts(ports, self.outbox, self._reconciler, self._look_up)
         self._interruptions = Interruptions(ports, self.outbox, self._look_up)
         self._teller = Teller(ports, self.book, self.outbox)

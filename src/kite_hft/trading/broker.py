@@ -295,7 +295,8 @@ class Limits:
     call counts in them. orders_per_day: placements. read_wait_s: a read is kept waiting so long at most
     while order calls take every place. address_proof: None: the broker is never asked. polling: of a feed
     that asks for prices by HTTP; None: there can be none. triggers_are_orders: placing, changing and deleting
-    a trigger are order calls; else they count among the other calls.
+    a trigger are order calls; else they count among the other calls. quotes_are_reads: quotes count in
+    other_windows, with the books; else in windows of their own.
     """
 
     name: str
@@ -319,6 +320,7 @@ class Limits:
     address_proof: ProofTimes | None = None
     polling: PollShare | None = None
     triggers_are_orders: bool = False
+    quotes_are_reads: bool = False
     loopback_only: bool = False  # no broker's limits: for load tests against this machine
     extras: dict[str, float] = field(default_factory=dict)
 

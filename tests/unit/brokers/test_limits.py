@@ -29,6 +29,7 @@ def test_the_other_brokers_rules() -> None:
     path = RULES.with_name("upstox_2026-04-01.yaml")
     found = limits_from_mapping(yaml.safe_load(path.read_text()))
     assert (found.name, found.valid_from, found.tag_length_max) == ("upstox", "2026-04-01", 40)
+    assert found.quotes_are_reads and not found.quote_windows, "standard APIs, as the books"
     granted = {1.25: 10, 60: 500, 1800: 2000}
     assert [w.window_s for w in found.order_windows] == list(granted)
     for window in found.order_windows:

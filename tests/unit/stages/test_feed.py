@@ -186,4 +186,56 @@ def test_pongs_without_data_are_not_enough_in_market_hours() -> None:
     assert not at(1000)
     is_open[0] = True
     made.feed.unsubscribe([100], 1)
-    assert not at(1000)  # nothing is asked for
+    made.feed.connected(900 * S)
+    assert not at(1100)  # nothing is asked for
+
+
+def quiet_feed() -> Made:
+    made = Made("full", words=WITHOUT_HEARTBEATS)
+    made.feed.quiet_ns = 60 * S
+    return made
+
+
+def ends_after(made: Made, begins: int, each: int, upto: int) -> int:
+    """When a connection of `begins` is given up that brings data at once and every `each` seconds; 0: not."""
+    made.feed.connected(begins * S)
+    for second in range(begins, begins + upto):
+        if (second - begins) % each == 0:
+            made.sink.last_frame_at_ns = second * S
+        made.feed.ponged(second * S)
+        if made.feed.is_silent(second * S):
+            assert made.feed.is_silent(second * S), "asked twice it says the same"
+            made.feed.disconnected()
+            return second - begins
+    made.feed.disconnected()
+    return 0
+
+
+def test_what_hardly_trades_is_not_reconnected_again_and_again() -> None:
+    made = quiet_feed()
+    assert ends_after(made, 1, 90, 3600) == 61
+    assert ends_after(made, 100, 90, 3600) == 0, "it is known by now"
+    assert ends_after(made, 4000, 5000, 6000) == 121, "twice as long, and no longer"
+    assert ends_after(made, 10_100, 5000, 6000) == 241
+    for begins in (20_000, 30_000, 40_000, 50_000):
+        longest = ends_after(made, begins, 5000, 6000)
+    assert longest == 16 * 60 + 1
+
+
+def test_after_steady_data_it_is_as_strict_as_before() -> None:
+    made = quiet_feed()
+    assert ends_after(made, 1, 9000, 3600) == 61
+    assert ends_after(made, 100, 30, 700) == 0
+    assert ends_after(made, 900, 9000, 3600) == 61
+
+
+def test_a_connection_without_subscriptions_has_delivered_when_the_peer_lives() -> None:
+    made = Made("off", words=WITHOUT_HEARTBEATS)
+    made.feed.connected(5 * S)
+    assert not made.feed.has_delivered()
+    made.feed.pinged(9 * S)
+    assert made.feed.has_delivered(), "on a socket of order updates nothing else may come for hours"
+    subscribed = quiet_feed()
+    subscribed.feed.connected(5 * S)
+    subscribed.feed.pinged(9 * S)
+    assert not subscribed.feed.has_delivered()

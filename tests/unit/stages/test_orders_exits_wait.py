@@ -261,6 +261,22 @@ def test_in_a_cool_down_that_began_meanwhile_they_leave_singly() -> None:
     assert times[-1] == times[-2], "it is over"
 
 
+def test_the_rest_between_two_is_counted_from_where_the_first_has_left() -> None:
+    """It was let out 0.8 s before it found a connection."""
+    world, broker = held(qty=40)
+    hang(world, broker)
+    times = times_of(world, broker)
+    world.send(30, side=Side.SELL, px=PX + 5, qty=1)
+    world.run(0.8)
+    broker.die()
+    world.run(0.1)
+    assert len(times) == 1
+    world.stage.desk.throttle.cool_down(world.clock.mono)
+    world.send(31, side=Side.SELL, px=PX + 5, qty=1)
+    world.run(2.0)
+    assert len(times) == 2 and times[1] - times[0] >= S
+
+
 def test_what_does_not_leave_after_all_takes_no_place_from_others() -> None:
     """Eight exits have outlived their places, and are cancelled; eight behind them leave at once."""
     world, broker = held(qty=40)

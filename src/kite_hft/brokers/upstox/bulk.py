@@ -2,7 +2,8 @@
 
 The engine's own path sends every order by itself (each judged, counted, journalled). These are for the
 sandbox, for tools, and for a person whose engine is gone. Cancel and exit reach at most ten orders or
-positions a call: a caller repeats them until nothing is left. Source: official pages of 2026-09.
+positions a call; where more are there the broker refuses the whole call (UDAPI1110): a caller takes a segment
+or a tag at a time, or one by one. Source: official pages of 2026-09.
 """
 
 from __future__ import annotations

@@ -128,6 +128,18 @@ def _requests(
     ]
 
 
+def _moves(names: Names, next_guid: Callable[[], str], tokens: Sequence[int], mode: str) -> list[bytes]:
+    """What several messages would change is stopped first, and subscribed anew: half way two modes share the
+    numbers of a connection, which are smaller then, and what is beyond them is refused in silence.
+    """
+    if len(tokens) <= KEYS_PER_MESSAGE:
+        return _requests(names, next_guid, "change_mode", tokens, mode)
+    subscribed = _requests(
+        names, next_guid, "sub", tokens, mode
+    )  # first: a mode that there is not sends nothing
+    return [*_requests(names, next_guid, "unsub", tokens), *subscribed]
+
+
 def _counted() -> Callable[[], str]:
     numbers = itertools.count(1)
     return lambda: f"kite-hft-{next(numbers)}"
@@ -175,7 +187,7 @@ def upstox_words(instruments: InstrumentTable, guid: Callable[[], str] | None = 
         modes=MODES,
         binary=True,
         subscription=partial(_requests, names, next_guid, "sub"),
-        change_mode=partial(_requests, names, next_guid, "change_mode"),
+        change_mode=partial(_moves, names, next_guid),
         unsubscribe=partial(_requests, names, next_guid, "unsub"),
         parse_text=parse_text,
         handshake_meaning=HANDSHAKES,

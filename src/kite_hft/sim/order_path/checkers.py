@@ -9,17 +9,16 @@ nothing grows without bound. What must hold at rest stands in settled.py. Own su
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from kite_hft.sim.brokers import side as wire
 from kite_hft.sim.brokers.side import Call
+from kite_hft.sim.order_path.calls_left import CallsLeft
 from kite_hft.sim.order_path.flow import Wish
 from kite_hft.sim.order_path.judged_again import judged_again
 from kite_hft.sim.order_path.lasting import Lasting
 from kite_hft.sim.order_path.ledger import ENGINE_SEQ, Ledger, Placed
 from kite_hft.trading.broker import HttpRequest, HttpResponse
-from kite_hft.units import NS_PER_S
 
 if TYPE_CHECKING:
     from kite_hft.sim.order_path.world import OrdersWorld
@@ -52,11 +51,8 @@ class Checker:
         self.market_halted = False
         self.halt_told = False
         self.journal_failed = 0
-        self.cool_until_ns = 0  # after a 429
+        self.calls = CallsLeft(world.limits)
         self.cancels_given_up: set[int] = set()
-        self._sends: list[tuple[deque[int], deque[int]]] = [
-            (deque(), deque()) for _ in world.limits.order_windows
-        ]
         self.placed_today = 0
         self.read_ns = self._listed_ns = 0  # as of when the engine has read the order book
         self._seen = (0, 0, 0)  # refusals, absences, reports looked at
@@ -112,7 +108,7 @@ class Checker:
             for placed in self.ledger.placed.values():
                 placed.modifying = False  # its terms were read
         if status == 429 and call.kind in (wire.PLACE, wire.MODIFY, wire.CANCEL):
-            self.cool_until_ns = self.world.now_ns + round(self.world.limits.cooldown_after_429_s * NS_PER_S)
+            self.calls.limited(self.world.now_ns)
 
     def dies(self, why: str) -> None:
         self.read_journal()
@@ -121,7 +117,7 @@ class Checker:
             placed.modifying = False
             if placed.no not in told.ended and placed.no not in told.named:
                 placed.told = False  # its answer came, and died with the process
-        self.cool_until_ns = 0  # the process may have died before it could write the 429 down
+        self.calls.died()
         if why == "power_cut":
             self.halt_told = self.market_halted = False
 
@@ -135,12 +131,7 @@ class Checker:
         self._seen = (len(told.refused), len(told.absent), len(told.reports))
         self.lasting.anew()
         if any(order.lost for order in self.ledger.placed.values()):
-            self._forget_calls()  # nobody can know of calls without a record
-
-    def _forget_calls(self) -> None:
-        for windows in self._sends:
-            windows[0].clear()
-            windows[1].clear()
+            self.calls.forget()  # nobody can know of calls without a record
 
     @property
     def _clock_stepped(self) -> bool:
@@ -153,7 +144,7 @@ class Checker:
         self.lasting.begins()
         back = "clock_back" in self.world.faults.counts
         if back or (self.world.run_number > 1 and self._clock_stepped):
-            self._forget_calls()
+            self.calls.forget()
 
     def free_to_close(self, strategy: int, slot: int, product: int) -> tuple[int, bool]:
         """What the engine itself believes to be free to close, and whether nobody else meddles there."""
@@ -276,22 +267,8 @@ class Checker:
             self.break_(f"intent {placed.name} asked for {asked} at {wish.px}, sent was {sent} at {call.px}")
 
     def _count(self, *, opening: bool) -> None:
-        """The broker's windows, recounted where calls leave."""
-        now_ns = self.world.now_ns
-        for limit, (calls, entries) in zip(self.world.limits.order_windows, self._sends, strict=True):
-            for times, counts, most in (
-                (calls, True, limit.calls),
-                (entries, opening, limit.calls - limit.reserved),
-            ):
-                if not counts:
-                    continue
-                times.append(now_ns)
-                span_ns = round(limit.window_s * NS_PER_S)
-                while times[0] <= now_ns - span_ns:
-                    times.popleft()
-                if len(times) > most:
-                    what = "entries" if times is entries else "calls"
-                    self.break_(f"{len(times)} {what} within {limit.window_s} s > {most}")
+        for text in self.calls.left(self.world.now_ns, opening=opening):
+            self.break_(text)
 
     def done(self, request: HttpRequest, response: HttpResponse) -> None:
         """The broker has answered a call, whether or not anybody hears it."""

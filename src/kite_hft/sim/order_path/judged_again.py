@@ -49,7 +49,7 @@ def judged_again(checker: Checker, placed: Placed) -> None:
     why = told.halted or told.reducing or ("told to halt" if checker.halt_told else "")
     if world.latch is not None:
         why = why or f"killed: {world.latch[0]}"
-    if world.now_ns < checker.cool_until_ns and not world.day.fsync:
+    if world.now_ns < checker.calls.cool_until_ns and not world.day.fsync:
         why = why or "the cool-down after a 429"
     if why or checker.market_halted or stage.stopping:
         checker.break_(f"order {placed.no} opens: {why or 'market halt or stop'}")

@@ -48,7 +48,7 @@ from kite_hft.sim.upstox.options import OptionsDesk
 from kite_hft.sim.upstox.order_rows import book_row, trade_row
 from kite_hft.sim.upstox.orders import OrdersDesk, outside_service
 from kite_hft.sim.upstox.portfolio import PortfolioDesk, position_row
-from kite_hft.sim.upstox.quota import BROKER_LIMITS, ORDER, REGISTERED_LIMITS, Quota, Windows
+from kite_hft.sim.upstox.quota import BROKER_LIMITS, ORDER, REGISTERED_LIMITS, UNNAMED, Quota, Windows
 from kite_hft.sim.upstox.quotes import QuotesDesk
 from kite_hft.sim.upstox.rows import FeedRows
 from kite_hft.sim.upstox.search import SearchDesk
@@ -232,7 +232,10 @@ class UpstoxApi:
         shut = None if route.open else self._token_refusal(method, path, headers, route, remote)
         if shut is not None:
             return error(*shut)
-        if not self.quota.allows(route.kind, now_ns):
+        kinds = [route.kind]
+        if route.kind == ORDER and not headers.get("x-algo-name"):
+            kinds.append(UNNAMED)
+        if not all(self.quota.allows(kind, now_ns) for kind in kinds):
             return error(*TOO_MANY)
         shut = self._order_refusal(headers, remote, now_ns) if route.fixed_ip else None
         if shut is not None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from kite_hft.sessions import ist_date
 from kite_hft.sim.exchange.exchange import Exchange
-from kite_hft.sim.kite.charges import DELIVERY, INTRADAY, kind_of, order_charges
+from kite_hft.sim.kite.charges import DELIVERY, INTRADAY, OPTIONS, kind_of, order_charges
 from kite_hft.sim.kite.margins import basket_margin, order_margin
 from kite_hft.sim.market.keys import upstox_lot_of
 from kite_hft.sim.rest import Call, Route
@@ -20,7 +20,10 @@ BROKERAGE_RUPEES: Final = 20.0
 GST: Final = 0.18
 _PERCENT: Final = {INTRADAY: 0.1}
 _PERCENT_OTHER: Final = 0.05
-"""Brokerage: the broker's pricing page (2024-10): 20 rupees, or less as a share of the value."""
+_FLAT: Final = frozenset({DELIVERY, OPTIONS})
+"""Brokerage: the broker's pricing page (2024-10): 20 rupees an order; of what is not flat it is less where
+its share of the value is.
+"""
 
 
 class FundsDesk:
@@ -114,7 +117,7 @@ class FundsDesk:
         value = quantity * price * (row.multiplier or 1)
         kind = kind_of(row, product)
         percent = _PERCENT.get(kind, _PERCENT_OTHER)
-        brokerage = BROKERAGE_RUPEES if kind == DELIVERY else min(BROKERAGE_RUPEES, value * percent / 100)
+        brokerage = BROKERAGE_RUPEES if kind in _FLAT else min(BROKERAGE_RUPEES, value * percent / 100)
         gst = parts["gst"]["total"] + (brokerage - parts["brokerage"]) * GST
         taxes = {"gst": gst, "stt": parts["transaction_tax"], "stamp_duty": parts["stamp_duty"]}
         other = {

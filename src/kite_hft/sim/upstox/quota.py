@@ -17,6 +17,7 @@ from kite_hft.sim.rest import OTHER
 from kite_hft.units import NS_PER_S
 
 ORDER: Final = "order"
+UNNAMED: Final = "order without the name of the algorithm"
 PAYOUT: Final = "payout"
 FREE: Final = "free"
 """Kinds of request beside OTHER; FREE ones are counted nowhere (files, what is not REST)."""
@@ -32,8 +33,11 @@ BROKER_LIMITS: Final[Mapping[str, Windows]] = {
 REGISTERED_LIMITS: Final[Mapping[str, Windows]] = {
     **BROKER_LIMITS,
     ORDER: ((50, 1), (500, 60), (2000, 1800)),
+    UNNAMED: BROKER_LIMITS[ORDER],
 }
-"""The same page, algorithm registered with the exchange (X-Algo-Name)."""
+"""The same page, algorithm registered with the exchange; an order call that does not name it (X-Algo-Name) is
+that of a regular one.
+"""
 NO_LIMITS: Final[Mapping[str, Windows]] = {}
 
 

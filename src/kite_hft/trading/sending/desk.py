@@ -70,7 +70,7 @@ class Desk:
         self._entry_wait_ns = round(config.entry_wait_s * NS_PER_S)
         self.egress = Egress(ports, config.limits, outbox, self._entry_wait_ns, self._doubt)
         self.throttle: Throttle[Work] = Throttle(config.limits, self.egress.budget)
-        self.egress.cooling, self.egress.passes = self.throttle.cooling, self.throttle.passes
+        self.egress.beside(self.throttle)
         self.staging = Staging(ports.synced_seq, self.egress.budget)
         self._protection, self._fsync_first = config.risk.market_protection, config.fsync_before_send
         self._mono_ns, self._killed, self._rows = ports.clock.mono_ns, ports.killed, ports.instruments.rows

@@ -26,7 +26,7 @@ from kite_hft.trading.ports import Ports
 from kite_hft.trading.sending.budget import NEVER_NS, Budget, ReadKind
 from kite_hft.trading.sending.evidence import ENTRY, PLACE, READ, URGENT, Left
 from kite_hft.trading.sending.outbox import Outbox
-from kite_hft.trading.sending.throttle import EgressGate
+from kite_hft.trading.sending.throttle import EgressGate, Throttle
 from kite_hft.trading.sending.work import Work
 from kite_hft.units import NS_PER_S
 
@@ -97,6 +97,7 @@ class Egress:
         self._entry_wait_ns, self._doubt = entry_wait_ns, doubt
         self.cooling: Callable[[int], bool] = lambda now_ns: False  # entries wait out the broker's cool-down
         self.passes: Callable[[bool, int], bool] = lambda urgent, now_ns: True  # and exits pass singly
+        self._left_late: Callable[[int], None] = lambda at_ns: None
         self.budget = Budget(limits)
         self.gate = EgressGate(limits.order_windows, limits.all_windows)
         self.last_order_ns = 0  # CLOCK_MONOTONIC
@@ -104,6 +105,10 @@ class Egress:
         self._held: dict[int, _Held] = {}
         if hasattr(ports.transport, "follower"):  # in others nothing waits
             ports.transport.follower = self
+
+    def beside(self, throttle: Throttle[Work]) -> None:
+        """Who lets calls out knows of the broker's cool-down, and hears when what had to wait has left."""
+        self.cooling, self.passes, self._left_late = throttle.cooling, throttle.passes, throttle.left_late
 
     def recall(self, calls: Iterable[Left], lacking: Iterable[Left], tags: Iterable[str], now_ns: int) -> int:
         """What earlier processes sent today, oldest first: it stands in the windows, and counts.
@@ -379,6 +384,7 @@ class Egress:
         if at_ns is not None:
             if kind is None:
                 self.budget.moved(row.mono_ns, at_ns)
+                self._left_late(at_ns)
             else:
                 self.budget.read_moved(kind, row.mono_ns, at_ns)
             self.gate.moved(row.mono_ns, at_ns, read=kind is not None)

@@ -224,6 +224,10 @@ class Throttle(ThrottleState, Generic[T]):
         self.last_ns = now_ns
         return True
 
+    def left_late(self, at_ns: int) -> None:
+        """A call that was let out before, and had to wait for a connection, has left only at `at_ns`."""
+        self.last_ns = max(self.last_ns, at_ns)
+
     def seen_today(self, placed: int) -> None:
         """The broker, or a file of the day, knows of `placed` placements; what waits comes on top."""
         waiting = sum(w.placement for lane in (self._urgent, self._entries) for w in lane)

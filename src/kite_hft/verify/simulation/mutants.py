@@ -26,7 +26,7 @@ from kite_hft.verify.simulation.mutants_of_truth import TRUTH
 from kite_hft.verify.simulation.planting import Mutant, Patches
 
 MUTANTS: Final[tuple[Mutant, ...]] = (*SENDING, *GATE, *TRUTH, *LASTING)
-SEEDS_MAX: Final = 1000
+SEEDS_MAX: Final = 4000
 MUTANTS_MIN: Final = 30
 MISFIT: Final = re.compile("the stage raised (TypeError|AttributeError|NameError)")
 """The mutant itself is broken: the engine has changed under it."""

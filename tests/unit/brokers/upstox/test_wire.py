@@ -59,6 +59,11 @@ def test_requests_are_cut_and_each_has_a_guid_of_its_own() -> None:
     assert keys == [row.upstox_key for row in rows]
     messages += [json.loads(one) for one in words.unsubscribe([rows[0].token])]
     assert [one["guid"] for one in messages] == [f"kite-hft-{i}" for i in (1, 2, 3, 4)]
+    tokens = [row.token for row in rows]
+    moved = [json.loads(one) for one in words.change_mode(tokens, "full")]
+    assert [one["method"] for one in moved] == ["unsub"] * 3 + ["sub"] * 3, "half way both modes would count"
+    assert [one["data"].get("mode") for one in moved] == [None] * 3 + ["full"] * 3
+    assert [json.loads(one)["method"] for one in words.change_mode(tokens[:500], "full")] == ["change_mode"]
 
 
 def test_what_cannot_be_asked_for() -> None:

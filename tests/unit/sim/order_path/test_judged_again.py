@@ -38,8 +38,8 @@ def breaks_of(
         exchange=SimpleNamespace(instruments=TABLE.rows),
     )  # fmt: skip
     checker: Any = SimpleNamespace(
-        world=world, halt_told=False, cool_until_ns=0, market_halted=False, strangers=set(),
-        break_=found.append, wishes={},
+        world=world, halt_told=False, calls=SimpleNamespace(cool_until_ns=0), market_halted=False,
+        strangers=set(), break_=found.append, wishes={},
         ledger=SimpleNamespace(
             told=Told(), mine=lambda: [beside, other, placed, *left], placed=dict(enumerate(lost))
         ),

@@ -212,11 +212,24 @@ def test_address_algorithm_and_hours_come_before_the_body(method: str, path: str
     assert Bench().code(method, path, body, algo="ours") == (400, "UDAPI1156")  # none is registered
 
 
-def test_a_registered_algorithm_may_place_fifty_a_second() -> None:
-    for terms, most in (({}, 10), ({"algo_name": "ours"}, 50)):
-        bench = Bench(limits=None, **terms)
-        passed = [bench.ask("POST", "/v3/order/place", order())[0] for _ in range(most + 1)]
-        assert passed == [200] * most + [429]
+@pytest.mark.parametrize(
+    ("terms", "algo", "most"),
+    [({}, "", 10), ({"algo_name": "ours"}, "ours", 50), ({"algo_name": "ours"}, "", 10)],
+)
+def test_a_registered_algorithm_may_place_fifty_a_second_in_its_name(
+    terms: dict[str, str], algo: str, most: int
+) -> None:
+    bench = Bench(limits=None, **terms)
+    passed = [bench.ask("POST", "/v3/order/place", order(), algo=algo)[0] for _ in range(most + 1)]
+    assert passed == [200] * most + [429]
+
+
+def test_brokerage_of_an_option_is_flat_and_that_of_shares_in_the_day_a_share_of_the_value() -> None:
+    bench = Bench()
+    for key, quantity, rupees in ((OPTION, 75, 20.0), (EQUITY, 10, 1.0), (EQUITY, 10_000, 20.0)):
+        query = f"instrument_token={key}&quantity={quantity}&product=I&transaction_type=BUY&price=100"
+        charges = bench.data("GET", f"/v2/charges/brokerage?{query}")["charges"]
+        assert charges["brokerage"] == pytest.approx(rupees), key
 
 
 def test_slices_are_all_received_and_the_money_fails_later() -> None:

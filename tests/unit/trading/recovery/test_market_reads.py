@@ -13,7 +13,7 @@ from kite_hft.brokers.kite import market
 from kite_hft.brokers.kite.answers import AnswerError
 from kite_hft.brokers.kite.rest import KITE
 from kite_hft.layout import IntentKind, Product, Side
-from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, TransportError
+from kite_hft.trading.broker import Broker, HttpRequest, HttpResponse, RateWindow, TransportError
 from kite_hft.trading.gate.facts import Holding
 from kite_hft.trading.gate.limits import RiskLimits
 from kite_hft.trading.lifecycle import WORKING
@@ -31,14 +31,17 @@ class Reading:
         self.holdings: Any = []
         self.fails: dict[str, Any] = {}
         self.asked: list[str] = []
+        self.left_ns: list[int] = []
         words: dict[str, Any] = {"market_read_s": 60.0} | config
-        config_ = OrdersConfig(limits(), RiskLimits(max_order_value=1e6), **words)
+        rules = words.pop("rules", limits())
+        config_ = OrdersConfig(rules, RiskLimits(max_order_value=1e6), **words)
         self.world = World(config=config_, adapter=adapter)
         self.world.broker.on_read = self._read
 
     def _read(self, request: HttpRequest) -> HttpResponse | TransportError:
         path = request.path.partition("?")[0]
         self.asked.append(request.path)
+        self.left_ns.append(self.world.clock.mono_ns())
         if path in self.fails:
             found: HttpResponse | TransportError = self.fails[path]
             return found
@@ -119,9 +122,53 @@ def test_a_failed_read_is_asked_again_soon(failure: Any) -> None:
     first = reading.count("/quote")
     assert 1 <= first <= 3, "not without a rest"
     reading.fails = {}
-    world.run(2.5)
+    world.run(4.0)
     assert world.stage.gate.facts.band(0)[:2] == (9000, 11_000)  # type: ignore[misc]
     assert world.stage.gate.facts.holding(0) == Holding(0)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("answer", [HttpResponse(503, b""), HttpResponse(400, b"{}")])
+def test_what_fails_for_long_is_asked_ever_more_seldom(answer: Any) -> None:
+    """Half an hour of an outage takes no more calls than two half hours without one."""
+    reading = Reading()
+    reading.fails = {"/quote": answer, "/portfolio/holdings": answer}
+    reading.start()
+    reading.world.run(1800.0, step_s=0.25)
+    assert 30 <= reading.count("/quote") <= 40 and 30 <= reading.count("/portfolio/holdings") <= 40
+    reading.fails = {}
+    reading.world.run(60.0, step_s=0.25)
+    band = reading.world.stage.gate.facts.band(0)
+    assert band is not None and band[:2] == (9000, 11_000)
+    reading.fails = {"/quote": answer}
+    before = reading.count("/quote")
+    reading.world.run(60.0 + 5.0, step_s=0.25)
+    assert reading.count("/quote") - before >= 3, "a new failure is asked again soon"
+
+
+def test_one_too_many_waits_out_the_cool_down() -> None:
+    reading = Reading()
+    reading.fails = {"/quote": HttpResponse(429, b""), "/portfolio/holdings": HttpResponse(429, b"")}
+    reading.start()
+    reading.world.run(6.5)
+    assert (reading.count("/quote"), reading.count("/portfolio/holdings")) == (1, 1)
+    reading.world.run(2.0)
+    assert (reading.count("/quote"), reading.count("/portfolio/holdings")) == (2, 2)
+
+
+def test_where_quotes_count_with_the_books_they_take_their_places() -> None:
+    """Sixty reads in two minutes are allowed, quotes among them: what only the time asks for yields."""
+    narrow = RateWindow(calls=60, window_s=120.0)
+    rules = replace(limits(), other_windows=(narrow,), quote_windows=(), quotes_are_reads=True)
+    books = []
+    for market_read_s in (4.0, 600.0):
+        reading = Reading(rules=rules, market_read_s=market_read_s).start()
+        reading.world.run(600.0, step_s=0.25)
+        most = max(sum(at <= other < at + 120 * S for other in reading.left_ns) for at in reading.left_ns)
+        assert most <= 60, "all that was read counts"
+        books.append(sum(path in ("/orders", "/trades", "/portfolio/positions") for path in reading.asked))
+        if market_read_s == 4.0:
+            assert reading.count("/quote") >= 100
+    assert books[0] < books[1] / 2, books
 
 
 def test_old_limits_grow_old() -> None:
