@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from kite_hft.brokers.kite.rest import KITE
 from kite_hft.layout import Side
+from kite_hft.sim.brokers.kite import KITE_SIDE
 from kite_hft.sim.brokers.side import BrokerSide
 from kite_hft.sim.brokers.table import SIDES, side_of
 from kite_hft.trading.broker import Ambiguous, Broker, Refused
@@ -171,6 +175,48 @@ def test_a_side_is_found_by_its_module_and_what_is_no_side_is_refused(
     for odd in (["--side", "json:loads"], ["--side", "nowhere:X"], ["--broker", "none"], ["--row", "none"]):
         assert conformance.main(odd) == 2
         assert "conformance:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"rules": "nothing_yet.yaml"}, "nothing_yet.yaml"),
+        ({"broker": lambda table: 1 / 0}, "division by zero"),
+    ],
+)
+def test_a_side_that_cannot_be_made_is_told_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: dict[str, Any], told: str
+) -> None:
+    module = types.ModuleType("mybroker")
+    module.SIDE = replace(KITE_SIDE, **change)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mybroker", module)
+    assert conformance.main(["--side", "mybroker:SIDE", "--row", "headers"]) == 2
+    text = capsys.readouterr().err
+    assert (
+        text.startswith("conformance: kite cannot be made: ")
+        and told in text
+        and "docs/conformance.md" in text
+    )
+
+
+def test_what_the_options_lack_is_told_first(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (
+        (["--url", "http://127.0.0.1:9"], "--url needs --access-token"),
+        (["--side", "mybroker.side"], "MODULE:NAME is wanted"),
+    ):
+        assert conformance.main(words) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_a_failure_of_a_side_names_it_in_the_command_that_replays(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = types.ModuleType("mybroker")
+    broken = replace(KITE, name="other")
+    module.SIDE = replace(KITE_SIDE, broker=lambda table: broken)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mybroker", module)
+    assert conformance.main(["--side", "mybroker:SIDE", "--row", "instruments"]) == 1
+    assert "--side mybroker:SIDE --row" in json.loads(capsys.readouterr().out)["replay"]
 
 
 def test_another_machine_is_never_traded_with(capsys: pytest.CaptureFixture[str]) -> None:

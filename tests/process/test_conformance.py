@@ -24,5 +24,5 @@ def test_it_holds_over_http(broker: str, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_where_nobody_listens_it_says_what_to_start(capsys: pytest.CaptureFixture[str]) -> None:
-    assert conformance.main(["--row", "headers", "--url", "http://127.0.0.1:9"]) == 2
+    assert conformance.main(["--row", "headers", "--url", "http://127.0.0.1:9", "--access-token", "t"]) == 2
     assert "python -m kite_hft.sim --broker kite" in capsys.readouterr().err

@@ -23,7 +23,7 @@ from kite_hft.layout import (
 )
 from kite_hft.trading.instruments import Instrument
 from kite_hft.trading.intents import Intent
-from kite_hft.trading.lifecycle import WORKING
+from kite_hft.trading.lifecycle import TERMINAL, WORKING
 from kite_hft.trading.order import Change, Order
 from kite_hft.trading.positions import divide_half_even, paise_of_units
 from kite_hft.units import price_text, rupees_text
@@ -67,8 +67,13 @@ def event_kinds(change: Change) -> list[EventKind]:
 def order_event(
     kind: EventKind, change: Change, reason: Reason, position: int, instrument: Instrument, now_ns: int
 ) -> npt.NDArray[np.void]:
-    """One ORDER_EVENT record (array of 1). `position`: net quantity after the change."""
+    """One ORDER_EVENT record (array of 1). `position`: net quantity after the change.
+
+    An acceptance never says that the order has ended, though both may be heard of at once: its fill and its
+    end are told behind it, and a strategy that forgot the order at its end would miss them.
+    """
     order = change.order
+    ended_at_once = kind is EventKind.ACCEPTED and order.status in TERMINAL
     event = np.zeros(1, ORDER_EVENT)
     fill = change.fill_quantity if kind is EventKind.FILL else 0
     event[0] = (
@@ -82,7 +87,7 @@ def order_event(
         order.strategy,
         reason,
         kind,
-        order.status,
+        OrderStatus.OPEN if ended_at_once else order.status,
         order.side,
         order.product,
         order.order_type,

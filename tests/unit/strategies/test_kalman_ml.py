@@ -12,7 +12,7 @@ import pytest
 from reference.kalman_ml import trades
 from strategy_tools import Market, event, refused, unanswered
 
-from kite_hft.layout import ORDER_EVENT, EventKind, IntentKind, OrderStatus, OrderType, Product, Side
+from kite_hft.layout import ORDER_EVENT, EventKind, IntentKind, OrderStatus, OrderType, Product, Reason, Side
 from kite_hft.sessions import CalendarError
 from kite_hft.strategies.base import BaseStrategy
 from kite_hft.strategies.compiled import CompiledStrategy
@@ -21,6 +21,10 @@ from kite_hft.strategies.kalman_ml_compiled import KalmanMlCompiled
 from kite_hft.strategies.kalman_simple import KalmanSimple, KalmanSimpleCompiled
 from kite_hft.strategies.slots import SlotFacts
 from kite_hft.strategies.windows import in_order
+from kite_hft.trading.instruments import Instrument
+from kite_hft.trading.order import Change, Order
+from kite_hft.trading.positions import fill_units
+from kite_hft.trading.records import event_kinds, order_event
 
 OWN = {"stop_by": "strategy"}
 FALL = [1000.0] * 100 + [1000 - 0.1 * i for i in range(1, 13)]
@@ -173,6 +177,28 @@ def test_the_average_price_of_a_purchase_in_parts_counts() -> None:
 
     market = run(KalmanMl(quantity=30), [*DIP, 998.9], answers={1: parts})
     assert market.intents[1]["trigger_px"] == 94_920  # (10 x 999.00 + 20 x 999.30) / 30 - 50
+
+
+@pytest.mark.parametrize("form", ["A", "B"])
+def test_a_fill_that_is_told_before_the_call_is_answered_counts(cache_dir: Path, form: str) -> None:
+    """As the engine tells it: the broker's push is quicker than his answer, beginning and end are one."""
+    row = Instrument(0, 256, 1, "X", "NSE", "NSE", "EQ", 5, 1)
+
+    def at_once(intent: np.void, position: int) -> list[np.ndarray]:
+        words = {name: int(intent[name]) for name in ("strategy", "slot", "side", "product", "flags")}
+        order = Order(
+            order_no=1, strategy_seq=int(intent["strategy_seq"]), order_type=int(intent["order_type"]),
+            validity=1, quantity=30, px=0, trigger_px=0, tag="t", status=OrderStatus.COMPLETE, filled=30,
+            filled_units=fill_units(999.5, 30, 100), **words,
+        )  # fmt: skip
+        change = Change(order, OrderStatus.SENT, 30, order.filled_units)
+        told = [order_event(kind, change, Reason.NONE, 30, row, 1) for kind in event_kinds(change)]
+        assert [EventKind(int(one["kind"][0])).name for one in told] == ["ACCEPTED", "FILL", "COMPLETE"]
+        return told
+
+    strategy = KalmanMl(quantity=30) if form == "A" else KalmanMlCompiled(quantity=30)
+    market = run(strategy, [*DIP, 998.9], cache_dir=cache_dir, answers={1: at_once})
+    assert market.intents[1]["trigger_px"] == 94_950, "50 rupees below what was paid, not the last price"
 
 
 def test_the_day_ends_flat() -> None:

@@ -23,12 +23,12 @@ from kite_hft.engine.keys.vault import default_path
 from kite_hft.engine.market.strategies import StrategyError, make_strategy
 from kite_hft.engine.orders.market_facts import lists_of_day, rules_of_day
 from kite_hft.engine.orders.own_hours import refuse_early_end
-from kite_hft.engine.orders.settings import limits_of, loss_limit_words, orders_config
+from kite_hft.engine.orders.settings import charges_on, limits_of, loss_limit_words, orders_config
 from kite_hft.engine.plan.days import trading_day
 from kite_hft.sessions import CalendarError, session_from_calendar
 from kite_hft.settings import Loaded, Settings, SettingsError, load_yaml
 from kite_hft.sim.faults.schedule import FaultError, load_faults
-from kite_hft.trading.costs import ChargesError, schedule_from_mapping
+from kite_hft.trading.costs import ChargesError
 from kite_hft.trading.instruments import InstrumentError
 from kite_hft.trading.lists.joining import index_names
 
@@ -79,7 +79,7 @@ def check_all(loaded: Loaded, now_real_ns: int, environ: Mapping[str, str]) -> F
             found.tried(f"rules of {broker}", path, partial(limits_of, settings, broker))
     found.tried("trading.market", trading.market, lambda: rules_of_day(settings, day))
     charges = trading.charges
-    found.tried("trading.charges", charges, lambda: schedule_from_mapping(load_yaml(charges), day))
+    found.tried("trading.charges", charges, lambda: charges_on(settings, day))
     if settings.data_broker == "both" or len(settings.brokers) > 1:
         indices = trading.indices
         found.tried("trading.indices", indices, lambda: index_names(load_yaml(indices), day))
@@ -100,11 +100,11 @@ def check_all(loaded: Loaded, now_real_ns: int, environ: Mapping[str, str]) -> F
 
 
 def _closed(found: Findings, settings: Settings, now_real_ns: int) -> None:
-    """A closed day is no error of the configuration, but worth a word."""
+    """A closed day is no error of the configuration that does not name it, but worth a word."""
     try:
         session_from_calendar(load_yaml(settings.trading.calendar), "NSE", trading_day(settings, now_real_ns))
     except CalendarError as error:
-        found.warnings.append(str(error))
+        (found.errors if settings.trading.date else found.warnings).append(str(error))
     except (SettingsError, KeyError, TypeError, AttributeError):
         pass  # told above
 

@@ -43,6 +43,9 @@ FILES: Final[Mapping[str, Mapping[str, Path]]] = {
 }
 """Section `trading`, by the broker that gets the orders: what holds where nothing else is configured."""
 
+CHARGED_BY: Final[Mapping[str, str]] = {"kite": "zerodha", "upstox": "upstox"}
+"""`name` in a broker's file of charges."""
+
 
 PROTECTION_PERCENT: Final[Mapping[str, tuple[float, float]]] = {"kite": (0.0, 100.0), "upstox": (1.0, 25.0)}
 """What risk.market_protection may be, beside -1 (the broker's own band), by order broker."""

@@ -5,6 +5,7 @@ The supervisor makes it once before anything starts, only to see whether it can 
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from typing import Final
 from kite_hft.addresses import is_loopback
 from kite_hft.brokers.limits import LimitsError, limits_from_mapping
 from kite_hft.brokers.stricter import stricter
-from kite_hft.configuring.models.broker import rules_of
+from kite_hft.configuring.models.broker import CHARGED_BY, FILES, rules_of
 from kite_hft.configuring.models.promised import PromisedRisk
 from kite_hft.engine.plan.days import trading_day
 from kite_hft.settings import Settings, SettingsError, load_yaml
@@ -94,6 +95,11 @@ def limits_of(settings: Settings, broker: str) -> Limits:
     path, kite = rules_of(broker, settings.broker, settings.trading.rules), settings.kite
     try:
         found = limits_from_mapping(load_yaml(path))
+        if found.name != broker and not found.loopback_only:
+            raise SettingsError(
+                f"{path} holds the limits of {found.name}, and these are to be {broker}'s: leave "
+                f"trading.rules out, or name {FILES[broker]['rules'].name}"
+            )
         if settings.datafeed.is_polled and broker in settings.data_brokers:
             found = beside_polling(found)
         if broker != "kite":
@@ -188,9 +194,28 @@ def charges_of_day(settings: Settings, instruments: InstrumentTable, now_real_ns
         SettingsError: the file cannot be used, or has no rates for an instrument of the run.
     """
     path = settings.trading.charges
+    schedule = charges_on(settings, trading_day(settings, now_real_ns))
     try:
-        schedule = schedule_from_mapping(load_yaml(path), trading_day(settings, now_real_ns))
         schedule.check(instruments)
     except ChargesError as error:
         raise SettingsError(f"{path}: {error}") from error
+    return schedule
+
+
+def charges_on(settings: Settings, day: dt.date) -> Schedule:
+    """What orders cost on a day, of whatever instrument.
+
+    Raises:
+        SettingsError: the file cannot be used, or is another broker's.
+    """
+    path, broker = settings.trading.charges, settings.broker
+    try:
+        schedule = schedule_from_mapping(load_yaml(path), day)
+    except ChargesError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    if schedule.name in {name for one, name in CHARGED_BY.items() if one != broker}:
+        raise SettingsError(
+            f"{path} holds the charges of {schedule.name}, and broker is {broker}: leave trading.charges "
+            f"out, or name {FILES[broker]['charges'].name}"
+        )
     return schedule

@@ -75,6 +75,7 @@ def start_simulator(
     Raises:
         SimulatorFailed: it ended or said nothing in time.
     """
+    began_s = time.monotonic()
     process = subprocess.Popen(
         command(section, broker, more, waits=waits),
         stdin=subprocess.PIPE,  # its end of this pipe closes when we die: --die-with-parent
@@ -86,6 +87,11 @@ def start_simulator(
     told = _await_ready(process)
     if told:
         return Simulator(process, told["ws"], told["api"], told["api_key"], told["access_token"])
+    if time.monotonic() - began_s >= READY_S:
+        raise SimulatorFailed(
+            f"the simulator was not ready within {READY_S:.0f} s and was ended: a long recording takes that "
+            "long on a busy machine; try again when it is quiet, or replay fewer files"
+        )
     raise SimulatorFailed(f"the simulator ended before it was ready (exit code {process.returncode})")
 
 

@@ -19,6 +19,7 @@ import importlib
 import json
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ from kite_hft.sim.brokers.table import SIDES, side_of
 from kite_hft.verify.brokers import accounts, answers, books, days, everywhere, facts, leaving, requests
 from kite_hft.verify.brokers.hunting import hunt
 from kite_hft.verify.brokers.kit import ROWS, Kit, judge
-from kite_hft.verify.brokers.over_http import OverHttp
+from kite_hft.verify.brokers.over_http import OverHttp, refuse_elsewhere
 from kite_hft.verify.campaign import CampaignError
 
 PARTS: Final = (facts, requests, leaving, answers, books, everywhere, accounts, days)
@@ -67,6 +68,8 @@ def chosen_side(options: argparse.Namespace) -> BrokerSide:
             raise CampaignError(f"no broker {options.broker!r}: one of {', '.join(sorted(SIDES))}, or --side")
         return side_of(options.broker)
     module, _, name = options.side.partition(":")
+    if not module or not name:
+        raise CampaignError(f"--side {options.side}: MODULE:NAME is wanted, as mybroker.side:MY_SIDE")
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
@@ -82,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     try:
         side = chosen_side(options)
+        if options.url:
+            refuse_elsewhere(options.url, options.access_token)
         if options.mutants:
             return hunted(side)
         found = run(side, only=options.row, quick=options.quick)
@@ -97,7 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "closed": dict(side.closed), "found": found, "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip
     if failed:
-        told["replay"] = f'{COMMAND} --broker {side.name} --row "{failed[0]}"'
+        chosen = f"--side {options.side}" if options.side else f"--broker {side.name}"
+        told["replay"] = f'{COMMAND} {chosen} --row "{failed[0]}"'
     print(json.dumps(told))
     return int(bool(failed))
 
@@ -114,12 +120,24 @@ def run(side: BrokerSide, *, only: str = "", quick: bool = False) -> list[dict[s
     rows = [one for one in rows if not (quick and one.check.__module__ == days.__name__)]
     if not rows:
         raise CampaignError(f"no row {only!r}; there are: {', '.join(one.name for one in table)}")
-    kit, found = Kit(side), []
+    kit, found = _kit_of(side), []
     for one in rows:
         result = judge(kit, one)
         show(result)
         found.append(result)
     return found
+
+
+def _kit_of(side: BrokerSide) -> Kit:
+    """Raises CampaignError: adapter, simulator or limits cannot even be made; says whose word that is."""
+    try:
+        return Kit(side)
+    except Exception as error:  # of code that is still being written
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        raise CampaignError(
+            f"{side.name} cannot be made: {type(error).__name__}: {error} ({at.filename}, line {at.lineno}); "
+            "what a side needs, in which order: docs/conformance.md"
+        ) from error
 
 
 def hunted(side: BrokerSide) -> int:

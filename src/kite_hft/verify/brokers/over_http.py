@@ -33,13 +33,22 @@ FETCH_S: Final = 5.0
 LOW_TICKS: Final = 100
 
 
+def refuse_elsewhere(url: str, token: str) -> None:
+    """Raises CampaignError: the address is not on this machine, or there is no token for it."""
+    if not is_loopback(url):
+        raise CampaignError(f"{url}: the kit places orders: it speaks to a simulator on 127.0.0.1 only")
+    if not token:
+        raise CampaignError(
+            "--url needs --access-token (and --api-key): the simulator prints both when it starts"
+        )
+
+
 class OverHttp:
     """A session with a simulator at `url`; `said`: what did not hold."""
 
     def __init__(self, side: BrokerSide, url: str, api_key: str, token: str) -> None:
         """Raises CampaignError: the address is not on this machine, or nobody answers as the broker does."""
-        if not is_loopback(url):
-            raise CampaignError(f"{url}: the kit places orders: it speaks to a simulator on 127.0.0.1 only")
+        refuse_elsewhere(url, token)
         headers = side.broker(InstrumentTable(())).auth_headers(api_key, token)
         try:
             status, body = fetch(url + side.master_path, headers, timeout_s=FETCH_S)
@@ -49,7 +58,13 @@ class OverHttp:
             ) from None
         if status != 200:
             raise CampaignError(f"{url}{side.master_path}: HTTP {status}: wrong key or token?")
-        self.table = side.parse_master(body)
+        try:
+            self.table = side.parse_master(body)
+        except ValueError as error:
+            raise CampaignError(
+                f"{url}{side.master_path} gives no list of instruments: {error}: is it a simulator of "
+                f"{side.name}, and are --api-key and --access-token what it printed?"
+            ) from None
         self.broker = side.broker(self.table)
         self.transport = HttpTransport(url, SystemClock(), headers)
         self._key, self._token, self._n = api_key, token, 0

@@ -126,6 +126,27 @@ def test_all_mistakes_of_referenced_files_are_told_at_once(tmp_path: Path) -> No
         assert word in told, told
 
 
+@pytest.mark.parametrize(
+    ("key", "name", "told"),
+    [
+        ("rules", "kite_2026-04-01.yaml", "holds the limits of kite, and these are to be upstox's"),
+        ("charges", "charges_zerodha_2026-04-01.yaml", "holds the charges of zerodha, and broker is upstox"),
+    ],
+)
+def test_the_other_brokers_file_is_an_error(tmp_path: Path, key: str, name: str, told: str) -> None:
+    path = new(tmp_path / "c.yaml", broker="upstox")
+    ours = {"rules": "/upstox_2026-04-01.yaml", "charges": "/charges_upstox_2026-04-01.yaml"}
+    edited(path, ours[key], f"/{name}")
+    (text,) = as_json("check", path, code=2)["errors"]
+    assert told in text and f"leave trading.{key} out, or name" in text and "upstox_2026-04-01.yaml" in text
+
+
+def test_a_closed_day_that_is_named_is_an_error(tmp_path: Path) -> None:
+    path = new(tmp_path / "c.yaml")
+    edited(path, "\ntrading:\n", '\ntrading:\n  date: "2026-11-21"\n')
+    assert any("closed on 2026-11-21" in text for text in as_json("check", path, code=2)["errors"])
+
+
 def test_a_looser_limit_is_an_error_and_a_stricter_one_not(tmp_path: Path) -> None:
     path = new(tmp_path / "c.yaml")
     text = path.read_text()

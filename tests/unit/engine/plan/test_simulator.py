@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kite_hft.engine.plan import simulator
 from kite_hft.engine.plan.simulator import SimulatorFailed, command, start_simulator
 from kite_hft.settings import SimulatorSection
 from kite_hft.sim.__main__ import parser
@@ -25,6 +26,12 @@ def test_every_setting_reaches_the_simulator() -> None:
 def test_what_is_not_set_is_left_to_the_simulator() -> None:
     options = parser().parse_args(command(SimulatorSection())[3:])
     assert (options.hours, options.latency_us, options.faults) == ("always", None, None)
+
+
+def test_one_that_takes_too_long_is_said_to_be_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulator, "READY_S", 0.0)
+    with pytest.raises(SimulatorFailed, match="not ready within 0 s and was ended"):
+        start_simulator(SimulatorSection())
 
 
 def test_a_fault_file_that_is_wrong_stops_the_start(
