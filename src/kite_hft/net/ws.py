@@ -198,7 +198,7 @@ class FeedLink:
             return False
         if self._renewed or not self._told_dead:
             self._renewed = False  # what came last is what has died: there is nothing to try
-            self._tell_dead("the access token has expired: log in again")
+            self._tell_dead("the access token has expired: log in again (kite-hft login)")
         return True
 
     def _tell_dead(self, text: str) -> None:

@@ -19,7 +19,7 @@ _NO_ROWS: Final[Mapping[int, Meaning]] = {}
 
 HANDSHAKES: Final[dict[int, Meaning]] = {
     400: Meaning("the request is malformed: check the keys of this broker", Act.WAIT_LONG, _OTHER),
-    401: Meaning("the access token is dead: log in again", Act.TOKEN_DEAD, _OTHER),
+    401: Meaning("the access token is dead: log in again (kite-hft login)", Act.TOKEN_DEAD, _OTHER),
     403: Meaning("the broker does not let us in", Act.WAIT_LONG, "refused_403"),
     404: Meaning("no websocket at this address: check the broker's address", Act.WAIT_LONG, _OTHER),
     429: Meaning("too many connections or tries", Act.WAIT_LONG, "refused_429"),

@@ -240,7 +240,7 @@ class Polling:
     def _watch(self, now_ns: int) -> None:
         """The token's end, and silence."""
         if not self.is_dead and 0 < self.expires_ns <= self.real_ns():
-            self._dies("the access token has expired: log in again")
+            self._dies("the access token has expired: log in again (kite-hft login)")
         elif self.feed.is_connected and self.feed.is_silent(now_ns):
             self.log(f"{self.name}: no good answer for too long: prices are taken for lost")
             self.feed.count("watchdog_trips")

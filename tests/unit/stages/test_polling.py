@@ -291,7 +291,9 @@ def test_a_dead_token_stops_the_questions_until_there_is_another() -> None:
 def test_a_token_that_ends_by_the_clock_is_told_without_a_call() -> None:
     bench = Bench({100: "full"}, expires_ns=REAL_NS + 3 * S)
     bench.live(10)
-    assert 3 <= len(bench.asked) <= 4 and bench.dead == ["the access token has expired: log in again"]
+    assert 3 <= len(bench.asked) <= 4 and bench.dead == [
+        "the access token has expired: log in again (kite-hft login)"
+    ]
 
 
 def test_nothing_to_ask_about_asks_nothing() -> None:

@@ -191,8 +191,10 @@ def state_line(state: Mapping[str, Any]) -> str:
 
 
 def steps_line(steps: Sequence[Mapping[str, Any]]) -> str:
-    """How far the run has come, with markup."""
-    words = [f"[green]{row['name']}[/green]" if row["done"] else f"[dim]{row['name']}[/dim]" for row in steps]
+    """How far the run has come, with markup; told without colours, too."""
+    words = [
+        f"[green]{row['name']} ✓[/green]" if row["done"] else f"[dim]{row['name']}[/dim]" for row in steps
+    ]
     waits = next((row["text"] for row in steps if not row["done"]), "")
     return "steps: " + " > ".join(words) + (f"  ({escape(waits)})" if waits else "")
 

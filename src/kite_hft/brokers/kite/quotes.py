@@ -27,9 +27,11 @@ LTP_KEYS_MAX: Final = 1000
 _OTHER: Final = "refused_other"
 MEANINGS: Final[dict[int, Meaning]] = {
     400: Meaning("the call is malformed: the instrument list may not be today's", Act.WAIT_LONG, _OTHER),
-    401: Meaning("the access token is dead: log in again", Act.TOKEN_DEAD, _OTHER),
+    401: Meaning("the access token is dead: log in again (kite-hft login)", Act.TOKEN_DEAD, _OTHER),
     403: Meaning(
-        "the access token is dead or the app has no market data: log in again", Act.TOKEN_DEAD, "refused_403"
+        "the access token is dead or the app has no market data: log in again (kite-hft login)",
+        Act.TOKEN_DEAD,
+        "refused_403",
     ),
     404: Meaning("no quotes at this address: check kite.api_url", Act.WAIT_LONG, _OTHER),
     429: Meaning(

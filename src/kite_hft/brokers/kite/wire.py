@@ -143,9 +143,11 @@ def parse_text(
 
 HANDSHAKES: Final[dict[int, Meaning]] = {
     400: Meaning("the address is malformed: check api_key and access_token", Act.WAIT_LONG, "refused_other"),
-    401: Meaning("the access token is dead: log in again", Act.TOKEN_DEAD, "refused_other"),
+    401: Meaning("the access token is dead: log in again (kite-hft login)", Act.TOKEN_DEAD, "refused_other"),
     403: Meaning(
-        "the access token is dead or the app has no market data: log in again", Act.TOKEN_DEAD, "refused_403"
+        "the access token is dead or the app has no market data: log in again (kite-hft login)",
+        Act.TOKEN_DEAD,
+        "refused_403",
     ),
     404: Meaning("no websocket at this address: check kite.ws_url", Act.WAIT_LONG, "refused_other"),
     429: Meaning(

@@ -44,7 +44,10 @@ class Proof(NamedTuple):
     fix: str = ""
 
 
-_NEW_TOKEN: Final = "log in again: access tokens end at 03:30 IST, and when an address or an app is changed"
+_NEW_TOKEN: Final = (
+    "log in again (kite-hft login): access tokens end at 03:30 IST, and when an address or an app is "
+    "changed; the sandbox's after thirty days (kite-hft login --sandbox)"
+)
 _STATIC_IP: Final = (
     "register the IPv4 address that this machine's order calls come from (Upstox, My Apps; one change a "
     "calendar week), bind order calls to it, keep them on IPv4 (the order host has no IPv6), then log in "

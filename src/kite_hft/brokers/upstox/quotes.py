@@ -26,7 +26,11 @@ KEYS_MAX: Final = 500
 _OTHER: Final = "refused_other"
 MEANINGS: Final[dict[int, Meaning]] = {
     400: Meaning("the call is malformed: the instrument list may not be today's", Act.WAIT_LONG, _OTHER),
-    401: Meaning("the access token is dead (it ends at 03:30 IST): log in again", Act.TOKEN_DEAD, _OTHER),
+    401: Meaning(
+        "the access token is dead (it ends at 03:30 IST): log in again (kite-hft login)",
+        Act.TOKEN_DEAD,
+        _OTHER,
+    ),
     403: Meaning(
         "refused, as with a token of too narrow a scope: waiting; if it stays, log in again and look at the "
         "app's permissions",

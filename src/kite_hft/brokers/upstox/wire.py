@@ -33,7 +33,11 @@ REDIRECTS: Final = 3
 _OTHER: Final = "refused_other"
 HANDSHAKES: Final[dict[int, Meaning]] = {
     400: Meaning("the address is malformed: check upstox.feed_url", Act.WAIT_LONG, _OTHER),
-    401: Meaning("the access token is dead (it ends at 03:30 IST): log in again", Act.TOKEN_DEAD, _OTHER),
+    401: Meaning(
+        "the access token is dead (it ends at 03:30 IST): log in again (kite-hft login)",
+        Act.TOKEN_DEAD,
+        _OTHER,
+    ),
     403: Meaning(
         "refused, as after too many reconnects, with a token of too narrow a scope, or beyond the plan: "
         "waiting; if it stays, log in again and look at the app's permissions",
