@@ -34,6 +34,8 @@ GREW: Final = 1.1
 ASK_EVERY_NS: Final = 3 * NS_PER_S
 ASK_SOON_NS: Final = 3 * NS_PER_S // 2
 """Between two wishes for fresh books: because something was traded; because a position seems naked."""
+OUTDATED: Final = 3
+"""So many times the grace may pass until positions are read that show what has traded."""
 TRIGGER_BOOKS: Final = 2
 """The triggers may be so many times older than the other books: not each round of reads has them."""
 TENDED_NS: Final = 5 * NS_PER_S
@@ -147,9 +149,8 @@ class Guard:
     def wants_books(self, now_ns: int) -> bool:
         """Whether fresh books would help, and were not asked for a moment ago."""
         unsure = any(name not in self._told for name in self._suspects)
-        outdated = (self._filled, self._traded) != self._positions_of
         gap_ns = ASK_SOON_NS if unsure else ASK_EVERY_NS
-        if not (unsure or outdated) or now_ns - self._wanted_ns < gap_ns:
+        if not (unsure or self._outdated) or now_ns - self._wanted_ns < gap_ns:
             return False
         self._wanted_ns = now_ns
         return True
@@ -231,8 +232,18 @@ class Guard:
         return told + [alert("SETTLEMENT", name, "gone", CRITICAL, cleared=True) for name in sorted(over)]
 
     def _certain(self, since_ns: int, now_ns: int) -> bool:
+        """Newer orders than positions show a stop as gone that has closed what those show as held: where trades
+        lie between the two, books that agree are waited for, for a while.
+        """
+        if self._outdated:
+            return now_ns - since_ns >= OUTDATED * self.limits.grace_ns
         fresh = min(self.asked_ns.get("positions", 0), self.asked_ns.get("orders", 0)) > since_ns
         return fresh or now_ns - since_ns >= self.limits.grace_ns
+
+    @property
+    def _outdated(self) -> bool:
+        """Something has traded that the positions do not show."""
+        return (self._filled, self._traded) != self._positions_of
 
     def _summary(self, at_ns: int, now_ns: int) -> list[Fields]:
         """Once, at the hour of the summary: what still protects what when continuous trading ends."""

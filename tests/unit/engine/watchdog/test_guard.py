@@ -74,6 +74,29 @@ def test_without_fresh_books_it_is_told_after_the_grace() -> None:
     assert codes(dog.look(4 * S, 4 * S)) == [("NAKED_POSITION", False)]
 
 
+def test_positions_from_before_the_stop_that_closed_them_are_no_proof() -> None:
+    """Round after round something is bought and its stop closes it, between two reads of the positions."""
+    dog, told = guard(grace_ns=3 * S), []
+    dog.take(stops(10, S), S)
+    dog.take(held(10, S), S)
+    for second in range(2, 12):
+        dog.take(held(10, second * S), second * S)  # bought anew
+        dog.take(stops(0, second * S, "COMPLETE", filled=10 * second), second * S)  # and closed
+        told += [(second, *codes(dog.look(second * S + S // 2, second * S + S // 2)))]
+    first = next(second for second, *found in told if found)
+    assert first == 11, "nine seconds after the first look: no book that agrees has come"
+
+
+def test_one_that_agrees_with_what_has_traded_is() -> None:
+    dog = guard(grace_ns=30 * S)
+    dog.take(held(10, S), S)
+    dog.take(stops(0, S, "COMPLETE", filled=10), S)
+    assert dog.look(2 * S, 2 * S) == []
+    dog.take(stops(0, 3 * S, "COMPLETE", filled=10), 3 * S)
+    dog.take(held(10, 3 * S), 3 * S)
+    assert codes(dog.look(3 * S, 3 * S)) == [("NAKED_POSITION", False)]
+
+
 def test_a_stop_on_its_way_raises_nothing_and_a_cover_that_comes_clears() -> None:
     dog = guard(grace_ns=10 * S)
     dog.take(held(10, S), S)
