@@ -28,12 +28,13 @@ def start_steps(feeds: Sequence[Counters], compute: Counters, orders: Counters) 
 
     Counters by name: of each connection of market data; of compute and orders over all their processes.
     """
-    up, subscribed = sum(feed["connected"] for feed in feeds), sum(feed["subscribed"] for feed in feeds)
+    up = [feed for feed in feeds if feed["connected"]]
+    subscribed = sum(feed["subscribed"] for feed in up)  # of others it is a wish
     state = "ACTIVE" if orders["state_active"] else "not active"
     plans, fired, positions = orders["exit_plans"], orders["exits_fired"], orders["positions"]
     ways = f"exits kept for {plans} of {positions} positions, {fired} fired"
     rows = (
-        (up == len(feeds) > 0, f"{up} of {len(feeds)} connections to the market data are up"),
+        (len(up) == len(feeds) > 0, f"{len(up)} of {len(feeds)} connections to the market data are up"),
         (subscribed > 0, f"{subscribed:,} instruments are subscribed"),
         (compute["computed"] > 0, f"the Kalman filters have taken in {compute['computed']:,} ticks"),
         (compute["signals"] > 0, f"{compute['signals']:,} signals"),

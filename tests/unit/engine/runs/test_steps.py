@@ -16,6 +16,7 @@ def done(feeds, compute=COMPUTE, orders=ORDERS) -> list[str]:
 def test_each_step_by_its_counter() -> None:
     up = FEED | {"connected": 1, "subscribed": 7}
     assert done([FEED]) == [] and done([]) == []
+    assert done([up | {"connected": 0}]) == [], "a connection that was refused has subscribed nothing"
     assert done([up, FEED]) == ["subscribed"], "one of two connections is up"
     assert done([up, up]) == ["connected", "subscribed"]
     compute = COMPUTE | {"computed": 5}
