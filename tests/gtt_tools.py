@@ -80,11 +80,17 @@ def entry(world: World, seq: int = 1, **more: Any) -> None:
     world.run(0.3)
 
 
-def overnight(adapter: Broker = KITE) -> tuple[World, Gtts]:
+def ten(adapter: Broker = KITE) -> tuple[World, Gtts]:
+    """Ten are held."""
     world = World(adapter=adapter).start()
     gtts = Gtts(world)
     world.send(1, product=Product.CNC)
     filled(world, 10)
+    return world, gtts
+
+
+def overnight(adapter: Broker = KITE) -> tuple[World, Gtts]:
+    world, gtts = ten(adapter)
     words = {"kind": IntentKind.EXITS, "flags": 2, "order_type": 0, "side": 0, "qty": 0, "validity": 0}
     world.send(2, product=Product.CNC, trigger_px=PX - 100, px=PX + 200, **words)
     world.run(0.3)
@@ -127,10 +133,7 @@ def shown(world: World, order_id: str, quantity: int) -> None:
 
 def closing(adapter: Broker = KITE) -> tuple[World, Gtts]:
     """Ten are held, and a trigger of the strategy's own closes them."""
-    world = World(adapter=adapter).start()
-    gtts = Gtts(world)
-    world.send(1, product=Product.CNC)
-    filled(world, 10)
+    world, gtts = ten(adapter)
     entry(world, 2, side=Side.SELL)
     return world, gtts
 

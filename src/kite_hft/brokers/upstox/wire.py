@@ -138,9 +138,7 @@ def _moves(names: Names, next_guid: Callable[[], str], tokens: Sequence[int], mo
     """
     if len(tokens) <= KEYS_PER_MESSAGE:
         return _requests(names, next_guid, "change_mode", tokens, mode)
-    subscribed = _requests(
-        names, next_guid, "sub", tokens, mode
-    )  # first: a mode that there is not sends nothing
+    subscribed = _requests(names, next_guid, "sub", tokens, mode)  # made first: it refuses unknown modes
     return [*_requests(names, next_guid, "unsub", tokens), *subscribed]
 
 

@@ -20,6 +20,7 @@ from gtt_tools import (
     sells,
     shown,
     stop,
+    ten,
 )
 from orders_world import PX, World, error, filled
 
@@ -257,11 +258,8 @@ def test_a_twin_without_a_fill_releases_the_position(own: str, restarted: bool) 
 
 def test_one_that_no_list_has_shown_blocks_no_exits_for_a_persons_order() -> None:
     """Its placing was not answered, and two that may be it wait."""
-    world = World(adapter=LEAVES_OUT).start()
-    gtts = Gtts(world)
+    world, gtts = ten(LEAVES_OUT)
     Unlisted(world, gtts)
-    world.send(1, product=Product.CNC)
-    filled(world, 10)
     words = {"kind": IntentKind.EXITS, "flags": 2, "order_type": 0, "side": 0, "qty": 0, "validity": 0}
     gtts.lost = True
     world.send(2, product=Product.CNC, trigger_px=PX - 100, px=0, **words)

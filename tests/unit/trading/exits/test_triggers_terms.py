@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gtt_tools import LEAVES_OUT, Gtts, Unlisted, again, bid, entry, others, sells, shown, stop
-from orders_world import PX, World, error, filled
+from gtt_tools import LEAVES_OUT, Gtts, Unlisted, again, bid, entry, others, sells, shown, stop, ten
+from orders_world import PX, World, error
 
 from kite_hft.layout import IntentKind, OrderStatus, Product, Side
 from kite_hft.memory.journal import Kind
@@ -119,11 +119,8 @@ def test_beside_an_order_of_ours_that_was_not_answered_a_trigger_takes_none() ->
 
 
 def test_exits_do_not_grow_into_what_an_order_may_close_that_is_nobodys_yet() -> None:
-    world = World(adapter=LEAVES_OUT).start()
-    gtts = Gtts(world)
+    world, gtts = ten(LEAVES_OUT)
     Unlisted(world, gtts)
-    world.send(1, product=Product.CNC)
-    filled(world, 10)
     entry(world, 2, side=Side.SELL, qty=4)
     world.send(
         3, kind=IntentKind.EXITS, order_type=0, side=0, qty=0, px=0, trigger_px=PX - 200, product=Product.CNC
