@@ -73,6 +73,7 @@ class Feed:
     _patience: int = field(default=1, init=False)  # times quiet_ns
     _longest_ns: int = field(default=0, init=False)  # without data, on this connection
     _was_quiet: bool = field(default=False, init=False)  # as this connection was given up
+    _nothing_due_ns: int = field(default=0, init=False)  # when no data could be expected, last
 
     def start(self, now_ns: int = 0) -> None:
         """Write the modes of all instruments where others read them."""
@@ -161,23 +162,23 @@ class Feed:
         newest = max(self.connected_at_ns, self.sink.last_frame_at_ns)
         if not self.is_connected:
             return False
-        return now_ns - max(newest, self.alive_ns) > self.silence_ns or self._is_quiet(
-            now_ns - newest, now_ns
-        )
+        gone = now_ns - max(newest, self.alive_ns) > self.silence_ns
+        return gone or (self.quiet_ns > 0 and self._is_quiet(newest, now_ns))
 
     @property
     def _subscribed(self) -> bool:
         return any(mode != OFF for mode in self.modes.values())
 
-    def _is_quiet(self, quiet_ns: int, now_ns: int) -> bool:
+    def _is_quiet(self, newest_ns: int, now_ns: int) -> bool:
         """Pings are answered, and nothing else comes although it should."""
-        if not self.quiet_ns:
+        if not (self._subscribed and self.is_open()):
+            self._nothing_due_ns, self._was_quiet = now_ns, False
             return False
+        quiet_ns = now_ns - max(newest_ns, self._nothing_due_ns)
         self._longest_ns = max(self._longest_ns, quiet_ns)
         if now_ns - self.connected_at_ns >= STEADY * self.quiet_ns >= STEADY * self._longest_ns:
             self._patience = 1
-        too_long = quiet_ns > self._patience * self.quiet_ns
-        self._was_quiet = too_long and self._subscribed and self.is_open()
+        self._was_quiet = quiet_ns > self._patience * self.quiet_ns
         return self._was_quiet
 
     def step(self, now_ns: int) -> int:

@@ -190,6 +190,19 @@ def test_pongs_without_data_are_not_enough_in_market_hours() -> None:
     assert not at(1100)  # nothing is asked for
 
 
+def test_the_time_before_the_market_opens_is_no_silence() -> None:
+    """Connected at eight, and nothing came: at the opening the connection is as good as a new one."""
+    made = quiet_feed()
+    opens = 4500
+    made.feed.connected(1 * S)
+    for second in range(1, opens + 70):
+        made.feed.is_open = lambda second=second: second >= opens  # type: ignore[misc]
+        made.feed.ponged(second * S)
+        if made.feed.is_silent(second * S):
+            break
+    assert second == opens + 60
+
+
 def quiet_feed() -> Made:
     made = Made("full", words=WITHOUT_HEARTBEATS)
     made.feed.quiet_ns = 60 * S

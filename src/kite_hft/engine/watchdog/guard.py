@@ -232,7 +232,7 @@ class Guard:
         return told + [alert("SETTLEMENT", name, "gone", CRITICAL, cleared=True) for name in sorted(over)]
 
     def _certain(self, since_ns: int, now_ns: int) -> bool:
-        """Newer orders than positions show a stop as gone that has closed what those show as held: where trades
+        """Newer orders may show a stop as gone that has closed what older positions show as held: where trades
         lie between the two, books that agree are waited for, for a while.
         """
         if self._outdated:

@@ -141,8 +141,9 @@ def _kit_of(side: BrokerSide) -> Kit:
 
 
 def hunted(side: BrokerSide) -> int:
-    """`--mutants`: one JSON line; 1 when a mistake is seen by no row."""
+    """`--mutants`: one JSON line; 1 when a mistake is seen by no row. Raises CampaignError: as `run`."""
     began = time.monotonic()
+    _kit_of(side)
     found = hunt(side, [one for one in ROWS if one.check.__module__ != days.__name__])
     unseen = [one["mutant"] for one in found if not one["row"]]
     for one in found:
