@@ -232,8 +232,8 @@ class Guard:
         return told + [alert("SETTLEMENT", name, "gone", CRITICAL, cleared=True) for name in sorted(over)]
 
     def _certain(self, since_ns: int, now_ns: int) -> bool:
-        """Newer orders may show a stop as gone that has closed what older positions show as held: where trades
-        lie between the two, books that agree are waited for, for a while.
+        """Newer orders may show a stop as gone that has closed what older positions show as held: where
+        trades lie between the two, books that agree are waited for, for a while.
         """
         if self._outdated:
             return now_ns - since_ns >= OUTDATED * self.limits.grace_ns
