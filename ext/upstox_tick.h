@@ -3,7 +3,9 @@
  * Prices come in rupees as doubles and leave as int32 counts of the instrument's unit. One that is
  * off the unit by more than 1e-6 (and what a double of its size cannot tell), negative or above
  * 2^31 - 1 refuses the message (malformed_price_range); NaN or infinity does (malformed_not_finite).
- * The average price is rounded to the unit and not judged by it. Quantities are whole numbers:
+ * The average price is rounded to the unit and not judged by it. An index, which nobody trades, may
+ * have more decimals (India VIX has four at its exchange): its prices are rounded, and it is counted as
+ * off the grid. Quantities are whole numbers:
  * negative ones refuse the message (malformed_price_range), those above 2^32 - 1 are told as
  * 2^32 - 1 and counted in `saturated`; total quantities and open interest, doubles on the wire,
  * are rounded half up.
@@ -154,8 +156,11 @@ WIRE_INLINE int upstox_units(const upstox_message_t *m, const upstox_row_t *row,
         return UPSTOX_OUT_OF_RANGE;
     if (__builtin_expect(!(u[0] & u[1]), 0)
         && !(upstox_on_unit(m->prices, UPSTOX_CLOSE, row->scale)
-             && (!(m->said & UPSTOX_SAID_DEPTH) || upstox_on_unit(m->book, UPSTOX_BOOK, row->scale))))
-        return UPSTOX_OUT_OF_RANGE;
+             && (!(m->said & UPSTOX_SAID_DEPTH) || upstox_on_unit(m->book, UPSTOX_BOOK, row->scale)))) {
+        if (!row->index_flag)
+            return UPSTOX_OUT_OF_RANGE;
+        on_unit = 0;
+    }
     return g[0] & g[1] && on_unit ? UPSTOX_GOOD : UPSTOX_OFF_GRID;
 }
 

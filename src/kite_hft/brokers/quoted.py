@@ -77,11 +77,13 @@ def tick(
     sold in all); depth; open interest. close: of the previous session. last_qty, volume: their names.
 
     Raises:
-        NoPrice: the last price is 0. PriceError: out of range, off its unit, or a quantity below 0.
-        NotFinite, ValueError, TypeError, KeyError: not what it has to be.
+        NoPrice: the last price is 0. PriceError: out of range, off its unit (an index, which nobody
+        trades, is rounded to it), or a quantity below 0. NotFinite, ValueError, TypeError, KeyError: not
+        what it has to be.
     """
     scale, whole = instrument.scale, ohlc is not None or totals is not None or depth is not None
-    last_px = px(row["last_price"], scale)
+    priced = rounded_px if instrument.is_index else px
+    last_px = priced(row["last_price"], scale)
     if last_px == 0:
         raise NoPrice
     flags = TickFlag.INDEX.value if instrument.is_index else 0
@@ -90,7 +92,7 @@ def tick(
     o_px = h_px = l_px = average_px = bought = sold = day_volume = 0
     if ohlc is not None:
         flags |= TickFlag.OHLC.value
-        o_px, h_px, l_px = (px(ohlc[name], scale) for name in ("open", "high", "low"))
+        o_px, h_px, l_px = (priced(ohlc[name], scale) for name in ("open", "high", "low"))
     if totals is not None:
         flags |= TickFlag.TRADE.value
         bought, sold = (quantity(row.get(name)) for name in totals)
@@ -130,7 +132,7 @@ def px(price: Any, scale: int) -> int:
 
 
 def rounded_px(price: Any, scale: int) -> int:
-    """As `px`, of an average or a close, which may be adjusted: it need not be on the unit."""
+    """As `px`, of an average, an index, or a close that may be adjusted: it need not be on the unit."""
     if isinstance(price, bool | str):
         raise TypeError("a price that is no number")
     units = (price or 0) * scale

@@ -416,3 +416,31 @@ def test_what_the_constructor_refuses() -> None:
         with pytest.raises(ValueError, match=match):
             UpstoxDecoder(*arguments)
     assert UpstoxDecoder([], slots[:0], scales[:0], steps[:0]).decode_frame(b"\x08\x01").size == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "px", "off"),
+    [(13.5725, 1357, 1), (13.5775, 1358, 1), (13.57, 1357, 0), (20_000_000.000_000_3, 2_000_000_000, 1)],
+)
+def test_an_index_may_have_more_decimals_and_only_an_index(
+    pb: ModuleType, value: float, px: int, off: int
+) -> None:
+    """India VIX has four at its exchange: it is rounded and counted; who can be traded is refused."""
+    decoder = decoder_of(tick_px=1)
+    body = pb.IndexFullFeed()
+    body.ltpc.CopyFrom(pb.LTPC(ltp=value, ltt=TIME_MS, cp=13.0))
+    body.marketOHLC.ohlc.add(interval="1d", open=13.0, high=value, low=12.3351, close=13.0)
+    tick = one(decoder.decode_frame(frame(pb, {INDEX: body})))
+    assert (tick["last_px"], tick["high_px"], tick["low_px"]) == (px, px, 1234)
+    assert counted(decoder)["off_grid"] == 1 and "malformed_price_range" not in counted(decoder)
+    (tick,) = decoder.decode_frame(frame(pb, {INDEX: pb.LTPC(ltp=value, ltt=TIME_MS)}))
+    assert tick["last_px"] == px and counted(decoder)["off_grid"] == 1 + off
+    ticks = decoder.decode_frame(frame(pb, {OPTION: pb.LTPC(ltp=value, ltt=TIME_MS)}))
+    assert len(ticks) == 1 - off and counted(decoder).get("malformed_price_range", 0) == off
+
+
+@pytest.mark.parametrize("value", [-13.5725, 21_474_836.4751])
+def test_an_index_out_of_range_is_refused_however_many_decimals(pb: ModuleType, value: float) -> None:
+    decoder = decoder_of(tick_px=1)
+    assert not len(decoder.decode_frame(frame(pb, {INDEX: pb.LTPC(ltp=value, ltt=TIME_MS)})))
+    assert counted(decoder)["malformed_price_range"] == 1

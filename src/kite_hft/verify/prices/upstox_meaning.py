@@ -141,7 +141,7 @@ def quantity(value: float) -> int:
     return min(math.floor(value + 0.5) if isinstance(value, float) else value, QTY_MAX)
 
 
-def fields_of(parts: Parts, scale: float) -> dict[str, Any]:
+def fields_of(parts: Parts, scale: float, *, is_index: bool) -> dict[str, Any]:
     """Every field that the message could tell, by its name in TICK; sides as lists of five.
 
     Raises:
@@ -159,10 +159,12 @@ def fields_of(parts: Parts, scale: float) -> dict[str, Any]:
     if not all(map(math.isfinite, numbers)):
         raise Refused("malformed_not_finite")
     found: dict[str, Any] = {
-        name: units(value, scale, rounded=name in ROUNDED) for name, value in prices.items()
+        name: units(value, scale, rounded=is_index or name in ROUNDED) for name, value in prices.items()
     }
     found |= {name: quantity(value) for name, value in doubles.items()}
-    found |= {name: [units(value, scale) for value in values] for name, values in sides.items()}
+    found |= {
+        name: [units(value, scale, rounded=is_index) for value in values] for name, values in sides.items()
+    }
     none = [0] * len(rest)
     found["bid_qty"] = [quantity(level.bidQ) for level in shown] + none
     found["ask_qty"] = [quantity(level.askQ) for level in shown] + none
@@ -182,7 +184,7 @@ FIELDS: Final = {
     OI: ("oi",),
 }
 ROUNDED: Final = ("average_px", "close_px")
-"""They need not be on the unit: an average is none, and a close may be adjusted."""
+"""They need not be on the unit: an average is none, and a close may be adjusted. So none of an index."""
 NEVER_ZERO: Final = ("volume", "average_px")
 ON_TICK: Final = ("last_px", "open_px", "high_px", "low_px")
 
@@ -193,7 +195,7 @@ def merged(instrument: Instrument, parts: Parts, groups: int) -> tuple[dict[str,
     Raises:
         Refused: the message tells no tick; what is known stays.
     """
-    new = fields_of(parts, instrument.scale)
+    new = fields_of(parts, instrument.scale, is_index=instrument.is_index)
     step = 0 if instrument.is_index else instrument.step
     prices = [new[name] for name in ON_TICK] + new["bids"] + new["asks"]
     known = instrument.known if instrument.known.branch == parts.branch else Known(parts.branch)
@@ -214,8 +216,18 @@ def merged(instrument: Instrument, parts: Parts, groups: int) -> tuple[dict[str,
     flags |= TickFlag.LAST_TRADE_TIME if known.told.get("last_trade_s") else 0
     tick = {**known.told, "flags": int(flags), "slot": instrument.slot, "kind": int(KINDS[parts.branch])}
     is_off = step > 0 and any(px % step for px in prices)
-    close = parts.ltpc.cp * instrument.scale
-    return tick, is_off or _off_unit(close, new["close_px"])
+    return tick, is_off or is_off_unit(instrument, parts)
+
+
+def is_off_unit(instrument: Instrument, parts: Parts) -> bool:
+    """The close was rounded, or whatever an index told: the tick is counted."""
+    told = [parts.ltpc.cp]
+    if instrument.is_index:
+        day = parts.bar("1d")
+        told += [parts.ltpc.ltp] + ([day.open, day.high, day.low] if day else [])
+        told += [price for level in (parts.levels or [])[:LEVELS] for price in (level.bidP, level.askP)]
+    exact = [price * instrument.scale for price in told]
+    return any(_off_unit(units, round(units)) for units in exact)
 
 
 # ---- AUX

@@ -136,6 +136,18 @@ def test_a_close_off_the_unit_costs_no_price(close: float | None, close_px: int)
     assert tick["close_px"] == close_px and tick["last_px"] > 0
 
 
+@pytest.mark.parametrize(("value", "px"), [(13.5725, 1357), (13.5775, 1358), (13.57, 1357)])
+def test_an_index_may_have_more_decimals(value: float, px: int) -> None:
+    """As in the frames of the websocket (test_upstox_decode); a share may not (above)."""
+    bench = market(1)
+    index = next(row for row in rows_of(bench) if row.is_index)
+    told = {"instrument_token": index.upstox_key, "last_price": value, "prev_close_price": 13.0}
+    told["ohlc"] = {"open": 13.0, "high": value, "low": 12.3351, "close": 13.0}
+    body = json.dumps({"status": "success", "data": {"NSE_INDEX:India VIX": told}}).encode()
+    (tick,) = parse_quotes(body, [index]).ticks
+    assert (tick["last_px"], tick["high_px"], tick["low_px"]) == (px, px, 1234)
+
+
 def test_what_a_row_leaves_out_is_a_group_that_its_tick_does_not_have() -> None:
     bench = market(1)
     (tick,) = parse_quotes(
