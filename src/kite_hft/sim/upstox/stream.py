@@ -228,13 +228,14 @@ class UpstoxStream(Stream):
     # -- frames
 
     def ends(self, ticks: Ticks) -> list[int]:
-        """A frame holds an instrument once: `feeds` is a map."""
+        """A frame holds an instrument once (`feeds` is a map), and ticks of one time: its own."""
         if self._per_frame == 1:
             return list(range(1, len(ticks) + 1))
         found: list[int] = []
         start, seen = 0, set[int]()
+        newer = self._newer(ticks)
         for i, slot in enumerate(ticks["slot"].tolist()):
-            if slot in seen or i - start == self._per_frame:
+            if slot in seen or i - start == self._per_frame or (i > start and newer[i]):
                 found.append(i)
                 start = i
                 seen.clear()
@@ -242,6 +243,13 @@ class UpstoxStream(Stream):
         if len(ticks) - start == self._per_frame:
             found.append(len(ticks))
         return found
+
+    def _newer(self, ticks: Ticks) -> list[bool]:
+        """Whether each tick's own time is not that of the one before it; none, where they are not told."""
+        if self._style.start_ms is not None or not len(ticks):
+            return [False] * len(ticks)
+        ms = ticks["exch_ns"] // NS_PER_MS
+        return np.diff(ms, prepend=ms[:1]).astype(bool).tolist()
 
     def encoded(self, times: Times, ticks: Ticks, ends: Sequence[int]) -> list[bytes]:
         """live_feed frames."""

@@ -38,11 +38,11 @@ def decoder() -> UpstoxDecoder:
     return UpstoxDecoder(KEYS, np.arange(N, dtype=np.uint32), INSTRUMENTS.scales(), ticks)
 
 
-def served(replay: Replay, rows: FeedRows, style: FeedStyle, mode: str) -> list[bytes]:
+def served(replay: Replay, rows: FeedRows, style: FeedStyle, mode: str, per_frame: int = 7) -> list[bytes]:
     """All frames that a client gets who asks for everything."""
     hub = Hub(
         replay, lambda ticks, now: None, lambda slots: np.empty(0, TICK),
-        lambda: UpstoxStream(replay.instruments, rows, style=style, packets_per_frame=7), speed=0,
+        lambda: UpstoxStream(replay.instruments, rows, style=style, packets_per_frame=per_frame), speed=0,
     )  # fmt: skip
     hub.watch = rows.see
     frames: list[bytes] = []
@@ -58,7 +58,8 @@ def served(replay: Replay, rows: FeedRows, style: FeedStyle, mode: str) -> list[
 def original(mode: str, n: int = 400) -> list[bytes]:
     """Frames of a market as Upstox sends them, partial ones among them."""
     times, ticks = SyntheticMarket(INSTRUMENTS, BASE_PX, 100.0, 1, EXCHANGE_NS).take(10**12, n)
-    return served(Replay(INSTRUMENTS, times, ticks), FeedRows(INSTRUMENTS), FeedStyle(), mode)
+    style = FeedStyle(start_ms=EXCHANGE_NS // 1_000_000)
+    return served(Replay(INSTRUMENTS, times, ticks), FeedRows(INSTRUMENTS), style, mode, 3)
 
 
 def writer_of(folder: Path, kind: Kind, connection: int = 0, broker: str = "upstox") -> RecordingWriter:
@@ -93,8 +94,9 @@ def test_what_was_recorded_is_told_again(tmp_path: Path, mode: str, broker: str)
     again = served(replay, feed, FeedStyle(partial=False), mode)
     (first, aux), (second, aux_again) = told(frames), told(again)
     assert len(first) == len(second) == len(replay) > 300
-    for name in VALUES:
+    for name in [*VALUES, "exch_ns"]:  # in frames of several instruments, too, each has its own time
         assert np.array_equal(first[name], second[name]), name
+    assert len(again) < len(second) and len(np.unique(first["exch_ns"])) > 1
     if mode == "ltpc":
         return
     greeks = [a[a["kind"] == AuxKind.GREEKS] for a in (aux, aux_again)]
