@@ -151,6 +151,15 @@ class Settings(Section):
             raise ValueError("full_d30 is for Upstox Plus: set upstox.plus if you have it, or use full")
 
     @model_validator(mode="after")
+    def _aux(self) -> Settings:
+        if self.datafeed.aux and "upstox" not in self.data_brokers:
+            raise ValueError(
+                "datafeed.aux: Kite's messages hold no such values: take it out, or let prices come from "
+                "Upstox (data_broker)"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _protection(self) -> Settings:
         """Also in paper mode, whose exchange would take it: the broker that comes after it would not."""
         (least, most), asked = PROTECTION_PERCENT[self.broker], self.risk.market_protection

@@ -142,6 +142,23 @@ def test_a_market_protection_that_the_order_broker_refuses_is_told_with_its_line
     load_settings(path)
 
 
+def test_values_that_only_upstox_sends_are_not_asked_of_kite(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    for asked in ("true", "[greeks]"):
+        path.write_text(f"mode: sim\nbroker: kite\ndatafeed:\n  aux: {asked}\n")
+        with pytest.raises(SettingsError, match=r"c\.yaml, line 4: datafeed\.aux: Kite's"):
+            load_settings(path)
+        for brokers in (
+            "broker: upstox",
+            "broker: kite\ndata_broker: both",
+            "broker: kite\ndata_broker: upstox",
+        ):
+            path.write_text(f"mode: sim\n{brokers}\ndatafeed:\n  aux: {asked}\n")
+            load_settings(path)
+    path.write_text("mode: sim\nbroker: kite\ndatafeed:\n  aux: false\n")
+    load_settings(path)
+
+
 def test_the_settings_and_the_adapters_know_one_market_protection() -> None:
     none = InstrumentTable(())
     for broker, percent in PROTECTION_PERCENT.items():

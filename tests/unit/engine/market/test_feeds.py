@@ -143,8 +143,11 @@ def test_a_dead_token_is_an_alert_until_a_connection_proves_the_new_one(market: 
 
 
 def test_which_aux_records_are_asked_for() -> None:
-    assert aux_kinds(settings()) == aux_kinds(settings(aux=[])) == ()
-    assert aux_kinds(settings(aux=True)) == tuple(int(kind) for kind in AuxKind)
-    assert aux_kinds(settings(aux=["greeks", "depth", "greeks"])) == (AuxKind.GREEKS, AuxKind.DEPTH)
+    def kinds(aux: Any) -> tuple[int, ...]:
+        return aux_kinds(Settings(broker="upstox", datafeed=DatafeedSection(aux=aux)))
+
+    assert aux_kinds(settings()) == kinds([]) == ()
+    assert kinds(True) == tuple(int(kind) for kind in AuxKind)
+    assert kinds(["greeks", "depth", "greeks"]) == (AuxKind.GREEKS, AuxKind.DEPTH)
     with pytest.raises(ValidationError):
         settings(aux=["everything"])
