@@ -41,9 +41,14 @@ def to_px(price: float, scale: float, *, whole: bool = True) -> int:
         raise NotFinite(price)
     units = price * scale
     px = round(units) if math.isfinite(units) else -1
-    if px < 0 or px > 2**31 - 1 or (whole and abs(units - px) > 1e-6 + abs(units) * 2**-51):
+    if px < 0 or px > 2**31 - 1 or (whole and is_between(units)):
         raise PriceRange(price)
     return px
+
+
+def is_between(units: float) -> bool:
+    """No whole number of units, by more than a double of that size is off."""
+    return abs(units - round(units)) > 1e-6 + abs(units) * 2**-51
 
 
 def to_qty(qty: float) -> int:
@@ -116,13 +121,12 @@ class Twin:
         said = said_by(branch, body)
         if not said:
             return {}, said
-        new = numbers(branch, body, scale)
+        new, rounded = numbers(branch, body, scale, whole=not is_index)
         on_tick = (
             [new[name] for name in ("last_px", "open_px", "high_px", "low_px")] + new["bids"] + new["asks"]
         )
         off_grid = not is_index and step > 0 and any(px % step for px in on_tick)
-        close = body.get("ltpc", {}).get("cp", 0.0) * scale  # rounded, where it is off the unit
-        off_grid |= abs(close - new["close_px"]) > 1e-6 + abs(close) * 2**-51
+        off_grid |= any(is_between(price * scale) for price in rounded)
         old = self.known.get(key, {})
         if old.get("branch") != branch:
             old = {}
@@ -198,8 +202,13 @@ def said_by(branch: str, body: dict[str, Any]) -> set[Any]:
     return said
 
 
-def numbers(branch: str, body: dict[str, Any], scale: float) -> dict[str, Any]:
-    """Every number of the message in the record's units. NaN goes before what is out of range."""
+def numbers(
+    branch: str, body: dict[str, Any], scale: float, *, whole: bool
+) -> tuple[dict[str, Any], list[float]]:
+    """Every number of the message in the record's units, and the prices that are rounded, though hardly ever.
+
+    NaN goes before what is out of range. whole: prices of who is traded are on the unit; an index's need not.
+    """
     ltpc, bar = body.get("ltpc", {}), day_bar(body) or {}
     levels = [*(levels_of(body) or [])[:5], *[{}] * 5][:5]
     prices = {
@@ -215,15 +224,18 @@ def numbers(branch: str, body: dict[str, Any], scale: float) -> dict[str, Any]:
     seconds = max(ltpc.get("ltt", 0), 0) // 1000
     if body.get("vtt", 0) < 0:
         raise PriceRange("volume")
-    return {
-        **{name: to_px(value, scale, whole=name not in LOOSE) for name, value in prices.items()},
+    told = {
+        **{name: to_px(value, scale, whole=whole and name not in LOOSE) for name, value in prices.items()},
         **{name: to_qty(value) for name, value in doubles.items()},
-        "bids": [to_px(value, scale) for value in bids], "asks": [to_px(value, scale) for value in asks],
+        "bids": [to_px(value, scale, whole=whole) for value in bids],
+        "asks": [to_px(value, scale, whole=whole) for value in asks],
         "bid_qty": [to_qty(lv.get("bidQ", 0)) for lv in levels],
         "ask_qty": [to_qty(lv.get("askQ", 0)) for lv in levels],
         "last_qty": to_qty(ltpc.get("ltq", 0)), "volume": body.get("vtt", 0),
         "last_trade_s": seconds if seconds < 2**32 else 0,
     }  # fmt: skip
+    del prices["average_px"]
+    return told, [prices["close_px"]] if whole else [*prices.values(), *bids, *asks]
 
 
 # ---- messages to AUX records: (kind, part, values), what is absent is NaN
