@@ -249,7 +249,8 @@ class UpstoxStream(Stream):
         if self._style.start_ms is not None or not len(ticks):
             return [False] * len(ticks)
         ms = ticks["exch_ns"] // NS_PER_MS
-        return np.diff(ms, prepend=ms[:1]).astype(bool).tolist()
+        newer: list[bool] = np.diff(ms, prepend=ms[:1]).astype(bool).tolist()
+        return newer
 
     def encoded(self, times: Times, ticks: Ticks, ends: Sequence[int]) -> list[bytes]:
         """live_feed frames."""
