@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import settings
+from upstox_tools import compiled_messages
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 LONG = (
@@ -29,6 +31,12 @@ def data_dir() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"recorded data not found at {DATA} (it is not part of the product)")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def pb(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """Upstox's messages, compiled from our own .proto."""
+    return compiled_messages(tmp_path_factory.mktemp("proto"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

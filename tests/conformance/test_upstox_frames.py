@@ -14,17 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 from reference.upstox_wire import SCHEMA, parse
-from upstox_tools import assert_same, compiled_messages, counted, make_decoder, make_twin
+from upstox_tools import assert_same, counted, make_decoder, make_twin
 
 MESSAGE_TYPES = {"initial_feed": 0, "live_feed": 1, "market_info": 2}
 MODES = {"ltpc": 0, "full_d5": 1, "option_greeks": 2, "full_d30": 3}
 STATUSES = ("PRE_OPEN_START", "PRE_OPEN_END", "NORMAL_OPEN", "NORMAL_CLOSE", "CLOSING_START", "CLOSING_END")
 EVERY = 10  # so many messages of the recorded day to one that is compared
-
-
-@pytest.fixture(scope="module")
-def pb(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    return compiled_messages(tmp_path_factory.mktemp("proto"))
 
 
 @pytest.fixture(scope="module")

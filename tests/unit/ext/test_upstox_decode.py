@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from upstox_messages import INDEX, KEYS, LIVE, OPTION, SHARE, SNAPSHOT, TIME_MS, frame, full, one
-from upstox_tools import assert_same, compiled_messages, counted, make_decoder, make_twin
+from upstox_tools import assert_same, counted, make_decoder, make_twin
 
 from kite_hft import _upstox_decode
 from kite_hft._upstox_decode import UpstoxDecoder
@@ -18,11 +18,6 @@ from kite_hft.kernels.checksum import tick_checksum
 from kite_hft.layout import AUX, COUNTERS, NO_SLOT, TICK, AuxKind, TickFlag, TickKind
 
 TIMES = TickFlag.EXCHANGE_TIME | TickFlag.LAST_TRADE_TIME
-
-
-@pytest.fixture(scope="module")
-def pb(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    return compiled_messages(tmp_path_factory.mktemp("proto"))
 
 
 class CodePath:

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from types import ModuleType
-from typing import Any
 
 import pytest
 from upstox_messages import INDEX, KEYS, OPTION, SHARE, TIME_MS, frame, full, one
-from upstox_tools import compiled_messages, counted, make_decoder
+from upstox_tools import counted, make_decoder
 
 from kite_hft._upstox_decode import UpstoxDecoder
 from kite_hft.units import PriceError, px_from_price
 
-
-@pytest.fixture(scope="module")
-def pb(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    return compiled_messages(tmp_path_factory.mktemp("proto"))
+Makes = Callable[..., UpstoxDecoder]
 
 
-class CodePath:
-    """Which code path the tests below run on: the fixture sets it."""
-
-    portable = False
-
-
-@pytest.fixture(autouse=True, params=["this processor", "portable"])
-def code_path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CodePath, "portable", request.param == "portable")
+@pytest.fixture(params=["this processor", "portable"])
+def decoder_of(request: pytest.FixtureRequest) -> Makes:
+    """Makes decoders, of each code path."""
+    return partial(make_decoder, KEYS, portable=request.param == "portable")
 
 
-def decoder_of(**more: Any) -> UpstoxDecoder:
-    return make_decoder(KEYS, portable=CodePath.portable, **more)
-
-
-def test_edges_of_prices_and_quantities(pb: ModuleType) -> None:
+def test_edges_of_prices_and_quantities(pb: ModuleType, decoder_of: Makes) -> None:
     decoder = decoder_of(tick_px=1)
     body = full(pb)
     body.ltpc.ltp = 21474836.47  # 2^31 - 1 units, whose double is off by more than 1e-6 of a unit or not
@@ -54,7 +43,9 @@ def test_edges_of_prices_and_quantities(pb: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("base", "scale"), [(20_000_000.0, 100), (21_474_836.0, 100), (214.0, 10**7), (1.0, 100)]
 )
-def test_prices_are_judged_as_everywhere_in_the_engine(pb: ModuleType, base: float, scale: int) -> None:
+def test_prices_are_judged_as_everywhere_in_the_engine(
+    pb: ModuleType, decoder_of: Makes, base: float, scale: int
+) -> None:
     """By units.px_from_price, step for step around the last price that still is on the unit."""
     price, verdicts = base, set()
     for _ in range(12):
@@ -71,7 +62,7 @@ def test_prices_are_judged_as_everywhere_in_the_engine(pb: ModuleType, base: flo
     assert verdicts == {0, 1}
 
 
-def test_prices_off_the_tick_are_told_and_counted(pb: ModuleType) -> None:
+def test_prices_off_the_tick_are_told_and_counted(pb: ModuleType, decoder_of: Makes) -> None:
     decoder = decoder_of(tick_px=5)
     good, off = full(pb), full(pb, 219.32)
     good.ltpc.cp, good.atp = 494.03, 201.01  # closes and averages need not be on it
@@ -91,7 +82,7 @@ def test_prices_off_the_tick_are_told_and_counted(pb: ModuleType) -> None:
 )
 @pytest.mark.parametrize("key", [OPTION, INDEX])
 def test_a_close_off_the_unit_costs_no_price(
-    pb: ModuleType, key: str, close: float, close_px: int, off: int
+    pb: ModuleType, decoder_of: Makes, key: str, close: float, close_px: int, off: int
 ) -> None:
     """An adjusted one has more decimals: it is rounded and counted, and all that came with it counts."""
     decoder = decoder_of(tick_px=1)
@@ -106,7 +97,7 @@ def test_a_close_off_the_unit_costs_no_price(
     [(13.5725, 1357, 1), (13.5775, 1358, 1), (13.57, 1357, 0), (20_000_000.000_000_3, 2_000_000_000, 1)],
 )
 def test_an_index_may_have_more_decimals_and_only_an_index(
-    pb: ModuleType, value: float, px: int, off: int
+    pb: ModuleType, decoder_of: Makes, value: float, px: int, off: int
 ) -> None:
     """India VIX has four at its exchange: it is rounded and counted; who can be traded is refused."""
     decoder = decoder_of(tick_px=1)
@@ -123,7 +114,9 @@ def test_an_index_may_have_more_decimals_and_only_an_index(
 
 
 @pytest.mark.parametrize("value", [-13.5725, 21_474_836.4751])
-def test_an_index_out_of_range_is_refused_however_many_decimals(pb: ModuleType, value: float) -> None:
+def test_an_index_out_of_range_is_refused_however_many_decimals(
+    pb: ModuleType, decoder_of: Makes, value: float
+) -> None:
     decoder = decoder_of(tick_px=1)
     assert not len(decoder.decode_frame(frame(pb, {INDEX: pb.LTPC(ltp=value, ltt=TIME_MS)})))
     assert counted(decoder)["malformed_price_range"] == 1
