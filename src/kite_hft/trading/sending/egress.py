@@ -54,10 +54,13 @@ class _Held(NamedTuple):
 
     @property
     def never_dropped(self) -> bool:
-        """An exit, or a cancel: it waits for a connection for as long as there is none. The proof of the
-        address (a cancel of no order) does not.
-        """
-        return self.work is not None and self.row.part == URGENT and self.work.order.order_no > 0
+        """An exit, or a cancel: it waits for a connection for as long as there is none."""
+        return self.work is not None and self.row.part == URGENT and not self.proves
+
+    @property
+    def proves(self) -> bool:
+        """The proof of the address, a cancel of no order: it is made again when it could not leave."""
+        return self.work is not None and self.work.order.order_no <= 0
 
     @property
     def of_trigger(self) -> bool:
@@ -329,8 +332,8 @@ class Egress:
                 return f"killed: {killed}"
             if self._outbox.halted:
                 return self._outbox.halted
-            if held.of_trigger and self.cooling(now_ns):
-                return "the broker's cool-down has begun meanwhile"
+        if (held.proves or (held.of_trigger and held.opens)) and self.cooling(now_ns):
+            return "the broker's cool-down has begun meanwhile"
         work = held.work
         return self._too_late(work, held.opens, now_ns) if work is not None and work.context else ""
 

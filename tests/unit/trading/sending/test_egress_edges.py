@@ -107,3 +107,16 @@ def test_what_opens_is_given_up_at_its_deadline_and_its_place_is_free() -> None:
     verdict = line.egress.held_up(work, 10, 650)
     assert verdict == (Reason.THROTTLE_DEADLINE, "past its deadline before it could leave")
     assert line.egress.budget.urgent_free_ns < 650 and not line.egress.gate.refuses(650)
+
+
+def test_the_proof_of_the_address_does_not_leave_in_a_cool_down_that_began_while_it_waited() -> None:
+    """It is a cancel, but of no order: it can be asked again later, and the rest between two is an exit's."""
+    line = Line()
+    line.egress.cooling = lambda now_ns: now_ns == 30
+    line.waits(1, 10, None, order_no=0)
+    line.waits(2, 20, None, order_no=5)
+    assert not line.egress.stops(1) and line.egress.placed(1)
+    line.now_ns = 30
+    assert "cool-down" in line.egress.stops(1) and not line.egress.stops(2)
+    line.now_ns = 31
+    assert not line.egress.stops(1)
