@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gate_tools import plain_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from orders_world import PX, instrument, instruments, intent
 
@@ -214,7 +214,14 @@ def small(wish: Intent, book: Book, age_ns: int) -> bool:
     return wish.strategy_seq < 2**63 and wish.qty < 2**31 and max(sums, default=0) < 2**30 and age_ns < 2**52
 
 
+SEVERAL = [
+    (0, Side.BUY, OrderStatus.NEW, 654, PX, OrderType.MARKET, Product.MIS),
+    (0, Side.SELL, OrderStatus.NEW, 337, PX, OrderType.MARKET, Product.NRML),
+]
+
+
 @settings(max_examples=1500, deadline=None)
+@example((USUAL | {"product": 0}, LIMITS), [], SEVERAL)  # no product: it is not what several have in common
 @given(cases(), HELD, ORDERS)
 def test_it_passes_what_the_table_passes_and_nothing_else(
     case: tuple[dict[str, Any], RiskLimits], held: Any, orders: Any
