@@ -352,9 +352,7 @@ cdef class Plain(Gathered):
         cdef uint64_t good = bit(POSITIONS, found != NULL or self.sums.n < self.most_positions)
         if found:
             held, buys, sells = found.held, found.buys, found.sells
-            if not found.product or found.product != wish.product:
-                return good
-            if not found.exact or abs(held) >= SMALL:
+            if found.product != wish.product or not wish.product or not found.exact or abs(held) >= SMALL:
                 return good
             if not (0 <= buys < SMALL and 0 <= sells < SMALL):
                 return good
