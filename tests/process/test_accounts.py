@@ -163,6 +163,7 @@ def test_orders_of_the_account_are_none_of_paper_tradings(tmp_path: Path, server
         done.set()
         by_hand.join()
     report = json.loads((folder / "report.json").read_text())
-    codes = {json.loads(line)["code"] for line in (folder / "alerts.jsonl").read_text().splitlines()}
+    told = folder / "alerts.jsonl"  # there is none where nobody had to be told anything
+    codes = {json.loads(line)["code"] for line in told.read_text().splitlines()} if told.exists() else set()
     assert len(sold) >= 8 and report["orders"]["filled"] > 0
     assert not codes & {"EXTERNAL_ORDER", "BROKER_ACTED", "POSITION_MISMATCH", "UPDATE_UNREADABLE"}, codes

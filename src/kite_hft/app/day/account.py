@@ -106,7 +106,7 @@ class Reader:
     ) -> tuple[tuple[Held, ...], tuple[TriggerRow, ...], tuple[str, ...]]:
         if "positions" not in bodies:
             return (), (), ()
-        orders = self.reading.orders(bodies["orders"], {}, 0)[0] if "orders" in bodies else []
+        orders = self.reading.orders(bodies["orders"], {}, 0) if "orders" in bodies else []
         triggers = self.reading.triggers(bodies["triggers"]) if "triggers" in bodies else []
         held = self.reading.positions(bodies["positions"])
         carried = {

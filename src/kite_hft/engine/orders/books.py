@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -70,6 +70,13 @@ def take_book(folder: Path, read: str, known_ns: int) -> RawBook | None:
             return RawBook(read, asked_ns, put_real_ns, file.read())
     except OSError:
         return None
+
+
+def take_books(folder: Path, known_ns: Mapping[str, int]) -> list[RawBook]:
+    """The newest body of each book, as they were asked for: positions show the trades of the books before
+    them. known_ns: book -> as for take_book."""
+    found = [take_book(folder, read, known_ns.get(read, -1)) for read in SHELVED]
+    return sorted((book for book in found if book is not None), key=lambda book: book.asked_ns)
 
 
 def _path(folder: Path, read: str) -> Path:

@@ -6,12 +6,16 @@ which ORDERS trades: a mistake in one is seen by the other. What is not in a str
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
 
 from kite_hft.trading.exits.protection import Held, Leg, Resting, Trigger
+
+Traded = Counter[tuple[str, str]]
+"""(EXCHANGE:SYMBOL, BUY or SELL) -> quantity."""
 
 
 class BadBook(ValueError):
@@ -54,6 +58,9 @@ class _Orders(msgspec.Struct):
 
 
 class _Trade(msgspec.Struct):
+    exchange: str
+    tradingsymbol: str
+    transaction_type: str
     quantity: int
 
 
@@ -116,21 +123,24 @@ def positions_of(body: bytes) -> list[Held]:
     ]  # fmt: skip
 
 
-def traded_of(body: bytes) -> int:
-    """The quantity of all trades of the day: when it has changed, so have the positions.
+def traded_of(body: bytes) -> Traded:
+    """What has traded today: when it has changed, so have the positions.
 
     Raises:
         BadBook: see the class.
     """
     try:
-        return sum(row.quantity for row in _TRADES.decode(body).data)
+        rows = _TRADES.decode(body).data
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadBook(f"trades: {error}") from None
+    found: Traded = Counter()
+    for row in rows:
+        found[f"{row.exchange}:{row.tradingsymbol}", row.transaction_type] += row.quantity
+    return found
 
 
-def orders_of(body: bytes, seen: dict[tuple[str, ...], int], now_ns: int) -> tuple[list[Resting], int]:
-    """(orders, quantity filled over all of them). seen: when each was first seen in its form; it is kept
-    up here.
+def orders_of(body: bytes, seen: dict[tuple[str, ...], int], now_ns: int) -> list[Resting]:
+    """The orders of the day. seen: when each was first seen in its form; it is kept up here.
 
     Raises:
         BadBook: see the class.
@@ -153,7 +163,7 @@ def orders_of(body: bytes, seen: dict[tuple[str, ...], int], now_ns: int) -> tup
         )  # fmt: skip
     seen.clear()
     seen.update(forms)
-    return found, sum(row.filled_quantity for row in rows)
+    return found
 
 
 def exits_of(body: bytes) -> dict[str, float]:
@@ -191,12 +201,12 @@ def triggers_of(body: bytes) -> list[Trigger]:
 class Reading(NamedTuple):
     """How a broker's books are read. Each raises BadBook.
 
-    positions(body); orders(body, seen, now_ns); trades(body): quantity of all; triggers(body).
+    positions(body); orders(body, seen, now_ns); trades(body); triggers(body).
     """
 
     positions: Callable[[bytes], list[Held]]
-    orders: Callable[[bytes, dict[tuple[str, ...], int], int], tuple[list[Resting], int]]
-    trades: Callable[[bytes], int]
+    orders: Callable[[bytes, dict[tuple[str, ...], int], int], list[Resting]]
+    trades: Callable[[bytes], Traded]
     triggers: Callable[[bytes], list[Trigger]]
 
 

@@ -6,13 +6,14 @@ what each instrument key is called, and how many of our units one of the wire's 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import msgspec
 
-from kite_hft.engine.watchdog.books import BadBook, Reading, traded_of
+from kite_hft.engine.watchdog.books import BadBook, Reading, Traded
 from kite_hft.trading.exits.protection import ACTIVE, Held, Leg, Resting, Trigger
 
 Called = Mapping[str, Sequence[str | int]]
@@ -29,6 +30,14 @@ class _Row(msgspec.Struct):
     exchange: str = ""
     trading_symbol: str | None = None
     quantity: int = 0
+
+
+class _Trade(_Row, kw_only=True):
+    transaction_type: str
+
+
+class _Trades(msgspec.Struct):
+    data: list[_Trade]
 
 
 class _Position(_Row):
@@ -72,13 +81,17 @@ class _Gtts(msgspec.Struct):
 
 _POSITIONS = msgspec.json.Decoder(_Positions)
 _ORDERS = msgspec.json.Decoder(_Orders)
+_TRADES = msgspec.json.Decoder(_Trades)
 _GTTS = msgspec.json.Decoder(_Gtts)
 
 
 def reading_of(called: Called) -> Reading:
     """The reading of a run's instruments; others keep the broker's names."""
     return Reading(
-        partial(positions_of, called), partial(orders_of, called), traded_of, partial(triggers_of, called)
+        partial(positions_of, called),
+        partial(orders_of, called),
+        partial(traded_of, called),
+        partial(triggers_of, called),
     )
 
 
@@ -107,11 +120,9 @@ def positions_of(called: Called, body: bytes) -> list[Held]:
     return found
 
 
-def orders_of(
-    called: Called, body: bytes, seen: dict[tuple[str, ...], int], now_ns: int
-) -> tuple[list[Resting], int]:
-    """(orders, quantity filled over all of them), in the words of trading/exits/protection.py. seen: as in
-    books.py. Raises BadBook."""
+def orders_of(called: Called, body: bytes, seen: dict[tuple[str, ...], int], now_ns: int) -> list[Resting]:
+    """The orders of the day in the words of trading/exits/protection.py. seen: as in books.py. Raises
+    BadBook."""
     try:
         rows = _ORDERS.decode(body).data
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -128,7 +139,20 @@ def orders_of(
         found.append(Resting(*words, row.order_id, filled=row.filled_quantity * units))
     seen.clear()
     seen.update(forms)
-    return found, sum(row.filled_quantity for row in rows)
+    return found
+
+
+def traded_of(called: Called, body: bytes) -> Traded:
+    """What has traded today, in our units. Raises BadBook."""
+    try:
+        rows = _TRADES.decode(body).data
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadBook(f"trades: {error}") from None
+    found: Traded = Counter()
+    for row in rows:
+        name, _product, units = _named(called, row)
+        found[name, row.transaction_type] += row.quantity * units
+    return found
 
 
 def triggers_of(called: Called, body: bytes) -> list[Trigger]:

@@ -7,12 +7,13 @@ told when books that were asked for afterwards still show it, or when none came 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from kite_hft.engine.orders.books import RawBook
-from kite_hft.engine.watchdog.books import KITE, BadBook, Reading, exits_of
+from kite_hft.engine.watchdog.books import KITE, BadBook, Reading, Traded, exits_of
 from kite_hft.engine.watchdog.closings import Closings
 from kite_hft.sessions import ist_text
 from kite_hft.trading.alerts import CRITICAL, INFO, WARNING
@@ -76,9 +77,9 @@ class Guard:
     held: int = 0
     _bad: dict[str, str] = field(default_factory=dict)  # book -> why the newest of it cannot be read
     _seen: dict[tuple[str, ...], int] = field(default_factory=dict)
-    _filled: int = 0  # quantity, by the orders
-    _traded: int = 0  # the same by the trades
-    _positions_of: tuple[int, int] = (0, 0)  # both, when the positions were last read
+    _filled: Traded = field(default_factory=Counter)  # by the orders
+    _traded: Traded = field(default_factory=Counter)  # by the trades
+    _shown: tuple[Traded, Traded] = field(default_factory=lambda: (Counter(), Counter()))  # by the positions
     _suspects: dict[str, int] = field(default_factory=dict)
     _told: dict[str, tuple[int, int]] = field(default_factory=dict)  # when, and how much of it
     _blind_ns: int = 0
@@ -95,9 +96,10 @@ class Guard:
         try:
             if book.read == "positions":
                 self.positions = self.reading.positions(book.body)
-                self._positions_of = (self._filled, self._traded)
+                self._shown = (self._filled, self._traded)
             elif book.read == "orders":
-                self.orders, self._filled = self.reading.orders(book.body, self._seen, now_ns)
+                self.orders = self.reading.orders(book.body, self._seen, now_ns)
+                self._filled = _filled_of(self.orders)
             elif book.read == "trades":
                 self._traded = self.reading.trades(book.body)
             elif book.read == "triggers":
@@ -150,7 +152,8 @@ class Guard:
         """Whether fresh books would help, and were not asked for a moment ago."""
         unsure = any(name not in self._told for name in self._suspects)
         gap_ns = ASK_SOON_NS if unsure else ASK_EVERY_NS
-        if not (unsure or self._outdated) or now_ns - self._wanted_ns < gap_ns:
+        outdated = self._shown != (self._filled, self._traded)
+        if not (unsure or outdated) or now_ns - self._wanted_ns < gap_ns:
             return False
         self._wanted_ns = now_ns
         return True
@@ -213,7 +216,7 @@ class Guard:
             del self._told[name]
             told.append(alert("NAKED_POSITION", name, "protected again, or closed", CRITICAL, cleared=True))
         for name, cover in naked.items():
-            if not (alone or self._certain(self._suspects[name], now_ns)):
+            if not (alone or self._certain(cover.held, self._suspects[name], now_ns)):
                 continue
             told_ns, told_paise = self._told.get(name, (-SAY_AGAIN_NS, 0))
             if now_ns - told_ns >= SAY_AGAIN_NS or cover.naked_paise > told_paise * GREW:
@@ -231,19 +234,20 @@ class Guard:
         told = [alert("SETTLEMENT", cover.name, cover.words(), CRITICAL) for cover in fresh]
         return told + [alert("SETTLEMENT", name, "gone", CRITICAL, cleared=True) for name in sorted(over)]
 
-    def _certain(self, since_ns: int, now_ns: int) -> bool:
+    def _certain(self, held: Held, since_ns: int, now_ns: int) -> bool:
         """Newer orders may show a stop as gone that has closed what older positions show as held: where
-        trades lie between the two, books that agree are waited for, for a while.
+        trades that close lie between the two, books that agree are waited for, for a while.
         """
-        if self._outdated:
+        if self._outdated(held):
             return now_ns - since_ns >= OUTDATED * self.limits.grace_ns
         fresh = min(self.asked_ns.get("positions", 0), self.asked_ns.get("orders", 0)) > since_ns
         return fresh or now_ns - since_ns >= self.limits.grace_ns
 
-    @property
-    def _outdated(self) -> bool:
-        """Something has traded that the positions do not show."""
-        return (self._filled, self._traded) != self._positions_of
+    def _outdated(self, held: Held) -> bool:
+        """Something has closed of it that the positions do not show."""
+        closes = held.key, "SELL" if held.quantity > 0 else "BUY"
+        filled, traded = self._shown
+        return (self._filled[closes], self._traded[closes]) != (filled[closes], traded[closes])
 
     def _summary(self, at_ns: int, now_ns: int) -> list[Fields]:
         """Once, at the hour of the summary: what still protects what when continuous trading ends."""
@@ -260,6 +264,13 @@ class Guard:
         bare = any(cover.naked for cover in after)
         text = f"from {ist_text(lapse)[11:16]}: {words}"
         return [alert("PROTECTION_AT_CLOSE", "", text, WARNING if bare else INFO)]
+
+
+def _filled_of(orders: Sequence[Resting]) -> Traded:
+    found: Traded = Counter()
+    for order in orders:
+        found[order.key, order.side] += order.filled
+    return found
 
 
 def alert(code: str, key: str, text: str, severity: int, *, cleared: bool = False) -> Fields:

@@ -29,7 +29,7 @@ from kite_hft.engine.alerts.files import last_number
 from kite_hft.engine.alerts.sinks.making import make_sinks, secrets_of
 from kite_hft.engine.alerts.sinks.sink import KEPT_S
 from kite_hft.engine.keys.private import harden_process, show_memory
-from kite_hft.engine.orders.books import SHELVED, take_book
+from kite_hft.engine.orders.books import take_books
 from kite_hft.engine.processes.control import Lines
 from kite_hft.engine.watchdog.books import KITE
 from kite_hft.engine.watchdog.books_upstox import reading_of
@@ -132,10 +132,8 @@ class Watchdog:
 
     def _take_books(self) -> int:
         now_ns = self._clock.mono_ns()
-        for read in sorted(SHELVED):
-            book = take_book(self._shm, read, self.guard.asked_ns.get(read, -1))
-            if book is not None:
-                self.guard.take(book, now_ns)
+        for book in take_books(self._shm, self.guard.asked_ns):
+            self.guard.take(book, now_ns)
         return now_ns
 
     def _look(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kite_hft.engine.orders.books import shelf, take_book
+from kite_hft.engine.orders.books import shelf, take_book, take_books
 
 
 def test_the_newest_book_is_found_whole_and_once(tmp_path: Path) -> None:
@@ -37,3 +37,13 @@ def test_a_file_that_is_no_book_is_none(tmp_path: Path) -> None:
     for content in (b"", b"KHFT", b"NOTABOOK" + bytes(16) + b"{}"):
         (tmp_path / "orders.book").write_bytes(content)
         assert take_book(tmp_path, "orders", -1) is None
+
+
+def test_new_books_come_as_they_were_asked_for(tmp_path: Path) -> None:
+    put = shelf(tmp_path, lambda: 1)
+    for read, asked_ns in (("trades", 20), ("orders", 10), ("positions", 30), ("triggers", 5)):
+        put(read, b"{}", asked_ns)
+    assert [book.read for book in take_books(tmp_path, {})] == ["triggers", "orders", "trades", "positions"]
+    assert [book.read for book in take_books(tmp_path, {"trades": 19, "positions": 30})] == [
+        "triggers", "orders", "trades",
+    ]  # fmt: skip

@@ -33,11 +33,11 @@ def test_positions_are_net_with_price_and_multiplier() -> None:
 
 def test_an_order_is_as_old_as_its_form() -> None:
     seen: dict[tuple[str, ...], int] = {}
-    found, filled = orders_of(body([order()]), seen, 5)
+    found = orders_of(body([order()]), seen, 5)
     row = Resting("NSE:X", "MIS", "SELL", "SL", "TRIGGER PENDING", 7, 5, "1", filled=2)
-    assert found == [row] and filled == 2
-    assert orders_of(body([order()]), seen, 9)[0][0].since_ns == 5
-    assert orders_of(body([order(status="OPEN")]), seen, 12)[0][0].since_ns == 12
+    assert found == [row]
+    assert orders_of(body([order()]), seen, 9)[0].since_ns == 5
+    assert orders_of(body([order(status="OPEN")]), seen, 12)[0].since_ns == 12
     orders_of(body([]), seen, 13)
     assert not seen
 
@@ -50,7 +50,14 @@ def test_the_word_of_the_engine_about_its_exits() -> None:
 
 
 def test_trades_and_triggers() -> None:
-    assert traded_of(body([{"quantity": 3, "trade_id": "9"}, {"quantity": 4}])) == 7
+    trade = {"exchange": "NSE", "tradingsymbol": "X", "transaction_type": "BUY", "quantity": 3}
+    trades = [
+        trade,
+        trade | {"quantity": 4},
+        trade | {"exchange": "BSE"},
+        trade | {"transaction_type": "SELL"},
+    ]
+    assert traded_of(body(trades)) == {("NSE:X", "BUY"): 7, ("NSE:X", "SELL"): 3, ("BSE:X", "BUY"): 3}
     condition = {"exchange": "NSE", "tradingsymbol": "X", "trigger_values": [90, 110.5], "last_price": 100.0}
     leg = {"transaction_type": "SELL", "product": "CNC", "quantity": 5, "price": 1, "result": None}
     row = {"id": 1, "type": "two-leg", "status": "active", "condition": condition, "orders": [leg, leg]}

@@ -85,21 +85,30 @@ def test_positions() -> None:
 def test_orders_in_the_words_of_protection() -> None:
     seen: dict[tuple[str, ...], int] = {}
     rows = [stop(filled_quantity=4), stop(order_id="2", status="cancelled after market order")]
-    found, filled = READING.orders(body(rows), seen, 5)
+    found = READING.orders(body(rows), seen, 5)
     name = ("NSE:RELIANCE", "MIS", "SELL", "SL-M")
     assert found == [
         Resting(*name, "TRIGGER PENDING", 6, 5, "261123000000001", filled=4),
         Resting(*name, "CANCELLED AMO", 10, 5, "2"),
     ]  # fmt: skip
-    assert filled == 4
-    assert READING.orders(body(rows), seen, 9)[0][0].since_ns == 5
-    assert READING.trades(body([{"quantity": 3}, {"quantity": 4}])) == 7
+    assert READING.orders(body(rows), seen, 9)[0].since_ns == 5
+
+
+def test_trades_by_instrument_in_our_units() -> None:
+    share = position(quantity=3, transaction_type="BUY")
+    crude = {"instrument_token": "MCX_FO|447500", "exchange": "MCX", "product": "D", "quantity": 2}
+    other = {"instrument_token": "NSE_FO|1", "exchange": "NFO", "product": "I", "trading_symbol": "O"}
+    sold = [row | {"transaction_type": "SELL"} for row in (share, crude, other | {"quantity": 5})]
+    found = READING.trades(body([share, share | {"quantity": 4}, *sold]))
+    assert found.pop(("NSE:RELIANCE", "BUY")) == 7
+    names = ("NSE:RELIANCE", "MCX:CRUDEOIL26DECFUT", "NFO:O")
+    assert [found.pop((name, "SELL")) for name in names] == [3, 200, 5] and not found
 
 
 def protected(**books: Any) -> int:
     """Of ten shares held in CNC: how many something protects."""
     dog = READING.triggers(body(books.get("gtts", [])))
-    orders, _ = READING.orders(body(books.get("orders", [])), {}, 0)
+    orders = READING.orders(body(books.get("orders", [])), {}, 0)
     held = READING.positions(body([position(product=books.get("product", "D"))]))
     (cover,) = covers(held, orders, dog, ALWAYS, 0, 10**18)
     return 10 - cover.naked
@@ -144,7 +153,7 @@ def test_both_readings_agree() -> None:
         for i, word in enumerate(statuses)
     ]
     theirs = BROKER.parse_orders(body(rows))
-    ours, _ = READING.orders(body(rows), {}, 0)
+    ours = READING.orders(body(rows), {}, 0)
     for report, resting in zip(theirs, ours, strict=True):
         assert resting.key == f"{report.exchange}:{report.symbol}"
         assert report.product is not None and resting.product == report.product.name

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from kite_hft.engine.orders.books import RawBook
 from kite_hft.engine.watchdog.guard import ASK_SOON_NS, Guard, Limits, joined
 from kite_hft.engine.watchdog.process import Link
@@ -15,6 +17,7 @@ from kite_hft.sessions import Phase
 from kite_hft.trading.exits.protection import Facts
 
 S = 1_000_000_000
+TRADE = {"exchange": "NSE", "tradingsymbol": "X", "transaction_type": "BUY", "quantity": 10}
 OPEN = Phase("continuous", 0, 100 * S, frozenset({"SL", "LIMIT"}), "continuous")
 PAUSE = Phase("close_pause", 100 * S, 200 * S)
 AUCTION = Phase("close_entry", 200 * S, 300 * S, frozenset({"LIMIT"}), "auction")
@@ -97,6 +100,21 @@ def test_one_that_agrees_with_what_has_traded_is() -> None:
     assert codes(dog.look(3 * S, 3 * S)) == [("NAKED_POSITION", False)]
 
 
+@pytest.mark.parametrize(("symbol", "side"), [("BUSY", "SELL"), ("X", "BUY")])
+def test_only_what_may_have_closed_it_takes_the_proof_away(symbol: str, side: str) -> None:
+    """What trades all the time is never shown as it is by positions: another instrument, or more of it."""
+    dog = guard(grace_ns=3 * S)
+    row = {"exchange": "NSE", "tradingsymbol": symbol, "product": "MIS", "transaction_type": side,
+           "order_type": "LIMIT", "order_id": "2", "status": "OPEN", "quantity": 900}  # fmt: skip
+    for second in (1, 2, 3):
+        at = second * S
+        dog.take(held(10, at), at)
+        dog.take(book("orders", at, [row | {"filled_quantity": 10 * second}]), at)
+        dog.take(book("trades", at, [row | {"quantity": 10 * second}]), at)
+        told = codes(dog.look(at, at))
+        assert told == ([("NAKED_POSITION", False)] if second == 2 else []), second
+
+
 def test_a_stop_on_its_way_raises_nothing_and_a_cover_that_comes_clears() -> None:
     dog = guard(grace_ns=10 * S)
     dog.take(held(10, S), S)
@@ -145,7 +163,7 @@ def test_trades_that_the_positions_do_not_have_yet_ask_for_books() -> None:
     dog = guard()
     dog.take(held(0, S), S)
     assert not dog.wants_books(S)
-    dog.take(book("trades", 2 * S, [{"quantity": 10, "trade_id": "1"}]), 2 * S)
+    dog.take(book("trades", 2 * S, [TRADE]), 2 * S)
     assert dog.wants_books(2 * S) and not dog.wants_books(4 * S) and dog.wants_books(5 * S)
     dog.take(held(10, 6 * S), 6 * S)
     assert not dog.wants_books(60 * S)
