@@ -33,7 +33,7 @@ class Claims:
     ) -> None:
         self._ports, self._book, self._outbox, self._standing = ports, book, outbox, standing
         self._horizon_ns = horizon_ns
-        self._by_terms = not ports.broker.lists_fired
+        self.by_terms = not ports.broker.lists_fired
         self.open: dict[str, int] = {}  # orders that one of ours may have placed -> since when
         self._rows: dict[str, OrderReport] = {}  # of those: what was heard last
         self._strangers: set[str] = set()  # of those: it has not
@@ -75,7 +75,7 @@ class Claims:
         """Orders that are nobody's, and that are what this trigger would place, where the broker's list does
         not show what has fired; one that has ended without a fill only where there is no other.
         """
-        found = [name for name in self.open if self._by_terms and self._could_have(trigger, name)]
+        found = [name for name in self.open if self.by_terms and self._could_have(trigger, name)]
         return [name for name in found if self.matter([name])] or found
 
     def _could_have(self, trigger: Trigger, order_id: str) -> bool:
@@ -152,7 +152,7 @@ class Claims:
         """No list shows it, and no order is there: an update of that may be late. Nobody wants it then. What
         the broker has never named is not remembered: no read up to the horizon has shown that it arrived.
         """
-        if self._by_terms and trigger.trigger_id:
+        if self.by_terms and trigger.trigger_id:
             trigger.ended_ns, trigger.wanted = now_ns, None
             self.absent[trigger.name] = trigger
 

@@ -157,7 +157,7 @@ class Triggers(TriggerCalls):
                     trigger.unsure = True
                     self._warn(trigger, trigger.placed_one_of(found), ORDER)
                     unknown.add(trigger.name)
-            elif trigger.gone:
+            elif trigger.gone(by_terms=self.claims.by_terms):
                 self._end(trigger, "absent", Reason.ABSENT, "it is not in the broker's list", now_ns)
                 self.claims.thought_absent(trigger, now_ns)
         known = (unknown, set(self.claims.open)) if unknown else None

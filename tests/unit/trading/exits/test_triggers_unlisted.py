@@ -219,6 +219,29 @@ def test_one_that_no_list_has_ever_shown_and_whose_placing_was_not_answered() ->
     assert world.kinds(2)[-1] == "COMPLETE"
 
 
+def test_one_that_a_read_has_passed_over_fires_before_the_next() -> None:
+    """Its placing was not answered, and its order is heard of after the list."""
+    world = World(adapter=LEAVES_OUT).start()
+    gtts = Gtts(world)
+    Unlisted(world, gtts)
+    gtts.lost = True
+    entry(world, 2)
+    trigger, row = world.stage.keeper.triggers.standing[1, 2], gtts.rows.pop(100)
+    world.run(181.0, 0.5)
+    while trigger.late_misses < 1:
+        world.run(0.1)
+    gtts.rows[100] = row
+    order_id = gtts.fire(100)
+    late = world.broker.rows.pop(order_id)
+    while trigger.late_misses < 2:
+        world.run(0.1)
+    world.broker.rows[order_id] = late
+    shown(world, order_id, 10)
+    world.run(15.0)
+    assert world.quantity(product=Product.CNC) == 10 and others(world) == 0, world.alerts
+    assert world.kinds(2)[-1] == "COMPLETE"
+
+
 def test_an_older_order_of_the_same_terms_is_not_its_own() -> None:
     world = World(adapter=LEAVES_OUT).start()
     gtts = Gtts(world)
