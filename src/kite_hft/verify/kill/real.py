@@ -38,6 +38,7 @@ WAYS: Final = ("command", "file", "signal to the order process", "signal to the 
 START_S: Final = 120.0
 WATCHED_S: Final = 0.6
 FLOOD_S: Final = 0.15
+AROUND_NS: Final = 1_250_000_000
 RESTART_EVERY: Final = 10
 INSTRUMENTS: Final = 20
 
@@ -153,7 +154,14 @@ class Bench:
             entries = len({row["path"] for row in rows})
             if self.cancels_s[-1] > max(entries / 8 + 1.0, 1.25):
                 words = f"{entries} cancels took {self.cancels_s[-1]:.2f} s ({took_s:.1f} s in all)"
-                self.wrong.append(f"{way}: {words}")
+                self.wrong.append(f"{way}: {words}; order calls, s from the latch: {self.around(at_ns)}")
+
+    def around(self, at_ns: int) -> str:
+        """The order calls since one window before the latch, and what each was of."""
+        calls = [row for row in self.requests() if row["mono_ns"] >= at_ns - AROUND_NS]
+        return ", ".join(
+            f"{(row['mono_ns'] - at_ns) / 1e9:+.3f} {row['method']} {row['path'][-6:]}" for row in calls
+        )
 
     def live(self) -> int:
         """Orders that still work at the simulator."""
