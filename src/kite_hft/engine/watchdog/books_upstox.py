@@ -32,8 +32,12 @@ class _Row(msgspec.Struct):
     quantity: int = 0
 
 
-class _Trade(_Row, kw_only=True):
-    transaction_type: str
+class _Trade(msgspec.Struct):
+    quantity: int
+    instrument_token: str | None = None
+    exchange: str | None = None
+    trading_symbol: str | None = None
+    transaction_type: str | None = None
 
 
 class _Trades(msgspec.Struct):
@@ -95,13 +99,19 @@ def reading_of(called: Called) -> Reading:
     )
 
 
+def _called(called: Called, row: _Row | _Trade) -> tuple[str, int]:
+    """(EXCHANGE:SYMBOL, our units in one of the wire's)."""
+    found = called.get(row.instrument_token or "")
+    if found:
+        return str(found[0]), int(found[1])
+    return f"{row.exchange}:{row.trading_symbol or row.instrument_token}", 1
+
+
 def _named(called: Called, row: _Row) -> tuple[str, str, int]:
     """(EXCHANGE:SYMBOL, product, our units in one of the wire's)."""
-    found = called.get(row.instrument_token)
-    name = str(found[0]) if found else f"{row.exchange}:{row.trading_symbol or row.instrument_token}"
+    name, units = _called(called, row)
     delivered = "CNC" if name.partition(":")[0] in _CASH else "NRML"
-    product = {"I": "MIS", "D": delivered}.get(row.product, row.product)
-    return name, product, int(found[1]) if found else 1
+    return name, {"I": "MIS", "D": delivered}.get(row.product, row.product), units
 
 
 def positions_of(called: Called, body: bytes) -> list[Held]:
@@ -150,8 +160,8 @@ def traded_of(called: Called, body: bytes) -> Traded:
         raise BadBook(f"trades: {error}") from None
     found: Traded = Counter()
     for row in rows:
-        name, _product, units = _named(called, row)
-        found[name, row.transaction_type] += row.quantity * units
+        name, units = _called(called, row)
+        found[name, row.transaction_type or ""] += row.quantity * units
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kite_hft.engine.orders.books import RawBook
 from kite_hft.engine.watchdog.books import KITE, BadBook, Reading, Traded, exits_of
@@ -58,6 +58,17 @@ class Limits:
     summary_at_ns: int = 0
 
 
+class Suspect(NamedTuple):
+    """A position that seems bare. since_ns: books that were asked for later prove it, unless it is another
+    one by then. first_ns: of the first look at it; closed: what of its instrument had closed by `since_ns`.
+    """
+
+    first_ns: int
+    since_ns: int
+    closes: tuple[str, str]  # instrument, BUY or SELL
+    closed: int
+
+
 @dataclass(slots=True)
 class Guard:
     """Compares positions with their protection. started_ns: CLOCK_MONOTONIC of its start. reading: of the
@@ -80,7 +91,7 @@ class Guard:
     _filled: Traded = field(default_factory=Counter)  # by the orders
     _traded: Traded = field(default_factory=Counter)  # by the trades
     _shown: tuple[Traded, Traded] = field(default_factory=lambda: (Counter(), Counter()))  # by the positions
-    _suspects: dict[str, int] = field(default_factory=dict)
+    _suspects: dict[str, Suspect] = field(default_factory=dict)
     _told: dict[str, tuple[int, int]] = field(default_factory=dict)  # when, and how much of it
     _blind_ns: int = 0
     _wanted_ns: int = -ASK_EVERY_NS
@@ -211,12 +222,12 @@ class Guard:
         told = []
         over = self.naked_paise > self.limits.naked_paise
         naked = {cover.name: cover for cover in found if cover.naked and over}
-        self._suspects = {name: self._suspects.get(name, now_ns) for name in naked}
+        self._suspects = {name: self._suspect(cover, now_ns) for name, cover in naked.items()}
         for name in [name for name in self._told if name not in naked]:
             del self._told[name]
             told.append(alert("NAKED_POSITION", name, "protected again, or closed", CRITICAL, cleared=True))
         for name, cover in naked.items():
-            if not (alone or self._certain(cover.held, self._suspects[name], now_ns)):
+            if not (alone or self._certain(cover, now_ns)):
                 continue
             told_ns, told_paise = self._told.get(name, (-SAY_AGAIN_NS, 0))
             if now_ns - told_ns >= SAY_AGAIN_NS or cover.naked_paise > told_paise * GREW:
@@ -234,20 +245,28 @@ class Guard:
         told = [alert("SETTLEMENT", cover.name, cover.words(), CRITICAL) for cover in fresh]
         return told + [alert("SETTLEMENT", name, "gone", CRITICAL, cleared=True) for name in sorted(over)]
 
-    def _certain(self, held: Held, since_ns: int, now_ns: int) -> bool:
-        """Newer orders may show a stop as gone that has closed what older positions show as held: where
-        trades that close lie between the two, books that agree are waited for, for a while.
-        """
-        if self._outdated(held):
-            return now_ns - since_ns >= OUTDATED * self.limits.grace_ns
-        fresh = min(self.asked_ns.get("positions", 0), self.asked_ns.get("orders", 0)) > since_ns
-        return fresh or now_ns - since_ns >= self.limits.grace_ns
+    def _suspect(self, cover: Cover, now_ns: int) -> Suspect:
+        """As before; anew where it may be another position: as much has closed since as is bare."""
+        closes = cover.held.key, "SELL" if cover.held.quantity > 0 else "BUY"
+        closed = max(self._filled[closes], self._traded[closes])
+        known = self._suspects.get(cover.name, Suspect(now_ns, now_ns, closes, closed))
+        if known.closes == closes and closed - known.closed < cover.naked:
+            return known
+        return Suspect(known.first_ns, now_ns, closes, closed)
 
-    def _outdated(self, held: Held) -> bool:
-        """Something has closed of it that the positions do not show."""
-        closes = held.key, "SELL" if held.quantity > 0 else "BUY"
-        filled, traded = self._shown
-        return (self._filled[closes], self._traded[closes]) != (filled[closes], traded[closes])
+    def _certain(self, cover: Cover, now_ns: int) -> bool:
+        """Newer orders may show a stop as gone that has closed what older positions show as held: where it
+        may have closed all that is bare, books that agree are waited for, for a while.
+        """
+        suspect = self._suspects[cover.name]
+        if now_ns - suspect.first_ns >= OUTDATED * self.limits.grace_ns:
+            return True
+        (filled, traded), closes = self._shown, suspect.closes
+        unseen = max(self._filled[closes] - filled[closes], self._traded[closes] - traded[closes])
+        if unseen >= cover.naked:
+            return False
+        fresh = min(self.asked_ns.get("positions", 0), self.asked_ns.get("orders", 0)) > suspect.since_ns
+        return fresh or now_ns - suspect.since_ns >= self.limits.grace_ns
 
     def _summary(self, at_ns: int, now_ns: int) -> list[Fields]:
         """Once, at the hour of the summary: what still protects what when continuous trading ends."""

@@ -8,21 +8,16 @@ is not shown any more has fired is told by an order at its price.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from kite_hft.layout import OrderType
 from kite_hft.trading.book import Book
 from kite_hft.trading.broker import OrderReport, TriggerLeg, TriggerReport
 from kite_hft.trading.exits.stewards import NEVER_NS
-from kite_hft.trading.exits.trigger import Name, Trigger
+from kite_hft.trading.exits.trigger import LAG_NS, Name, Trigger
 from kite_hft.trading.lifecycle import TERMINAL
 from kite_hft.trading.ports import Ports
 from kite_hft.trading.recovery.lookup import could_be_ours
 from kite_hft.trading.sending.outbox import Outbox
-from kite_hft.units import NS_PER_S
-
-LAG_NS: Final = 4 * NS_PER_S
-"""So long may a list that was asked for lag behind what has fired: longer than from one read to the next."""
 
 
 class Claims:

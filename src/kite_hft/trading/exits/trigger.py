@@ -19,6 +19,8 @@ Name = tuple[int, int]
 """(strategy, strategy_seq) of the intent that asked for it."""
 MISSES: Final = 2
 """Reads of the whole list in a row without a trigger, until it counts as gone."""
+LAG_NS: Final = 4 * NS_PER_S
+"""So long may a list that was asked for lag behind what has fired: longer than from one read to the next."""
 GOES_NS: Final = 3 * NS_PER_S
 """So long does the closing of a position wait until its triggers are gone."""
 FAILED_MAX: Final = 3
@@ -69,6 +71,8 @@ class Trigger:
     changed_ns: int = 0
     misses: int = 0
     late_misses: int = 0  # of them past the absence horizon
+    late_ns: int = 0  # when the first of these was asked for
+    last_ns: int = 0  # and the last
     failures: int = 0  # changes in a row that came to nothing
     again_ns: int = 0
     seen_ns: int = 0  # a read of the list asked for then has shown it waiting
@@ -104,7 +108,9 @@ class Trigger:
         had come by then.
         """
         self.misses += 1
-        self.late_misses += asked_ns - self.changed_ns >= horizon_ns
+        if asked_ns - self.changed_ns >= horizon_ns:
+            self.late_ns = self.late_ns if self.late_misses else asked_ns
+            self.last_ns, self.late_misses = asked_ns, self.late_misses + 1
 
     def shown(self) -> None:
         """A read of the list shows it, or what may be it."""
@@ -114,12 +120,14 @@ class Trigger:
         """Two reads agree: of one that the list has shown at once, of any other past the absence horizon.
 
         by_terms: the list leaves out what has fired. There one that the broker has never named may have
-        fired between the two, and nobody remembers it afterwards: a third read is waited for, and with it
-        the order book.
+        fired between the two, and nobody remembers it afterwards: a third read is waited for, with the order
+        book between them, and for as long as its order may come late.
         """
         if self.seen_ns:
             return self.misses >= MISSES
-        return self.late_misses >= MISSES + (by_terms and not self.trigger_id)
+        if by_terms and not self.trigger_id:
+            return self.late_misses > MISSES and self.last_ns - self.late_ns >= LAG_NS
+        return self.late_misses >= MISSES
 
     def untold(self, asked_ns: int) -> bool:
         """A read of the list, asked for at `asked_ns`, does not say how it stands: it may have fired."""

@@ -99,7 +99,9 @@ def test_trades_by_instrument_in_our_units() -> None:
     crude = {"instrument_token": "MCX_FO|447500", "exchange": "MCX", "product": "D", "quantity": 2}
     other = {"instrument_token": "NSE_FO|1", "exchange": "NFO", "product": "I", "trading_symbol": "O"}
     sold = [row | {"transaction_type": "SELL"} for row in (share, crude, other | {"quantity": 5})]
-    found = READING.trades(body([share, share | {"quantity": 4}, *sold]))
+    strange = {"quantity": 9, "instrument_token": None, "transaction_type": None}
+    found = READING.trades(body([share, share | {"quantity": 4}, strange, *sold]))
+    assert found.pop(("None:None", "")) == 9
     assert found.pop(("NSE:RELIANCE", "BUY")) == 7
     names = ("NSE:RELIANCE", "MCX:CRUDEOIL26DECFUT", "NFO:O")
     assert [found.pop((name, "SELL")) for name in names] == [3, 200, 5] and not found

@@ -100,6 +100,48 @@ def test_one_that_agrees_with_what_has_traded_is() -> None:
     assert codes(dog.look(3 * S, 3 * S)) == [("NAKED_POSITION", False)]
 
 
+def test_little_by_little_is_not_closed() -> None:
+    """Its stop is gone, and a tenth of it is sold between any two books."""
+    dog, told = guard(grace_ns=3 * S), []
+    for second in (1, 2, 3):
+        dog.take(held(100 - 10 * second, second * S), second * S)
+        dog.take(stops(0, second * S, "CANCELLED", filled=10 * second), second * S)
+        told += [(second, *found) for found in codes(dog.look(second * S, second * S))]
+    assert told == [(2, "NAKED_POSITION", False)]
+
+
+def test_a_suspicion_ends_with_its_position() -> None:
+    """Long, short and long again, each with its stop: two positions look bare by older orders, none is."""
+
+    def row(name: str, side: str, kind: str = "LIMIT", filled: int = 10) -> dict[str, Any]:
+        status = "COMPLETE" if filled else "TRIGGER PENDING"
+        return {"order_id": name, "exchange": "NSE", "tradingsymbol": "X", "product": "MIS", "status": status,
+                "transaction_type": side, "order_type": kind, "quantity": 10,
+                "filled_quantity": filled}  # fmt: skip
+
+    def trades(*sides: str) -> list[dict[str, Any]]:
+        return [TRADE | {"transaction_type": side} for side in sides]
+
+    first, second = row("1", "BUY"), [row("3", "SELL"), row("4", "BUY", "SL")]
+    closed = row("2", "SELL", "SL")
+    third = [row("5", "BUY"), row("6", "SELL", "SL", 0)]
+    ms = S // 1000
+    looks: list[tuple[int, list[tuple[str, int, Any]]]] = [
+        (600, [("orders", 190, [first, row("2", "SELL", "SL", 0)]), ("trades", 460, trades("BUY"))]),
+        (1100, [("positions", 730, 10), ("orders", 1000, [first, closed])]),
+        (1600, [("trades", 1270, trades("BUY", "SELL")), ("positions", 1540, -10)]),
+        (2100, [("orders", 1810, [first, closed, *second])]),
+        (2600, [("trades", 2080, trades("BUY", "SELL", "SELL", "BUY")), ("positions", 2350, 10)]),
+        (3100, [("orders", 2620, [first, closed, *second, *third])]),
+    ]
+    dog = guard(grace_ns=3 * S)
+    for at, books in looks:
+        for read, asked, data in books:
+            new = held(data, asked * ms) if read == "positions" else book(read, asked * ms, data)
+            dog.take(new, at * ms)
+        assert codes(dog.look(at * ms, at * ms)) == [], at
+
+
 @pytest.mark.parametrize(("symbol", "side"), [("BUSY", "SELL"), ("X", "BUY")])
 def test_only_what_may_have_closed_it_takes_the_proof_away(symbol: str, side: str) -> None:
     """What trades all the time is never shown as it is by positions: another instrument, or more of it."""

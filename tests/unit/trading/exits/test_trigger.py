@@ -47,12 +47,13 @@ def test_how_long_the_closing_of_its_position_waits(more: dict[str, Any], longes
 @pytest.mark.parametrize("by_terms", [False, True])
 def test_two_reads_past_the_horizon_prove_that_it_never_came(by_terms: bool) -> None:
     """One before it proves nothing, nor does one of each: what left may arrive until then. Where what has
-    fired is left out a third has to agree about one that was never named.
+    fired is left out a third has to agree about one that was never named, four seconds after the first.
     """
     horizon_ns = 180_000_000_000
     made = trigger(trigger_id="", unsure=True, changed_ns=SINCE)
-    for after_s, gone in ((5, False), (179, False), (181, False), (183, not by_terms), (185, True)):
-        made.missed(SINCE + after_s * 1_000_000_000, horizon_ns)
+    reads = ((5, False), (179, False), (181, False), (184, not by_terms), (184.9, not by_terms), (185, True))
+    for after_s, gone in reads:
+        made.missed(SINCE + round(after_s * 1_000_000_000), horizon_ns)
         assert made.gone(by_terms=by_terms) is gone
     made.shown()
     made.missed(SINCE + 200_000_000_000, horizon_ns)
@@ -62,6 +63,10 @@ def test_two_reads_past_the_horizon_prove_that_it_never_came(by_terms: bool) -> 
     assert not seen.gone(by_terms=by_terms)
     seen.missed(SINCE + 2, horizon_ns)
     assert seen.gone(by_terms=by_terms)
+    two = trigger(trigger_id="", unsure=True, changed_ns=SINCE)
+    for after_s in (5, 181, 190):
+        two.missed(SINCE + after_s * 1_000_000_000, horizon_ns)
+    assert two.gone(by_terms=by_terms) is not by_terms
     named = trigger(changed_ns=SINCE)
     for after_s, gone in ((1, False), (2, False), (181, False), (183, True)):
         named.missed(SINCE + after_s * 1_000_000_000, horizon_ns)
