@@ -242,7 +242,7 @@ cdef class Plain(Gathered):
         good |= bit(TICK_OK, not (wish.px % row.tick or wish.trigger % row.tick))
         good |= bit(
             QUANTITY,
-            (row.freeze < 0 or wish.qty <= row.freeze) and (self.reducing or wish.qty <= self.most_quantity),
+            (row.freeze < 0 or 0 < wish.qty <= row.freeze) and (self.reducing or wish.qty <= self.most_quantity),
         )
         return good
 

@@ -222,6 +222,7 @@ SEVERAL = [
 
 @settings(max_examples=1500, deadline=None)
 @example((USUAL | {"product": 0}, LIMITS), [], SEVERAL)  # no product: it is not what several have in common
+@example((USUAL | {"slot": SENSELESS, "qty": 0}, LIMITS), [], [])
 @given(cases(), HELD, ORDERS)
 def test_it_passes_what_the_table_passes_and_nothing_else(
     case: tuple[dict[str, Any], RiskLimits], held: Any, orders: Any
