@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from kite_hft.trading.exits.protection import Held, Leg, Resting, Trigger
 
+Body = TypeVar("Body")
 Traded = Counter[tuple[str, str]]
 """(EXCHANGE:SYMBOL, BUY or SELL) -> quantity."""
 
@@ -104,16 +105,21 @@ _TRADES = msgspec.json.Decoder(_Trades)
 _TRIGGERS = msgspec.json.Decoder(_Triggers)
 
 
+def decoded(decoder: msgspec.json.Decoder[Body], what: str, body: bytes) -> Body:
+    """The body of a book. Raises BadBook."""
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadBook(f"{what}: {error}") from None
+
+
 def positions_of(body: bytes) -> list[Held]:
     """Net positions, closed ones among them.
 
     Raises:
         BadBook: see the class.
     """
-    try:
-        rows = _POSITIONS.decode(body).data.net
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadBook(f"positions: {error}") from None
+    rows = decoded(_POSITIONS, "positions", body).data.net
     return [
         Held(
             f"{row.exchange}:{row.tradingsymbol}", row.product, row.quantity,
@@ -129,10 +135,7 @@ def traded_of(body: bytes) -> Traded:
     Raises:
         BadBook: see the class.
     """
-    try:
-        rows = _TRADES.decode(body).data
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadBook(f"trades: {error}") from None
+    rows = decoded(_TRADES, "trades", body).data
     found: Traded = Counter()
     for row in rows:
         found[f"{row.exchange}:{row.tradingsymbol}", row.transaction_type] += row.quantity
@@ -145,10 +148,7 @@ def orders_of(body: bytes, seen: dict[tuple[str, ...], int], now_ns: int) -> lis
     Raises:
         BadBook: see the class.
     """
-    try:
-        rows = _ORDERS.decode(body).data
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadBook(f"orders: {error}") from None
+    rows = decoded(_ORDERS, "orders", body).data
     found: list[Resting] = []
     forms: dict[tuple[str, ...], int] = {}
     for row in rows:
@@ -172,10 +172,7 @@ def exits_of(body: bytes) -> dict[str, float]:
     Raises:
         BadBook: see the class.
     """
-    try:
-        return {row.order_id: row.stop for row in _EXITS.decode(body)}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadBook(f"exits: {error}") from None
+    return {row.order_id: row.stop for row in decoded(_EXITS, "exits", body)}
 
 
 def triggers_of(body: bytes) -> list[Trigger]:
@@ -184,10 +181,7 @@ def triggers_of(body: bytes) -> list[Trigger]:
     Raises:
         BadBook: see the class.
     """
-    try:
-        rows = _TRIGGERS.decode(body).data
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadBook(f"triggers: {error}") from None
+    rows = decoded(_TRIGGERS, "triggers", body).data
     return [
         Trigger(
             f"{row.condition.exchange}:{row.condition.tradingsymbol}", row.status, row.type,

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from kite_hft.engine.watchdog.books import BadBook, Reading, Traded
+from kite_hft.engine.watchdog.books import Reading, Traded, decoded
 from kite_hft.trading.exits.protection import ACTIVE, Held, Leg, Resting, Trigger
 
 Called = Mapping[str, Sequence[str | int]]
@@ -116,12 +116,8 @@ def _named(called: Called, row: _Row) -> tuple[str, str, int]:
 
 def positions_of(called: Called, body: bytes) -> list[Held]:
     """Net positions, closed ones among them. Raises BadBook."""
-    try:
-        rows = _POSITIONS.decode(body).data
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadBook(f"positions: {error}") from None
     found = []
-    for row in rows:
+    for row in decoded(_POSITIONS, "positions", body).data:
         name, product, units = _named(called, row)
         known = called.get(row.instrument_token)
         multiplier = int(known[2]) if known else max(1, round(row.multiplier or 1))
@@ -133,13 +129,9 @@ def positions_of(called: Called, body: bytes) -> list[Held]:
 def orders_of(called: Called, body: bytes, seen: dict[tuple[str, ...], int], now_ns: int) -> list[Resting]:
     """The orders of the day in the words of trading/exits/protection.py. seen: as in books.py. Raises
     BadBook."""
-    try:
-        rows = _ORDERS.decode(body).data
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadBook(f"orders: {error}") from None
     found: list[Resting] = []
     forms: dict[tuple[str, ...], int] = {}
-    for row in rows:
+    for row in decoded(_ORDERS, "orders", body).data:
         name, product, units = _named(called, row)
         status = _ENDED_WORDS.get(row.status, row.status.upper())
         form = (row.order_id, row.order_type, status)
@@ -154,12 +146,8 @@ def orders_of(called: Called, body: bytes, seen: dict[tuple[str, ...], int], now
 
 def traded_of(called: Called, body: bytes) -> Traded:
     """What has traded today, in our units. Raises BadBook."""
-    try:
-        rows = _TRADES.decode(body).data
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadBook(f"trades: {error}") from None
     found: Traded = Counter()
-    for row in rows:
+    for row in decoded(_TRADES, "trades", body).data:
         name, units = _called(called, row)
         found[name, row.transaction_type or ""] += row.quantity * units
     return found
@@ -171,12 +159,8 @@ def triggers_of(called: Called, body: bytes) -> list[Trigger]:
     A rule does not tell the price at which it was made, only from which side it is reached: a price on that
     side stands for it. Raises BadBook.
     """
-    try:
-        rows = _GTTS.decode(body).data
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadBook(f"triggers: {error}") from None
     found = []
-    for row in rows:
+    for row in decoded(_GTTS, "triggers", body).data:
         name, product, units = _named(called, row)
         entered = all(_over(rule) for rule in row.rules if rule.strategy == "ENTRY")
         for rule in row.rules:

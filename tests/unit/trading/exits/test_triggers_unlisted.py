@@ -206,12 +206,18 @@ def test_a_call_that_came_too_late_for_it(kind: IntentKind) -> None:
     assert world.status(2) is expected
 
 
-def test_one_that_no_list_has_ever_shown_and_whose_placing_was_not_answered() -> None:
+def unanswered() -> tuple[World, Gtts]:
+    """A trigger that buys ten is placed, and that is not answered."""
     world = World(adapter=LEAVES_OUT).start()
     gtts = Gtts(world)
     Unlisted(world, gtts)
     gtts.lost = True
     entry(world, 2)
+    return world, gtts
+
+
+def test_one_that_no_list_has_ever_shown_and_whose_placing_was_not_answered() -> None:
+    world, gtts = unanswered()
     order_id = gtts.fire(100)
     shown(world, order_id, 10)
     world.run(15.0)
@@ -221,11 +227,7 @@ def test_one_that_no_list_has_ever_shown_and_whose_placing_was_not_answered() ->
 
 def test_one_that_a_read_has_passed_over_fires_before_the_next() -> None:
     """Its placing was not answered, and its order is heard of after the list."""
-    world = World(adapter=LEAVES_OUT).start()
-    gtts = Gtts(world)
-    Unlisted(world, gtts)
-    gtts.lost = True
-    entry(world, 2)
+    world, gtts = unanswered()
     trigger, row = world.stage.keeper.triggers.standing[1, 2], gtts.rows.pop(100)
     world.run(181.0, 0.5)
     while trigger.late_misses < 1:
