@@ -6,52 +6,13 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-import pytest
+from guard_books import OPEN, TRADE, S, book, codes, guard, held, stops
 
 from kite_hft.engine.orders.books import RawBook
-from kite_hft.engine.watchdog.guard import ASK_SOON_NS, Guard, Limits, joined
+from kite_hft.engine.watchdog.guard import ASK_SOON_NS, Guard, joined
 from kite_hft.engine.watchdog.process import Link
-from kite_hft.sessions import Phase
 from kite_hft.trading.exits.protection import Facts
-
-S = 1_000_000_000
-TRADE = {"exchange": "NSE", "tradingsymbol": "X", "transaction_type": "BUY", "quantity": 10}
-OPEN = Phase("continuous", 0, 100 * S, frozenset({"SL", "LIMIT"}), "continuous")
-PAUSE = Phase("close_pause", 100 * S, 200 * S)
-AUCTION = Phase("close_entry", 200 * S, 300 * S, frozenset({"LIMIT"}), "auction")
-
-
-def book(read: str, asked_ns: int, data: Any) -> RawBook:
-    return RawBook(read, asked_ns, asked_ns, json.dumps({"status": "success", "data": data}).encode())
-
-
-def held(quantity: int, asked_ns: int, price: float = 100.0) -> RawBook:
-    row = {
-        "exchange": "NSE",
-        "tradingsymbol": "X",
-        "product": "MIS",
-        "quantity": quantity,
-        "last_price": price,
-    }
-    return book("positions", asked_ns, {"net": [row], "day": []})
-
-
-def stops(pending: int, asked_ns: int, status: str = "TRIGGER PENDING", filled: int = 0) -> RawBook:
-    row = {"order_id": "1", "exchange": "NSE", "tradingsymbol": "X", "product": "MIS", "status": status,
-           "transaction_type": "SELL", "order_type": "SL", "quantity": pending + filled,
-           "filled_quantity": filled, "tag": None}  # fmt: skip
-    return book("orders", asked_ns, [row])
-
-
-def guard(**limits: int) -> Guard:
-    facts = Facts({("NSE", True): (OPEN, PAUSE, AUCTION)}, frozenset({"NSE:X"}))
-    return Guard(Limits(**limits), facts, 0)
-
-
-def codes(told: list[dict[str, Any]]) -> list[tuple[str, bool]]:
-    return [(fields["code"], bool(fields.get("cleared"))) for fields in told]
 
 
 def test_a_naked_position_is_told_when_fresh_books_confirm_it_and_once() -> None:
@@ -75,86 +36,6 @@ def test_without_fresh_books_it_is_told_after_the_grace() -> None:
     dog.take(held(10, 0), 0)
     assert dog.look(S, S) == [] and dog.look(4 * S - 1, 4 * S - 1) == []
     assert codes(dog.look(4 * S, 4 * S)) == [("NAKED_POSITION", False)]
-
-
-def test_positions_from_before_the_stop_that_closed_them_are_no_proof() -> None:
-    """Round after round something is bought and its stop closes it, between two reads of the positions."""
-    dog, told = guard(grace_ns=3 * S), []
-    dog.take(stops(10, S), S)
-    dog.take(held(10, S), S)
-    for second in range(2, 12):
-        dog.take(held(10, second * S), second * S)  # bought anew
-        dog.take(stops(0, second * S, "COMPLETE", filled=10 * second), second * S)  # and closed
-        told += [(second, *codes(dog.look(second * S + S // 2, second * S + S // 2)))]
-    first = next(second for second, *found in told if found)
-    assert first == 11, "nine seconds after the first look: no book that agrees has come"
-
-
-def test_one_that_agrees_with_what_has_traded_is() -> None:
-    dog = guard(grace_ns=30 * S)
-    dog.take(held(10, S), S)
-    dog.take(stops(0, S, "COMPLETE", filled=10), S)
-    assert dog.look(2 * S, 2 * S) == []
-    dog.take(stops(0, 3 * S, "COMPLETE", filled=10), 3 * S)
-    dog.take(held(10, 3 * S), 3 * S)
-    assert codes(dog.look(3 * S, 3 * S)) == [("NAKED_POSITION", False)]
-
-
-def test_little_by_little_is_not_closed() -> None:
-    """Its stop is gone, and a tenth of it is sold between any two books."""
-    dog, told = guard(grace_ns=3 * S), []
-    for second in (1, 2, 3):
-        dog.take(held(100 - 10 * second, second * S), second * S)
-        dog.take(stops(0, second * S, "CANCELLED", filled=10 * second), second * S)
-        told += [(second, *found) for found in codes(dog.look(second * S, second * S))]
-    assert told == [(2, "NAKED_POSITION", False)]
-
-
-def test_a_suspicion_ends_with_its_position() -> None:
-    """Long, short and long again, each with its stop: two positions look bare by older orders, none is."""
-
-    def row(name: str, side: str, kind: str = "LIMIT", filled: int = 10) -> dict[str, Any]:
-        status = "COMPLETE" if filled else "TRIGGER PENDING"
-        return {"order_id": name, "exchange": "NSE", "tradingsymbol": "X", "product": "MIS", "status": status,
-                "transaction_type": side, "order_type": kind, "quantity": 10,
-                "filled_quantity": filled}  # fmt: skip
-
-    def trades(*sides: str) -> list[dict[str, Any]]:
-        return [TRADE | {"transaction_type": side} for side in sides]
-
-    first, second = row("1", "BUY"), [row("3", "SELL"), row("4", "BUY", "SL")]
-    closed = row("2", "SELL", "SL")
-    third = [row("5", "BUY"), row("6", "SELL", "SL", 0)]
-    ms = S // 1000
-    looks: list[tuple[int, list[tuple[str, int, Any]]]] = [
-        (600, [("orders", 190, [first, row("2", "SELL", "SL", 0)]), ("trades", 460, trades("BUY"))]),
-        (1100, [("positions", 730, 10), ("orders", 1000, [first, closed])]),
-        (1600, [("trades", 1270, trades("BUY", "SELL")), ("positions", 1540, -10)]),
-        (2100, [("orders", 1810, [first, closed, *second])]),
-        (2600, [("trades", 2080, trades("BUY", "SELL", "SELL", "BUY")), ("positions", 2350, 10)]),
-        (3100, [("orders", 2620, [first, closed, *second, *third])]),
-    ]
-    dog = guard(grace_ns=3 * S)
-    for at, books in looks:
-        for read, asked, data in books:
-            new = held(data, asked * ms) if read == "positions" else book(read, asked * ms, data)
-            dog.take(new, at * ms)
-        assert codes(dog.look(at * ms, at * ms)) == [], at
-
-
-@pytest.mark.parametrize(("symbol", "side"), [("BUSY", "SELL"), ("X", "BUY")])
-def test_only_what_may_have_closed_it_takes_the_proof_away(symbol: str, side: str) -> None:
-    """What trades all the time is never shown as it is by positions: another instrument, or more of it."""
-    dog = guard(grace_ns=3 * S)
-    row = {"exchange": "NSE", "tradingsymbol": symbol, "product": "MIS", "transaction_type": side,
-           "order_type": "LIMIT", "order_id": "2", "status": "OPEN", "quantity": 900}  # fmt: skip
-    for second in (1, 2, 3):
-        at = second * S
-        dog.take(held(10, at), at)
-        dog.take(book("orders", at, [row | {"filled_quantity": 10 * second}]), at)
-        dog.take(book("trades", at, [row | {"quantity": 10 * second}]), at)
-        told = codes(dog.look(at, at))
-        assert told == ([("NAKED_POSITION", False)] if second == 2 else []), second
 
 
 def test_a_stop_on_its_way_raises_nothing_and_a_cover_that_comes_clears() -> None:
