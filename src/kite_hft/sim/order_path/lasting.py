@@ -365,7 +365,8 @@ class Lasting:
         plans = self._ledger.told.plans
         for order in self._ledger.mine():
             engines = order.name[1] >= ENGINE_SEQ and not 0 < order.parent < ENGINE_SEQ
-            if engines and order.remaining and order.key not in plans and not closing:
+            theirs = order.key in plans or self.groups.closes(order)
+            if engines and order.remaining and not theirs and not closing:
                 self._checker.break_(f"order {order.no} closes {order.key}, which has no exits any more")
 
     def _triggers(self) -> None:

@@ -135,7 +135,8 @@ class WholeGroups:
 
     def stuck(self) -> bool:
         """Groups are being undone, and nothing of them can be closed: the day's cap lets nothing through any
-        more, or an exit that the strategy itself has at work there, as a limit, takes all that is held.
+        more, also no other price for what rests to that end, or an exit that the strategy itself has at work
+        there, as a limit, takes all that is held.
         """
         told = self._ledger.told
         refused = {(d["strategy"], d["seq"]) for d in told.refused if d["reason"] == "DAY_CAP"}
@@ -147,7 +148,19 @@ class WholeGroups:
             name: any(self._taken(name[0], *leg) for leg in self._closings(told.groups[name]))
             for name in newest
         }
+        if self._world.capped:
+            refused |= {_asked_as(order) for order in self._ledger.mine() if order.remaining}
         return bool(newest) and all(closings & refused or taken[name] for name, closings in newest.items())
+
+    def closes(self, order: Placed) -> bool:
+        """It closes a leg of a group that is being undone."""
+        groups = self._ledger.told.groups.items()
+        return any(
+            _asked_as(order) == (name[0], number)
+            for name, data in groups
+            for _seq, numbers in self._closings(data)
+            for number in numbers
+        )
 
     def _taken(self, strategy: int, seq: int, closing: list[int]) -> bool:
         """Exits of the strategy, none of the group, are at work for all that a leg would be closed from."""
@@ -157,7 +170,7 @@ class WholeGroups:
         key, sign = (strategy, wish.slot, wish.product), 1 if wish.side == BUY else -1
         held = self._ledger.held(key)[0] * sign
         orders = [o for o in self._ledger.mine() if o.key == key and o.side != wish.side and not o.opening]
-        others = [order for order in orders if (order.parent or order.name[1]) not in closing]
+        others = [order for order in orders if _asked_as(order)[1] not in closing]
         return 0 < held <= sum(order.remaining for order in others)
 
     def _closings(self, data: dict[str, Any]) -> list[tuple[int, list[int]]]:
@@ -212,3 +225,8 @@ class WholeGroups:
             wanted[GROUPER, wish.slot, wish.product] += left
             if f"{name[0]} {name[1]}" not in self._not_opened:
                 self._checker.break_(f"group {name} is not wholly undone: {left}, and nobody was told")
+
+
+def _asked_as(order: Placed) -> tuple[int, int]:
+    """(strategy, number) of the intent that it is a part of, or is."""
+    return order.name[0], order.parent or order.name[1]

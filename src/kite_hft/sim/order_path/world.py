@@ -308,12 +308,16 @@ class OrdersWorld:
         stage = self.stage
         if stage is None or not stage.flattening or len(stage.desk.throttle) or stage.desk.cancelling:
             return False
+        return not stage.book.live_orders or (self.capped and not any(o.opening for o in stage.book.live()))
+
+    @property
+    def capped(self) -> bool:
+        """The day's cap lets no order through any more. What was lost on its way counts, too, and after a
+        death each that has a record: who starts cannot know that it stayed.
+        """
         ledger = self.checker.ledger
         lost = sum(order.order is None and not order.unsent for order in ledger.placed.values())
-        # Those count, too, and after a death each that has a record: who starts cannot know that it stayed.
-        counted = max(len(self.exchange.orders) + lost, len(ledger.told.by_no))
-        capped = counted >= self.limits.orders_per_day
-        return not stage.book.live_orders or (capped and not any(o.opening for o in stage.book.live()))
+        return max(len(self.exchange.orders) + lost, len(ledger.told.by_no)) >= self.limits.orders_per_day
 
     def _group_stuck(self) -> bool:
         """Nothing but a broken group is under way, and it cannot be closed now."""

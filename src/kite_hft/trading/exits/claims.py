@@ -163,7 +163,7 @@ class Claims:
         untold = [trigger for trigger in self._standing.values() if trigger.untold(asked_ns)]
         for order_id, since_ns in list(self.open.items()):
             known = self._book.by_id(order_id) is not None
-            told = since_ns < asked_ns and all(trigger.not_yet(since_ns) for trigger in untold)
+            told = since_ns < asked_ns and all(t.not_yet(since_ns) or t.waited(since_ns) for t in untold)
             if known or (told and not self._waited_for(order_id)):
                 del self.open[order_id]
                 self._rows.pop(order_id, None)

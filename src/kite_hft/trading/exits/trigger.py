@@ -133,6 +133,10 @@ class Trigger:
         """A read of the list, asked for at `asked_ns`, does not say how it stands: it may have fired."""
         return self.busy or asked_ns < self.changed_ns or 0 < self.misses < MISSES
 
+    def waited(self, since_ns: int) -> bool:
+        """The list has shown it waiting so long after `since_ns` that no order seen then is its own."""
+        return self.trigger_id != "" and self.waits_ns >= since_ns + LAG_NS
+
     def tried(self, now_ns: int) -> None:
         """Its placing leaves, or is handed over to wait for a connection; once more when it had not left."""
         self.tried_ns = now_ns

@@ -90,6 +90,7 @@ class Triggers(TriggerCalls):
         known = self.claims.over | {trigger.trigger_id for trigger in self.standing.values()}
         for trigger in reversed(list(self.standing.values())):  # of equal ones the older should be long there
             if trigger.busy or asked_ns < trigger.changed_ns:
+                self._waits_still(trigger, by_id.get(trigger.trigger_id), asked_ns)
                 continue
             token, named = self._ports.instruments[trigger.slot].token, trigger.trigger_id != ""
             equals = sum(trigger.equals(t) and asked_ns >= t.changed_ns for t in self.standing.values())
@@ -102,6 +103,14 @@ class Triggers(TriggerCalls):
             self._shown(trigger, row, asked_ns, now_ns)
         self._settle(asked_ns, now_ns)
         self.claims.listed(asked_ns, now_ns)
+
+    def _waits_still(self, trigger: Trigger, row: TriggerReport | None, asked_ns: int) -> None:
+        """A read from before a call of it has come to anything. The call may wait for minutes until the
+        broker's windows let it leave, and only the list tells whose the orders are that come meanwhile.
+        """
+        if row is not None and row.active and trigger.trigger_id:
+            trigger.shown()
+            trigger.waits_ns = asked_ns
 
     def _shown(self, trigger: Trigger, row: TriggerReport, asked_ns: int, now_ns: int) -> None:
         trigger.shown()
